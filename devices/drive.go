@@ -1,0 +1,125 @@
+package devices
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+)
+
+// ID names a drive by what it is, whatever slot or dock it sits in: the lower-case hex of
+// drive-id/v1.
+type ID string
+
+// NewID computes drive-id/v1: SHA-256 over "drive-id/v1" and model, serial and WWN, each with its
+// length as four big-endian bytes before it. What a drive does not have is the empty string.
+func NewID(model, serial, wwn string) ID {
+	h := sha256.New()
+	h.Write([]byte("drive-id/v1"))
+	for _, s := range []string{model, serial, wwn} {
+		var n [4]byte
+		binary.BigEndian.PutUint32(n[:], uint32(len(s)))
+		h.Write(n[:])
+		h.Write([]byte(s))
+	}
+	return ID(hex.EncodeToString(h.Sum(nil)))
+}
+
+// Drive is what is known of one drive. It is a value: copy it, print it, sign it.
+type Drive struct {
+	ID       ID       `json:"id"`
+	Nodes    []string `json:"nodes"` // "/dev/sda"; all paths to the drive, the first is opened
+	Serial   string   `json:"serial"`
+	Model    string   `json:"model"`
+	WWN      string   `json:"wwn,omitempty"`
+	Firmware string   `json:"firmware"`
+	Protocol Protocol `json:"protocol"`
+	Media    Media    `json:"media"`
+	Identity Identity `json:"identity"`
+
+	Geometry
+	PowerOnHours *int64 `json:"power_on_hours,omitempty"` // nil where the drive did not say
+
+	Fabric     string `json:"fabric,omitempty"` // "tcp", "rdma", "fc", "iscsi" when reached over one
+	Controller string `json:"controller,omitempty"`
+
+	State   State    `json:"state"`
+	Reasons []Reason `json:"reasons"`         // why it is not ready; empty when it is
+	Notes   []Reason `json:"notes,omitempty"` // worth knowing, no reason to refuse: old signatures, …
+
+	Number Number `json:"-"` // of the first node
+}
+
+// Geometry is a node's size as its open descriptor reports it.
+type Geometry struct {
+	SizeBytes     int64  `json:"size_bytes"`
+	LogicalBlock  int    `json:"logical_block_bytes"`
+	PhysicalBlock int    `json:"physical_block_bytes"`
+	ReadOnly      bool   `json:"read_only,omitempty"`
+	Sequence      uint64 `json:"-"` // BLKGETDISKSEQ: changes when a medium is swapped; 0 when unknown
+}
+
+// Blocks is the number of logical blocks.
+func (g Geometry) Blocks() int64 {
+	if g.LogicalBlock <= 0 {
+		return 0
+	}
+	return g.SizeBytes / int64(g.LogicalBlock)
+}
+
+// Protocol is the command set by which the drive is reached.
+type Protocol string
+
+// The protocols that are told apart.
+const (
+	ProtocolATA     Protocol = "ata"
+	ProtocolSCSI    Protocol = "scsi"
+	ProtocolNVMe    Protocol = "nvme"
+	ProtocolMMC     Protocol = "mmc"
+	ProtocolVirtio  Protocol = "virtio"
+	ProtocolLoop    Protocol = "loop"
+	ProtocolBlock   Protocol = "block" // a block device and no command door
+	ProtocolUnknown Protocol = "unknown"
+)
+
+// Media is what holds the data.
+type Media string
+
+// The kinds of media. Unknown is an answer: bridges and virtual disks do not tell.
+const (
+	MediaMagnetic Media = "hdd"
+	MediaFlash    Media = "ssd"
+	MediaUnknown  Media = "unknown"
+)
+
+// Identity says who vouches for a drive's model and serial.
+type Identity string
+
+const (
+	// IdentityDrive: the drive itself reported them through a command door.
+	IdentityDrive Identity = "drive"
+	// IdentityHost: the host's kernel did. Such a drive can be overwritten, and what is certified
+	// of it has logical scope, never that of a device.
+	IdentityHost Identity = "host-local"
+)
+
+// State says whether a drive can be chosen.
+type State string
+
+// The states of a drive in a listing.
+const (
+	StateReady      State = "ready"
+	StateInUse      State = "in_use"
+	StateSystem     State = "system"     // this machine runs from it
+	StateBlocked    State = "blocked"    // cannot or must not be chosen, or that could not be determined
+	StateUnreadable State = "unreadable" // could not be identified
+)
+
+// Reason is a stable code with words for a person: what is so, and what can be done about it.
+type Reason struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+}
+
+// Number is a kernel device number.
+type Number struct{ Major, Minor uint32 }

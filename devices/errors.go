@@ -1,0 +1,39 @@
+package devices
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+)
+
+var (
+	// ErrNotFound: no drive answers to that name. It is also fs.ErrNotExist.
+	ErrNotFound = fmt.Errorf("no such drive: %w", fs.ErrNotExist)
+	// ErrAmbiguous: several drives answer to that name; use the WWN or the id.
+	ErrAmbiguous = errors.New("ambiguous drive name")
+	// ErrChanged: the drive is not the one that was meant. List again and make a new plan.
+	ErrChanged = errors.New("drive changed")
+	// ErrGone: the drive no longer answers. It holds data until the job is resumed and finished.
+	ErrGone = errors.New("drive is gone")
+	// ErrNoDoor: the node has no such command door; nothing was sent.
+	ErrNoDoor = fmt.Errorf("no such command door on this node: %w", errors.ErrUnsupported)
+)
+
+// InUseError says why a drive must not be touched.
+type InUseError struct {
+	Node    string
+	State   State
+	Reasons []Reason
+}
+
+func (e *InUseError) Error() string {
+	words := make([]string, len(e.Reasons))
+	for i, r := range e.Reasons {
+		words[i] = r.Message
+	}
+	if len(words) == 0 {
+		return fmt.Sprintf("%s is %s", e.Node, e.State)
+	}
+	return fmt.Sprintf("%s is %s: %s", e.Node, e.State, strings.Join(words, "; "))
+}
