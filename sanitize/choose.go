@@ -1,0 +1,172 @@
+package sanitize
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/expunge-dev/expunge/devices"
+)
+
+// DrivePlan is what will be done to one drive, and everything that must still be so when it is.
+type DrivePlan struct {
+	ID            devices.ID       `json:"id"`
+	Nodes         []string         `json:"nodes"` // when the plan was made; they may change
+	Serial        string           `json:"serial"`
+	Model         string           `json:"model"`
+	WWN           string           `json:"wwn,omitempty"`
+	Firmware      string           `json:"firmware"`
+	Protocol      devices.Protocol `json:"protocol"`
+	Media         devices.Media    `json:"media"`
+	Identity      devices.Identity `json:"identity"`
+	SizeBytes     int64            `json:"size_bytes"`
+	LogicalBlock  int              `json:"logical_block_bytes"`
+	PhysicalBlock int              `json:"physical_block_bytes"`
+	PowerOnHours  *int64           `json:"power_on_hours,omitempty"`
+	Fabric        string           `json:"fabric,omitempty"`
+	// PartitionTable is the hex SHA-256 of the drive's first 34 and last 33 logical blocks: a
+	// drive that was put to use after planning does not match any more.
+	PartitionTable string `json:"partition_table_sha256"`
+
+	Scope        Scope            `json:"scope"`
+	Method       Method           `json:"method"`
+	Technique    Technique        `json:"technique"`
+	Scheme       string           `json:"scheme,omitempty"`
+	Passes       []Pass           `json:"passes,omitempty"`
+	Verification VerifyMode       `json:"verification"`
+	Rejected     []Rejected       `json:"rejected"`
+	Excludes     []devices.Reason `json:"excludes"` // what the technique does not reach
+	Notes        []devices.Reason `json:"notes,omitempty"`
+}
+
+// Scope says of what a certificate speaks.
+type Scope string
+
+// The scopes: the drive that vouched for itself, or the logical device that the host shows.
+const (
+	ScopeDevice  Scope = "device"
+	ScopeLogical Scope = "logical"
+)
+
+// Rejected is a technique that was not chosen, and why.
+type Rejected struct {
+	Technique Technique `json:"technique"`
+	Code      string    `json:"code"`
+	Message   string    `json:"message"`
+}
+
+// Choose decides how the drive is sanitized: the technique of highest assurance that reaches the
+// method. It touches nothing and never settles for less than was asked: the error is then a
+// *Refusal that says what would do. r must be Normal. partitionTable is Host.Inspect's digest.
+func Choose(d devices.Drive, partitionTable string, r Request, p Policy) (DrivePlan, error) {
+	if err := choosable(d, r.AllowFabric); err != nil {
+		return DrivePlan{}, err
+	}
+	method, err := p.method(r)
+	if err != nil {
+		return DrivePlan{}, err
+	}
+	plan := DrivePlan{
+		ID: d.ID, Nodes: slices.Clone(d.Nodes), Serial: d.Serial, Model: d.Model, WWN: d.WWN, Firmware: d.Firmware,
+		Protocol: d.Protocol, Media: d.Media, Identity: d.Identity,
+		SizeBytes: d.SizeBytes, LogicalBlock: d.LogicalBlock, PhysicalBlock: d.PhysicalBlock,
+		PowerOnHours: d.PowerOnHours, Fabric: d.Fabric, PartitionTable: partitionTable,
+		Scope: scopeOf(d), Method: method, Scheme: r.Scheme,
+		Verification: p.Verify, Rejected: []Rejected{}, Excludes: []devices.Reason{}, Notes: slices.Clone(d.Notes),
+	}
+	if r.Verify != "" {
+		plan.Verification = r.Verify
+	}
+	for _, technique := range Techniques() {
+		code, why := unfit(technique, method)
+		switch {
+		case code != "":
+			plan.Rejected = append(plan.Rejected, Rejected{technique, code, why})
+		case r.Technique != "" && technique != r.Technique:
+			plan.Rejected = append(plan.Rejected, Rejected{technique, "not_asked", fmt.Sprintf("%s was asked for", r.Technique)})
+		case plan.Technique == "":
+			plan.Technique = technique
+		}
+	}
+	if plan.Technique == "" {
+		return DrivePlan{}, cannot(d, method, r.Technique, plan.Rejected)
+	}
+	if plan.Passes, err = passesOf(r); err != nil {
+		return DrivePlan{}, err
+	}
+	plan.Excludes = excludes(d)
+	return plan, nil
+}
+
+// choosable says why a drive as it is must not be touched.
+func choosable(d devices.Drive, allowFabric bool) error {
+	reasons := d.Reasons
+	if allowFabric {
+		reasons = slices.DeleteFunc(slices.Clone(reasons), func(r devices.Reason) bool { return r.Code == "fabric" })
+	}
+	if len(reasons) > 0 {
+		return &Refusal{Reasons: reasons}
+	}
+	if d.State != devices.StateReady && !(allowFabric && d.State == devices.StateBlocked && d.Fabric != "") {
+		return refuse("undetermined", fmt.Sprintf("the drive is %s", d.State), "run: expunge show "+d.Serial)
+	}
+	if d.ReadOnly {
+		return refuse("read_only", "the drive is write-protected", "remove the write protection, then list again")
+	}
+	block := d.LogicalBlock
+	if block < 512 || block&(block-1) != 0 || d.SizeBytes < int64(block) || d.SizeBytes%int64(block) != 0 {
+		return refuse("geometry", fmt.Sprintf("%d bytes in blocks of %d are no size of a drive", d.SizeBytes, block), "")
+	}
+	return nil
+}
+
+// unfit says why a technique cannot reach the method on a drive known only by its block node.
+func unfit(t Technique, m Method) (code, why string) {
+	if t != HostOverwrite {
+		return "no_command_door", "this node takes reads and writes only; " + string(t) + " is a command of the drive"
+	}
+	if m != Clear {
+		return "reaches_clear", "an overwrite by the host cannot reach spare and reallocated blocks (IEEE 2883-2022): clear at most"
+	}
+	return "", ""
+}
+
+// cannot makes the refusal that says what would reach the method.
+func cannot(d devices.Drive, m Method, asked Technique, rejected []Rejected) *Refusal {
+	refusal := &Refusal{Cannot: true}
+	what := string(m)
+	if asked != "" {
+		what = fmt.Sprintf("%s by %s", m, asked)
+	}
+	refusal.Reasons = append(refusal.Reasons, devices.Reason{
+		Code:    "method_not_reached",
+		Message: fmt.Sprintf("no technique reaches %s on %s %s", what, d.Model, d.Serial),
+		Hint: "purge needs a command of the drive itself (sanitize: cryptographic erase, block erase or drive overwrite): " +
+			"attach the drive where its own commands can be sent, or destroy it; --method clear --technique host-overwrite is possible here",
+	})
+	for _, r := range rejected {
+		refusal.Reasons = append(refusal.Reasons, devices.Reason{Code: r.Code, Message: fmt.Sprintf("%s: %s", r.Technique, r.Message)})
+	}
+	return refusal
+}
+
+func scopeOf(d devices.Drive) Scope {
+	if d.Identity == devices.IdentityDrive {
+		return ScopeDevice
+	}
+	return ScopeLogical
+}
+
+// excludes lists what host overwrite leaves as it was.
+func excludes(d devices.Drive) []devices.Reason {
+	list := []devices.Reason{{
+		Code:    "unaddressable",
+		Message: "blocks that the host cannot address: spare, reallocated and over-provisioned ones, and areas hidden from the host",
+	}}
+	if d.Identity == devices.IdentityHost {
+		list = append(list, devices.Reason{
+			Code:    "behind_the_node",
+			Message: "whatever holds the data behind this node (a file, a pool, another drive): only the logical device is overwritten",
+		})
+	}
+	return list
+}

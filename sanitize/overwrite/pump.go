@@ -1,0 +1,387 @@
+package overwrite
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/expunge-dev/expunge/devices/blockio"
+)
+
+// The sizes used when Options has none.
+const (
+	// DefaultRequest is large enough that the cost of a request vanishes and small enough for the
+	// transfer limit of every host adapter in use.
+	DefaultRequest = 1 << 20
+	// DefaultCommitBytes and DefaultCommitEvery bound what an interruption can cost.
+	DefaultCommitBytes = 1 << 30
+	DefaultCommitEvery = 5 * time.Second
+)
+
+// Options tune Fill and Check. Block is required; the zero value of the rest works.
+type Options struct {
+	Block   int // bytes of a logical block: what requests are multiples of
+	Request int // bytes of one request
+
+	// Commit receives what has been done since the last call: extents that are on stable media
+	// (Fill) or were read (Check), and those blocks that could not be, or did not match. It is
+	// called from the goroutine that called Fill or Check; its error ends the work.
+	Commit      func(Progress) error
+	CommitBytes int64
+	CommitEvery time.Duration
+
+	// Gone tells errors that mean that the drive no longer answers: they end the work at once.
+	Gone func(error) bool
+
+	// BadLimit ends the work when more bytes than this failed or did not match. 0 is no limit.
+	BadLimit int64
+
+	// Moved counts bytes transferred, for progress displays. It may be nil.
+	Moved *atomic.Int64
+
+	Now func() time.Time // for CommitEvery; nil is time.Now
+}
+
+// Progress is what happened between two commits.
+type Progress struct {
+	Done     []Extent // ascending
+	Failed   []Extent // the device reported an error for exactly these blocks
+	Cause    error    // of one of Failed; nil when there are none
+	Mismatch []Extent // Check: read, and not the pattern
+}
+
+// ErrTooManyBad: more blocks failed or did not match than the limit allows. The drive holds data.
+var ErrTooManyBad = errors.New("too many bad blocks")
+
+// FlushError: the drive or the host could not put written data on stable media. What was written
+// since the last commit is in an unknown state, and flushing again would not tell.
+type FlushError struct{ Err error }
+
+func (e *FlushError) Error() string { return "flush: " + e.Err.Error() }
+func (e *FlushError) Unwrap() error { return e.Err }
+
+// Fill writes the pattern over the extents of todo. Failing blocks are left out and reported; the
+// work goes on. It ends when everything was written or reported, when ctx ends (what is in flight
+// is waited for, flushed and committed first), or with an error that no other block can change.
+func Fill(ctx context.Context, q blockio.Queue, todo []Extent, p Pattern, o Options) error {
+	return run(ctx, q, blockio.Write, todo, p, o)
+}
+
+// Check reads the extents of todo and compares them with the pattern. Blocks that cannot be read
+// or do not match are reported; the work goes on. It ends as Fill does.
+func Check(ctx context.Context, q blockio.Queue, todo []Extent, p Pattern, o Options) error {
+	return run(ctx, q, blockio.Read, todo, p, o)
+}
+
+// slot is one request's buffer and where it goes.
+type slot struct {
+	buf    []byte
+	extent Extent
+	busy   bool
+}
+
+// pump keeps a queue full. All fields belong to the goroutine that called run.
+type pump struct {
+	q       blockio.Queue
+	op      blockio.Op
+	pattern Pattern
+	Options
+
+	todo  []Extent // ascending, what has not been cut into requests yet
+	retry []Extent // parts of failed requests, next one last
+	slots []slot
+	want  []byte // Check: the pattern to compare with
+
+	inFlight int
+	ended    []blockio.Completion
+	flushing bool
+	covered  Progress // what the flush in flight will make stable
+	pending  Progress // completed since the last commit
+	bytes    int64    // of pending.Done
+	bad      int64    // bytes failed or mismatched in all
+	since    time.Time
+	dead     bool // the drive or the journal failed: nothing more can be committed
+}
+
+const flushTag = ^uint64(0)
+
+func run(ctx context.Context, q blockio.Queue, op blockio.Op, todo []Extent, pattern Pattern, o Options) error {
+	set := NewSet(todo...)
+	p := &pump{q: q, op: op, pattern: pattern, Options: o, todo: set.Extents()}
+	if err := p.prepare(); err != nil {
+		return err
+	}
+	stopped := p.work(ctx)
+	// Nothing more is started, but buffers are the queue's until their requests have ended.
+	settled := p.settle(context.WithoutCancel(ctx))
+	return errors.Join(stopped, settled)
+}
+
+func (p *pump) prepare() error {
+	if p.Block <= 0 {
+		return fmt.Errorf("%v with blocks of %d bytes", p.op, p.Block)
+	}
+	for _, e := range p.todo {
+		if e.Offset < 0 || e.Offset%int64(p.Block) != 0 || e.Length%int64(p.Block) != 0 {
+			return fmt.Errorf("%v %d+%d: not whole blocks of %d bytes", p.op, e.Offset, e.Length, p.Block)
+		}
+	}
+	if p.Request <= 0 {
+		p.Request = DefaultRequest
+	}
+	p.Request = max(p.Block, p.Request/p.Block*p.Block)
+	if p.CommitBytes <= 0 {
+		p.CommitBytes = DefaultCommitBytes
+	}
+	if p.CommitEvery <= 0 {
+		p.CommitEvery = DefaultCommitEvery
+	}
+	if p.Gone == nil {
+		p.Gone = func(error) bool { return false }
+	}
+	if p.Now == nil {
+		p.Now = time.Now
+	}
+	if p.Moved == nil {
+		p.Moved = new(atomic.Int64)
+	}
+	// One place is kept for the flush, so that a full queue can always be flushed.
+	p.slots = make([]slot, max(1, p.q.Depth()-1))
+	for i := range p.slots {
+		p.slots[i].buf = blockio.AlignedBuffer(p.Request)
+	}
+	if p.op == blockio.Read {
+		p.want = make([]byte, p.Request)
+	}
+	p.ended = make([]blockio.Completion, p.q.Depth())
+	p.since = p.Now()
+	return nil
+}
+
+// work goes on until everything is done and committed, or an error.
+func (p *pump) work(ctx context.Context) error {
+	for {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		if p.BadLimit > 0 && p.bad > p.BadLimit {
+			return fmt.Errorf("%w: %d bytes, at most %d", ErrTooManyBad, p.bad, p.BadLimit)
+		}
+		if err := p.submit(); err != nil {
+			return err
+		}
+		if p.due() {
+			if err := p.beginCommit(); err != nil {
+				return err
+			}
+		}
+		if p.inFlight == 0 {
+			if p.idle() {
+				return nil
+			}
+			continue
+		}
+		n, err := p.q.Complete(ctx, p.ended)
+		if err != nil {
+			if cause := context.Cause(ctx); cause != nil {
+				return cause
+			}
+			p.dead = true
+			return fmt.Errorf("wait for %v: %w", p.op, err)
+		}
+		if err := p.finish(p.ended[:n]); err != nil {
+			return err
+		}
+	}
+}
+
+func (p *pump) idle() bool {
+	return len(p.todo) == 0 && len(p.retry) == 0 && p.pending.empty()
+}
+
+// submit fills the free slots.
+func (p *pump) submit() error {
+	for i := range p.slots {
+		s := &p.slots[i]
+		if s.busy {
+			continue
+		}
+		e, ok := p.next()
+		if !ok {
+			return nil
+		}
+		data := s.buf[:e.Length]
+		if p.op == blockio.Write {
+			p.pattern.Fill(data, e.Offset)
+		}
+		err := p.q.Submit(blockio.Request{Op: p.op, Offset: e.Offset, Data: data, Tag: uint64(i)})
+		if err != nil {
+			p.dead = true
+			return fmt.Errorf("%v %d+%d: %w", p.op, e.Offset, e.Length, err)
+		}
+		s.extent, s.busy = e, true
+		p.inFlight++
+	}
+	return nil
+}
+
+// next cuts the next request: parts of failed ones first, or their number could grow.
+func (p *pump) next() (Extent, bool) {
+	if n := len(p.retry); n > 0 {
+		e := p.retry[n-1]
+		p.retry = p.retry[:n-1]
+		return e, true
+	}
+	if len(p.todo) == 0 {
+		return Extent{}, false
+	}
+	e := p.todo[0]
+	if limit := int64(p.Request); e.Length > limit {
+		p.todo[0] = Extent{e.Offset + limit, e.Length - limit}
+		e.Length = limit
+	} else {
+		p.todo = p.todo[1:]
+	}
+	return e, true
+}
+
+// finish takes what has ended.
+func (p *pump) finish(ended []blockio.Completion) error {
+	var first error
+	for _, c := range ended {
+		p.inFlight--
+		if c.Tag == flushTag {
+			first = errors.Join(first, p.endFlush(c.Err))
+			continue
+		}
+		s := &p.slots[c.Tag]
+		s.busy = false
+		first = errors.Join(first, p.judge(s, c))
+	}
+	return first
+}
+
+// judge decides what one ended request says about its blocks.
+func (p *pump) judge(s *slot, c blockio.Completion) error {
+	e := s.extent
+	if c.Err == nil && int64(c.N) != e.Length {
+		c.Err = fmt.Errorf("%d of %d bytes moved and no error", c.N, e.Length)
+	}
+	switch {
+	case c.Err == nil:
+		p.Moved.Add(e.Length)
+		p.bytes += e.Length
+		p.pending.Done = append(p.pending.Done, e)
+		if p.op == blockio.Read {
+			p.compare(s.buf[:e.Length], e)
+		}
+		return nil
+	case p.Gone(c.Err):
+		p.dead = true
+		return fmt.Errorf("%v %d+%d: %w", p.op, e.Offset, e.Length, c.Err)
+	case e.Length > int64(p.Block):
+		// Half by half, first half next: the failing blocks come out alone and in order.
+		half := e.Length / 2 / int64(p.Block) * int64(p.Block)
+		p.retry = append(p.retry, Extent{e.Offset + half, e.Length - half}, Extent{e.Offset, half})
+		return nil
+	}
+	p.pending.Failed = append(p.pending.Failed, e)
+	p.pending.Cause = fmt.Errorf("%v %d+%d: %w", p.op, e.Offset, e.Length, c.Err)
+	p.bad += e.Length
+	return nil
+}
+
+// compare regenerates the pattern and lists the blocks that differ.
+func (p *pump) compare(got []byte, e Extent) {
+	want := p.want[:len(got)]
+	p.pattern.Fill(want, e.Offset)
+	if bytes.Equal(got, want) {
+		return
+	}
+	var wrong Set
+	for at := 0; at < len(got); at += p.Block {
+		if !bytes.Equal(got[at:at+p.Block], want[at:at+p.Block]) {
+			wrong.Add(Extent{e.Offset + int64(at), int64(p.Block)})
+		}
+	}
+	p.pending.Mismatch = append(p.pending.Mismatch, wrong.extents...)
+	p.bad += wrong.Bytes()
+}
+
+func (pr Progress) empty() bool {
+	return len(pr.Done) == 0 && len(pr.Failed) == 0 && len(pr.Mismatch) == 0
+}
+
+// due says whether what is pending shall be committed now.
+func (p *pump) due() bool {
+	if p.flushing || p.pending.empty() {
+		return false
+	}
+	over := len(p.todo) == 0 && len(p.retry) == 0 && p.inFlight == 0
+	return over || p.bytes >= p.CommitBytes || p.Now().Sub(p.since) >= p.CommitEvery
+}
+
+// beginCommit makes the pending extents stable, without stopping the stream: a flush covers
+// what had completed when it was submitted.
+func (p *pump) beginCommit() error {
+	p.covered, p.pending, p.bytes, p.since = p.pending, Progress{}, 0, p.Now()
+	if p.op != blockio.Write || len(p.covered.Done) == 0 {
+		return p.commit()
+	}
+	if err := p.q.Submit(blockio.Request{Op: blockio.Flush, Tag: flushTag}); err != nil {
+		p.dead = true
+		return &FlushError{err}
+	}
+	p.flushing = true
+	p.inFlight++
+	return nil
+}
+
+func (p *pump) endFlush(err error) error {
+	p.flushing = false
+	switch {
+	case err == nil:
+		return p.commit()
+	case p.Gone(err):
+		p.dead = true
+		return fmt.Errorf("flush: %w", err)
+	}
+	p.dead = true
+	return &FlushError{err}
+}
+
+func (p *pump) commit() error {
+	c := p.covered
+	p.covered = Progress{}
+	if p.Commit == nil {
+		return nil
+	}
+	c.Done, c.Failed, c.Mismatch = NewSet(c.Done...).extents, NewSet(c.Failed...).extents, NewSet(c.Mismatch...).extents
+	if err := p.Commit(c); err != nil {
+		p.dead = true
+		return err
+	}
+	return nil
+}
+
+// settle waits for what is in flight and commits what can still be committed, so that a stop
+// loses as little as possible. Once the drive or the journal has failed it only waits.
+func (p *pump) settle(ctx context.Context) error {
+	var problem error
+	for {
+		for p.inFlight > 0 {
+			n, err := p.q.Complete(ctx, p.ended)
+			if err != nil {
+				return errors.Join(problem, fmt.Errorf("wait for what is in flight: %w", err))
+			}
+			problem = errors.Join(problem, p.finish(p.ended[:n]))
+		}
+		if p.dead || p.pending.empty() {
+			return problem
+		}
+		problem = errors.Join(problem, p.beginCommit())
+	}
+}

@@ -1,0 +1,90 @@
+package overwrite
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// The shape of representative sampling: at least a thousand sections of the drive, two samples in
+// each that do not overlap, each a twentieth of its section, and the drive's first and last block
+// (NIST SP 800-88r1, 4.7).
+const (
+	sections     = 1000
+	smallestDraw = 4000 // with fewer blocks everything is read
+)
+
+// SamplePRNG names the generator of Sample: the AES-256-CTR keystream of the seed from offset 0,
+// taken as 64-bit big-endian words; to draw from m values, a word w at or above 2^64 - (2^64 mod m)
+// is thrown away, else w mod m is drawn.
+const SamplePRNG = "aes-256-ctr/u64be/reject"
+
+// Sample draws the extents to read back on a drive of so many blocks. Sections have boundaries
+// ⌊i·B/1000⌋; in a section of n blocks each sample is k = ⌈n/20⌉ blocks; two draws from [0, n-2k],
+// sorted to a ≤ b, give [a, a+k) and [b+k, b+2k). full means that the drive is too small to be
+// sampled so and the one extent is all of it. The seed must be drawn after the erase, or
+// what will be read could be known before.
+func Sample(blocks int64, block int, seed []byte) (extents []Extent, full bool, err error) {
+	if blocks <= 0 || block <= 0 {
+		return nil, false, fmt.Errorf("sample of %d blocks of %d bytes: nothing to read", blocks, block)
+	}
+	all := []Extent{{0, blocks * int64(block)}}
+	if blocks < smallestDraw {
+		return all, true, nil
+	}
+	draw, err := newDrawer(seed)
+	if err != nil {
+		return nil, false, err
+	}
+	size := int64(block)
+	extents = make([]Extent, 0, 2*sections+2)
+	extents = append(extents, Extent{0, size})
+	for i := range int64(sections) {
+		from, to := section(i, blocks), section(i+1, blocks)
+		n := to - from
+		k := (n + 19) / 20
+		if n < 2*k {
+			return all, true, nil
+		}
+		a, b := draw.below(n-2*k+1), draw.below(n-2*k+1)
+		a, b = min(a, b), max(a, b)
+		extents = append(extents, Extent{(from + a) * size, k * size}, Extent{(from + b + k) * size, k * size})
+	}
+	return append(extents, Extent{(blocks - 1) * size, size}), false, nil
+}
+
+// section is ⌊i·blocks/1000⌋ without overflow.
+func section(i, blocks int64) int64 {
+	return blocks/sections*i + blocks%sections*i/sections
+}
+
+// drawer draws numbers from a keystream, as SamplePRNG says.
+type drawer struct {
+	stream Keystream
+	at     int64
+}
+
+func newDrawer(seed []byte) (*drawer, error) {
+	stream, err := NewKeystream(seed)
+	if err != nil {
+		return nil, errors.Join(errors.New("sampling seed"), err)
+	}
+	return &drawer{stream: stream}, nil
+}
+
+// below draws uniformly from [0, m).
+func (d *drawer) below(m int64) int64 {
+	if m <= 1 {
+		return 0
+	}
+	um := uint64(m)
+	excess := (^uint64(0)%um + 1) % um // 2^64 mod m
+	for {
+		var word [8]byte
+		d.stream.Fill(word[:], d.at)
+		d.at += 8
+		if w := binary.BigEndian.Uint64(word[:]); w <= ^uint64(0)-excess {
+			return int64(w % um)
+		}
+	}
+}

@@ -1,0 +1,191 @@
+package sanitize
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/expunge-dev/expunge/devices"
+)
+
+// PlanSchema names the form of a plan.
+const PlanSchema = "expunge/plan/v1"
+
+// PlanLifetime is how long a plan may be used.
+const PlanLifetime = 24 * time.Hour
+
+// Plan says what will be done to which drives. It is made without touching them, and carried out
+// once. Every drive that was asked for is in it, planned or refused.
+type Plan struct {
+	Schema    string      `json:"schema"`
+	ID        string      `json:"id"` // random: two plans never share a digest
+	Created   time.Time   `json:"created"`
+	Expires   time.Time   `json:"expires"`
+	Agent     string      `json:"agent"` // version of the program that made it
+	Host      string      `json:"host"`  // identity of the state it belongs to
+	Simulated bool        `json:"simulated"`
+	Policy    PolicyRef   `json:"policy"`
+	Request   Request     `json:"request"`
+	Drives    []DrivePlan `json:"drives"`
+	Refused   []Refused   `json:"refused"`
+}
+
+// PolicyRef pins a policy.
+type PolicyRef struct {
+	Name   string `json:"name"`
+	SHA256 string `json:"sha256"`
+}
+
+// Refused is a drive that was asked for and is not in the plan.
+type Refused struct {
+	ID      devices.ID       `json:"id"`
+	Serial  string           `json:"serial"`
+	Model   string           `json:"model"`
+	Nodes   []string         `json:"nodes"`
+	Cannot  bool             `json:"cannot"` // no technique does it, as against a rule that forbids it
+	Reasons []devices.Reason `json:"reasons"`
+}
+
+// What is wrong with a plan. Nothing was touched.
+var (
+	ErrPlanEdited  = errors.New("the plan is not the one its digest was made of: it was edited or damaged; make a new one")
+	ErrPlanExpired = errors.New("the plan has expired: make a new one")
+	ErrPlanForeign = errors.New("the plan was made for another host or rack: make a new one here")
+	ErrPlanChanged = errors.New("the drive is not as it was when the plan was made: make a new plan")
+)
+
+// PlanFormatError: the bytes are not a plan.
+type PlanFormatError struct{ Err error }
+
+func (e *PlanFormatError) Error() string { return "not a plan: " + e.Err.Error() }
+func (e *PlanFormatError) Unwrap() error { return e.Err }
+
+// Digest is the hex SHA-256 of the plan's JSON: what a person confirms.
+func (p Plan) Digest() string {
+	data, err := json.Marshal(p)
+	if err != nil {
+		// Strings, numbers and UTC times always marshal; a digest of nothing matches nothing.
+		return ""
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// planFile is how a plan is kept: with its digest, so that an edit shows.
+type planFile struct {
+	Digest string `json:"digest"`
+	Plan   Plan   `json:"plan"`
+}
+
+// MarshalPlan makes the content of a plan file.
+func MarshalPlan(p Plan) ([]byte, error) {
+	data, err := json.MarshalIndent(planFile{p.Digest(), p}, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("encode plan: %w", err)
+	}
+	return append(data, '\n'), nil
+}
+
+// maxPlan bounds a plan file; a hundred drives fill a tenth of it.
+const maxPlan = 8 << 20
+
+// ParsePlan reads a plan file. The error is a *PlanFormatError, or ErrPlanEdited.
+func ParsePlan(data []byte) (Plan, error) {
+	if len(data) > maxPlan {
+		return Plan{}, &PlanFormatError{fmt.Errorf("%d bytes, at most %d", len(data), maxPlan)}
+	}
+	var f planFile
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&f); err != nil {
+		return Plan{}, &PlanFormatError{err}
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return Plan{}, &PlanFormatError{errors.New("more than one document")}
+	}
+	if f.Plan.Schema != PlanSchema {
+		return Plan{}, &PlanFormatError{fmt.Errorf("schema %q, want %q", f.Plan.Schema, PlanSchema)}
+	}
+	if f.Digest == "" || f.Digest != f.Plan.Digest() {
+		return Plan{}, ErrPlanEdited
+	}
+	return f.Plan, nil
+}
+
+// minPrefix is how much of a digest a person must give: 48 bits.
+const minPrefix = 12
+
+// Confirms says whether what a person typed is the plan's digest or a long enough beginning of it.
+func (p Plan) Confirms(typed string) bool {
+	typed = strings.TrimPrefix(strings.ToLower(strings.TrimSpace(typed)), "sha256:")
+	return len(typed) >= minPrefix && strings.HasPrefix(p.Digest(), typed)
+}
+
+// Usable checks what a plan binds apart from its drives.
+func (p Plan) Usable(host string, simulated bool, now time.Time) error {
+	policy, err := PolicyByName(p.Policy.Name)
+	switch {
+	case p.Host != host || p.Simulated != simulated:
+		return ErrPlanForeign
+	case err != nil || policy.Digest() != p.Policy.SHA256:
+		return fmt.Errorf("policy %s is not the one the plan was made under: %w", p.Policy.Name, ErrPlanChanged)
+	case now.After(p.Expires) || now.Add(time.Hour).Before(p.Created) || p.Expires.Sub(p.Created) > PlanLifetime:
+		// A clock that ran backwards must not make a plan immortal.
+		return ErrPlanExpired
+	case len(p.Drives) == 0:
+		return errors.New("the plan has no drive that can be sanitized")
+	}
+	return nil
+}
+
+// Holds checks that the drive is still what was planned for and that planning would decide the
+// same again: a plan made by hand cannot claim more than Choose does. The partition table is
+// compared only when one is given: after the first write it is gone.
+func (dp DrivePlan) Holds(d devices.Drive, partitionTable string, r Request, p Policy) error {
+	if partitionTable == "" {
+		partitionTable = dp.PartitionTable
+	}
+	now, err := Choose(d, partitionTable, r, p)
+	if err != nil {
+		return err
+	}
+	was := dp
+	// Nodes change between boots, notes with what is on the drive, hours with time.
+	was.Nodes, now.Nodes, was.Notes, now.Notes = nil, nil, nil, nil
+	if was.PowerOnHours != nil && now.PowerOnHours != nil && *now.PowerOnHours >= *was.PowerOnHours &&
+		*now.PowerOnHours-*was.PowerOnHours <= int64(PlanLifetime/time.Hour)+1 {
+		now.PowerOnHours = was.PowerOnHours
+	}
+	a, errA := json.Marshal(was)
+	b, errB := json.Marshal(now)
+	if err := errors.Join(errA, errB); err != nil {
+		return fmt.Errorf("compare plans: %w", err)
+	}
+	if !bytes.Equal(a, b) {
+		return fmt.Errorf("%s %s: %s: %w", d.Model, d.Serial, difference(was, now), ErrPlanChanged)
+	}
+	return nil
+}
+
+// difference names the first thing that changed, for a person.
+func difference(was, now DrivePlan) string {
+	switch {
+	case was.ID != now.ID:
+		return "identity changed"
+	case was.SizeBytes != now.SizeBytes || was.LogicalBlock != now.LogicalBlock:
+		return fmt.Sprintf("size was %d bytes in blocks of %d, is %d in blocks of %d", was.SizeBytes, was.LogicalBlock, now.SizeBytes, now.LogicalBlock)
+	case was.Firmware != now.Firmware:
+		return fmt.Sprintf("firmware was %q, is %q", was.Firmware, now.Firmware)
+	case was.PartitionTable != now.PartitionTable:
+		return "its partition table changed"
+	case was.Method != now.Method || was.Technique != now.Technique || was.Verification != now.Verification:
+		return "the plan says otherwise than planning would today"
+	}
+	return "something the plan binds changed"
+}

@@ -1,0 +1,177 @@
+package sanitize
+
+import (
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Method is a level of sanitization in the sense of NIST SP 800-88r2, 3.1.
+type Method string
+
+// The methods. Destroy is recorded, never carried out: a host cannot do it.
+const (
+	Clear   Method = "clear"
+	Purge   Method = "purge"
+	Destroy Method = "destroy"
+)
+
+// rank orders methods by strength.
+func (m Method) rank() int { return slices.Index([]Method{Clear, Purge, Destroy}, m) }
+
+// Technique is how a method is carried out.
+type Technique string
+
+// The techniques of house vocabulary, in the words of a certificate.
+const (
+	HostOverwrite      Technique = "host overwrite"
+	DriveOverwrite     Technique = "drive overwrite"
+	BlockErase         Technique = "block erase"
+	CryptographicErase Technique = "cryptographic erase"
+	SecurityErase      Technique = "security erase"
+	Format             Technique = "format"
+	TCGRevert          Technique = "TCG revert"
+)
+
+// Techniques lists all of them, the strongest assurance first.
+func Techniques() []Technique {
+	return []Technique{CryptographicErase, BlockErase, DriveOverwrite, TCGRevert, SecurityErase, Format, HostOverwrite}
+}
+
+// VerifyMode says how an erase is proven.
+type VerifyMode string
+
+// The modes. Status reads nothing back: the words of the outcome say so.
+const (
+	VerifyStatus  VerifyMode = "status"
+	VerifySampled VerifyMode = "sampled"
+	VerifyFull    VerifyMode = "full"
+)
+
+// Disposition is what shall become of the drive.
+type Disposition string
+
+// The dispositions: used again under the owner's control, or leaving it.
+const (
+	Reuse        Disposition = "reuse"
+	Decommission Disposition = "decommission"
+)
+
+// Category is the confidentiality of the information (FIPS 199 impact).
+type Category string
+
+// The categories.
+const (
+	Low      Category = "low"
+	Moderate Category = "moderate"
+	High     Category = "high"
+)
+
+// Request is what a person asks for. Empty fields are chosen by policy.
+type Request struct {
+	Method      Method      `json:"method,omitempty"`
+	Technique   Technique   `json:"technique,omitempty"`
+	Pattern     string      `json:"pattern,omitempty"` // zero, one, random or hex digits; host overwrite only
+	Scheme      string      `json:"scheme,omitempty"`  // a named list of passes, instead of Pattern
+	Verify      VerifyMode  `json:"verify,omitempty"`
+	Disposition Disposition `json:"disposition,omitempty"`
+	Category    Category    `json:"category,omitempty"`
+	Policy      string      `json:"policy,omitempty"`
+	AllowFabric bool        `json:"allow_fabric,omitempty"`
+}
+
+// RequestError is a request that no drive could fulfil because it is not one. Nothing was looked
+// at, nothing touched.
+type RequestError struct{ Field, Value, Why string }
+
+func (e *RequestError) Error() string {
+	if e.Value == "" {
+		return fmt.Sprintf("%s: %s", e.Field, e.Why)
+	}
+	return fmt.Sprintf("%s %q: %s", e.Field, e.Value, e.Why)
+}
+
+// Normal checks the request and spells it in one way. The error is a *RequestError.
+func (r Request) Normal() (Request, error) {
+	r.Method = Method(strings.ToLower(string(r.Method)))
+	if err := oneOf("method", r.Method, Clear, Purge); err != nil {
+		if r.Method == Destroy {
+			return r, &RequestError{"method", "destroy", "a host cannot destroy a drive: shred, melt or disintegrate it"}
+		}
+		return r, err
+	}
+	if err := oneOf("verify", r.Verify, VerifyStatus, VerifySampled, VerifyFull); err != nil {
+		return r, err
+	}
+	if err := oneOf("disposition", r.Disposition, Reuse, Decommission); err != nil {
+		return r, err
+	}
+	if err := oneOf("category", r.Category, Low, Moderate, High); err != nil {
+		return r, err
+	}
+	if r.Technique != "" {
+		known := slices.IndexFunc(Techniques(), func(t Technique) bool {
+			return strings.EqualFold(string(t), strings.ReplaceAll(string(r.Technique), "-", " "))
+		})
+		if known < 0 {
+			return r, &RequestError{"technique", string(r.Technique), "not one of " + list(Techniques())}
+		}
+		r.Technique = Techniques()[known]
+	}
+	return r.normalPasses()
+}
+
+func (r Request) normalPasses() (Request, error) {
+	if r.Pattern != "" && r.Scheme != "" {
+		return r, &RequestError{"pattern", r.Pattern, "a scheme has its own patterns: give one of the two"}
+	}
+	if r.Scheme != "" {
+		s, err := SchemeByName(r.Scheme)
+		if err != nil {
+			return r, err
+		}
+		r.Scheme = s.Name
+	}
+	if r.Pattern != "" {
+		p, err := normalPattern(r.Pattern)
+		if err != nil {
+			return r, err
+		}
+		r.Pattern = p
+	}
+	if (r.Pattern != "" || r.Scheme != "") && r.Technique != "" && r.Technique != HostOverwrite {
+		return r, &RequestError{"technique", string(r.Technique), "patterns and schemes belong to host overwrite"}
+	}
+	return r, nil
+}
+
+// normalPattern spells a pattern as zero, one, random or lower-case hex.
+func normalPattern(s string) (string, error) {
+	low := strings.ToLower(s)
+	switch low {
+	case "random", "zero", "one":
+		return low, nil
+	}
+	unit, err := hex.DecodeString(strings.TrimPrefix(low, "0x"))
+	if err != nil || len(unit) == 0 || len(unit) > 64 {
+		return "", &RequestError{"pattern", s, "not zero, one, random or 1 to 64 bytes as pairs of hex digits"}
+	}
+	return hex.EncodeToString(unit), nil
+}
+
+// oneOf accepts the empty value: policy chooses.
+func oneOf[T ~string](field string, v T, known ...T) error {
+	if v == "" || slices.Contains(known, v) {
+		return nil
+	}
+	return &RequestError{field, string(v), "not one of " + list(known)}
+}
+
+func list[T ~string](values []T) string {
+	words := make([]string, len(values))
+	for i, v := range values {
+		words[i] = string(v)
+	}
+	return strings.Join(words, ", ")
+}
