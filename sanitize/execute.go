@@ -1,0 +1,178 @@
+package sanitize
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/sanitize/journal"
+)
+
+// ErrInterrupted: the work stopped before its end and can be resumed; until then the drive holds
+// data. It wraps the cause.
+var ErrInterrupted = errors.New("interrupted")
+
+// Execution is one attempt to carry out the plan of one drive.
+type Execution struct {
+	Handle  *devices.Handle
+	Journal *journal.Journal
+	Records []journal.Record // what is in Journal already; the first is by Begin
+	Secrets string           // file for keys, made when needed
+	Agent   string           // version, for the journal
+	Meter   *Meter           // may be nil
+
+	// Observe receives every record after it is on disk. It may be nil.
+	Observe func(journal.Record)
+}
+
+// Begin opens the journal of a drive's job: its first record is the plan.
+func Begin(j *journal.Journal, job string, p Plan, d DrivePlan) error {
+	_, err := j.Append(kindOpened, openedRecord{
+		Job: job, PlanDigest: p.Digest(), Policy: p.Policy, Request: p.Request, Simulated: p.Simulated, Drive: d,
+	})
+	return err
+}
+
+// RecordIntent notes that the signed intent is in the log. Execute refuses to begin without it.
+func RecordIntent(j *journal.Journal, index int64, leaf string) error {
+	_, err := j.Append(kindIntent, intentRecord{index, leaf})
+	return err
+}
+
+// Abandon ends a job for good without finishing it: the drive holds data.
+func Abandon(j *journal.Journal, why string) error {
+	_, err := j.Append(kindFinished, finishedRecord{statusAbandoned, why})
+	return err
+}
+
+// recorder appends to the journal and keeps the state in step with it.
+type recorder struct {
+	*state
+	journal *journal.Journal
+	observe func(journal.Record)
+}
+
+func (r *recorder) append(kind string, data any) error {
+	record, err := r.journal.Append(kind, data)
+	if err != nil {
+		return err
+	}
+	if err := r.state.apply(record); err != nil {
+		return err
+	}
+	if r.observe != nil {
+		r.observe(record)
+	}
+	return nil
+}
+
+// run is an Execution under way.
+type run struct {
+	recorder
+	drive   DrivePlan
+	handle  *devices.Handle
+	secrets *secrets
+	meter   *Meter
+}
+
+// fault is an end for good that the drive or the host reported.
+type fault struct{ err error }
+
+func (f *fault) Error() string { return f.err.Error() }
+func (f *fault) Unwrap() error { return f.err }
+
+// Execute carries the plan out, or goes on where an earlier attempt stopped. It returns nil when
+// the journal has an end; what that end proves is Fold's to say. Otherwise the error wraps
+// ErrInterrupted and its cause, and the same call can be made again. When ctx ends, what is in
+// flight is waited for and noted first.
+func Execute(ctx context.Context, e Execution) error {
+	past, err := resume(e.Records)
+	if err != nil {
+		return err
+	}
+	switch {
+	case past.opened == nil:
+		return errors.New("the journal has no plan")
+	case past.finished != nil:
+		return nil
+	case past.intent == nil:
+		return errors.New("no intent is in the log: nothing may be sent to the drive")
+	}
+	keys, err := openSecrets(e.Secrets)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrInterrupted, err)
+	}
+	r := &run{
+		recorder: recorder{past, e.Journal, e.Observe},
+		drive:    past.opened.Drive, handle: e.Handle, secrets: keys, meter: e.Meter,
+	}
+	if r.meter == nil {
+		r.meter = &Meter{}
+	}
+	if err := r.append(kindAttempt, attemptRecord{past.attempts + 1, e.Agent}); err != nil {
+		return fmt.Errorf("%w: %w", ErrInterrupted, err)
+	}
+	return r.conclude(r.carryOut(ctx))
+}
+
+// conclude writes the record that ends the attempt.
+func (r *run) conclude(err error) error {
+	var failure *fault
+	end := finishedRecord{Status: statusCompleted}
+	switch {
+	case err == nil:
+	case errors.Is(err, ErrPlanChanged) && len(r.passes) == 0:
+		end = finishedRecord{statusRefused, err.Error()}
+	case errors.As(err, &failure):
+		end = finishedRecord{statusFailed, err.Error()}
+	default:
+		// The journal itself may be what failed; the cause goes first.
+		return errors.Join(fmt.Errorf("%w: %w", ErrInterrupted, err), r.append(kindStopped, stoppedRecord{err.Error()}))
+	}
+	if err := r.append(kindFinished, end); err != nil {
+		return fmt.Errorf("%w: %w", ErrInterrupted, err)
+	}
+	return nil
+}
+
+func (r *run) carryOut(ctx context.Context) error {
+	if len(r.passes) == 0 {
+		table, err := r.handle.PartitionTable(ctx)
+		if err != nil {
+			return fmt.Errorf("read partition table: %w", err)
+		}
+		if table != r.drive.PartitionTable {
+			return fmt.Errorf("%s %s: its partition table changed: %w", r.drive.Model, r.drive.Serial, ErrPlanChanged)
+		}
+	}
+	if r.drive.Technique != HostOverwrite {
+		return &fault{fmt.Errorf("technique %q is not known to this program", r.drive.Technique)}
+	}
+	for pass := 1; pass <= len(r.drive.Passes); pass++ {
+		if err := r.overwrite(ctx, pass); err != nil {
+			return err
+		}
+	}
+	if r.drive.Verification == VerifyStatus {
+		return nil
+	}
+	return r.verifyOverwrite(ctx)
+}
+
+// reidentify makes sure, before a step, that the open drive is the planned one.
+func (r *run) reidentify(ctx context.Context, before string) error {
+	if err := r.handle.Reidentify(ctx); err != nil {
+		return fmt.Errorf("identify the drive before %s: %w", before, err)
+	}
+	g, err := r.handle.Geometry(ctx)
+	if err != nil {
+		return fmt.Errorf("size of the drive before %s: %w", before, err)
+	}
+	if g.SizeBytes != r.drive.SizeBytes || g.LogicalBlock != r.drive.LogicalBlock {
+		return fmt.Errorf("before %s the drive has %d bytes in blocks of %d, not %d in blocks of %d: %w",
+			before, g.SizeBytes, g.LogicalBlock, r.drive.SizeBytes, r.drive.LogicalBlock, devices.ErrChanged)
+	}
+	d := r.handle.Drive()
+	return r.append(kindReidentified, reidentifiedRecord{d.ID, d.Nodes[0], g.SizeBytes, before})
+}

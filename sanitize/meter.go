@@ -1,0 +1,41 @@
+package sanitize
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// Meter tells how far a run has come, for displays. The zero value is ready; its methods may be
+// called from any goroutine. It is never evidence: the journal is.
+type Meter struct {
+	moved atomic.Int64 // bytes since begin
+	bad   atomic.Int64 // bytes failed or mismatched, in all
+
+	mu     sync.Mutex // guards the rest
+	stage  string
+	total  int64
+	before int64 // done in earlier attempts
+}
+
+// Reading is what a Meter says at one moment.
+type Reading struct {
+	Stage string `json:"stage"` // "pass 1/3", "verify"; empty before the first step
+	Done  int64  `json:"done_bytes"`
+	Total int64  `json:"total_bytes"`
+	Bad   int64  `json:"bad_bytes"`
+}
+
+func (m *Meter) begin(stage string, total, before int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.stage, m.total, m.before = stage, total, before
+	m.moved.Store(0)
+}
+
+// Read reads the meter.
+func (m *Meter) Read() Reading {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	done := min(m.before+m.moved.Load(), m.total)
+	return Reading{m.stage, done, m.total, m.bad.Load()}
+}

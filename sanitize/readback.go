@@ -1,0 +1,81 @@
+package sanitize
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/sanitize/overwrite"
+)
+
+// verifyOverwrite reads back what the last pass wrote: all of it, or samples drawn now. A full
+// verification goes on where it stopped; a sampled one begins anew with other samples.
+func (r *run) verifyOverwrite(ctx context.Context) error {
+	last := len(r.passes)
+	if err := r.reidentify(ctx, "verification"); err != nil {
+		return err
+	}
+	if err := r.handle.DropCaches(ctx); err != nil {
+		return fmt.Errorf("drop the host's caches: %w", err)
+	}
+	if v := r.verify; v == nil || v.begun.Mode != VerifyFull || v.end != nil {
+		begun, err := r.drawSamples()
+		if err != nil {
+			return err
+		}
+		if err := r.append(kindVerifyBegun, begun); err != nil {
+			return err
+		}
+	}
+	pattern, ok, err := r.pattern(last, r.passes[last-1].begun)
+	if err != nil || !ok {
+		return errors.Join(err, fmt.Errorf("the key of pass %d was lost while in use", last))
+	}
+	extents, err := r.toVerify()
+	if err != nil {
+		return err
+	}
+	todo := extents.Without(r.verify.done).Without(r.unread)
+	r.meter.begin("verify", extents.Bytes(), extents.Bytes()-todo.Bytes())
+	queue, err := r.handle.Queue(queueDepth)
+	if err != nil {
+		return fmt.Errorf("open queue: %w", err)
+	}
+	err = overwrite.Check(ctx, queue, todo.Extents(), pattern, overwrite.Options{
+		Block: r.drive.LogicalBlock, Gone: devices.IsGone, Moved: &r.meter.moved,
+		BadLimit: r.drive.badLimit(),
+		Commit: func(p overwrite.Progress) error {
+			r.meter.bad.Add(overwrite.NewSet(p.Failed...).Bytes() + overwrite.NewSet(p.Mismatch...).Bytes())
+			return r.append(kindVerified, verifiedRecord{p.Done, p.Failed, p.Mismatch, text(p.Cause)})
+		},
+	})
+	err = errors.Join(err, queue.Close())
+	switch {
+	case errors.Is(err, overwrite.ErrTooManyBad):
+		// The answer is known, and more of it would help nobody.
+		return r.append(kindVerifyDone, verifyDoneRecord{false, err.Error()})
+	case err != nil:
+		return judge(fmt.Errorf("verify %s: %w", r.drive.Serial, err))
+	}
+	return r.append(kindVerifyDone, verifyDoneRecord{Complete: true})
+}
+
+// drawSamples decides what will be read. It runs after the erase, so that nothing could know.
+func (r *run) drawSamples() (verifyBegunRecord, error) {
+	if r.drive.Verification == VerifyFull {
+		return verifyBegunRecord{Mode: VerifyFull}, nil
+	}
+	seed := make([]byte, overwrite.KeySize)
+	rand.Read(seed)
+	_, full, err := overwrite.Sample(r.drive.SizeBytes/int64(r.drive.LogicalBlock), r.drive.LogicalBlock, seed)
+	if err != nil {
+		return verifyBegunRecord{}, err
+	}
+	if full {
+		return verifyBegunRecord{Mode: VerifyFull}, nil
+	}
+	return verifyBegunRecord{VerifySampled, hex.EncodeToString(seed), overwrite.SamplePRNG}, nil
+}

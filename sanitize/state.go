@@ -1,0 +1,241 @@
+package sanitize
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/expunge-dev/expunge/sanitize/journal"
+	"github.com/expunge-dev/expunge/sanitize/overwrite"
+)
+
+// state is everything a journal says so far. Execute resumes from it and Fold judges it, so the
+// two can never see different pasts.
+type state struct {
+	opened   *openedRecord
+	intent   *intentRecord
+	attempts int
+	stops    int // attempts that did not get to the end
+	stopped  string
+
+	passes   []passState // those begun, in order
+	verify   *verifyState
+	mismatch overwrite.Set // of every verification: none is forgotten by verifying again
+	unread   overwrite.Set
+	readErr  string
+	finished *finishedRecord
+
+	started, ended time.Time // of the first and last destructive or verifying step
+}
+
+type passState struct {
+	begun    passBegunRecord
+	done     overwrite.Set
+	failed   overwrite.Set
+	writeErr string
+	complete bool
+	started  time.Time
+	ended    time.Time
+}
+
+type verifyState struct {
+	begun verifyBegunRecord
+	done  overwrite.Set
+	end   *verifyDoneRecord
+}
+
+// apply takes the next record. A record that cannot follow what came before is an error: nothing
+// may be concluded from such a journal.
+func (s *state) apply(r journal.Record) error {
+	if s.opened == nil && r.Kind != kindOpened {
+		return fmt.Errorf("journal record %d is %q before the job was opened", r.Seq, r.Kind)
+	}
+	if s.finished != nil {
+		return fmt.Errorf("journal record %d (%s) follows the end of the job", r.Seq, r.Kind)
+	}
+	switch r.Kind {
+	case kindOpened:
+		if s.opened != nil {
+			return fmt.Errorf("journal record %d opens the job a second time", r.Seq)
+		}
+		return keep(r, &s.opened)
+	case kindIntent:
+		if s.intent != nil {
+			return fmt.Errorf("journal record %d is a second intent", r.Seq)
+		}
+		return keep(r, &s.intent)
+	case kindAttempt:
+		return s.applyAttempt(r)
+	case kindReidentified:
+		return r.Decode(&reidentifiedRecord{})
+	case kindPassBegun, kindExtents, kindPassDone:
+		return s.applyPass(r)
+	case kindVerifyBegun, kindVerified, kindVerifyDone:
+		return s.applyVerify(r)
+	case kindStopped:
+		var stop stoppedRecord
+		err := r.Decode(&stop)
+		s.stopped = stop.Reason
+		return err
+	case kindFinished:
+		return keep(r, &s.finished)
+	}
+	return fmt.Errorf("journal record %d is of the unknown kind %q", r.Seq, r.Kind)
+}
+
+func keep[T any](r journal.Record, at **T) error {
+	v := new(T)
+	if err := r.Decode(v); err != nil {
+		return err
+	}
+	*at = v
+	return nil
+}
+
+func (s *state) applyAttempt(r journal.Record) error {
+	var a attemptRecord
+	if err := r.Decode(&a); err != nil {
+		return err
+	}
+	if s.intent == nil || a.N != s.attempts+1 {
+		return fmt.Errorf("journal record %d: attempt %d after %d attempts, intent %v", r.Seq, a.N, s.attempts, s.intent != nil)
+	}
+	s.attempts, s.stopped = a.N, ""
+	return nil
+}
+
+func (s *state) applyPass(r journal.Record) error {
+	if s.attempts == 0 {
+		return fmt.Errorf("journal record %d (%s) outside an attempt", r.Seq, r.Kind)
+	}
+	s.touch(r.Time)
+	switch r.Kind {
+	case kindPassBegun:
+		var b passBegunRecord
+		if err := r.Decode(&b); err != nil {
+			return err
+		}
+		// A pass begins after the one before it is complete; the last begun one may begin anew.
+		next := len(s.passes) + 1
+		inOrder := b.Pass == next && (next == 1 || s.passes[next-2].complete)
+		if b.Pass < 1 || !inOrder && b.Pass != len(s.passes) {
+			return fmt.Errorf("journal record %d begins pass %d out of order", r.Seq, b.Pass)
+		}
+		s.passes = append(s.passes[:b.Pass-1], passState{begun: b, started: r.Time, ended: r.Time})
+		s.verify = nil
+		return nil
+	case kindExtents:
+		var e extentsRecord
+		if err := r.Decode(&e); err != nil {
+			return err
+		}
+		p, err := s.current(r, e.Pass)
+		if err != nil {
+			return err
+		}
+		p.done.Add(e.Done...)
+		p.failed.Add(e.Failed...)
+		if e.Error != "" {
+			p.writeErr = e.Error
+		}
+		p.ended = r.Time
+		return nil
+	}
+	var d passDoneRecord
+	if err := r.Decode(&d); err != nil {
+		return err
+	}
+	p, err := s.current(r, d.Pass)
+	if err != nil {
+		return err
+	}
+	if left := s.all().Without(p.done).Without(p.failed).Bytes(); left != 0 {
+		return fmt.Errorf("journal record %d ends pass %d with %d bytes not written", r.Seq, d.Pass, left)
+	}
+	p.complete, p.ended = true, r.Time
+	return nil
+}
+
+// current is the pass that a record speaks of: only the last one begun can change.
+func (s *state) current(r journal.Record, pass int) (*passState, error) {
+	if pass != len(s.passes) || pass == 0 || s.passes[pass-1].complete {
+		return nil, fmt.Errorf("journal record %d (%s) for pass %d, which is not under way", r.Seq, r.Kind, pass)
+	}
+	return &s.passes[pass-1], nil
+}
+
+func (s *state) applyVerify(r journal.Record) error {
+	if !s.erased() {
+		return fmt.Errorf("journal record %d (%s) before the last pass was complete", r.Seq, r.Kind)
+	}
+	s.touch(r.Time)
+	if r.Kind == kindVerifyBegun {
+		v := &verifyState{}
+		s.verify = v
+		return r.Decode(&v.begun)
+	}
+	if s.verify == nil || s.verify.end != nil {
+		return fmt.Errorf("journal record %d (%s) outside a verification", r.Seq, r.Kind)
+	}
+	if r.Kind == kindVerifyDone {
+		return keep(r, &s.verify.end)
+	}
+	var v verifiedRecord
+	if err := r.Decode(&v); err != nil {
+		return err
+	}
+	s.verify.done.Add(v.Done...)
+	s.mismatch.Add(v.Mismatch...)
+	s.unread.Add(v.Failed...)
+	if v.Error != "" {
+		s.readErr = v.Error
+	}
+	return nil
+}
+
+func (s *state) touch(t time.Time) {
+	if s.started.IsZero() {
+		s.started = t
+	}
+	s.ended = t
+}
+
+// all is the whole drive.
+func (s *state) all() overwrite.Set {
+	return overwrite.NewSet(overwrite.Extent{Offset: 0, Length: s.opened.Drive.SizeBytes})
+}
+
+// erased says whether every pass of the plan is complete.
+func (s *state) erased() bool {
+	planned := len(s.opened.Drive.Passes)
+	return planned > 0 && len(s.passes) == planned && s.passes[planned-1].complete
+}
+
+// toVerify is what the verification that was begun has to read: the extents its seed draws, or
+// everything, without the blocks that could not be written.
+func (s *state) toVerify() (overwrite.Set, error) {
+	d := s.opened.Drive
+	extents := []overwrite.Extent{{Offset: 0, Length: d.SizeBytes}}
+	if s.verify.begun.Mode == VerifySampled {
+		seed, err := decodeKey(s.verify.begun.Seed)
+		if err != nil {
+			return overwrite.Set{}, fmt.Errorf("sampling seed: %w", err)
+		}
+		drawn, _, err := overwrite.Sample(d.SizeBytes/int64(d.LogicalBlock), d.LogicalBlock, seed)
+		if err != nil {
+			return overwrite.Set{}, err
+		}
+		extents = drawn
+	}
+	return overwrite.NewSet(extents...).Without(s.passes[len(s.passes)-1].failed), nil
+}
+
+// resume replays a journal.
+func resume(records []journal.Record) (*state, error) {
+	s := &state{}
+	for _, r := range records {
+		if err := s.apply(r); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
