@@ -1,0 +1,50 @@
+//go:build unix
+
+package durable
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+)
+
+// ErrLocked: another process, or another part of this one, holds the lock.
+var ErrLocked = errors.New("locked by another process")
+
+// Lock is a claim on a file that ends with the process, however that ends.
+type Lock struct{ f *os.File }
+
+// TryLock claims the file, which is made when it is not there. The error is ErrLocked when it is
+// claimed already.
+func TryLock(name string) (*Lock, error) {
+	return lock(name, syscall.LOCK_EX|syscall.LOCK_NB)
+}
+
+// WaitLock claims the file as soon as nobody else does.
+func WaitLock(name string) (*Lock, error) {
+	return lock(name, syscall.LOCK_EX)
+}
+
+func lock(name string, how int) (*Lock, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock: %w", err)
+	}
+	for {
+		err = syscall.Flock(int(f.Fd()), how)
+		if !errors.Is(err, syscall.EINTR) {
+			break
+		}
+	}
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		err = ErrLocked
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", name, err), f.Close())
+	}
+	return &Lock{f}, nil
+}
+
+// Unlock gives the claim up.
+func (l *Lock) Unlock() error { return l.f.Close() }
