@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/sanitize/journal"
@@ -44,6 +45,17 @@ func RecordIntent(j *journal.Journal, index int64, leaf string) error {
 func Abandon(j *journal.Journal, why string) error {
 	_, err := j.Append(kindFinished, finishedRecord{statusAbandoned, why})
 	return err
+}
+
+// Refuse ends a job before anything destructive was done on its drive.
+func Refuse(j *journal.Journal, why string) error {
+	_, err := j.Append(kindFinished, finishedRecord{statusRefused, why})
+	return err
+}
+
+// Touched says whether a destructive step was begun, as far as the records tell.
+func Touched(records []journal.Record) bool {
+	return slices.ContainsFunc(records, func(r journal.Record) bool { return r.Kind == kindPassBegun })
 }
 
 // recorder appends to the journal and keeps the state in step with it.

@@ -1,0 +1,165 @@
+package agent
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/sanitize"
+)
+
+// Options say which host an agent serves and where it keeps its state.
+type Options struct {
+	Host     *devices.Host
+	StateDir string
+	Owner    Owner // with an empty ID: whatever the state says, or drawn now
+	Version  string
+	Log      hclog.Logger     // nil is silent
+	Now      func() time.Time // nil is time.Now
+}
+
+// Agent serves one host or rack. Its methods may be called from several goroutines and several
+// processes: a job is run by one of them at a time.
+type Agent struct {
+	host    *devices.Host
+	dir     string
+	owner   Owner
+	version string
+	log     hclog.Logger
+	now     func() time.Time
+}
+
+// Open opens the state directory, which is made on first use. The error is an *OwnerError when it
+// belongs to another host or rack.
+func Open(o Options) (*Agent, error) {
+	if o.Log == nil {
+		o.Log = hclog.NewNullLogger()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	owner, err := claimState(o.StateDir, o.Owner)
+	if err != nil {
+		return nil, err
+	}
+	return &Agent{
+		host: o.Host, dir: o.StateDir, owner: owner, version: o.Version,
+		log: o.Log.Named("agent"), now: func() time.Time { return o.Now().UTC().Round(0) },
+	}, nil
+}
+
+// Simulated says whether everything this agent does is on virtual drives.
+func (a *Agent) Simulated() bool { return a.owner.Kind == "rack" }
+
+// Plan decides, without touching anything, what would be done to the named drives. Every one is
+// in the plan, planned or refused. The errors are *devices.SelectError, *sanitize.RequestError,
+// or those of listing the drives.
+func (a *Agent) Plan(ctx context.Context, names []string, request sanitize.Request) (sanitize.Plan, error) {
+	request, err := request.Normal()
+	if err != nil {
+		return sanitize.Plan{}, err
+	}
+	policy, err := sanitize.PolicyByName(request.Policy)
+	if err != nil {
+		return sanitize.Plan{}, err
+	}
+	listed, err := a.host.Drives(ctx)
+	if err != nil {
+		return sanitize.Plan{}, err
+	}
+	selected, err := devices.Select(listed, names)
+	if err != nil {
+		return sanitize.Plan{}, err
+	}
+	unfinished, err := a.unfinished()
+	if err != nil {
+		return sanitize.Plan{}, err
+	}
+	id := make([]byte, 16)
+	rand.Read(id)
+	created := a.now().Truncate(time.Second)
+	plan := sanitize.Plan{
+		Schema: sanitize.PlanSchema, ID: hex.EncodeToString(id),
+		Created: created, Expires: created.Add(sanitize.PlanLifetime),
+		Agent: a.version, Host: a.owner.ID, Simulated: a.Simulated(),
+		Policy: sanitize.PolicyRef{Name: policy.Name, SHA256: policy.Digest()}, Request: request,
+		Drives: []sanitize.DrivePlan{}, Refused: []sanitize.Refused{},
+	}
+	for _, d := range selected {
+		planned, err := a.choose(ctx, d, request, policy, unfinished)
+		var refusal *sanitize.Refusal
+		switch {
+		case errors.As(err, &refusal):
+			plan.Refused = append(plan.Refused, refused(d, refusal))
+		case err != nil:
+			return sanitize.Plan{}, err
+		default:
+			plan.Drives = append(plan.Drives, planned)
+		}
+	}
+	return plan, nil
+}
+
+// choose plans one drive. It is opened, for reading, only when nothing else speaks against it.
+func (a *Agent) choose(ctx context.Context, d devices.Drive, r sanitize.Request, p sanitize.Policy, unfinished map[devices.ID]string) (sanitize.DrivePlan, error) {
+	if job := unfinished[d.ID]; job != "" {
+		return sanitize.DrivePlan{}, unfinishedRefusal(job)
+	}
+	if _, err := sanitize.Choose(d, "", r, p); err != nil {
+		return sanitize.DrivePlan{}, err
+	}
+	inspected, table, err := a.inspect(ctx, d)
+	if err != nil {
+		return sanitize.DrivePlan{}, err
+	}
+	return sanitize.Choose(inspected, table, r, p)
+}
+
+// inspect opens a drive for reading. What it cannot tell speaks against the drive.
+func (a *Agent) inspect(ctx context.Context, d devices.Drive) (devices.Drive, string, error) {
+	inspected, table, err := a.host.Inspect(ctx, d)
+	if err == nil {
+		return inspected, table, nil
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		return d, "", cause
+	}
+	return d, "", openRefusal(d, err)
+}
+
+func unfinishedRefusal(job string) *sanitize.Refusal {
+	return &sanitize.Refusal{Reasons: []devices.Reason{{
+		Code:    "unfinished_job",
+		Message: fmt.Sprintf("job %s on this drive is not finished", job),
+		Hint:    fmt.Sprintf("run: expunge jobs resume %s; or give it up: expunge jobs abandon %s", job, job),
+	}}}
+}
+
+// openRefusal words why a drive could not be opened.
+func openRefusal(d devices.Drive, err error) *sanitize.Refusal {
+	var inUse *devices.InUseError
+	reason := devices.Reason{Code: "unreadable", Message: err.Error(), Hint: "list again; a drive that does not answer cannot be sanitized by a host"}
+	switch {
+	case errors.As(err, &inUse) && len(inUse.Reasons) > 0:
+		return &sanitize.Refusal{Reasons: inUse.Reasons}
+	case errors.As(err, &inUse):
+		reason.Code, reason.Hint = "in_use", "find who holds it: expunge show "+d.Serial
+	case errors.Is(err, devices.ErrChanged):
+		reason.Code, reason.Hint = "changed", "list again and make a new plan"
+	case errors.Is(err, devices.ErrGone), errors.Is(err, devices.ErrNotFound):
+		reason.Code, reason.Hint = "gone", "attach the drive again"
+	case isPermission(err):
+		reason.Code, reason.Hint = "permission", "run as root"
+	}
+	return &sanitize.Refusal{Reasons: []devices.Reason{reason}}
+}
+
+func refused(d devices.Drive, r *sanitize.Refusal) sanitize.Refused {
+	return sanitize.Refused{ID: d.ID, Serial: d.Serial, Model: d.Model, Nodes: d.Nodes, Cannot: r.Cannot, Reasons: r.Reasons}
+}

@@ -1,0 +1,138 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/sanitize"
+	"github.com/expunge-dev/expunge/sanitize/journal"
+)
+
+// Job is one use of a plan.
+type Job struct {
+	ID      string
+	Plan    sanitize.Plan
+	Drives  []DriveResult
+	Problem error // the job cannot be read: its files are damaged
+}
+
+// DriveResult is how one drive of a job stands.
+type DriveResult struct {
+	Job     string
+	Drive   sanitize.DrivePlan
+	Outcome sanitize.Outcome
+	Reasons []devices.Reason // why it is not sanitized
+	// Evidence is what the journal proves; nil when the drive was refused before it had one.
+	Evidence    *sanitize.Evidence
+	Certificate string // path; empty when there is none (yet)
+	// Err is why the drive could not be worked on or certified now.
+	Err error
+}
+
+// Finished says whether the outcome is final.
+func (r DriveResult) Finished() bool { return r.Outcome != sanitize.Interrupted }
+
+// Seconds is the time from the first to the last step on the drive, pauses included.
+func (r DriveResult) Seconds() float64 {
+	if r.Evidence == nil || r.Evidence.Started.IsZero() {
+		return 0
+	}
+	return r.Evidence.Finished.Sub(r.Evidence.Started).Round(time.Millisecond).Seconds()
+}
+
+// result reads how a drive of a job stands from its files.
+func (a *Agent) result(job string, d sanitize.DrivePlan) DriveResult {
+	r := DriveResult{Job: job, Drive: d, Outcome: sanitize.Interrupted}
+	parsed, err := journal.Read(a.driveFile(job, d.ID, journalFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		r.Reasons = []devices.Reason{{Code: "not_begun", Message: "the agent or the host stopped before the drive was touched", Hint: resumeHint(job)}}
+		return r
+	}
+	if err == nil && len(parsed.Records) == 0 {
+		r.Reasons = []devices.Reason{{Code: "not_begun", Message: "the journal is empty", Hint: resumeHint(job)}}
+		return r
+	}
+	var e sanitize.Evidence
+	if err == nil {
+		e, err = sanitize.Fold(parsed)
+	}
+	if err == nil && (e.Job != job || e.Drive.ID != d.ID) {
+		err = fmt.Errorf("the journal is that of job %s and drive %s", e.Job, e.Drive.ID)
+	}
+	if err != nil {
+		r.Outcome, r.Err = sanitize.Unknown, fmt.Errorf("job %s, drive %s: %w", job, d.Serial, err)
+		r.Reasons = []devices.Reason{{Code: "journal_damaged", Message: r.Err.Error(),
+			Hint: "the drive may hold data: keep the files, abandon the job, and sanitize the drive in a new one"}}
+		return r
+	}
+	r.Evidence, r.Outcome = &e, e.Outcome
+	if e.Reason != "" {
+		reason := devices.Reason{Code: string(e.Outcome), Message: e.Reason}
+		if e.Outcome == sanitize.Interrupted {
+			reason.Hint = resumeHint(job)
+		}
+		r.Reasons = []devices.Reason{reason}
+	}
+	certificate := a.driveFile(job, d.ID, certificateFile)
+	if _, err := os.Stat(certificate); err == nil {
+		r.Certificate = certificate
+	}
+	return r
+}
+
+func resumeHint(job string) string { return "run: expunge jobs resume " + job }
+
+// Jobs lists all jobs of this state, oldest first. One that cannot be read is listed with its
+// Problem.
+func (a *Agent) Jobs() ([]Job, error) {
+	names, err := a.jobNames()
+	if err != nil {
+		return nil, err
+	}
+	jobs := make([]Job, 0, len(names))
+	for _, name := range names {
+		jobs = append(jobs, a.job(name))
+	}
+	sortJobs(jobs)
+	return jobs, nil
+}
+
+// Job reads one job. The error is ErrNoJob when there is none of that name.
+func (a *Agent) Job(name string) (Job, error) {
+	j := a.job(name)
+	return j, j.Problem
+}
+
+func (a *Agent) job(name string) Job {
+	j := Job{ID: name}
+	j.Plan, j.Problem = a.loadPlan(name)
+	for _, d := range j.Plan.Drives {
+		j.Drives = append(j.Drives, a.result(name, d))
+	}
+	return j
+}
+
+// unfinished maps drives to the job that has not come to an end on them. A job that cannot be
+// read stands for every drive it might have: planning is refused until it is looked at.
+func (a *Agent) unfinished() (map[devices.ID]string, error) {
+	jobs, err := a.Jobs()
+	if err != nil {
+		return nil, err
+	}
+	found := map[devices.ID]string{}
+	for _, j := range jobs {
+		if j.Problem != nil {
+			return nil, fmt.Errorf("job %s cannot be read, so no drive can be told to be free of it: %w", j.ID, j.Problem)
+		}
+		for _, d := range j.Drives {
+			if !d.Finished() {
+				found[d.Drive.ID] = j.ID
+			}
+		}
+	}
+	return found, nil
+}

@@ -1,0 +1,318 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/internal/durable"
+	"github.com/expunge-dev/expunge/sanitize"
+	"github.com/expunge-dev/expunge/sanitize/journal"
+)
+
+// Observer follows a run. Its functions may be nil; they are called from several goroutines, one
+// per drive.
+type Observer struct {
+	Begun func(d sanitize.DrivePlan, m *sanitize.Meter)
+	Ended func(r DriveResult)
+}
+
+// ErrJobBusy: another process runs this job. Wait for it, or stop it.
+var ErrJobBusy = errors.New("the job is being run by another process")
+
+// RefusedError: no drive of the plan can be worked on now. Nothing was touched and the plan is
+// not used up.
+type RefusedError struct{ Drives []DriveResult }
+
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("no drive of the plan can be sanitized now (%d refused)", len(e.Drives))
+}
+
+// Run carries a plan out, all its drives at once. A plan that was run before is not run again:
+// what its job has not finished is resumed, what it has is only reported. The results have every
+// drive of the plan. The error says why nothing could be begun; why a drive did not get to its end
+// is in its result. When ctx ends the drives stop resumably.
+func (a *Agent) Run(ctx context.Context, p sanitize.Plan, o Observer) (Job, error) {
+	job := jobName(p)
+	if _, err := os.Stat(a.jobDir(job)); err == nil {
+		return a.Resume(ctx, job, o)
+	}
+	if err := p.Usable(a.owner.ID, a.Simulated(), a.now()); err != nil {
+		return Job{}, err
+	}
+	refusals, err := a.precheck(ctx, p)
+	if err != nil {
+		return Job{}, err
+	}
+	if err := a.readySigning(); err != nil {
+		return Job{}, err
+	}
+	if _, err := a.createJob(p); err != nil {
+		return Job{}, fmt.Errorf("begin job %s: %w", job, err)
+	}
+	a.log.Info("job began", "job", job, "drives", len(p.Drives))
+	return a.carryOn(ctx, job, p, refusals, o)
+}
+
+// precheck looks at every drive again before the plan is used up. It maps those that must not be
+// touched to the reason, and is a *RefusedError when that is all of them.
+func (a *Agent) precheck(ctx context.Context, p sanitize.Plan) (map[devices.ID]*sanitize.Refusal, error) {
+	policy, err := sanitize.PolicyByName(p.Policy.Name)
+	if err != nil {
+		return nil, err
+	}
+	listed, err := a.host.Drives(ctx)
+	if err != nil {
+		return nil, err
+	}
+	unfinished, err := a.unfinished()
+	if err != nil {
+		return nil, err
+	}
+	refusals := map[devices.ID]*sanitize.Refusal{}
+	var all RefusedError
+	for _, d := range p.Drives {
+		refusal, err := a.recheck(ctx, d, listed, p, policy, unfinished)
+		if err != nil {
+			return nil, err
+		}
+		if refusal != nil {
+			refusals[d.ID] = refusal
+			all.Drives = append(all.Drives, DriveResult{Drive: d, Outcome: sanitize.RefusedRun, Reasons: refusal.Reasons})
+		}
+	}
+	if len(refusals) == len(p.Drives) {
+		return nil, &all
+	}
+	return refusals, nil
+}
+
+func (a *Agent) recheck(ctx context.Context, d sanitize.DrivePlan, listed []devices.Drive, p sanitize.Plan, policy sanitize.Policy, unfinished map[devices.ID]string) (*sanitize.Refusal, error) {
+	if job := unfinished[d.ID]; job != "" {
+		return unfinishedRefusal(job), nil
+	}
+	now, err := findDrive(listed, d)
+	if err != nil {
+		return openRefusal(devices.Drive{Serial: d.Serial}, err), nil
+	}
+	table := ""
+	err = d.Holds(now, "", p.Request, policy)
+	if err == nil {
+		if now, table, err = a.inspect(ctx, now); err == nil {
+			err = d.Holds(now, table, p.Request, policy)
+		}
+	}
+	var refusal *sanitize.Refusal
+	switch {
+	case err == nil:
+		return nil, nil
+	case errors.As(err, &refusal):
+		return refusal, nil
+	case errors.Is(err, sanitize.ErrPlanChanged):
+		return &sanitize.Refusal{Reasons: []devices.Reason{{Code: "changed", Message: err.Error(), Hint: "look at the drive, then make a new plan"}}}, nil
+	}
+	return nil, err
+}
+
+// findDrive finds the planned drive among those that are there, whatever node it has now.
+func findDrive(listed []devices.Drive, want sanitize.DrivePlan) (devices.Drive, error) {
+	var found []devices.Drive
+	for _, d := range listed {
+		if d.ID == want.ID {
+			found = append(found, d)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return devices.Drive{}, fmt.Errorf("%s %s: %w", want.Model, want.Serial, devices.ErrNotFound)
+	case 1:
+		return found[0], nil
+	}
+	return devices.Drive{}, fmt.Errorf("%s %s: %w", want.Model, want.Serial, devices.ErrAmbiguous)
+}
+
+// Resume goes on with a job where it stopped. Drives that have come to an end are only reported.
+func (a *Agent) Resume(ctx context.Context, job string, o Observer) (Job, error) {
+	p, err := a.loadPlan(job)
+	if err != nil {
+		return Job{}, err
+	}
+	if p.Host != a.owner.ID || p.Simulated != a.Simulated() {
+		return Job{}, sanitize.ErrPlanForeign
+	}
+	if err := a.readySigning(); err != nil {
+		return Job{}, err
+	}
+	return a.carryOn(ctx, job, p, nil, o)
+}
+
+// carryOn works on every drive of a job that has not come to an end.
+func (a *Agent) carryOn(ctx context.Context, job string, p sanitize.Plan, refusals map[devices.ID]*sanitize.Refusal, o Observer) (Job, error) {
+	lock, err := a.lockJob(job)
+	if err != nil {
+		return Job{}, err
+	}
+	defer lock.Unlock() //nolint // the lock ends with the process at the latest
+	results := make([]DriveResult, len(p.Drives))
+	var wait sync.WaitGroup
+	for i, d := range p.Drives {
+		wait.Go(func() {
+			results[i] = a.carryOnDrive(ctx, job, p, d, refusals[d.ID], o)
+			if o.Ended != nil {
+				o.Ended(results[i])
+			}
+		})
+	}
+	wait.Wait()
+	return Job{ID: job, Plan: p, Drives: results}, nil
+}
+
+func (a *Agent) lockJob(job string) (*durable.Lock, error) {
+	lock, err := durable.TryLock(filepath.Join(a.jobDir(job), lockFile))
+	if errors.Is(err, durable.ErrLocked) {
+		return nil, fmt.Errorf("job %s: %w", job, ErrJobBusy)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("job %s: %w", job, err)
+	}
+	return lock, nil
+}
+
+// carryOnDrive brings one drive of a job as far as it goes now, and has it certified when it has
+// come to an end.
+func (a *Agent) carryOnDrive(ctx context.Context, job string, p sanitize.Plan, d sanitize.DrivePlan, refusal *sanitize.Refusal, o Observer) DriveResult {
+	log := a.log.With("job", job, "drive", string(d.ID), "serial", d.Serial)
+	r := a.result(job, d)
+	if !r.Finished() {
+		problem := a.work(ctx, job, p, d, refusal, o)
+		r = a.result(job, d)
+		r.Err = errors.Join(r.Err, problem)
+		if problem != nil {
+			log.Warn("drive stopped", "err", problem)
+		}
+	}
+	a.certifyResult(ctx, &r)
+	log.Info("drive ended", "outcome", string(r.Outcome))
+	return r
+}
+
+// work opens journal and drive and executes. Its error says why there is no end yet.
+func (a *Agent) work(ctx context.Context, job string, p sanitize.Plan, d sanitize.DrivePlan, refusal *sanitize.Refusal, o Observer) (err error) {
+	j, records, err := a.openJournal(job, p, d)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, j.Close()) }()
+	if refusal != nil {
+		return sanitize.Refuse(j, refusal.Error())
+	}
+	handle, err := a.openDrive(ctx, d, p)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, handle.Close()) }()
+	if records, err = a.ensureIntent(ctx, j, records, job, p, d); err != nil {
+		return err
+	}
+	meter := &sanitize.Meter{}
+	if o.Begun != nil {
+		o.Begun(d, meter)
+	}
+	return sanitize.Execute(ctx, sanitize.Execution{
+		Handle: handle, Journal: j, Records: records,
+		Secrets: a.driveFile(job, d.ID, secretsFile), Agent: a.version, Meter: meter,
+	})
+}
+
+// openDrive takes the drive for as long as the work lasts.
+func (a *Agent) openDrive(ctx context.Context, d sanitize.DrivePlan, p sanitize.Plan) (*devices.Handle, error) {
+	listed, err := a.host.Drives(ctx)
+	if err != nil {
+		return nil, err
+	}
+	want, err := findDrive(listed, d)
+	if err != nil {
+		return nil, err
+	}
+	policy, err := sanitize.PolicyByName(p.Policy.Name)
+	if err != nil {
+		return nil, err
+	}
+	// The partition table is compared by Execute, which knows whether the first write was done.
+	if err := d.Holds(want, "", p.Request, policy); err != nil {
+		return nil, err
+	}
+	return a.host.Open(ctx, want, devices.OpenOptions{AllowFabric: p.Request.AllowFabric})
+}
+
+// openJournal opens the journal of a job's drive, or begins it.
+func (a *Agent) openJournal(job string, p sanitize.Plan, d sanitize.DrivePlan) (*journal.Journal, []journal.Record, error) {
+	name := a.driveFile(job, d.ID, journalFile)
+	j, records, err := journal.Open(name, a.now)
+	if errors.Is(err, fs.ErrNotExist) {
+		j, err = journal.Create(name, a.now)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(records) > 0 {
+		return j, records, nil
+	}
+	if err := sanitize.Begin(j, job, p, d); err != nil {
+		return nil, nil, errors.Join(err, j.Close())
+	}
+	return a.reopen(j, name)
+}
+
+// reopen reads back what was just written: work begins only from what is on disk.
+func (a *Agent) reopen(j *journal.Journal, name string) (*journal.Journal, []journal.Record, error) {
+	if err := j.Close(); err != nil {
+		return nil, nil, err
+	}
+	return journal.Open(name, a.now)
+}
+
+// Abandon ends a job for good: its unfinished drives are recorded as failed, and certified so.
+func (a *Agent) Abandon(ctx context.Context, job, why string) (Job, error) {
+	p, err := a.loadPlan(job)
+	if err != nil {
+		return Job{}, err
+	}
+	lock, err := a.lockJob(job)
+	if err != nil {
+		return Job{}, err
+	}
+	defer lock.Unlock() //nolint // the lock ends with the process at the latest
+	j := Job{ID: job, Plan: p}
+	for _, d := range p.Drives {
+		r := a.result(job, d)
+		if !r.Finished() {
+			problem := a.abandonDrive(ctx, job, p, d, why)
+			r = a.result(job, d)
+			r.Err = errors.Join(r.Err, problem)
+		}
+		a.certifyResult(ctx, &r)
+		j.Drives = append(j.Drives, r)
+	}
+	return j, nil
+}
+
+func (a *Agent) abandonDrive(ctx context.Context, job string, p sanitize.Plan, d sanitize.DrivePlan, why string) error {
+	j, records, err := a.openJournal(job, p, d)
+	if err != nil {
+		return err
+	}
+	if !sanitize.Touched(records) {
+		return errors.Join(sanitize.Refuse(j, "abandoned before it was touched: "+why), j.Close())
+	}
+	_, err = a.ensureIntent(ctx, j, records, job, p, d)
+	if err == nil {
+		err = sanitize.Abandon(j, why)
+	}
+	return errors.Join(err, j.Close())
+}
