@@ -73,7 +73,7 @@ func (a *Agent) Plan(ctx context.Context, names []string, request sanitize.Reque
 	if err != nil {
 		return sanitize.Plan{}, err
 	}
-	selected, err := devices.Select(listed, names)
+	selected, err := a.host.Select(listed, names)
 	if err != nil {
 		return sanitize.Plan{}, err
 	}

@@ -1,0 +1,181 @@
+package devices
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/jaypipes/ghw/pkg/block"
+	"github.com/jaypipes/ghw/pkg/option"
+)
+
+// Host is a machine's drives, seen below a root directory: "/" or a rack.
+type Host struct {
+	fs   sysfs
+	open Opener
+	log  hclog.Logger
+}
+
+// NewHost makes a host of a root directory and the function that opens its nodes. log may be nil.
+func NewHost(root string, open Opener, log hclog.Logger) *Host {
+	if log == nil {
+		log = hclog.NewNullLogger()
+	}
+	return &Host{sysfs{root}, open, log.Named("devices")}
+}
+
+// Drives lists every block device of the host, those that cannot be chosen with the reasons. It
+// opens none of them. The error says that the list itself could not be made; it is never merely
+// empty then.
+func (h *Host) Drives(ctx context.Context) ([]Drive, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	devs, err := h.fs.blockdevs()
+	if err != nil {
+		return nil, err
+	}
+	known := h.ghw()
+	uses := h.fs.readUses(devs)
+	drives := make([]Drive, 0, len(devs))
+	for _, b := range devs {
+		if b.hidden() {
+			continue // a path below a head that is in the list
+		}
+		d := h.fs.identify(b, known[b.name])
+		h.judge(b, &d, uses)
+		d.Notes = h.fs.notes(b)
+		drives = append(drives, d)
+	}
+	markDuplicates(drives)
+	slices.SortFunc(drives, func(a, b Drive) int { return compareNodes(a.Nodes[0], b.Nodes[0]) })
+	return drives, nil
+}
+
+// compareNodes sorts sdb before sdaa.
+func compareNodes(a, b string) int {
+	if len(a) != len(b) {
+		return len(a) - len(b)
+	}
+	return strings.Compare(a, b)
+}
+
+// ghw asks the library for its view of the same tree, by kernel name. Its failure only loses
+// names that sysfs does not have: the list is made of /sys/block itself.
+func (h *Host) ghw() map[string]*block.Disk {
+	info, err := block.New(option.WithChroot(h.fs.root), option.WithDisableTools(), option.WithNullAlerter())
+	if err != nil {
+		h.log.Debug("hardware library had no answer", "err", err)
+		return nil
+	}
+	found := map[string]*block.Disk{}
+	for _, d := range info.Disks {
+		found[d.Name] = d
+	}
+	return found
+}
+
+// judge decides a drive's state.
+func (h *Host) judge(b blockdev, d *Drive, u *uses) {
+	reasons, system := u.of(b.name)
+	var blocked []Reason
+	if r, ok := unsuitable(b, *d); ok {
+		blocked = append(blocked, r)
+	}
+	unidentified := d.Serial == "" && d.WWN == ""
+	if unidentified && len(blocked) == 0 {
+		blocked = append(blocked, Reason{"no_identity", "it reports neither serial number nor WWN", "attach it without the bridge or dock that hides them"})
+	}
+	blocked = append(blocked, u.unknown...)
+	d.Reasons = append(slices.Clip(reasons), blocked...)
+	switch {
+	case system:
+		d.State = StateSystem
+	case len(reasons) > 0:
+		d.State = StateInUse
+	case unidentified && len(blocked) == 1:
+		d.State = StateUnreadable
+	case len(blocked) > 0:
+		d.State = StateBlocked
+	default:
+		d.State = StateReady
+	}
+	if d.Reasons == nil {
+		d.Reasons = []Reason{}
+	}
+}
+
+// mapped are the drivers whose devices are made of other devices, or of other machines.
+var mapped = map[string]string{
+	"dm-": "device mapper", "md": "software RAID", "bcache": "bcache", "nbd": "network block device",
+	"rbd": "Ceph", "drbd": "DRBD", "zd": "ZFS volume", "zram": "", "ram": "",
+}
+
+// unsuitable says why a device is no drive that could be chosen, whatever its use.
+func unsuitable(b blockdev, d Drive) (Reason, bool) {
+	kind := strings.TrimRight(b.name, "0123456789")
+	switch {
+	case kind == "ram" || kind == "zram":
+		return Reason{"volatile_memory", "it is the machine's memory, which keeps nothing without power", ""}, true
+	case kind == "sr" || text(b.dir, "device/type") == "5":
+		return Reason{"optical", "an optical drive: its media are to be destroyed", ""}, true
+	case kind == "fd":
+		return Reason{"floppy", "a floppy drive: its media are to be destroyed", ""}, true
+	case mapped[kind] != "":
+		return Reason{"mapped_device", "made of other devices (" + mapped[kind] + ")", "choose the drives it is made of"}, true
+	case d.SizeBytes == 0:
+		return Reason{"no_medium", "it holds no medium", ""}, true
+	case d.ReadOnly:
+		return Reason{"read_only", "it is write-protected", "remove the write protection, then list again"}, true
+	case d.Fabric != "":
+		return Reason{"fabric", fmt.Sprintf("reached over %s: it may be somebody else's storage", d.Fabric), "if it is yours to erase: --allow-fabric"}, true
+	}
+	return Reason{}, false
+}
+
+// notes tells what old signatures udev saw: worth knowing, no reason to refuse.
+func (s sysfs) notes(b blockdev) []Reason {
+	var notes []Reason
+	for _, p := range append([]partition{{name: b.name, number: b.number}}, b.partitions...) {
+		for line := range strings.Lines(text(s.root, "run/udev/data", fmt.Sprintf("b%d:%d", p.number.Major, p.number.Minor)) + "\n") {
+			if kind, ok := strings.CutPrefix(strings.TrimSpace(line), "E:ID_FS_TYPE="); ok && kind != "" {
+				notes = append(notes, Reason{Code: "signature", Message: fmt.Sprintf("%s carries %s", nodePath(p.name), cleanASCII(kind))})
+			}
+		}
+	}
+	if n := len(b.partitions); n > 0 {
+		notes = append(notes, Reason{Code: "partitions", Message: fmt.Sprintf("%d partitions", n)})
+	}
+	return notes
+}
+
+// markDuplicates refuses drives of which two claim one identity: which is meant cannot be told,
+// and two paths to one drive would write under each other's hands.
+func markDuplicates(drives []Drive) {
+	by := map[ID][]int{}
+	for i, d := range drives {
+		if d.Serial != "" || d.WWN != "" {
+			by[d.ID] = append(by[d.ID], i)
+		}
+	}
+	for _, same := range by {
+		if len(same) < 2 {
+			continue
+		}
+		var nodes []string
+		for _, i := range same {
+			nodes = append(nodes, drives[i].Nodes[0])
+		}
+		for _, i := range same {
+			d := &drives[i]
+			d.Reasons = append(d.Reasons, Reason{"duplicate_identity",
+				strings.Join(nodes, " and ") + " claim the same model and serial number",
+				"leave one path to the drive, or attach drives of equal serial one at a time"})
+			if d.State == StateReady {
+				d.State = StateBlocked
+			}
+		}
+	}
+}

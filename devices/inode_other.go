@@ -1,0 +1,9 @@
+//go:build !unix
+
+package devices
+
+import "io/fs"
+
+func inode(_ fs.FileInfo, other string) string { return other }
+
+func deviceNumber(fs.FileInfo) (Number, bool) { return Number{}, false }

@@ -1,0 +1,165 @@
+package devices
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/expunge-dev/expunge/devices/blockio"
+	"github.com/expunge-dev/expunge/devices/nvme"
+	"github.com/expunge-dev/expunge/devices/scsi"
+)
+
+// Block ioctls that x/sys does not name (linux/fs.h).
+const (
+	blkPBSZGet    = 0x127b     // physical block size, unsigned int
+	blkGetDiskSeq = 0x80081280 // disk sequence number, uint64
+)
+
+// node is an open block device node of the running kernel.
+type node struct {
+	name   string
+	file   *os.File
+	number Number
+	write  bool
+}
+
+// OpenNode opens a real block device with direct I/O. Exclusive claims the whole drive against
+// the kernel's other exclusive users (O_EXCL: mounts, swap, md, dm) and, by flock, against other
+// programs that ask. A file, a directory and a partition are refused.
+func OpenNode(_ context.Context, name string, access Access) (Transport, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, fmt.Errorf("open node: %w", err)
+	}
+	if info.Mode()&fs.ModeDevice == 0 || info.Mode()&fs.ModeCharDevice != 0 {
+		return nil, fmt.Errorf("open node %s: not a block device but %v", name, info.Mode().Type())
+	}
+	flags := os.O_RDONLY
+	if access == Exclusive {
+		flags = os.O_RDWR | unix.O_EXCL
+	}
+	f, err := os.OpenFile(name, flags|unix.O_DIRECT|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if errors.Is(err, unix.EBUSY) {
+		return nil, &InUseError{Node: name, State: StateInUse, Reasons: []Reason{{Code: "busy",
+			Message: "the kernel or another program holds it", Hint: "run: expunge show " + name}}}
+	}
+	if err != nil {
+		return nil, wrapGone(fmt.Errorf("open node: %w", err))
+	}
+	n := &node{name: name, file: f, write: access == Exclusive}
+	if err := n.claim(access); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return n, nil
+}
+
+func (n *node) claim(access Access) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(n.file.Fd()), &st); err != nil {
+		return fmt.Errorf("stat open node %s: %w", n.name, err)
+	}
+	n.number = Number{unix.Major(st.Rdev), unix.Minor(st.Rdev)}
+	if _, err := os.Stat(fmt.Sprintf("/sys/dev/block/%d:%d/partition", n.number.Major, n.number.Minor)); err == nil {
+		return fmt.Errorf("open node %s: a partition is not a drive: name the drive", n.name)
+	}
+	if access != Exclusive {
+		return nil
+	}
+	if err := unix.Flock(int(n.file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return &InUseError{Node: n.name, State: StateInUse, Reasons: []Reason{{Code: "locked", Message: "another program holds a lock on it"}}}
+		}
+		return fmt.Errorf("lock node %s: %w", n.name, err)
+	}
+	return nil
+}
+
+func (n *node) SCSI(context.Context, *scsi.Command) (scsi.Result, error) {
+	return scsi.Result{}, fmt.Errorf("%s: SCSI: %w", n.name, ErrNoDoor)
+}
+
+func (n *node) NVMe(context.Context, *nvme.Command) (nvme.Completion, error) {
+	return nvme.Completion{}, fmt.Errorf("%s: NVMe: %w", n.name, ErrNoDoor)
+}
+
+func (n *node) Queue(depth int) (blockio.Queue, error) { return blockio.NewPool(n, depth) }
+
+func (n *node) Number() Number { return n.number }
+
+func (n *node) Close() error { return n.file.Close() }
+
+// ReadAt implements blockio.Backend.
+func (n *node) ReadAt(p []byte, off int64) (int, error) {
+	done, err := n.file.ReadAt(p, off)
+	if errors.Is(err, io.EOF) {
+		// A drive has no end of file: it became smaller than its plan.
+		err = fmt.Errorf("end of device: %w", ErrGone)
+	}
+	return done, wrapGone(err)
+}
+
+// WriteAt implements blockio.Backend.
+func (n *node) WriteAt(p []byte, off int64) (int, error) {
+	done, err := n.file.WriteAt(p, off)
+	return done, wrapGone(err)
+}
+
+// Flush implements blockio.Backend: fdatasync on a block device sends the drive a cache flush.
+func (n *node) Flush() error {
+	for {
+		err := unix.Fdatasync(int(n.file.Fd()))
+		if !errors.Is(err, unix.EINTR) {
+			return wrapGone(err)
+		}
+	}
+}
+
+func (n *node) DropCaches(context.Context) error {
+	// Direct reads bypass the page cache; BLKFLSBUF also drops what others left in it.
+	if err := n.ioctl(unix.BLKFLSBUF, nil); err != nil {
+		return fmt.Errorf("drop cached blocks of %s: %w", n.name, wrapGone(err))
+	}
+	return nil
+}
+
+func (n *node) Geometry(context.Context) (Geometry, error) {
+	var size, sequence uint64
+	var logical, readOnly int32
+	var physical uint32
+	for _, q := range []struct {
+		name    string
+		request uint
+		at      unsafe.Pointer
+	}{
+		{"BLKGETSIZE64", unix.BLKGETSIZE64, unsafe.Pointer(&size)},
+		{"BLKSSZGET", unix.BLKSSZGET, unsafe.Pointer(&logical)},
+		{"BLKPBSZGET", blkPBSZGet, unsafe.Pointer(&physical)},
+		{"BLKROGET", unix.BLKROGET, unsafe.Pointer(&readOnly)},
+	} {
+		if err := n.ioctl(q.request, q.at); err != nil {
+			return Geometry{}, wrapGone(fmt.Errorf("%s on %s: %w", q.name, n.name, err))
+		}
+	}
+	if err := n.ioctl(blkGetDiskSeq, unsafe.Pointer(&sequence)); err != nil {
+		sequence = 0 // kernels before 5.15 do not have it
+	}
+	if size == 0 || size > 1<<62 {
+		return Geometry{}, fmt.Errorf("size of %s is %d: %w", n.name, size, ErrGone)
+	}
+	return Geometry{SizeBytes: int64(size), LogicalBlock: int(logical), PhysicalBlock: int(physical), ReadOnly: readOnly != 0, Sequence: sequence}, nil
+}
+
+func (n *node) ioctl(request uint, at unsafe.Pointer) error {
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, n.file.Fd(), uintptr(request), uintptr(at))
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
