@@ -1,0 +1,264 @@
+package virtual
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/big"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/internal/durable"
+)
+
+// Rack is a virtual host in a directory.
+type Rack struct {
+	dir  string
+	id   string
+	mu   sync.Mutex        // guards live
+	live map[string]*drive // by kernel name: drives that this process has opened
+}
+
+// record is rack.json.
+type record struct {
+	Schema  string    `json:"schema"`
+	ID      string    `json:"id"`
+	Created time.Time `json:"created"`
+}
+
+const (
+	rackSchema = "expunge/rack/v1"
+	rackFile   = "rack.json"
+)
+
+// ErrNotRack: the directory is no rack. rack create makes one.
+var ErrNotRack = errors.New("not a rack")
+
+// Create makes an empty rack in a directory that is empty or not there. The error is fs.ErrExist
+// when there is something in it.
+func Create(dir string) (*Rack, error) {
+	if err := durable.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("create rack: %w", err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("create rack: %w", err)
+	}
+	if len(entries) > 0 {
+		return nil, fmt.Errorf("create rack in %s: the directory is not empty: %w", dir, fs.ErrExist)
+	}
+	id := make([]byte, 16)
+	rand.Read(id)
+	r := &Rack{dir: dir, id: hex.EncodeToString(id), live: map[string]*drive{}}
+	if err := r.layHost(); err != nil {
+		return nil, fmt.Errorf("create rack: %w", err)
+	}
+	data, err := json.Marshal(record{rackSchema, r.id, time.Now().UTC().Truncate(time.Second)})
+	if err != nil {
+		return nil, fmt.Errorf("create rack: %w", err)
+	}
+	// Last, so that a directory with this file is a whole rack.
+	return r, durable.CreateFile(filepath.Join(dir, rackFile), append(data, '\n'), 0o644)
+}
+
+// Open opens a rack. The error is ErrNotRack when it is none.
+func Open(dir string) (*Rack, error) {
+	data, err := os.ReadFile(filepath.Join(dir, rackFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("open rack %s: %w: it has no %s", dir, ErrNotRack, rackFile)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open rack: %w", err)
+	}
+	var rec record
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&rec); err != nil || rec.Schema != rackSchema || len(rec.ID) != 32 {
+		return nil, fmt.Errorf("open rack %s: %w: %s is damaged or of another version", dir, ErrNotRack, rackFile)
+	}
+	return &Rack{dir: dir, id: rec.ID, live: map[string]*drive{}}, nil
+}
+
+// ID tells racks apart.
+func (r *Rack) ID() string { return r.id }
+
+// Root is the directory that stands for "/".
+func (r *Rack) Root() string { return r.dir }
+
+// Host is the rack as a host. log may be nil.
+func (r *Rack) Host(log hclog.Logger) *devices.Host { return devices.NewHost(r.dir, r.Opener(), log) }
+
+// Info is a drive as its rack keeps it.
+type Info struct {
+	Name   string   `json:"name"` // kernel name
+	Node   string   `json:"node"`
+	Spec   Spec     `json:"spec"`
+	Faults []Fault  `json:"faults,omitempty"`
+	Uses   []string `json:"uses,omitempty"`
+	// Sequence counts insertions of the drive, as a kernel's diskseq does.
+	Sequence uint64 `json:"sequence"`
+	Gone     bool   `json:"gone,omitempty"`
+}
+
+// Drives lists the rack's drives, also those that were pulled.
+func (r *Rack) Drives() ([]Info, error) {
+	files, err := filepath.Glob(filepath.Join(r.dir, "state", "*.json"))
+	if err != nil {
+		return nil, err
+	}
+	list := make([]Info, 0, len(files))
+	for _, f := range files {
+		info, err := readInfo(f)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, info)
+	}
+	slices.SortFunc(list, func(a, b Info) int { return nameIndex(a.Name) - nameIndex(b.Name) })
+	return list, nil
+}
+
+func readInfo(file string) (Info, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return Info{}, fmt.Errorf("read virtual drive: %w", err)
+	}
+	var info Info
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&info); err != nil {
+		return Info{}, fmt.Errorf("read virtual drive %s: %w", file, err)
+	}
+	return info, nil
+}
+
+func (r *Rack) stateFile(name string) string { return filepath.Join(r.dir, "state", name+".json") }
+func (r *Rack) image(name string) string     { return filepath.Join(r.dir, "media", name+".img") }
+
+func (r *Rack) save(info Info) error {
+	data, err := json.MarshalIndent(info, "", "  ")
+	if err != nil {
+		return err
+	}
+	return durable.WriteFile(r.stateFile(info.Name), append(data, '\n'), 0o644)
+}
+
+// find is the drive of a serial number, kernel name or node.
+func (r *Rack) find(name string) (Info, error) {
+	list, err := r.Drives()
+	if err != nil {
+		return Info{}, err
+	}
+	var found []Info
+	for _, i := range list {
+		if i.Spec.Serial == name || i.Name == name || i.Node == name {
+			found = append(found, i)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return Info{}, fmt.Errorf("%q: %w", name, devices.ErrNotFound)
+	case 1:
+		return found[0], nil
+	}
+	return Info{}, fmt.Errorf("%q: %w", name, devices.ErrAmbiguous)
+}
+
+// Add puts a drive into the rack and returns its node.
+func (r *Rack) Add(spec Spec) (node string, err error) {
+	spec, err = spec.normal()
+	if err != nil {
+		return "", fmt.Errorf("add drive: %w", err)
+	}
+	list, err := r.Drives()
+	if err != nil {
+		return "", err
+	}
+	taken := func(serial string) bool {
+		return slices.ContainsFunc(list, func(i Info) bool { return i.Spec.Serial == serial })
+	}
+	for spec.Serial == "" || !spec.SameSerial && taken(spec.Serial) {
+		if spec.Serial != "" {
+			return "", fmt.Errorf("add drive: serial %s is another drive's", spec.Serial)
+		}
+		n, err := rand.Int(rand.Reader, big.NewInt(1e10))
+		if err != nil {
+			return "", err
+		}
+		if drawn := fmt.Sprintf("VIRT%010d", n); !taken(drawn) {
+			spec.Serial = drawn
+		}
+	}
+	index := 0
+	for _, i := range list {
+		index = max(index, nameIndex(i.Name)+1)
+	}
+	name := driveName(index)
+	info := Info{Name: name, Node: "/dev/" + name, Spec: spec, Sequence: uint64(index) + 1}
+	if err := r.layDrive(info); err != nil {
+		return "", fmt.Errorf("add drive %s: %w", name, err)
+	}
+	return info.Node, r.save(info)
+}
+
+// Fault makes something go wrong with a drive from its next opening on.
+func (r *Rack) Fault(name string, f Fault) error {
+	info, err := r.find(name)
+	if err != nil {
+		return err
+	}
+	if _, err := ParseFault(f.String()); err != nil {
+		return err
+	}
+	blocks := info.Spec.SizeBytes / int64(info.Spec.LogicalBlock)
+	if f.Kind != Slow && f.Kind != PowerCut && f.Kind != Pulled && f.Block >= blocks {
+		return fmt.Errorf("fault %s: the drive has %d blocks", f, blocks)
+	}
+	info.Faults = append(info.Faults, f)
+	return r.save(info)
+}
+
+// ClearFaults makes a drive whole again, and puts it back when it was pulled.
+func (r *Rack) ClearFaults(name string) error {
+	info, err := r.find(name)
+	if err != nil {
+		return err
+	}
+	info.Faults = nil
+	if info.Gone {
+		info.Gone = false
+		info.Sequence += 100
+		if err := r.plug(info); err != nil {
+			return err
+		}
+	}
+	return r.save(info)
+}
+
+// driveName names the n-th drive: vda, …, vdz, vdaa.
+func driveName(n int) string {
+	suffix := ""
+	for n++; n > 0; n = (n - 1) / 26 {
+		suffix = string(rune('a'+(n-1)%26)) + suffix
+	}
+	return "vd" + suffix
+}
+
+// nameIndex undoes driveName.
+func nameIndex(name string) int {
+	n := 0
+	for _, c := range name[min(2, len(name)):] {
+		n = n*26 + int(c-'a') + 1
+	}
+	return n - 1
+}

@@ -1,0 +1,176 @@
+package virtual
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/devices/blockio"
+	"github.com/expunge-dev/expunge/devices/nvme"
+	"github.com/expunge-dev/expunge/devices/scsi"
+	"github.com/expunge-dev/expunge/internal/durable"
+)
+
+// transport is an open node of a virtual drive.
+type transport struct {
+	d      *drive
+	node   string
+	power  uint64
+	access devices.Access
+	claim  *durable.Lock // held while open exclusively, also against other processes
+}
+
+// Opener opens the rack's nodes.
+func (r *Rack) Opener() devices.Opener { return r.open }
+
+func (r *Rack) open(ctx context.Context, node string, access devices.Access) (devices.Transport, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	name, inDev := strings.CutPrefix(filepath.Clean(node), "/dev/")
+	info, err := readInfo(r.stateFile(name))
+	switch {
+	case !inDev || errors.Is(err, fs.ErrNotExist):
+		return nil, &fs.PathError{Op: "open", Path: node, Err: syscall.ENOENT}
+	case err != nil:
+		return nil, err
+	case info.Gone:
+		return nil, fmt.Errorf("open %s: %w", node, errGone)
+	}
+	t := &transport{node: info.Node, access: access}
+	if access == devices.Exclusive {
+		if t.claim, err = r.claim(info); err != nil {
+			return nil, err
+		}
+	}
+	if t.d, t.power, err = r.attach(info); err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", node, err), t.unclaim())
+	}
+	return t, nil
+}
+
+// claim is the exclusive open of a block device.
+func (r *Rack) claim(info Info) (*durable.Lock, error) {
+	busy := &devices.InUseError{Node: info.Node, State: devices.StateInUse, Reasons: []devices.Reason{{Code: "busy",
+		Message: "the kernel or another program holds it", Hint: "run: expunge show " + info.Spec.Serial}}}
+	if info.claimed() {
+		return nil, busy
+	}
+	lock, err := durable.TryLock(filepath.Join(r.dir, "state", info.Name+".lock"))
+	if errors.Is(err, durable.ErrLocked) {
+		return nil, busy
+	}
+	return lock, err
+}
+
+func (t *transport) unclaim() error {
+	if t.claim == nil {
+		return nil
+	}
+	return t.claim.Unlock()
+}
+
+// attach gives the drive power, if it has none yet, and counts one more that has it open.
+func (r *Rack) attach(info Info) (*drive, uint64, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	d := r.live[info.Name]
+	if d == nil {
+		d = &drive{rack: r}
+		r.live[info.Name] = d
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.opened == 0 || d.off {
+		if d.medium != nil {
+			if err := d.medium.Close(); err != nil {
+				return nil, 0, err
+			}
+			d.medium = nil
+		}
+		if err := d.powerOn(info); err != nil {
+			return nil, 0, err
+		}
+	}
+	d.opened++
+	return d, d.power, nil
+}
+
+func (t *transport) SCSI(context.Context, *scsi.Command) (scsi.Result, error) {
+	return scsi.Result{}, fmt.Errorf("%s: SCSI: %w", t.node, devices.ErrNoDoor)
+}
+
+func (t *transport) NVMe(context.Context, *nvme.Command) (nvme.Completion, error) {
+	return nvme.Completion{}, fmt.Errorf("%s: NVMe: %w", t.node, devices.ErrNoDoor)
+}
+
+func (t *transport) Queue(depth int) (blockio.Queue, error) { return blockio.NewPool(t, depth) }
+
+// ReadAt implements blockio.Backend.
+func (t *transport) ReadAt(p []byte, off int64) (int, error) {
+	n, err := t.d.readAt(t.power, p, off)
+	return n, t.wrap("read", err)
+}
+
+// WriteAt implements blockio.Backend.
+func (t *transport) WriteAt(p []byte, off int64) (int, error) {
+	if t.access != devices.Exclusive {
+		return 0, t.wrap("write", syscall.EBADF)
+	}
+	n, err := t.d.writeAt(t.power, p, off)
+	return n, t.wrap("write", err)
+}
+
+// Flush implements blockio.Backend.
+func (t *transport) Flush() error { return t.wrap("flush", t.d.flush(t.power)) }
+
+func (t *transport) wrap(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &fs.PathError{Op: op, Path: t.node, Err: err}
+}
+
+func (t *transport) Geometry(context.Context) (devices.Geometry, error) {
+	t.d.mu.Lock()
+	defer t.d.mu.Unlock()
+	if t.d.off || t.power != t.d.power {
+		return devices.Geometry{}, t.wrap("size", errGone)
+	}
+	s := t.d.info.Spec
+	return devices.Geometry{SizeBytes: s.SizeBytes, LogicalBlock: s.LogicalBlock, PhysicalBlock: s.PhysicalBlock, ReadOnly: s.ReadOnly, Sequence: t.d.info.Sequence}, nil
+}
+
+func (t *transport) Number() devices.Number {
+	return devices.Number{Major: virtioMajor, Minor: uint32(nameIndex(strings.TrimPrefix(t.node, "/dev/")) * 16)}
+}
+
+// DropCaches has nothing to do: no host caches a virtual drive.
+func (t *transport) DropCaches(context.Context) error { return nil }
+
+// Close leaves the drive powered: what is in its cache reaches the medium in time.
+func (t *transport) Close() error {
+	t.d.rack.mu.Lock()
+	defer t.d.rack.mu.Unlock()
+	t.d.mu.Lock()
+	defer t.d.mu.Unlock()
+	if t.d.opened == 0 {
+		return t.wrap("close", os.ErrClosed)
+	}
+	t.d.opened--
+	var err error
+	if t.power == t.d.power && !t.d.off {
+		err = t.d.writeBack()
+	}
+	if t.d.opened == 0 && t.d.medium != nil {
+		err = errors.Join(err, t.d.medium.Close())
+		t.d.medium = nil
+	}
+	return errors.Join(err, t.unclaim())
+}
