@@ -1,0 +1,374 @@
+package attest
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	tnote "github.com/transparency-dev/formats/log"
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/expunge-dev/expunge/internal/durable"
+)
+
+// Log is the local history: an RFC 6962 Merkle tree in the tile layout of c2sp.org/tlog-tiles,
+// with one small leaf for each envelope and the envelopes beside it. The signed checkpoint is
+// written last and is what commits an entry, so a cut at any moment leaves the log with the entry
+// or without it. Several processes may share it: each change is made under a lock, from what is on
+// disk.
+type Log struct {
+	dir string
+	key *Key
+}
+
+// LogError: the log is not what was written. Nothing can be added to it; keep it as it is.
+type LogError struct{ Dir, Problem string }
+
+func (e *LogError) Error() string { return fmt.Sprintf("log %s: %s", e.Dir, e.Problem) }
+
+// tileHeight is fixed by c2sp.org/tlog-tiles: 256 hashes in a tile.
+const tileHeight = 8
+
+// maxLeaf keeps leaves small, so that anybody can hold all of them.
+const maxLeaf = 1024
+
+// OpenLog opens the log in a directory, which is there. What it says is checked at each use.
+func OpenLog(dir string, key *Key) *Log { return &Log{dir, key} }
+
+// origin names a key's log. It depends on the key alone, so that one log cannot pass for another.
+func origin(keyID string) string { return "expunge.log/" + keyID }
+
+// leaf is one entry of the log.
+type leaf struct {
+	Kind      string `json:"kind"` // intent or result
+	Drive     string `json:"drive"`
+	Job       string `json:"job"`
+	Envelope  string `json:"envelope"`  // hex SHA-256 of what was signed
+	Signature string `json:"signature"` // hex SHA-256 of the signature's bytes
+}
+
+const (
+	kindIntent = "intent"
+	kindResult = "result"
+)
+
+func newLeaf(kind, drive, job string, e Envelope) (leaf, error) {
+	digest, err := e.digest()
+	if err != nil {
+		return leaf{}, err
+	}
+	if len(e.Signatures) != 1 {
+		return leaf{}, fmt.Errorf("%d signatures, want one", len(e.Signatures))
+	}
+	sig, err := decodeBase64(e.Signatures[0].Sig)
+	if err != nil {
+		return leaf{}, err
+	}
+	return leaf{kind, drive, job, digest, hexSHA256(sig)}, nil
+}
+
+// tree is the log at one moment, read from disk and checked against its checkpoint.
+type tree struct {
+	log        *Log
+	size       int64
+	checkpoint []byte
+	tiles      map[string][]byte
+}
+
+// update works on the log while nobody else does.
+func (l *Log) update(work func(*tree) error) (err error) {
+	lock, err := durable.WaitLock(filepath.Join(l.dir, "lock"))
+	if err != nil {
+		return fmt.Errorf("log: %w", err)
+	}
+	defer func() { err = errors.Join(err, lock.Unlock()) }()
+	t, err := l.load()
+	if err != nil {
+		return err
+	}
+	return work(t)
+}
+
+func (l *Log) load() (*tree, error) {
+	t := &tree{log: l, tiles: map[string][]byte{}}
+	data, err := os.ReadFile(filepath.Join(l.dir, "checkpoint"))
+	if errors.Is(err, fs.ErrNotExist) {
+		// A first append that was cut leaves one entry; more than that was committed once.
+		if _, err := os.Stat(filepath.Join(l.dir, "tile/0/000.p/2")); err == nil {
+			return nil, &LogError{l.dir, "it has entries and no checkpoint"}
+		}
+		return t, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read log: %w", err)
+	}
+	cp, err := openCheckpoint(data, l.key.public())
+	if err != nil {
+		return nil, &LogError{l.dir, fmt.Sprintf("its checkpoint is not one of key %.16s…: %v", l.key.ID, err)}
+	}
+	t.size, t.checkpoint = int64(cp.Size), data
+	root, err := tlog.TreeHash(t.size, t)
+	if err != nil {
+		return nil, &LogError{l.dir, err.Error()}
+	}
+	if !bytes.Equal(root[:], cp.Hash) {
+		return nil, &LogError{l.dir, "its tiles do not have the hash of its checkpoint: it was changed"}
+	}
+	return t, nil
+}
+
+// tilePath is where a tile lies when it has so many hashes.
+func tilePath(t tlog.Tile) string {
+	return strings.Replace(t.Path(), "tile/8/", "tile/", 1)
+}
+
+// ReadHashes implements tlog.HashReader from the tiles on disk.
+func (t *tree) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
+	hashes := make([]tlog.Hash, len(indexes))
+	for i, index := range indexes {
+		tile := tlog.TileForIndex(tileHeight, index)
+		have := t.size>>(tileHeight*tile.L) - tile.N<<tileHeight
+		tile.W = int(min(1<<tileHeight, have))
+		data, err := t.read(tilePath(tile))
+		if err != nil {
+			return nil, err
+		}
+		if hashes[i], err = tlog.HashFromTile(tile, data, index); err != nil {
+			return nil, err
+		}
+	}
+	return hashes, nil
+}
+
+func (t *tree) read(name string) ([]byte, error) {
+	if data, ok := t.tiles[name]; ok {
+		return data, nil
+	}
+	data, err := os.ReadFile(filepath.Join(t.log.dir, name))
+	if err != nil {
+		return nil, fmt.Errorf("read log: %w", err)
+	}
+	t.tiles[name] = data
+	return data, nil
+}
+
+// bundlePath is where entries lie when the bundle has so many.
+func bundlePath(n int64, width int) string {
+	path := tilePath(tlog.Tile{H: tileHeight, L: -1, N: n, W: width}) // tile/data/…
+	return strings.Replace(strings.Replace(path, "tile/data", "tile/entries", 1), "tile/8/data", "tile/entries", 1)
+}
+
+// entries reads one bundle of up to 256 entries: each is a big-endian uint16 length and its bytes.
+func (t *tree) entries(n int64) ([][]byte, error) {
+	width := int(min(1<<tileHeight, t.size-n<<tileHeight))
+	data, err := t.read(bundlePath(n, width))
+	if err != nil {
+		return nil, err
+	}
+	list := make([][]byte, 0, width)
+	for len(data) >= 2 {
+		length := int(binary.BigEndian.Uint16(data))
+		if len(data) < 2+length {
+			break
+		}
+		list = append(list, data[2:2+length])
+		data = data[2+length:]
+	}
+	if len(list) != width || len(data) != 0 {
+		return nil, &LogError{t.log.dir, fmt.Sprintf("bundle %d of entries is damaged", n)}
+	}
+	return list, nil
+}
+
+// find is the newest entry that matches, with its index; -1 when there is none. What it returns is
+// in the tree: its hash was compared.
+func (t *tree) find(match func(leaf) bool) (leaf, int64, error) {
+	for n := (t.size - 1) >> tileHeight; n >= 0 && t.size > 0; n-- {
+		list, err := t.entries(n)
+		if err != nil {
+			return leaf{}, -1, err
+		}
+		for i := len(list) - 1; i >= 0; i-- {
+			var l leaf
+			if err := json.Unmarshal(list[i], &l); err != nil {
+				return leaf{}, -1, &LogError{t.log.dir, fmt.Sprintf("entry %d is damaged: %v", n<<tileHeight+int64(i), err)}
+			}
+			if !match(l) {
+				continue
+			}
+			index := n<<tileHeight + int64(i)
+			hashes, err := t.ReadHashes([]int64{tlog.StoredHashIndex(0, index)})
+			if err != nil {
+				return leaf{}, -1, err
+			}
+			if hashes[0] != tlog.RecordHash(list[i]) {
+				return leaf{}, -1, &LogError{t.log.dir, fmt.Sprintf("entry %d is not the one that was logged", index)}
+			}
+			return l, index, nil
+		}
+	}
+	return leaf{}, -1, nil
+}
+
+// add stores an envelope and appends its leaf.
+func (t *tree) add(l leaf, e Envelope) (int64, error) {
+	if err := t.log.storeEnvelope(l.Envelope, e); err != nil {
+		return 0, err
+	}
+	data, err := Canonical(l)
+	if err != nil {
+		return 0, err
+	}
+	if len(data) > maxLeaf {
+		return 0, fmt.Errorf("log entry of %d bytes, at most %d", len(data), maxLeaf)
+	}
+	index := t.size
+	hashes, err := tlog.StoredHashes(index, data, t)
+	if err != nil {
+		return 0, fmt.Errorf("append to log: %w", err)
+	}
+	first := tlog.StoredHashCount(index)
+	var entries [][]byte
+	if index&(1<<tileHeight-1) != 0 {
+		if entries, err = t.entries(index >> tileHeight); err != nil {
+			return 0, err
+		}
+	}
+	before := &tree{log: t.log, size: t.size, tiles: t.tiles}
+	reader := tlog.HashReaderFunc(func(indexes []int64) ([]tlog.Hash, error) {
+		list := make([]tlog.Hash, len(indexes))
+		for i, at := range indexes {
+			if at >= first {
+				list[i] = hashes[at-first]
+				continue
+			}
+			old, err := before.ReadHashes([]int64{at})
+			if err != nil {
+				return nil, err
+			}
+			list[i] = old[0]
+		}
+		return list, nil
+	})
+	written := map[string][]byte{}
+	for _, tile := range tlog.NewTiles(tileHeight, index, index+1) {
+		if written[tilePath(tile)], err = tlog.ReadTileData(tile, reader); err != nil {
+			return 0, fmt.Errorf("append to log: %w", err)
+		}
+	}
+	var bundle []byte
+	for _, entry := range append(entries, data) {
+		bundle = append(binary.BigEndian.AppendUint16(bundle, uint16(len(entry))), entry...)
+	}
+	written[bundlePath(index>>tileHeight, len(entries)+1)] = bundle
+	root, err := tlog.TreeHash(index+1, reader)
+	if err != nil {
+		return 0, fmt.Errorf("append to log: %w", err)
+	}
+	return index, t.commit(index+1, root, written)
+}
+
+// commit writes tiles and entries, and then the checkpoint that makes them count.
+func (t *tree) commit(size int64, root tlog.Hash, written map[string][]byte) error {
+	for name, data := range written {
+		path := filepath.Join(t.log.dir, name)
+		if err := durable.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return fmt.Errorf("append to log: %w", err)
+		}
+		if err := durable.WriteFile(path, data, 0o644); err != nil {
+			return fmt.Errorf("append to log: %w", err)
+		}
+	}
+	checkpoint, err := signCheckpoint(size, root, t.log.key)
+	if err != nil {
+		return fmt.Errorf("sign checkpoint: %w", err)
+	}
+	if err := durable.WriteFile(filepath.Join(t.log.dir, "checkpoint"), checkpoint, 0o644); err != nil {
+		return fmt.Errorf("append to log: %w", err)
+	}
+	t.size, t.checkpoint, t.tiles = size, checkpoint, map[string][]byte{}
+	return nil
+}
+
+func (l *Log) envelopeFile(digest string) string {
+	return filepath.Join(l.dir, "envelopes", digest+".json")
+}
+
+func (l *Log) storeEnvelope(digest string, e Envelope) error {
+	data, err := Canonical(e)
+	if err != nil {
+		return err
+	}
+	if err := durable.MkdirAll(filepath.Join(l.dir, "envelopes"), 0o755); err != nil {
+		return fmt.Errorf("keep envelope: %w", err)
+	}
+	return durable.WriteFile(l.envelopeFile(digest), append(data, '\n'), 0o644)
+}
+
+func (l *Log) loadEnvelope(digest string) (Envelope, error) {
+	data, err := os.ReadFile(l.envelopeFile(digest))
+	if err != nil {
+		return Envelope{}, fmt.Errorf("read envelope: %w", err)
+	}
+	var e Envelope
+	if err := decodeClosed(bytes.TrimSuffix(data, []byte("\n")), &e); err != nil {
+		return Envelope{}, &LogError{l.dir, fmt.Sprintf("envelope %.16s… is damaged: %v", digest, err)}
+	}
+	if have, err := e.digest(); err != nil || have != digest {
+		return Envelope{}, &LogError{l.dir, fmt.Sprintf("envelope %.16s… is another one", digest)}
+	}
+	return e, nil
+}
+
+// signer signs checkpoints as notes (c2sp.org/signed-note).
+type signer struct {
+	name string
+	hash uint32
+	key  ed25519.PrivateKey
+}
+
+func (s signer) Name() string                    { return s.name }
+func (s signer) KeyHash() uint32                 { return s.hash }
+func (s signer) Sign(msg []byte) ([]byte, error) { return ed25519.Sign(s.key, msg), nil }
+
+func noteVerifier(key ed25519.PublicKey) (note.Verifier, error) {
+	vkey, err := note.NewEd25519VerifierKey(origin(keyID(key)), key)
+	if err != nil {
+		return nil, err
+	}
+	return note.NewVerifier(vkey)
+}
+
+func signCheckpoint(size int64, root tlog.Hash, k *Key) ([]byte, error) {
+	v, err := noteVerifier(k.public())
+	if err != nil {
+		return nil, err
+	}
+	cp := tnote.Checkpoint{Origin: origin(k.ID), Size: uint64(size), Hash: root[:]}
+	return note.Sign(&note.Note{Text: string(cp.Marshal())}, signer{v.Name(), v.KeyHash(), k.private})
+}
+
+// openCheckpoint checks a checkpoint of the key's log, in its one form with its one signature.
+func openCheckpoint(data []byte, key ed25519.PublicKey) (*tnote.Checkpoint, error) {
+	v, err := noteVerifier(key)
+	if err != nil {
+		return nil, err
+	}
+	cp, rest, n, err := tnote.ParseCheckpoint(data, v.Name(), v)
+	if err != nil {
+		return nil, err
+	}
+	if len(rest) > 0 || len(n.Sigs) != 1 || len(n.UnverifiedSigs) > 0 || string(cp.Marshal()) != n.Text ||
+		string(data) != fmt.Sprintf("%s\n— %s %s\n", n.Text, n.Sigs[0].Name, n.Sigs[0].Base64) || cp.Size > 1<<40 {
+		return nil, errors.New("checkpoint is not in its one form")
+	}
+	return cp, nil
+}

@@ -1,0 +1,190 @@
+package attest
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+)
+
+// The types of a statement. Each version of a predicate is closed: a change is a new version.
+const (
+	StatementType     = "https://in-toto.io/Statement/v1"
+	IntentType        = "https://github.com/expunge-dev/expunge/intent/v1"
+	SanitizationType  = "https://github.com/expunge-dev/expunge/sanitization/v1"
+	CertificateSchema = "https://github.com/expunge-dev/expunge/certificate/v1"
+)
+
+// Statement is an in-toto Statement v1 with one of our predicates.
+type Statement[P any] struct {
+	Type          string    `json:"_type"`
+	Subject       []Subject `json:"subject"`
+	PredicateType string    `json:"predicateType"`
+	Predicate     P         `json:"predicate"`
+}
+
+// Subject names the drive by the digest of its identity, drive-id/v1.
+type Subject struct {
+	Name   string `json:"name"`
+	Digest Digest `json:"digest"`
+}
+
+// Digest is in-toto's DigestSet with the one algorithm in use.
+type Digest struct {
+	SHA256 string `json:"sha256"`
+}
+
+// Device is the drive that a statement is about. Words of the drive are printable ASCII.
+type Device struct {
+	ID                string   `json:"id"` // drive-id/v1 in hex
+	Model             string   `json:"model"`
+	Serial            string   `json:"serial"`
+	WWN               string   `json:"wwn,omitempty"`
+	Firmware          string   `json:"firmware,omitempty"`
+	Protocol          string   `json:"protocol"`
+	Media             string   `json:"media"`
+	Identity          string   `json:"identity"` // "drive" or "host-local": who vouches for it
+	SizeBytes         int64    `json:"sizeBytes"`
+	LogicalBlockBytes int64    `json:"logicalBlockBytes"`
+	PowerOnHours      *int64   `json:"powerOnHours,omitempty"`
+	Fabric            string   `json:"fabric,omitempty"`
+	Nodes             []string `json:"nodes"` // at the time; they change
+}
+
+// DriveID computes drive-id/v1: SHA-256 over "drive-id/v1" and model, serial and WWN, each with
+// its length as four big-endian bytes before it.
+func (d Device) DriveID() string {
+	h := sha256.New()
+	h.Write([]byte("drive-id/v1"))
+	for _, s := range []string{d.Model, d.Serial, d.WWN} {
+		var n [4]byte
+		binary.BigEndian.PutUint32(n[:], uint32(len(s)))
+		h.Write(n[:])
+		h.Write([]byte(s))
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// Policy names the rules that the method was chosen under.
+type Policy struct {
+	Name     string `json:"name"`
+	SHA256   string `json:"sha256"`
+	Standard string `json:"standard,omitempty"`
+}
+
+// Agent is the program that speaks.
+type Agent struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+}
+
+// Intent is signed and logged before the first destructive step.
+type Intent struct {
+	Agent        Agent    `json:"agent"`
+	Device       Device   `json:"device"`
+	Scope        string   `json:"scope"`
+	Simulated    bool     `json:"simulated"`
+	Job          string   `json:"job"`
+	PlanSHA256   string   `json:"planSHA256"`
+	Policy       Policy   `json:"policy"`
+	Method       string   `json:"method"`
+	Technique    string   `json:"technique"`
+	Scheme       string   `json:"scheme,omitempty"`
+	Verification string   `json:"verification"`
+	Excludes     []string `json:"excludes"`
+	Disposition  string   `json:"disposition,omitempty"`
+	Category     string   `json:"category,omitempty"`
+	PreviousLeaf string   `json:"previousLeaf,omitempty"` // of this drive in this log: its history is a chain
+	Time         Time     `json:"time"`
+}
+
+// Time is the host's clock: a claim, bounded by nothing in this version.
+type Time struct {
+	Claimed string `json:"claimed"` // RFC 3339, UTC, seconds
+	Source  string `json:"source"`  // "host clock"
+}
+
+// Result is the sanitization predicate: what was done to one drive, and what that proves.
+type Result struct {
+	Agent        Agent        `json:"agent"`
+	Device       Device       `json:"device"`
+	Scope        string       `json:"scope"` // "device" or "logical"
+	Simulated    bool         `json:"simulated"`
+	Outcome      Outcome      `json:"outcome"`
+	Sanitization Sanitization `json:"sanitization"`
+	Verification Verification `json:"verification"`
+	Policy       Policy       `json:"policy"`
+	Disposition  string       `json:"disposition,omitempty"`
+	Category     string       `json:"category,omitempty"`
+	Evidence     Evidence     `json:"evidence"`
+	History      History      `json:"history"`
+	Signers      []string     `json:"signers"` // key ids of all signatures: none can be taken away
+	Time         Time         `json:"time"`
+}
+
+// Outcome is the judgement.
+type Outcome struct {
+	Status            string      `json:"status"`
+	Method            string      `json:"method,omitempty"` // achieved; only with sanitized and exceptions
+	Reason            string      `json:"reason,omitempty"` // always but with sanitized
+	Exceptions        []Exception `json:"exceptions"`
+	ExceptionsOmitted int64       `json:"exceptionsOmitted"`
+	ExceptionBytes    int64       `json:"exceptionBytes"`
+}
+
+// Exception is an area that was not sanitized or not proven to be.
+type Exception struct {
+	Kind   string `json:"kind"` // "write error" or "read error"
+	Offset int64  `json:"offset"`
+	Length int64  `json:"length"`
+}
+
+// Sanitization is what was planned and carried out.
+type Sanitization struct {
+	Method        string   `json:"method"` // planned
+	Technique     string   `json:"technique"`
+	Scheme        string   `json:"scheme,omitempty"`
+	Passes        []Pass   `json:"passes"`
+	Started       string   `json:"started,omitempty"` // absent: no step was begun
+	Finished      string   `json:"finished,omitempty"`
+	BytesWritten  int64    `json:"bytesWritten"`
+	Attempts      int64    `json:"attempts"`
+	Interruptions int64    `json:"interruptions"`
+	Excludes      []string `json:"excludes"`
+}
+
+// Pass is one overwrite of the drive.
+type Pass struct {
+	Pass      int64  `json:"pass"`
+	Pattern   string `json:"pattern"` // "hex:…" or "random"
+	KeySHA256 string `json:"keySHA256,omitempty"`
+	Bytes     int64  `json:"bytes"` // on stable media
+	Complete  bool   `json:"complete"`
+}
+
+// Verification is what reading back showed.
+type Verification struct {
+	Mode        string `json:"mode"`   // status, sampled or full
+	Result      string `json:"result"` // passed, failed, incomplete or none
+	Samples     int64  `json:"samples"`
+	Bytes       int64  `json:"bytes"`
+	CoveragePPM int64  `json:"coveragePPM"`
+	Seed        string `json:"seed,omitempty"`
+	PRNG        string `json:"prng,omitempty"`
+	Expected    string `json:"expected,omitempty"`
+	Mismatches  int64  `json:"mismatches"` // blocks
+	ReadErrors  int64  `json:"readErrors"` // blocks
+}
+
+// Evidence pins what the result was derived from.
+type Evidence struct {
+	JournalSHA256  string `json:"journalSHA256"` // of its last line, which pins all before it
+	JournalRecords int64  `json:"journalRecords"`
+	PlanSHA256     string `json:"planSHA256"`
+}
+
+// History ties the result to its intent.
+type History struct {
+	Job         string `json:"job"`
+	IntentIndex int64  `json:"intentIndex"`
+	IntentLeaf  string `json:"intentLeaf"`
+}
