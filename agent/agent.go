@@ -12,6 +12,7 @@ import (
 
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/sanitize"
+	"github.com/expunge-dev/expunge/sanitize/journal"
 )
 
 // Options say which host an agent serves and where it keeps its state.
@@ -33,6 +34,8 @@ type Agent struct {
 	version string
 	log     hclog.Logger
 	now     func() time.Time
+
+	testOnlyObserve func(journal.Record) // every record, after it is on disk
 }
 
 // Open opens the state directory, which is made on first use. The error is an *OwnerError when it

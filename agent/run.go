@@ -225,7 +225,7 @@ func (a *Agent) work(ctx context.Context, job string, p sanitize.Plan, d sanitiz
 	}
 	return sanitize.Execute(ctx, sanitize.Execution{
 		Handle: handle, Journal: j, Records: records,
-		Secrets: a.driveFile(job, d.ID, secretsFile), Agent: a.version, Meter: meter,
+		Secrets: a.driveFile(job, d.ID, secretsFile), Agent: a.version, Meter: meter, Observe: a.testOnlyObserve,
 	})
 }
 

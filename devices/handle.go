@@ -189,3 +189,6 @@ func digestTable(ctx context.Context, t Transport, g Geometry) (digest string, e
 	}
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
+
+// Close gives the drive up.
+func (h *Handle) Close() error { return h.transport.Close() }

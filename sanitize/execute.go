@@ -36,10 +36,12 @@ func Begin(j *journal.Journal, job string, p Plan, d DrivePlan) error {
 }
 
 // RecordIntent notes that the signed intent is in the log. Execute refuses to begin without it.
-func RecordIntent(j *journal.Journal, index int64, leaf string) error {
-	_, err := j.Append(kindIntent, intentRecord{index, leaf})
-	return err
+func RecordIntent(j *journal.Journal, index int64, leaf string) (journal.Record, error) {
+	return j.Append(kindIntent, intentRecord{index, leaf})
 }
+
+// HasIntent says whether that was done.
+func HasIntent(records []journal.Record) bool { return has(records, kindIntent) }
 
 // Abandon ends a job for good without finishing it: the drive holds data.
 func Abandon(j *journal.Journal, why string) error {
@@ -55,7 +57,11 @@ func Refuse(j *journal.Journal, why string) error {
 
 // Touched says whether a destructive step was begun, as far as the records tell.
 func Touched(records []journal.Record) bool {
-	return slices.ContainsFunc(records, func(r journal.Record) bool { return r.Kind == kindPassBegun })
+	return has(records, kindPassBegun)
+}
+
+func has(records []journal.Record, kind string) bool {
+	return slices.ContainsFunc(records, func(r journal.Record) bool { return r.Kind == kind })
 }
 
 // recorder appends to the journal and keeps the state in step with it.

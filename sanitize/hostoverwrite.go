@@ -55,22 +55,38 @@ func (r *run) overwrite(ctx context.Context, pass int) error {
 		BadLimit: max(1, r.drive.badLimit()-now().failed.Bytes()),
 		Commit: func(p overwrite.Progress) error {
 			r.meter.bad.Add(overwrite.NewSet(p.Failed...).Bytes())
+			if err := r.answering(ctx, p.Failed); err != nil {
+				return err
+			}
 			return r.append(kindExtents, extentsRecord{pass, p.Done, p.Failed, text(p.Cause)})
 		},
 	})
 	if err = errors.Join(err, queue.Close()); err != nil {
-		return judge(fmt.Errorf("overwrite %s: pass %d: %w", r.drive.Serial, pass, err))
+		return r.judge(ctx, fmt.Errorf("overwrite %s: pass %d: %w", r.drive.Serial, pass, err))
 	}
 	return r.append(kindPassDone, passDoneRecord{pass})
 }
 
-// judge tells failures for good from interruptions.
-func judge(err error) error {
-	var flush *overwrite.FlushError
-	if errors.As(err, &flush) || errors.Is(err, overwrite.ErrTooManyBad) {
-		return &fault{err}
+// answering makes sure that blocks which failed are bad blocks of a drive that is still there: a
+// drive that was pulled fails everywhere, and then nothing is known of its blocks.
+func (r *run) answering(ctx context.Context, failed []overwrite.Extent) error {
+	if len(failed) == 0 {
+		return nil
 	}
-	return err
+	return r.handle.Reidentify(context.WithoutCancel(ctx))
+}
+
+// judge tells failures for good from interruptions. A drive that no longer answers did not fail:
+// it is gone, and the job can be resumed when it is back.
+func (r *run) judge(ctx context.Context, err error) error {
+	var flush *overwrite.FlushError
+	if !errors.As(err, &flush) && !errors.Is(err, overwrite.ErrTooManyBad) || errors.Is(err, devices.ErrGone) || errors.Is(err, devices.ErrChanged) {
+		return err
+	}
+	if gone := r.handle.Reidentify(context.WithoutCancel(ctx)); gone != nil {
+		return errors.Join(err, gone)
+	}
+	return &fault{err}
 }
 
 func text(err error) string {

@@ -49,16 +49,19 @@ func (r *run) verifyOverwrite(ctx context.Context) error {
 		BadLimit: r.drive.badLimit(),
 		Commit: func(p overwrite.Progress) error {
 			r.meter.bad.Add(overwrite.NewSet(p.Failed...).Bytes() + overwrite.NewSet(p.Mismatch...).Bytes())
+			if err := r.answering(ctx, p.Failed); err != nil {
+				return err
+			}
 			return r.append(kindVerified, verifiedRecord{p.Done, p.Failed, p.Mismatch, text(p.Cause)})
 		},
 	})
 	err = errors.Join(err, queue.Close())
 	switch {
-	case errors.Is(err, overwrite.ErrTooManyBad):
+	case errors.Is(err, overwrite.ErrTooManyBad) && !errors.Is(err, devices.ErrGone):
 		// The answer is known, and more of it would help nobody.
 		return r.append(kindVerifyDone, verifyDoneRecord{false, err.Error()})
 	case err != nil:
-		return judge(fmt.Errorf("verify %s: %w", r.drive.Serial, err))
+		return r.judge(ctx, fmt.Errorf("verify %s: %w", r.drive.Serial, err))
 	}
 	return r.append(kindVerifyDone, verifyDoneRecord{Complete: true})
 }

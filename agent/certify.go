@@ -1,0 +1,249 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/expunge-dev/expunge/attest"
+	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/internal/durable"
+	"github.com/expunge-dev/expunge/sanitize"
+	"github.com/expunge-dev/expunge/sanitize/journal"
+)
+
+// CertificateError: the drive came to an end and no certificate could be made of it. The evidence
+// is kept; `certificate reissue` makes one when the cause is gone.
+type CertificateError struct {
+	Job, Serial string
+	Err         error
+}
+
+func (e *CertificateError) Error() string {
+	return fmt.Sprintf("certificate of %s in job %s: %v", e.Serial, e.Job, e.Err)
+}
+func (e *CertificateError) Unwrap() error { return e.Err }
+
+// issuer opens the signing key and the log; the key is made on first use.
+func (a *Agent) issuer() (attest.Issuer, error) {
+	role := attest.RoleHost
+	if a.Simulated() {
+		role = attest.RoleSimulation
+	}
+	key, err := attest.LoadOrCreateKey(filepath.Join(a.dir, keysDir), role)
+	if err != nil {
+		return attest.Issuer{}, err
+	}
+	return attest.Issuer{Key: key, Log: attest.OpenLog(filepath.Join(a.dir, logDir), key), Now: a.now}, nil
+}
+
+// readySigning makes sure, before anything is touched, that what will be done can be signed.
+func (a *Agent) readySigning() error {
+	_, err := a.issuer()
+	return err
+}
+
+// Key is the state's signing key.
+func (a *Agent) Key() (*attest.Key, error) {
+	is, err := a.issuer()
+	return is.Key, err
+}
+
+// ensureIntent signs and logs the intent, and notes it in the journal, unless that was done.
+func (a *Agent) ensureIntent(_ context.Context, j *journal.Journal, records []journal.Record, job string, p sanitize.Plan, d sanitize.DrivePlan) ([]journal.Record, error) {
+	if sanitize.HasIntent(records) {
+		return records, nil
+	}
+	is, err := a.issuer()
+	if err != nil {
+		return nil, err
+	}
+	policy, err := policyRef(p.Policy)
+	if err != nil {
+		return nil, err
+	}
+	at, err := is.Intent(attest.Intent{
+		Agent: a.attestAgent(), Device: device(d), Scope: string(d.Scope), Simulated: a.Simulated(),
+		Job: job, PlanSHA256: p.Digest(), Policy: policy,
+		Method: string(d.Method), Technique: string(d.Technique), Scheme: d.Scheme, Verification: string(d.Verification),
+		Excludes: messages(d.Excludes), Disposition: string(p.Request.Disposition), Category: string(p.Request.Category),
+	})
+	if err != nil {
+		return nil, err
+	}
+	record, err := sanitize.RecordIntent(j, at.Index, at.Leaf)
+	if err != nil {
+		return nil, err
+	}
+	return append(slices.Clone(records), record), nil
+}
+
+// certifyResult has a drive's end signed, when it has come to one that touched the log.
+func (a *Agent) certifyResult(_ context.Context, r *DriveResult) {
+	if r.Evidence == nil || !r.Finished() || r.Evidence.IntentLeaf == "" || r.Certificate != "" {
+		return
+	}
+	name, err := a.certify(*r.Evidence)
+	if err != nil {
+		r.Err = errors.Join(r.Err, &CertificateError{r.Job, r.Drive.Serial, err})
+		return
+	}
+	r.Certificate = name
+}
+
+// certify turns evidence, and nothing else, into a certificate.
+func (a *Agent) certify(e sanitize.Evidence) (string, error) {
+	is, err := a.issuer()
+	if err != nil {
+		return "", err
+	}
+	result, err := a.resultOf(e)
+	if err != nil {
+		return "", err
+	}
+	bundle, err := is.Result(result)
+	if err != nil {
+		return "", err
+	}
+	name := a.driveFile(e.Job, e.Drive.ID, certificateFile)
+	return name, durable.WriteFile(name, bundle, 0o644)
+}
+
+func (a *Agent) attestAgent() attest.Agent { return attest.Agent{Name: "expunge", Version: a.version} }
+
+func policyRef(p sanitize.PolicyRef) (attest.Policy, error) {
+	known, err := sanitize.PolicyByName(p.Name)
+	if err != nil {
+		return attest.Policy{}, err
+	}
+	return attest.Policy{Name: p.Name, SHA256: p.SHA256, Standard: known.Standard}, nil
+}
+
+func device(d sanitize.DrivePlan) attest.Device {
+	return attest.Device{
+		ID: string(d.ID), Model: d.Model, Serial: d.Serial, WWN: d.WWN, Firmware: d.Firmware,
+		Protocol: string(d.Protocol), Media: string(d.Media), Identity: string(d.Identity),
+		SizeBytes: d.SizeBytes, LogicalBlockBytes: int64(d.LogicalBlock), PowerOnHours: d.PowerOnHours,
+		Fabric: d.Fabric, Nodes: slices.Clone(d.Nodes),
+	}
+}
+
+func messages(reasons []devices.Reason) []string {
+	list := make([]string, len(reasons))
+	for i, r := range reasons {
+		list[i] = attest.CleanASCII(r.Message)
+	}
+	return list
+}
+
+// resultOf words evidence as a statement. Every number is the evidence's own.
+func (a *Agent) resultOf(e sanitize.Evidence) (attest.Result, error) {
+	policy, err := policyRef(e.Policy)
+	if err != nil {
+		return attest.Result{}, err
+	}
+	v := e.Verification
+	r := attest.Result{
+		Agent: a.attestAgent(), Device: device(e.Drive), Scope: string(e.Drive.Scope), Simulated: e.Simulated,
+		Outcome: attest.Outcome{
+			Status: string(e.Outcome), Reason: attest.CleanASCII(e.Reason), Exceptions: []attest.Exception{},
+			ExceptionsOmitted: int64(e.ExceptionsOmitted), ExceptionBytes: e.ExceptionBytes,
+		},
+		Sanitization: attest.Sanitization{
+			Method: string(e.Drive.Method), Technique: string(e.Drive.Technique), Scheme: e.Drive.Scheme, Passes: []attest.Pass{},
+			Started: utc(e.Started), Finished: utc(e.Finished), BytesWritten: e.BytesWritten,
+			Attempts: int64(e.Attempts), Interruptions: int64(e.Interruptions), Excludes: messages(e.Drive.Excludes),
+		},
+		Verification: attest.Verification{
+			Mode: string(v.Mode), Result: v.Result, Samples: v.Samples, Bytes: v.Bytes, CoveragePPM: v.Coverage,
+			Seed: v.Seed, PRNG: v.PRNG, Expected: v.Expected, Mismatches: v.Mismatches, ReadErrors: v.ReadErrors,
+		},
+		Policy: policy, Disposition: string(e.Request.Disposition), Category: string(e.Request.Category),
+		Evidence: attest.Evidence{JournalSHA256: e.JournalSHA256, JournalRecords: e.JournalRecords, PlanSHA256: e.PlanDigest},
+		History:  attest.History{Job: e.Job, IntentIndex: e.IntentIndex, IntentLeaf: e.IntentLeaf},
+	}
+	if e.Outcome == sanitize.Sanitized || e.Outcome == sanitize.Exceptions {
+		r.Outcome.Method = string(e.Drive.Method)
+	}
+	for _, x := range e.Exceptions {
+		r.Outcome.Exceptions = append(r.Outcome.Exceptions, attest.Exception{Kind: x.Kind, Offset: x.Extent.Offset, Length: x.Extent.Length})
+	}
+	for _, p := range e.Passes {
+		r.Sanitization.Passes = append(r.Sanitization.Passes, attest.Pass{
+			Pass: int64(p.Pass), Pattern: p.Pattern, KeySHA256: p.KeySHA256, Bytes: p.Bytes, Complete: p.Complete,
+		})
+	}
+	return r, nil
+}
+
+func utc(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+// Reissue makes the certificate of a job's drive again: from the log when the result is in it,
+// from the journal when it is not yet.
+func (a *Agent) Reissue(job string, id devices.ID) (string, error) {
+	p, err := a.loadPlan(job)
+	if err != nil {
+		return "", err
+	}
+	at := slices.IndexFunc(p.Drives, func(d sanitize.DrivePlan) bool { return d.ID == id })
+	if at < 0 {
+		return "", fmt.Errorf("drive %s is not in job %s: %w", id, job, devices.ErrNotFound)
+	}
+	r := a.result(job, p.Drives[at])
+	switch {
+	case r.Err != nil:
+		return "", r.Err
+	case !r.Finished():
+		return "", fmt.Errorf("job %s has not come to an end on %s; %s", job, r.Drive.Serial, resumeHint(job))
+	case r.Evidence == nil || r.Evidence.IntentLeaf == "":
+		return "", fmt.Errorf("job %s never touched %s: there is nothing to certify", job, r.Drive.Serial)
+	}
+	return a.certify(*r.Evidence)
+}
+
+// Certificate is one that this state issued.
+type Certificate struct {
+	Job    string
+	Drive  sanitize.DrivePlan
+	File   string
+	Issued time.Time // of the file
+}
+
+// Certificates lists those issued, oldest first.
+func (a *Agent) Certificates() ([]Certificate, error) {
+	jobs, err := a.Jobs()
+	if err != nil {
+		return nil, err
+	}
+	var list []Certificate
+	for _, j := range jobs {
+		for _, d := range j.Plan.Drives {
+			file := a.driveFile(j.ID, d.ID, certificateFile)
+			info, err := os.Stat(file)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				return nil, fmt.Errorf("list certificates: %w", err)
+			}
+			list = append(list, Certificate{j.ID, d, file, info.ModTime()})
+		}
+	}
+	return list, nil
+}
+
+func isPermission(err error) bool { return errors.Is(err, fs.ErrPermission) }
+
+func sortJobs(jobs []Job) {
+	slices.SortStableFunc(jobs, func(a, b Job) int { return a.Plan.Created.Compare(b.Plan.Created) })
+}

@@ -1,0 +1,186 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/expunge-dev/expunge/attest"
+	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/devices/blockio"
+	"github.com/expunge-dev/expunge/devices/virtual"
+	"github.com/expunge-dev/expunge/sanitize"
+	"github.com/expunge-dev/expunge/sanitize/journal"
+)
+
+// watched calls before each request of a drive; between, the transport is the rack's.
+type watched struct {
+	devices.Transport
+	before func(blockio.Op)
+}
+
+type watchedQueue struct {
+	blockio.Queue
+	before func(blockio.Op)
+}
+
+func (w watched) Queue(depth int) (blockio.Queue, error) {
+	q, err := w.Transport.Queue(depth)
+	return watchedQueue{q, w.before}, err
+}
+
+func (q watchedQueue) Submit(r blockio.Request) error {
+	q.before(r.Op)
+	return q.Queue.Submit(r)
+}
+
+// Power is cut before every write and flush, at every append to the journal, and in the middle of
+// every append. What lies on disk then is what a copy of the directories holds, because a drive's
+// volatile cache is in the process. From each such moment the job must be resumed to a right end.
+func TestPowerCutAtEveryStep(t *testing.T) {
+	s := newSite(t)
+	s.add(virtual.Spec{Serial: "A", SizeBytes: 4 << 20, HiddenBytes: 4096})
+	request := sanitize.Request{Scheme: "hmg-is5-enhanced"}
+	p := s.plan(request, "A")
+
+	moments := t.TempDir()
+	var mu sync.Mutex
+	n := 0
+	cut := func(what string) string {
+		mu.Lock()
+		defer mu.Unlock()
+		n++
+		dir := filepath.Join(moments, fmt.Sprintf("%03d-%s", n, what))
+		for from, to := range map[string]string{s.rack.Root(): "rack", s.state: "state"} {
+			if err := os.CopyFS(filepath.Join(dir, to), os.DirFS(from)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return dir
+	}
+	var all []string
+	opener := func(ctx context.Context, node string, access devices.Access) (devices.Transport, error) {
+		transport, err := s.rack.Opener()(ctx, node, access)
+		return watched{transport, func(op blockio.Op) {
+			if op != blockio.Read {
+				all = append(all, cut(op.String()))
+			}
+		}}, err
+	}
+	a := s.reopen(devices.NewHost(s.rack.Root(), opener, nil))
+	a.testOnlyObserve = func(r journal.Record) {
+		all = append(all, cut("after-"+r.Kind))
+		// The same moment with this record torn: it was never acknowledged.
+		dir := cut("in-" + r.Kind)
+		name := filepath.Join(dir, "state", jobsDir, jobName(p), string(p.Drives[0].ID), journalFile)
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		line := bytes.LastIndexByte(data[:len(data)-1], '\n') + 1
+		if err := os.WriteFile(name, data[:line+(len(data)-line)/2], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, dir)
+	}
+	if _, err := a.Run(t.Context(), p, Observer{}); err != nil {
+		t.Fatal(err)
+	}
+	if len(all) < 30 {
+		t.Fatalf("only %d moments were seen", len(all))
+	}
+	for _, dir := range all {
+		t.Run(filepath.Base(dir), func(t *testing.T) { resumeFrom(t, dir, p) })
+	}
+}
+
+func resumeFrom(t *testing.T, dir string, p sanitize.Plan) {
+	rack, err := virtual.Open(filepath.Join(dir, "rack"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &site{t: t, rack: rack, state: filepath.Join(dir, "state")}
+	s.agent = s.reopen(rack.Host(nil))
+	before, err := s.agent.Job(jobName(p))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := before.Drives[0]; d.Outcome == sanitize.Sanitized && holds(t, rack, "A") != 0 {
+		t.Fatal("called sanitized while customer data was on the medium")
+	} else if d.Outcome != sanitize.Sanitized && d.Outcome != sanitize.Interrupted {
+		t.Fatalf("after the cut: %s %v", d.Outcome, d.Reasons)
+	}
+	job, err := s.agent.Resume(t.Context(), jobName(p), Observer{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := job.Drives[0]
+	if r.Outcome != sanitize.Sanitized || r.Err != nil {
+		t.Fatalf("resumed to %s %v, %v", r.Outcome, r.Reasons, r.Err)
+	}
+	if n := holds(t, rack, "A"); n != 0 {
+		t.Fatalf("%d canaries are left on a drive called sanitized", n)
+	}
+	report := s.verify(r)
+	if report.Code != attest.CodeOK {
+		t.Fatalf("certificate: %d %v", report.Code, report.Reasons)
+	}
+	if before.Drives[0].Evidence != nil && before.Drives[0].Evidence.Attempts > 0 && before.Drives[0].Outcome == sanitize.Interrupted &&
+		report.Result.Sanitization.Interruptions == 0 {
+		t.Fatal("the certificate does not say that the work was interrupted")
+	}
+}
+
+// A journal that was edited, cut in the middle or put together from two must stop everything.
+func TestDamagedJournalCertifiesNothing(t *testing.T) {
+	damage := map[string]func([]byte) []byte{
+		"a byte": func(d []byte) []byte { d = bytes.Clone(d); d[len(d)/2] ^= 1; return d },
+		"a record removed": func(d []byte) []byte {
+			lines := bytes.SplitAfter(d, []byte("\n"))
+			return bytes.Join(append(lines[:4:4], lines[5:]...), nil)
+		},
+		"first record cut": func(d []byte) []byte { return d[bytes.IndexByte(d, '\n')+1:] },
+	}
+	for name, change := range damage {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			s.add(virtual.Spec{Serial: "A", SizeBytes: 64 << 20})
+			s.fault("A", "power-cut:30")
+			r := s.run(s.plan(sanitize.Request{}, "A"))
+			file := s.agent.driveFile(r.Job, r.Drive.ID, journalFile)
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(file, change(data), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			j, err := s.agent.Resume(t.Context(), r.Job, Observer{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := j.Drives[0]; d.Outcome != sanitize.Unknown || d.Err == nil || d.Certificate != "" {
+				t.Fatalf("outcome %s, error %v, certificate %q", d.Outcome, d.Err, d.Certificate)
+			}
+		})
+	}
+}
+
+// Without keys a half-written pass cannot be continued; it is begun anew, and says so.
+func TestLostSecretsBeginThePassAnew(t *testing.T) {
+	s := newSite(t)
+	s.add(virtual.Spec{Serial: "A", SizeBytes: 64 << 20})
+	s.fault("A", "power-cut:60")
+	r := s.run(s.plan(sanitize.Request{}, "A"))
+	if err := os.Remove(s.agent.driveFile(r.Job, r.Drive.ID, secretsFile)); err != nil {
+		t.Fatal(err)
+	}
+	j, err := s.agent.Resume(t.Context(), r.Job, Observer{})
+	if err != nil || j.Drives[0].Outcome != sanitize.Sanitized || holds(t, s.rack, "A") != 0 {
+		t.Fatalf("%+v, %v", j.Drives, err)
+	}
+}
