@@ -60,6 +60,10 @@ func TestPowerCutAtEveryStep(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		// A copy through fs.FS does not keep modes, and the agent refuses a key that others can read.
+		if err := os.Chmod(filepath.Join(dir, "state", keysDir, "simulation.pem"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 		return dir
 	}
 	var all []string
