@@ -247,3 +247,12 @@ func isPermission(err error) bool { return errors.Is(err, fs.ErrPermission) }
 func sortJobs(jobs []Job) {
 	slices.SortStableFunc(jobs, func(a, b Job) int { return a.Plan.Created.Compare(b.Plan.Created) })
 }
+
+// CheckLog says whether the log is what was written.
+func (a *Agent) CheckLog() error {
+	is, err := a.issuer()
+	if err != nil {
+		return err
+	}
+	return is.Log.Check()
+}

@@ -372,3 +372,24 @@ func openCheckpoint(data []byte, key ed25519.PublicKey) (*tnote.Checkpoint, erro
 	}
 	return cp, nil
 }
+
+// Check reads the whole log: the checkpoint's signature, the tree's hash, and every entry against
+// its hash in the tree. The error is a *LogError when it is not what was written.
+func (l *Log) Check() error {
+	return l.update(func(t *tree) error {
+		for index := range t.size {
+			list, err := t.entries(index >> tileHeight)
+			if err != nil {
+				return err
+			}
+			hashes, err := t.ReadHashes([]int64{tlog.StoredHashIndex(0, index)})
+			if err != nil {
+				return err
+			}
+			if hashes[0] != tlog.RecordHash(list[index&(1<<tileHeight-1)]) {
+				return &LogError{l.dir, fmt.Sprintf("entry %d is not the one that was logged", index)}
+			}
+		}
+		return nil
+	})
+}

@@ -1,0 +1,269 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/spf13/cobra"
+
+	"github.com/expunge-dev/expunge/agent"
+	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/devices/virtual"
+)
+
+// app is one call of the program.
+type app struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	ctx            context.Context // nil: execute listens for signals itself
+
+	state, rack, json, logLevel string
+	code                        int
+}
+
+// answer is what a verb has to say: data for --json and the same for people.
+type answer struct {
+	items  any // a list, or
+	result any // one thing
+	text   func(w io.Writer) error
+}
+
+// document is what --json prints, also on error.
+type document struct {
+	Schema     string          `json:"schema"`
+	ExitStatus int             `json:"exit_status"`
+	Items      any             `json:"items,omitempty"`
+	Result     any             `json:"result,omitempty"`
+	Errors     []documentError `json:"errors"`
+}
+
+type documentError struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+}
+
+// execute runs one command line and returns its exit code.
+func (a *app) execute(args []string) int {
+	root := a.command()
+	root.SetArgs(args)
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	if a.ctx == nil {
+		ctx, done := signals(a.stderr)
+		defer done()
+		a.ctx = ctx
+	}
+	err := root.ExecuteContext(a.ctx)
+	if err != nil {
+		// Only cobra's own errors come here: those of verbs were printed.
+		a.json = jsonFlag(args)
+		hint := "expunge --help lists the verbs"
+		if found, _, e := root.Find(args); e == nil && found != root {
+			hint = found.CommandPath() + " --help shows how it is used"
+		}
+		a.finish("usage", answer{}, usage(hint, err))
+	}
+	return a.code
+}
+
+// jsonFlag finds --json in a command line that could not be parsed.
+func jsonFlag(args []string) string {
+	for _, arg := range args {
+		switch {
+		case arg == "--":
+			return ""
+		case arg == "--json":
+			return "document"
+		case strings.HasPrefix(arg, "--json="):
+			return strings.TrimPrefix(arg, "--json=")
+		}
+	}
+	return ""
+}
+
+func (a *app) command() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "expunge",
+		Short: "sanitize drives, prove it, and sign a certificate of destruction",
+		Long: "expunge finds the drives of this machine, sanitizes them in the sense of NIST SP 800-88r2 and IEEE 2883-2022,\n" +
+			"proves it, and signs a certificate that a stranger can check offline.\n\nexit status:\n" + exitTable,
+		Example: "  expunge list\n  expunge plan SERIAL --method clear -o plan.json\n  expunge run --plan plan.json --confirm DIGEST\n" +
+			"  expunge verify certificate.json --trust host.pub",
+		SilenceUsage: true, SilenceErrors: true, Version: version(),
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: false},
+		Args:              cobra.NoArgs,
+		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.state, "state", "", "state `DIR` (default /var/lib/expunge; without root $XDG_STATE_HOME/expunge; for a rack DIR/agent)")
+	flags.StringVar(&a.rack, "rack", "", "use the virtual host in `DIR` in place of this machine")
+	flags.StringVar(&a.json, "json", "", "print one JSON document (or =stream: one object per line)")
+	flags.Lookup("json").NoOptDefVal = "document"
+	flags.StringVar(&a.logLevel, "log-level", "off", "log for operators on standard error: trace, debug, info, warn, error, off")
+	root.AddCommand(
+		a.listCommand(), a.showCommand(), a.planCommand(), a.runCommand(), a.jobsCommand(), a.certificateCommand(),
+		a.verifyCommand(), a.keyCommand(), a.rackCommand(), a.demoCommand(), a.doctorCommand(), a.versionCommand(), a.manCommand(),
+	)
+	return root
+}
+
+// verb makes a cobra function of one that answers. Whatever it returns is printed here, once.
+func (a *app) verb(name string, do func(ctx context.Context, args []string) (answer, error)) func(*cobra.Command, []string) error {
+	return func(c *cobra.Command, args []string) error {
+		var out answer
+		err := a.checkGlobals()
+		if err == nil {
+			out, err = do(c.Context(), args)
+		}
+		a.finish(name, out, err)
+		return nil
+	}
+}
+
+func (a *app) checkGlobals() error {
+	switch a.json {
+	case "", "document", "stream":
+	default:
+		return usage("--json or --json=stream", fmt.Errorf("--json=%s is not known", a.json))
+	}
+	if hclog.LevelFromString(a.logLevel) == hclog.NoLevel {
+		return usage("trace, debug, info, warn, error or off", fmt.Errorf("--log-level %s is not known", a.logLevel))
+	}
+	return nil
+}
+
+// finish prints answer and problem and sets the exit code.
+func (a *app) finish(name string, out answer, err error) {
+	doc := document{Schema: "expunge/" + name + "/v1", Items: out.items, Result: out.result, Errors: []documentError{}}
+	if err != nil {
+		p := problemOf(err)
+		doc.ExitStatus = p.code
+		if !p.silent {
+			doc.Errors = append(doc.Errors, documentError{p.name, p.Error(), p.hint})
+		}
+	}
+	a.code = doc.ExitStatus
+	if err := a.print(doc, out); err != nil {
+		fmt.Fprintf(a.stderr, "expunge: write result: %v\n", err)
+		a.code = exitInternal
+	}
+	if a.json != "" {
+		return
+	}
+	for _, e := range doc.Errors {
+		a.say("%s", e.Message)
+		if e.Hint != "" {
+			a.say("  %s", e.Hint)
+		}
+	}
+}
+
+func (a *app) print(doc document, out answer) error {
+	enc := json.NewEncoder(a.stdout)
+	enc.SetEscapeHTML(false)
+	switch {
+	case a.json == "stream":
+		return enc.Encode(struct {
+			Type string `json:"type"`
+			document
+		}{"result", doc})
+	case a.json != "":
+		enc.SetIndent("", "  ")
+		return enc.Encode(doc)
+	case out.text != nil:
+		return out.text(a.stdout)
+	}
+	return nil
+}
+
+// say tells a person something.
+func (a *app) say(format string, args ...any) {
+	for line := range strings.Lines(fmt.Sprintf(format, args...)) {
+		fmt.Fprintf(a.stderr, "expunge: %s\n", strings.TrimRight(line, "\n"))
+	}
+}
+
+func (a *app) logger() hclog.Logger {
+	return hclog.New(&hclog.LoggerOptions{Name: "expunge", Level: hclog.LevelFromString(a.logLevel), Output: a.stderr})
+}
+
+// host is this machine, or the rack.
+func (a *app) host() (*devices.Host, agent.Owner, error) {
+	if a.rack == "" {
+		return devices.NewHost("/", devices.OpenNode, a.logger()), agent.Owner{Kind: "host"}, nil
+	}
+	rack, err := virtual.Open(a.rack)
+	if err != nil {
+		return nil, agent.Owner{}, err
+	}
+	return rack.Host(a.logger()), agent.Owner{Kind: "rack", ID: rack.ID()}, nil
+}
+
+// stateDir is where the agent's state is.
+func (a *app) stateDir() (string, error) {
+	switch {
+	case a.state != "":
+		return filepath.Abs(a.state)
+	case a.rack != "":
+		return filepath.Abs(filepath.Join(a.rack, "agent"))
+	case os.Geteuid() == 0:
+		return "/var/lib/expunge", nil
+	}
+	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "expunge"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", usage("name one with --state", errors.New("there is no place for state: HOME is not set"))
+	}
+	return filepath.Join(home, ".local/state/expunge"), nil
+}
+
+func (a *app) agent() (*agent.Agent, error) {
+	host, owner, err := a.host()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := a.stateDir()
+	if err != nil {
+		return nil, err
+	}
+	return agent.Open(agent.Options{Host: host, StateDir: dir, Owner: owner, Version: version(), Log: a.logger()})
+}
+
+// release is set when a release is built.
+var release string
+
+// version is the release, or the revision that the program was built from.
+func version() string {
+	if release != "" {
+		return release
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "development"
+	}
+	revision, dirty := "", ""
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			revision = s.Value[:min(12, len(s.Value))]
+		case s.Key == "vcs.modified" && s.Value == "true":
+			dirty = "-modified"
+		}
+	}
+	if revision == "" {
+		return "development"
+	}
+	return "development-" + revision + dirty
+}

@@ -1,0 +1,293 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/expunge-dev/expunge/agent"
+	"github.com/expunge-dev/expunge/attest"
+	"github.com/expunge-dev/expunge/cmd/internal/verifying"
+	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/internal/durable"
+)
+
+type certificateItem struct {
+	Job     string `json:"job"`
+	ID      string `json:"id"`
+	Serial  string `json:"serial"`
+	Model   string `json:"model"`
+	Outcome string `json:"outcome"` // from verified bytes; "invalid" when they are not
+	File    string `json:"file"`
+}
+
+func (a *app) certificateCommand() *cobra.Command {
+	c := &cobra.Command{Use: "certificate", Short: "list, show, export or reissue certificates", Args: cobra.NoArgs, RunE: a.verb("certificate-list", a.certificateList)}
+	var out string
+	export := &cobra.Command{
+		Use: "export {SERIAL | JOB} -o FILE", Short: "copy a certificate to hand out", Args: cobra.ExactArgs(1),
+		RunE: a.verb("certificate-export", func(_ context.Context, args []string) (answer, error) { return a.certificateExport(args[0], out) }),
+	}
+	export.Flags().StringVarP(&out, "output", "o", "", "`FILE` to write, which must not be there yet; - is standard output")
+	c.AddCommand(
+		&cobra.Command{Use: "list", Short: "list the certificates of this state", Args: cobra.NoArgs, RunE: a.verb("certificate-list", a.certificateList)},
+		&cobra.Command{
+			Use: "show {SERIAL | JOB}", Short: "show what a certificate says", Args: cobra.ExactArgs(1),
+			RunE: a.verb("certificate-show", func(_ context.Context, args []string) (answer, error) { return a.certificateShow(args[0]) }),
+		},
+		export,
+		&cobra.Command{
+			Use: "reissue {SERIAL | JOB}", Short: "make a lost certificate again from log and journal", Args: cobra.ExactArgs(1),
+			RunE: a.verb("certificate-reissue", func(_ context.Context, args []string) (answer, error) { return a.certificateReissue(args[0]) }),
+		},
+	)
+	return c
+}
+
+func (a *app) certificateList(context.Context, []string) (answer, error) {
+	ag, err := a.agent()
+	if err != nil {
+		return answer{}, err
+	}
+	issued, err := ag.Certificates()
+	if err != nil {
+		return answer{}, err
+	}
+	trust, err := a.ownTrust()
+	if err != nil {
+		return answer{}, err
+	}
+	list := []certificateItem{}
+	for _, c := range issued {
+		item := certificateItem{c.Job, string(c.Drive.ID), c.Drive.Serial, c.Drive.Model, "invalid", c.File}
+		if data, err := os.ReadFile(c.File); err == nil {
+			if r := attest.Verify(data, trust); r.Result != nil {
+				item.Outcome = r.Result.Outcome.Status
+			}
+		}
+		list = append(list, item)
+	}
+	return answer{items: list, text: func(w io.Writer) error {
+		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(t, "SERIAL\tMODEL\tOUTCOME\tJOB\tFILE")
+		for _, c := range list {
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", c.Serial, c.Model, c.Outcome, c.Job, c.File)
+		}
+		if len(list) == 0 {
+			fmt.Fprintln(t, "(no certificates)")
+		}
+		return t.Flush()
+	}}, nil
+}
+
+// findCertificate finds the newest one of a drive, or the one of a job with one drive.
+func (a *app) findCertificate(name string) (agent.Certificate, error) {
+	ag, err := a.agent()
+	if err != nil {
+		return agent.Certificate{}, err
+	}
+	issued, err := ag.Certificates()
+	if err != nil {
+		return agent.Certificate{}, err
+	}
+	var found []agent.Certificate
+	for _, c := range issued {
+		if c.Drive.Serial == name || string(c.Drive.ID) == name || c.Drive.WWN == name && name != "" {
+			found = []agent.Certificate{c} // the newest wins: they are in order
+		} else if c.Job == name {
+			found = append(found, c)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return agent.Certificate{}, &problem{code: exitNotFound, name: "not_found", err: fmt.Errorf("%q: no such certificate", name), hint: "expunge certificate list shows them"}
+	case 1:
+		return found[0], nil
+	}
+	return agent.Certificate{}, &problem{code: exitNotFound, name: "ambiguous", err: fmt.Errorf("job %s has %d certificates", name, len(found)), hint: "name the drive"}
+}
+
+func (a *app) certificateShow(name string) (answer, error) {
+	c, err := a.findCertificate(name)
+	if err != nil {
+		return answer{}, err
+	}
+	data, err := os.ReadFile(c.File)
+	if err != nil {
+		return answer{}, err
+	}
+	trust, err := a.ownTrust()
+	if err != nil {
+		return answer{}, err
+	}
+	r := attest.Verify(data, trust)
+	if r.Result == nil {
+		return answer{}, &problem{code: exitInvalid, name: "invalid", err: fmt.Errorf("%s: %s", c.File, r.Reasons[0].Message), hint: "expunge certificate reissue " + name}
+	}
+	return answer{result: r.Result, text: func(w io.Writer) error {
+		text, err := indented(r.Result)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(w, "%s\n%s\n%s\n", c.File, verifying.Words(*r.Result), text)
+		return err
+	}}, nil
+}
+
+func (a *app) certificateExport(name, out string) (answer, error) {
+	if out == "" {
+		return answer{}, usage("-o FILE, or -o - for standard output", errors.New("there is no place to export to"))
+	}
+	c, err := a.findCertificate(name)
+	if err != nil {
+		return answer{}, err
+	}
+	data, err := os.ReadFile(c.File)
+	if err != nil {
+		return answer{}, err
+	}
+	if out == "-" {
+		_, err := a.stdout.Write(data)
+		return answer{}, err
+	}
+	if _, err := os.Lstat(out); err == nil {
+		return answer{}, usage("choose another name, or remove it first", fmt.Errorf("%s is there already", out))
+	}
+	target, err := filepath.Abs(out)
+	if err != nil {
+		return answer{}, err
+	}
+	return fileAnswer(out), durable.CreateFile(target, data, 0o644)
+}
+
+func (a *app) certificateReissue(name string) (answer, error) {
+	ag, err := a.agent()
+	if err != nil {
+		return answer{}, err
+	}
+	jobs, err := ag.Jobs()
+	if err != nil {
+		return answer{}, err
+	}
+	var job string
+	var id devices.ID
+	for _, j := range jobs {
+		for _, d := range j.Drives {
+			if d.Drive.Serial == name || string(d.Drive.ID) == name || j.ID == name && len(j.Drives) == 1 {
+				job, id = j.ID, d.Drive.ID
+			}
+		}
+	}
+	if job == "" {
+		return answer{}, &problem{code: exitNotFound, name: "not_found", err: fmt.Errorf("%q: no job on such a drive", name), hint: "expunge jobs lists them"}
+	}
+	file, err := ag.Reissue(job, id)
+	if err != nil {
+		return answer{}, err
+	}
+	return fileAnswer(file), nil
+}
+
+func fileAnswer(file string) answer {
+	return answer{result: map[string]string{"file": file}, text: func(w io.Writer) error {
+		_, err := fmt.Fprintln(w, file)
+		return err
+	}}
+}
+
+// ownTrust are the public keys of this state: what they vouch for is trusted by itself only.
+func (a *app) ownTrust() (attest.Trust, error) {
+	dir, err := a.stateDir()
+	if err != nil {
+		return attest.Trust{}, err
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "keys", "*.pub"))
+	if err != nil {
+		return attest.Trust{}, err
+	}
+	var all []byte
+	for _, f := range files {
+		data, err := os.ReadFile(f)
+		if err != nil {
+			return attest.Trust{}, err
+		}
+		all = append(all, data...)
+	}
+	if len(all) == 0 {
+		return attest.Trust{}, nil
+	}
+	trust, err := attest.ParseTrust(all)
+	trust.Self = true
+	return trust, err
+}
+
+func (a *app) verifyCommand() *cobra.Command {
+	var trust string
+	var simulated bool
+	c := &cobra.Command{
+		Use: "verify FILE...", Short: "check certificates, offline", Args: cobra.ArbitraryArgs,
+		Long: "verify checks certificates with no network, clock or drive. --trust names a file with the issuers' public keys (PEM);\n" +
+			"without it this state's own keys are used, which proves nothing to others. \"-\" reads standard input.",
+	}
+	c.Flags().StringVar(&trust, "trust", "", "public keys (PEM) of those whose word you take, from `FILE`")
+	c.Flags().BoolVar(&simulated, "allow-simulated", false, "accept certificates of virtual drives")
+	c.RunE = func(_ *cobra.Command, files []string) error {
+		o := verifying.Options{Files: files, AllowSimulated: simulated, JSON: a.json != "", Prog: "expunge"}
+		err := a.checkGlobals()
+		switch {
+		case err != nil:
+		case len(files) == 0:
+			err = usage("name certificates, such as certificate.json", errors.New("no certificate is named"))
+		case trust == "":
+			o.Trust, err = a.ownTrust()
+		default:
+			data, readErr := os.ReadFile(trust)
+			if err = readErr; err == nil {
+				o.Trust, err = attest.ParseTrust(data)
+			}
+			if err != nil {
+				err = usage("a trust file holds public keys in PEM: expunge key show prints one", fmt.Errorf("--trust %s: %w", trust, err))
+			}
+		}
+		if err != nil {
+			a.finish("verify", answer{items: []verifying.Item{}}, err)
+			return nil
+		}
+		a.code = verifying.Run(a.stdin, a.stdout, a.stderr, o)
+		return nil
+	}
+	return c
+}
+
+func (a *app) keyCommand() *cobra.Command {
+	show := func(context.Context, []string) (answer, error) {
+		ag, err := a.agent()
+		if err != nil {
+			return answer{}, err
+		}
+		key, err := ag.Key()
+		if err != nil {
+			return answer{}, err
+		}
+		return answer{
+			result: map[string]string{"keyid": key.ID, "role": key.Role, "public_key": string(key.PublicPEM())},
+			text: func(w io.Writer) error {
+				_, err := w.Write(key.PublicPEM())
+				return err
+			},
+		}, nil
+	}
+	c := &cobra.Command{
+		Use: "key", Short: "print the public key that verifies this state's certificates", Args: cobra.NoArgs, RunE: a.verb("key", show),
+		Long: "key prints the public key, as a trust file for verify --trust. Hand it to auditors by another way than the certificates.\n" +
+			"The private key is made on first use and stays in the state directory, readable by its owner alone.",
+	}
+	c.AddCommand(&cobra.Command{Use: "show", Short: "print the public key", Args: cobra.NoArgs, RunE: a.verb("key", show)})
+	return c
+}

@@ -1,0 +1,245 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/expunge-dev/expunge/devices/virtual"
+)
+
+func (a *app) demoCommand() *cobra.Command {
+	out := ""
+	c := &cobra.Command{
+		Use: "demo", Short: "show the whole life of some virtual drives, failures included; no root, no hardware", Args: cobra.NoArgs,
+		RunE: a.verb("demo", func(ctx context.Context, _ []string) (answer, error) { return answer{}, a.demo(ctx, out) }),
+	}
+	c.Flags().StringVar(&out, "out", "", "keep the rack and its certificates in `DIR`, which must be empty or not there")
+	return c
+}
+
+// demo is one session on a rack. Every command in it is run as a person would run it, and its
+// exit code compared with what it must be.
+type demo struct {
+	app   *app
+	ctx   context.Context
+	dir   string
+	wrong []string
+}
+
+// The drives of the demo, by what becomes of them.
+const (
+	demoGood   = "DEMO-GOOD"
+	demoWorn   = "DEMO-WORN"
+	demoLiar   = "DEMO-LIAR"
+	demoInUse  = "DEMO-IN-USE"
+	demoSystem = "DEMO-SYSTEM"
+)
+
+func (a *app) demo(ctx context.Context, out string) error {
+	began := time.Now()
+	dir, keep := out, out != ""
+	if !keep {
+		temporary, err := os.MkdirTemp("", "expunge-demo-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(temporary) //nolint // a temporary directory
+		dir = filepath.Join(temporary, "rack")
+	}
+	d := &demo{app: a, ctx: ctx, dir: dir}
+	rack, err := d.build()
+	if err != nil {
+		return err
+	}
+	if err := d.session(rack); err != nil {
+		return err
+	}
+	if len(d.wrong) > 0 {
+		return &problem{code: exitInternal, name: "demo", err: errors.New("not as expected: " + strings.Join(d.wrong, "; ")), hint: "this is a fault of expunge: please report it"}
+	}
+	fmt.Fprintf(a.stdout, "\nEvery outcome was the expected one (%.1f s).\n", time.Since(began).Seconds())
+	if keep {
+		fmt.Fprintf(a.stdout, "Look around in %s, or try:\n  expunge --rack %s jobs\n  expunge --rack %s certificate show %s\n", dir, quote(dir), quote(dir), demoGood)
+		return nil
+	}
+	fmt.Fprintln(a.stdout, "Next, try it yourself:\n  expunge rack create /tmp/rack\n  expunge --rack /tmp/rack list\n  expunge --rack /tmp/rack plan SERIAL -o plan.json\nand on this machine, which only looks:\n  expunge list")
+	return nil
+}
+
+func (d *demo) build() (*virtual.Rack, error) {
+	rack, err := virtual.Create(d.dir)
+	if err != nil {
+		return nil, usage("--out names a directory that is empty or not there", err)
+	}
+	for _, serial := range []string{demoGood, demoWorn, demoLiar, demoInUse, demoSystem} {
+		if err := addDrive(rack, virtual.Spec{Serial: serial, SizeBytes: 32 << 20}); err != nil {
+			return nil, err
+		}
+	}
+	return rack, errors.Join(
+		rack.Use(demoInUse, "mounted:/srv/data"), rack.Use(demoSystem, "mounted:/"),
+		rack.Fault(demoWorn, virtual.Fault{Kind: virtual.WriteError, Block: 20000, Count: 8}),
+		rack.Fault(demoLiar, virtual.Fault{Kind: virtual.DropWrites, Block: 30000, Count: 9000}),
+	)
+}
+
+// step tells what comes.
+func (d *demo) step(format string, args ...any) {
+	fmt.Fprintf(d.app.stdout, "\n== %s\n", fmt.Sprintf(format, args...))
+}
+
+// expunge runs a command line on the rack and compares its exit code.
+func (d *demo) expunge(want int, args ...string) {
+	shown := make([]string, len(args))
+	for i, arg := range args {
+		shown[i] = quote(strings.ReplaceAll(arg, d.dir, "$RACK"))
+	}
+	fmt.Fprintf(d.app.stdout, "$ expunge --rack $RACK %s\n", strings.ReplaceAll(strings.Join(shown, " "), "'", ""))
+	to := replaceWriter{d.app.stdout, d.dir, "$RACK"}
+	got := (&app{stdin: strings.NewReader(""), stdout: to, stderr: to, ctx: d.ctx}).execute(append([]string{"--rack", d.dir}, args...))
+	fmt.Fprintf(d.app.stdout, "(exit status %d)\n", got)
+	d.check(got == want, "exit status %d of %q, want %d", got, strings.Join(args, " "), want)
+}
+
+// ask runs a command line for its JSON.
+func (d *demo) ask(into any, args ...string) error {
+	var out bytes.Buffer
+	(&app{stdin: strings.NewReader(""), stdout: &out, stderr: io.Discard, ctx: d.ctx}).execute(append([]string{"--rack", d.dir, "--json"}, args...))
+	return json.Unmarshal(out.Bytes(), into)
+}
+
+func (d *demo) check(ok bool, format string, args ...any) {
+	if !ok {
+		d.wrong = append(d.wrong, fmt.Sprintf(format, args...))
+	}
+}
+
+type replaceWriter struct {
+	to       io.Writer
+	from, by string
+}
+
+func (w replaceWriter) Write(p []byte) (int, error) {
+	_, err := io.WriteString(w.to, strings.ReplaceAll(string(p), w.from, w.by))
+	return len(p), err
+}
+
+func (d *demo) session(rack *virtual.Rack) error {
+	d.step("A virtual host with five drives full of old data. Two are in use, one is worn out, one loses writes.")
+	d.expunge(exitOK, "list")
+
+	d.step("A drive in use, or that the system runs from, is refused. There is no --force.")
+	d.expunge(exitRefused, "plan", demoInUse)
+	d.expunge(exitRefused, "plan", demoSystem)
+
+	d.step("A method that this drive cannot reach is refused, never replaced by a weaker one.")
+	d.expunge(exitCannot, "plan", demoGood, "--method", "purge")
+
+	d.step("A plan says what will be done and what not, and touches nothing.")
+	file := filepath.Join(d.dir, "plan.json")
+	d.expunge(exitOK, "plan", demoGood, demoWorn, demoLiar, "-o", file)
+	var plan struct {
+		Digest string `json:"digest"`
+	}
+	data, err := os.ReadFile(file)
+	if err == nil {
+		err = json.Unmarshal(data, &plan)
+	}
+	if err != nil {
+		return fmt.Errorf("read the plan back: %w", err)
+	}
+
+	d.step("It runs once, after its digest was confirmed. Each drive ends as what it is.")
+	d.expunge(exitRefused, "run", "--plan", file)
+	d.expunge(exitUnproven, "run", "--plan", file, "--confirm", plan.Digest[:12])
+	d.expunge(exitUnproven, "run", "--plan", file, "--confirm", plan.Digest[:12])
+	if err := d.outcomes(rack); err != nil {
+		return err
+	}
+
+	d.step("Each has a certificate, the failures too. A stranger checks them with the public key alone.")
+	d.expunge(exitOK, "certificate", "list")
+	return d.certificates()
+}
+
+// outcomes compares what was reported with what is on the media.
+func (d *demo) outcomes(rack *virtual.Rack) error {
+	var jobs struct {
+		Items []struct {
+			Drives []driveItem `json:"drives"`
+		} `json:"items"`
+	}
+	if err := d.ask(&jobs, "jobs"); err != nil {
+		return fmt.Errorf("list jobs: %w", err)
+	}
+	if len(jobs.Items) != 1 {
+		return fmt.Errorf("there are %d jobs, want one", len(jobs.Items))
+	}
+	d.step("What is really on the media, read below the drives:")
+	for _, want := range []struct {
+		serial, outcome string
+		left            bool
+	}{{demoGood, "sanitized", false}, {demoWorn, "exceptions", true}, {demoLiar, "unproven", true}, {demoInUse, "", true}, {demoSystem, "", true}} {
+		medium, err := rack.Medium(want.serial)
+		if err != nil {
+			return err
+		}
+		left, hidden, err := medium.CountCanary(oldData)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(d.app.stdout, "%-12s %7d old records in blocks that the host can address, %d in hidden ones\n", want.serial, left, hidden)
+		d.check((left > 0) == want.left, "%d old records on %s", left, want.serial)
+		at := slices.IndexFunc(jobs.Items[0].Drives, func(i driveItem) bool { return i.Serial == want.serial })
+		outcome := ""
+		if at >= 0 {
+			outcome = string(jobs.Items[0].Drives[at].Outcome)
+		}
+		d.check(outcome == want.outcome, "outcome %q of %s, want %q", outcome, want.serial, want.outcome)
+	}
+	return nil
+}
+
+func (d *demo) certificates() error {
+	var list struct {
+		Items []certificateItem `json:"items"`
+	}
+	if err := d.ask(&list, "certificate", "list"); err != nil {
+		return fmt.Errorf("list certificates: %w", err)
+	}
+	d.check(len(list.Items) == 3, "%d certificates, want 3", len(list.Items))
+	key := filepath.Join(d.dir, "agent/keys/simulation.pub")
+	for _, c := range list.Items {
+		want := map[string]int{demoGood: exitOK, demoWorn: exitOutcome, demoLiar: exitOutcome}[c.Serial]
+		d.expunge(want, "verify", c.File, "--trust", key, "--allow-simulated")
+		if c.Serial != demoGood {
+			continue
+		}
+		d.step("A virtual drive's certificate says so, and is not taken for a real one.")
+		d.expunge(exitPolicy, "verify", c.File, "--trust", key)
+		d.step("One changed byte, and it is rejected.")
+		data, err := os.ReadFile(c.File)
+		if err != nil {
+			return err
+		}
+		data[len(data)/3] ^= 1
+		forged := filepath.Join(d.dir, "forged.json")
+		if err := os.WriteFile(forged, data, 0o600); err != nil {
+			return err
+		}
+		d.expunge(exitInvalid, "verify", forged, "--trust", key, "--allow-simulated")
+		d.step("Those of the other two are as authentic, and say what went wrong.")
+	}
+	return nil
+}

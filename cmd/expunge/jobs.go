@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/expunge-dev/expunge/agent"
+)
+
+type jobItem struct {
+	ID      string      `json:"id"`
+	Created string      `json:"created,omitempty"`
+	Drives  []driveItem `json:"drives"`
+	Problem string      `json:"problem,omitempty"`
+}
+
+func jobItemOf(j agent.Job) jobItem {
+	item := jobItem{ID: j.ID, Drives: items(j)}
+	if j.Problem != nil {
+		item.Problem = j.Problem.Error()
+		return item
+	}
+	item.Created = j.Plan.Created.Format("2006-01-02T15:04:05Z")
+	return item
+}
+
+func (a *app) jobsCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use: "jobs", Short: "list jobs; resume or abandon one", Args: cobra.NoArgs,
+		RunE: a.verb("jobs", func(context.Context, []string) (answer, error) {
+			ag, err := a.agent()
+			if err != nil {
+				return answer{}, err
+			}
+			jobs, err := ag.Jobs()
+			if err != nil {
+				return answer{}, err
+			}
+			list := make([]jobItem, 0, len(jobs))
+			for _, j := range jobs {
+				list = append(list, jobItemOf(j))
+			}
+			return answer{items: list, text: func(w io.Writer) error { return jobsText(w, list) }}, nil
+		}),
+	}
+	c.AddCommand(&cobra.Command{
+		Use: "show JOB", Short: "show how the drives of a job stand", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeJobs,
+		RunE: a.verb("jobs-show", func(_ context.Context, args []string) (answer, error) {
+			ag, err := a.agent()
+			if err != nil {
+				return answer{}, err
+			}
+			j, err := ag.Job(args[0])
+			if err != nil {
+				return answer{}, err
+			}
+			return a.runAnswer(j), nil
+		}),
+	}, &cobra.Command{
+		Use: "resume JOB", Short: "go on with an interrupted job", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeJobs,
+		RunE: a.verb("run", func(ctx context.Context, args []string) (answer, error) {
+			ag, err := a.agent()
+			if err != nil {
+				return answer{}, err
+			}
+			progress := a.follow()
+			j, err := ag.Resume(ctx, args[0], progress.observer())
+			progress.end()
+			if err != nil {
+				return answer{}, err
+			}
+			return a.runAnswer(j), a.runProblem(j)
+		}),
+	}, a.abandonCommand())
+	return c
+}
+
+func (a *app) abandonCommand() *cobra.Command {
+	why := ""
+	c := &cobra.Command{
+		Use: "abandon JOB", Short: "give an interrupted job up: its drives are certified as failed", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeJobs,
+		RunE: a.verb("jobs-abandon", func(ctx context.Context, args []string) (answer, error) {
+			ag, err := a.agent()
+			if err != nil {
+				return answer{}, err
+			}
+			j, err := ag.Abandon(ctx, args[0], why)
+			if err != nil {
+				return answer{}, err
+			}
+			for _, d := range j.Drives {
+				if d.Err != nil {
+					return a.runAnswer(j), d.Err
+				}
+			}
+			return a.runAnswer(j), nil
+		}),
+	}
+	c.Flags().StringVar(&why, "why", "given up by the operator", "the reason, for the certificate")
+	return c
+}
+
+func (a *app) completeJobs(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	ag, err := a.agent()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	jobs, err := ag.Jobs()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	var words []string
+	for _, j := range jobs {
+		words = append(words, fmt.Sprintf("%s\t%d drives", j.ID, len(j.Drives)))
+	}
+	return words, cobra.ShellCompDirectiveNoFileComp
+}
+
+func jobsText(w io.Writer, list []jobItem) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "JOB\tCREATED\tSERIAL\tOUTCOME")
+	for _, j := range list {
+		if j.Problem != "" {
+			fmt.Fprintf(t, "%s\t-\t-\tUNREADABLE: %s\n", j.ID, j.Problem)
+		}
+		for _, d := range j.Drives {
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", j.ID, j.Created, dash(d.Serial), d.words)
+		}
+	}
+	if len(list) == 0 {
+		fmt.Fprintln(t, "(no jobs)")
+	}
+	return t.Flush()
+}

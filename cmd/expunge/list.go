@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/expunge-dev/expunge/devices"
+)
+
+func (a *app) listCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "list every drive of this machine, and why one cannot be chosen", Args: cobra.NoArgs,
+		RunE: a.verb("list", func(ctx context.Context, _ []string) (answer, error) {
+			host, _, err := a.host()
+			if err != nil {
+				return answer{items: []devices.Drive{}}, err
+			}
+			drives, err := host.Drives(ctx)
+			if err != nil {
+				return answer{items: []devices.Drive{}}, err
+			}
+			return answer{items: drives, text: func(w io.Writer) error { return listText(w, drives) }}, nil
+		}),
+	}
+}
+
+func (a *app) showCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "show DRIVE...", Short: "show all that is known of drives", Args: cobra.ArbitraryArgs, ValidArgsFunction: a.completeDrives,
+		RunE: a.verb("show", func(ctx context.Context, args []string) (answer, error) {
+			host, _, err := a.host()
+			if err != nil {
+				return answer{}, err
+			}
+			drives, err := host.Drives(ctx)
+			if err != nil {
+				return answer{}, err
+			}
+			selected, err := host.Select(drives, args)
+			if err != nil {
+				return answer{}, err
+			}
+			return answer{items: selected, text: func(w io.Writer) error { return showText(w, selected) }}, nil
+		}),
+	}
+}
+
+// completeDrives offers serial numbers, with the model as description.
+func (a *app) completeDrives(c *cobra.Command, chosen []string, _ string) ([]string, cobra.ShellCompDirective) {
+	host, _, err := a.host()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	drives, err := host.Drives(c.Context())
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	var words []string
+	for _, d := range drives {
+		if d.Serial != "" && !strings.Contains(strings.Join(chosen, "\n"), d.Serial) {
+			words = append(words, fmt.Sprintf("%s\t%s, %s, %s", d.Serial, d.Model, size(d.SizeBytes), stateWord(d.State)))
+		}
+	}
+	return words, cobra.ShellCompDirectiveNoFileComp
+}
+
+// stateWord is a state as people read it.
+func stateWord(s devices.State) string {
+	return strings.ToUpper(strings.ReplaceAll(string(s), "_", " "))
+}
+
+func listText(w io.Writer, drives []devices.Drive) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "STATE\tSERIAL\tMODEL\tSIZE\tPROTOCOL\tNODE\tWHY")
+	for _, d := range drives {
+		why := ""
+		if len(d.Reasons) > 0 {
+			why = d.Reasons[0].Message
+			if n := len(d.Reasons) - 1; n > 0 {
+				why += fmt.Sprintf(" (and %d more)", n)
+			}
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", stateWord(d.State), dash(d.Serial), dash(d.Model), size(d.SizeBytes), d.Protocol, strings.Join(d.Nodes, " "), why)
+	}
+	if len(drives) == 0 {
+		fmt.Fprintln(t, "(no drives)")
+	}
+	return t.Flush()
+}
+
+func showText(w io.Writer, drives []devices.Drive) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for i, d := range drives {
+		if i > 0 {
+			fmt.Fprintln(t)
+		}
+		for _, row := range [][2]string{
+			{"serial", dash(d.Serial)}, {"model", dash(d.Model)}, {"firmware", dash(d.Firmware)}, {"wwn", dash(d.WWN)},
+			{"id", string(d.ID)}, {"nodes", strings.Join(d.Nodes, " ")}, {"protocol", string(d.Protocol)}, {"media", string(d.Media)},
+			{"identity", string(d.Identity)}, {"size", fmt.Sprintf("%s (%d bytes, blocks of %d)", size(d.SizeBytes), d.SizeBytes, d.LogicalBlock)},
+			{"state", stateWord(d.State)},
+		} {
+			fmt.Fprintf(t, "%s\t%s\n", row[0], row[1])
+		}
+		for _, r := range d.Reasons {
+			fmt.Fprintf(t, "why not\t%s\n", withHint(r))
+		}
+		for _, r := range d.Notes {
+			fmt.Fprintf(t, "note\t%s\n", withHint(r))
+		}
+	}
+	return t.Flush()
+}
+
+func withHint(r devices.Reason) string {
+	if r.Hint == "" {
+		return r.Message
+	}
+	return r.Message + " (" + r.Hint + ")"
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// size is a number of bytes in decimal units, as on the drive's label.
+func size(n int64) string {
+	units := []string{"B", "kB", "MB", "GB", "TB", "PB"}
+	v, u := float64(n), 0
+	for v >= 999.5 && u < len(units)-1 {
+		v, u = v/1000, u+1
+	}
+	if u == 0 || v >= 99.95 {
+		return fmt.Sprintf("%.0f %s", v, units[u])
+	}
+	return fmt.Sprintf("%.1f %s", v, units[u])
+}

@@ -1,0 +1,16 @@
+// Command expunge finds a machine's drives, sanitizes them, proves it, and signs a certificate of
+// destruction. This package translates between a person and the agent, and decides nothing.
+//
+// Rules of what it prints: data on standard output, everything for people on standard error with
+// the prefix "expunge:"; the error first, then what to do; a state is always a word, never only a
+// colour; every verb has --json, which prints one document also on error.
+package main
+
+import (
+	"os"
+)
+
+func main() {
+	app := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	os.Exit(app.execute(os.Args[1:]))
+}

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/expunge-dev/expunge/internal/durable"
+	"github.com/expunge-dev/expunge/sanitize"
+)
+
+// requestFlags are the flags by which people say what they want.
+func requestFlags(flags *pflag.FlagSet, r *sanitize.Request) {
+	flags.StringVar((*string)(&r.Method), "method", "", "clear or purge (default: what policy asks for, else clear)")
+	flags.StringVar((*string)(&r.Technique), "technique", "", "this technique and no other, such as host-overwrite")
+	flags.StringVar(&r.Pattern, "pattern", "", "what an overwrite writes: zero, one, random (default) or `HEX`")
+	flags.StringVar(&r.Scheme, "scheme", "", "the passes of an older standard, such as dod-5220.22-m (clear at most)")
+	flags.StringVar((*string)(&r.Verify), "verify", "", "status, sampled (default) or full")
+	flags.StringVar((*string)(&r.Disposition), "disposition", "", "reuse or decommission; recorded, and by policy decides the method")
+	flags.StringVar((*string)(&r.Category), "category", "", "confidentiality of the information: low, moderate or high")
+	flags.StringVar(&r.Policy, "policy", "", "nist-800-88r2 (default) or nist-800-88r1")
+	flags.BoolVar(&r.AllowFabric, "allow-fabric", false, "also drives reached over a fabric or SAN, which may be somebody else's")
+}
+
+type planResult struct {
+	Digest    string               `json:"digest"`
+	Expires   string               `json:"expires"`
+	Policy    string               `json:"policy"`
+	Simulated bool                 `json:"simulated"`
+	File      string               `json:"file,omitempty"`
+	Drives    []sanitize.DrivePlan `json:"drives"`
+	Refused   []sanitize.Refused   `json:"refused"`
+}
+
+func (a *app) planCommand() *cobra.Command {
+	var request sanitize.Request
+	var file string
+	c := &cobra.Command{
+		Use: "plan DRIVE...", Short: "say what would be done to drives; touches nothing", Args: cobra.ArbitraryArgs, ValidArgsFunction: a.completeDrives,
+		Long: "plan says what would be done, by which technique, what that does not reach, and which techniques were rejected and why.\n" +
+			"With -o it writes a plan that `run --plan` carries out once, within a day, after its digest was confirmed.",
+		RunE: a.verb("plan", func(ctx context.Context, args []string) (answer, error) {
+			return a.plan(ctx, args, request, file)
+		}),
+	}
+	requestFlags(c.Flags(), &request)
+	c.Flags().StringVarP(&file, "output", "o", "", "write the plan to `FILE`, which must not be there yet")
+	return c
+}
+
+func (a *app) plan(ctx context.Context, names []string, request sanitize.Request, file string) (answer, error) {
+	agent, err := a.agent()
+	if err != nil {
+		return answer{}, err
+	}
+	p, err := agent.Plan(ctx, names, request)
+	if err != nil {
+		return answer{}, err
+	}
+	result := planResult{p.Digest(), p.Expires.Format("2006-01-02T15:04:05Z"), p.Policy.Name, p.Simulated, "", p.Drives, p.Refused}
+	if file != "" && len(p.Drives) > 0 {
+		if err := writePlan(file, p); err != nil {
+			return answer{}, err
+		}
+		result.File = file
+	}
+	return answer{result: result, text: func(w io.Writer) error { return planText(w, p, result) }}, planProblem(p)
+}
+
+func writePlan(file string, p sanitize.Plan) error {
+	data, err := sanitize.MarshalPlan(p)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Lstat(file); err == nil {
+		return usage("choose another name, or remove it first", fmt.Errorf("%s is there already", file))
+	}
+	name, err := filepath.Abs(file)
+	if err != nil {
+		return err
+	}
+	return durable.CreateFile(name, data, 0o644)
+}
+
+// planProblem is the exit code of a plan: what could not be planned is never passed over.
+func planProblem(p sanitize.Plan) error {
+	if len(p.Refused) == 0 {
+		return nil
+	}
+	codes := make([]int, 0, len(p.Drives)+len(p.Refused))
+	for range p.Drives {
+		codes = append(codes, exitOK)
+	}
+	var words, hints []string
+	for _, r := range p.Refused {
+		code := exitRefused
+		if r.Cannot {
+			code = exitCannot
+		}
+		codes = append(codes, code)
+		for i, reason := range r.Reasons {
+			if i == 0 || !r.Cannot {
+				words = append(words, fmt.Sprintf("%s %s: %s", r.Model, r.Serial, reason.Message))
+			}
+			if reason.Hint != "" {
+				hints = append(hints, reason.Hint)
+			}
+		}
+	}
+	return &problem{code: worst(codes), name: p.Refused[0].Reasons[0].Code, err: errors.New(strings.Join(words, "\n")), hint: strings.Join(hints, "\n")}
+}
+
+func planText(w io.Writer, p sanitize.Plan, result planResult) error {
+	var b strings.Builder
+	for _, d := range p.Drives {
+		fmt.Fprintf(&b, "%s %s (%s, %s)\n", d.Model, d.Serial, size(d.SizeBytes), strings.Join(d.Nodes, " "))
+		fmt.Fprintf(&b, "  will be     %s by %s%s, %s\n", d.Method, d.Technique, passWords(d), verifyWords(d.Verification))
+		fmt.Fprintf(&b, "  scope       %s\n", d.Scope)
+		for _, e := range d.Excludes {
+			fmt.Fprintf(&b, "  not reached %s\n", e.Message)
+		}
+		for _, n := range d.Notes {
+			fmt.Fprintf(&b, "  found       %s\n", n.Message)
+		}
+		for _, r := range d.Rejected {
+			fmt.Fprintf(&b, "  rejected    %s: %s\n", r.Technique, r.Message)
+		}
+	}
+	for _, r := range p.Refused {
+		fmt.Fprintf(&b, "%s %s (%s)\n  REFUSED - not touched\n", r.Model, r.Serial, strings.Join(r.Nodes, " "))
+	}
+	if len(p.Drives) > 0 {
+		fmt.Fprintf(&b, "policy %s, expires %s, digest %s\n", result.Policy, result.Expires, result.Digest)
+		if result.File != "" {
+			fmt.Fprintf(&b, "to carry it out: %s\n", runLine(result))
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func runLine(r planResult) string {
+	return fmt.Sprintf("expunge run --plan %s --confirm %s", quote(r.File), r.Digest[:12])
+}
+
+func passWords(d sanitize.DrivePlan) string {
+	switch {
+	case d.Scheme != "":
+		return fmt.Sprintf(", scheme %s (%d passes)", d.Scheme, len(d.Passes))
+	case len(d.Passes) == 1 && d.Passes[0].Pattern == "random":
+		return " with a keystream"
+	case len(d.Passes) == 1:
+		return " with " + d.Passes[0].Pattern
+	}
+	return ""
+}
+
+func verifyWords(v sanitize.VerifyMode) string {
+	return map[sanitize.VerifyMode]string{
+		sanitize.VerifyStatus: "nothing read back", sanitize.VerifySampled: "a tenth read back in samples", sanitize.VerifyFull: "all of it read back",
+	}[v]
+}
+
+// quote makes a word safe to paste into a shell.
+func quote(s string) string {
+	if s != "" && !strings.ContainsFunc(s, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+:@%", r))
+	}) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

@@ -1,0 +1,223 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/expunge-dev/expunge/devices/virtual"
+)
+
+func (a *app) rackCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use: "rack", Short: "make and change virtual hosts, to try everything without hardware", Args: cobra.NoArgs,
+		Long: "A rack is a directory shaped like a host, with virtual drives. Every verb works on it with --rack DIR;\n" +
+			"what it certifies says SIMULATED.",
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(a.rackCreateCommand(), a.rackAddCommand(), a.rackShowCommand(), a.rackFaultCommand(), a.rackUseCommand(), &cobra.Command{
+		Use: "profiles", Short: "list the kinds of virtual drives", Args: cobra.NoArgs,
+		RunE: a.verb("rack-profiles", func(context.Context, []string) (answer, error) {
+			list := virtual.Profiles()
+			return answer{items: list, text: func(w io.Writer) error {
+				t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+				for _, p := range list {
+					fmt.Fprintf(t, "%s\t%s\n", p.Name, p.Summary)
+				}
+				return t.Flush()
+			}}, nil
+		}),
+	})
+	return c
+}
+
+// oldData is what new virtual drives are full of, so that there is something to lose.
+var oldData = []byte("CONFIDENTIAL customer record; if you can read this, it was not sanitized.\n")
+
+func (a *app) rackCreateCommand() *cobra.Command {
+	count, each := 3, "64M"
+	c := &cobra.Command{
+		Use: "create DIR", Short: "make a rack of plain drives full of old data", Args: cobra.ExactArgs(1),
+		RunE: a.verb("rack-create", func(_ context.Context, args []string) (answer, error) {
+			bytes, err := parseSize(each)
+			if err != nil {
+				return answer{}, usage("as in --size 64M", err)
+			}
+			if count < 0 || count > 256 {
+				return answer{}, usage("0 to 256", fmt.Errorf("--drives %d", count))
+			}
+			rack, err := virtual.Create(args[0])
+			if errors.Is(err, fs.ErrExist) {
+				return answer{}, usage("name a directory that is empty or not there", err)
+			}
+			if err != nil {
+				return answer{}, err
+			}
+			for range count {
+				if err := addDrive(rack, virtual.Spec{SizeBytes: bytes}); err != nil {
+					return answer{}, err
+				}
+			}
+			return a.rackAnswer(rack)
+		}),
+	}
+	c.Flags().IntVar(&count, "drives", count, "how many drives")
+	c.Flags().StringVar(&each, "size", each, "size of each, in bytes or with k, M, G (powers of 1024)")
+	return c
+}
+
+// addDrive adds a drive and fills it with old data.
+func addDrive(rack *virtual.Rack, spec virtual.Spec) error {
+	node, err := rack.Add(spec)
+	if err != nil {
+		return usage("expunge rack add --help", err)
+	}
+	return rack.Populate(node, oldData)
+}
+
+func (a *app) rackAddCommand() *cobra.Command {
+	var spec virtual.Spec
+	each := "64M"
+	c := &cobra.Command{
+		Use: "add", Short: "add a drive to the rack of --rack", Args: cobra.NoArgs,
+		RunE: a.verb("rack-add", func(context.Context, []string) (answer, error) {
+			rack, err := a.openRack(a.rack)
+			if err != nil {
+				return answer{}, err
+			}
+			if spec.SizeBytes, err = parseSize(each); err != nil {
+				return answer{}, usage("as in --size 64M", err)
+			}
+			if err := addDrive(rack, spec); err != nil {
+				return answer{}, err
+			}
+			return a.rackAnswer(rack)
+		}),
+	}
+	c.Flags().StringVar(&spec.Profile, "profile", "plain", "kind of drive: see rack profiles")
+	c.Flags().StringVar(&spec.Serial, "serial", "", "serial number (default: drawn)")
+	c.Flags().StringVar(&each, "size", each, "size, in bytes or with k, M, G (powers of 1024)")
+	c.Flags().IntVar(&spec.LogicalBlock, "block", 512, "bytes of a logical block: 512 or 4096")
+	c.Flags().BoolVar(&spec.ReadOnly, "read-only", false, "write-protected")
+	c.Flags().BoolVar(&spec.SameSerial, "same-serial", false, "permit a serial number that another drive has")
+	return c
+}
+
+func (a *app) openRack(dir string) (*virtual.Rack, error) {
+	if dir == "" {
+		return nil, usage("--rack DIR", errors.New("no rack is named"))
+	}
+	return virtual.Open(dir)
+}
+
+func (a *app) rackShowCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "show", Short: "show what a rack holds, faults included", Args: cobra.NoArgs,
+		RunE: a.verb("rack-show", func(context.Context, []string) (answer, error) {
+			rack, err := a.openRack(a.rack)
+			if err != nil {
+				return answer{}, err
+			}
+			return a.rackAnswer(rack)
+		}),
+	}
+}
+
+func (a *app) rackAnswer(rack *virtual.Rack) (answer, error) {
+	drives, err := rack.Drives()
+	if err != nil {
+		return answer{}, err
+	}
+	return answer{items: drives, text: func(w io.Writer) error {
+		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(t, "SERIAL\tPROFILE\tSIZE\tNODE\tUSES\tFAULTS")
+		for _, d := range drives {
+			var faults []string
+			for _, f := range d.Faults {
+				faults = append(faults, f.String())
+			}
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", d.Spec.Serial, d.Spec.Profile, size(d.Spec.SizeBytes), d.Node, dash(strings.Join(d.Uses, " ")), dash(strings.Join(faults, " ")))
+		}
+		if err := t.Flush(); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintf(w, "try: expunge list --rack %s\n", quote(rack.Root()))
+		return err
+	}}, nil
+}
+
+func (a *app) rackFaultCommand() *cobra.Command {
+	remove := false
+	c := &cobra.Command{
+		Use: "fault DRIVE [FAULT...]", Short: "make something go wrong with a drive of --rack", Args: cobra.MinimumNArgs(1),
+		Long: "Faults, from the next opening of the drive on:\n\n" +
+			"  write-error:LBA+COUNT   writing these blocks fails\n  read-error:LBA+COUNT    reading them fails\n" +
+			"  drop-writes[:LBA+COUNT] writes succeed and change nothing\n  power-cut:N             power fails in the n-th write\n" +
+			"  pulled:N                the drive is gone from the n-th request on\n  slow:RATE               so many bytes per second",
+		RunE: a.verb("rack-fault", func(_ context.Context, args []string) (answer, error) {
+			rack, err := a.openRack(a.rack)
+			if err != nil {
+				return answer{}, err
+			}
+			if remove {
+				if err := rack.ClearFaults(args[0]); err != nil {
+					return answer{}, err
+				}
+			} else if len(args) == 1 {
+				return answer{}, usage("as in write-error:2048+8, or --clear", errors.New("no fault is named"))
+			}
+			for _, text := range args[1:] {
+				f, err := virtual.ParseFault(text)
+				if err != nil {
+					return answer{}, usage("expunge rack fault --help lists them", err)
+				}
+				if err := rack.Fault(args[0], f); err != nil {
+					return answer{}, err
+				}
+			}
+			return a.rackAnswer(rack)
+		}),
+	}
+	c.Flags().BoolVar(&remove, "clear", false, "first make the drive whole again, and put it back if it was pulled")
+	return c
+}
+
+func (a *app) rackUseCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "use DRIVE USE...", Short: "put a drive of --rack to use: mounted:DIR, partition, partition-mounted:DIR, swap, holder:NAME", Args: cobra.MinimumNArgs(2),
+		RunE: a.verb("rack-use", func(_ context.Context, args []string) (answer, error) {
+			rack, err := a.openRack(a.rack)
+			if err != nil {
+				return answer{}, err
+			}
+			for _, use := range args[1:] {
+				if err := rack.Use(args[0], use); err != nil {
+					return answer{}, usage("expunge rack use --help", err)
+				}
+			}
+			return a.rackAnswer(rack)
+		}),
+	}
+}
+
+// parseSize reads bytes with an optional power of 1024.
+func parseSize(s string) (int64, error) {
+	unit := int64(1)
+	digits := strings.TrimSpace(s)
+	if i := strings.IndexAny(digits, "kKMGT"); i >= 0 && i == len(digits)-1 {
+		unit = map[byte]int64{'k': 1 << 10, 'K': 1 << 10, 'M': 1 << 20, 'G': 1 << 30, 'T': 1 << 40}[digits[i]]
+		digits = digits[:i]
+	}
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || n < 1 || n > (1<<62)/unit {
+		return 0, fmt.Errorf("size %q is not a number of bytes", s)
+	}
+	return n * unit, nil
+}

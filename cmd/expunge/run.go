@@ -1,0 +1,300 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/expunge-dev/expunge/agent"
+	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/internal/terminal"
+	"github.com/expunge-dev/expunge/sanitize"
+)
+
+type runResult struct {
+	Job    string      `json:"job,omitempty"`
+	Plan   string      `json:"plan_digest,omitempty"`
+	Drives []driveItem `json:"drives"`
+}
+
+// driveItem is how one drive of a job stands.
+type driveItem struct {
+	ID           devices.ID         `json:"id"`
+	Serial       string             `json:"serial"`
+	Model        string             `json:"model"`
+	Outcome      sanitize.Outcome   `json:"outcome"`
+	Method       sanitize.Method    `json:"method,omitempty"` // achieved
+	Technique    sanitize.Technique `json:"technique,omitempty"`
+	BytesWritten int64              `json:"bytes_written"`
+	Seconds      float64            `json:"seconds"`
+	Verification *verificationItem  `json:"verification,omitempty"`
+	Exceptions   int64              `json:"exception_bytes"`
+	Attempts     int                `json:"attempts"`
+	Reasons      []devices.Reason   `json:"reasons"`
+	Certificate  *string            `json:"certificate"` // null: none could be made, or not yet
+	Error        string             `json:"error,omitempty"`
+	code         int
+	words        string
+}
+
+type verificationItem struct {
+	Mode       sanitize.VerifyMode `json:"mode"`
+	Result     string              `json:"result"`
+	Samples    int64               `json:"samples"`
+	Bytes      int64               `json:"bytes"`
+	Mismatches int64               `json:"mismatches"`
+	ReadErrors int64               `json:"read_errors"`
+}
+
+func itemOf(r agent.DriveResult) driveItem {
+	item := driveItem{
+		ID: r.Drive.ID, Serial: r.Drive.Serial, Model: r.Drive.Model, Outcome: r.Outcome, Technique: r.Drive.Technique,
+		Seconds: r.Seconds(), Reasons: r.Reasons, code: driveCode(r), words: words(r),
+	}
+	if item.Reasons == nil {
+		item.Reasons = []devices.Reason{}
+	}
+	if r.Err != nil {
+		item.Error = r.Err.Error()
+	}
+	if r.Certificate != "" {
+		item.Certificate = &r.Certificate
+	}
+	if e := r.Evidence; e != nil {
+		item.BytesWritten, item.Exceptions, item.Attempts = e.BytesWritten, e.ExceptionBytes, e.Attempts
+		v := e.Verification
+		item.Verification = &verificationItem{v.Mode, v.Result, v.Samples, v.Bytes, v.Mismatches, v.ReadErrors}
+		if r.Outcome == sanitize.Sanitized || r.Outcome == sanitize.Exceptions {
+			item.Method = e.Drive.Method
+		}
+	}
+	return item
+}
+
+// words are the outcome as people say it.
+func words(r agent.DriveResult) string {
+	how := "verified"
+	if r.Drive.Verification == sanitize.VerifyStatus {
+		how = "status only"
+	}
+	achieved := map[sanitize.Method]string{sanitize.Clear: "CLEARED", sanitize.Purge: "PURGED"}[r.Drive.Method]
+	switch r.Outcome {
+	case sanitize.Sanitized:
+		return achieved + " " + how
+	case sanitize.Exceptions:
+		return fmt.Sprintf("%s %s, but for %d bytes", achieved, how, r.Evidence.ExceptionBytes)
+	case sanitize.RefusedRun:
+		return "REFUSED - not touched"
+	case sanitize.Interrupted:
+		return "INTERRUPTED - holds data, resumable"
+	case sanitize.Unproven:
+		return "UNPROVEN - holds data"
+	case sanitize.Unknown:
+		return "UNKNOWN - treat as holding data"
+	}
+	return "FAILED - holds data"
+}
+
+func (a *app) runCommand() *cobra.Command {
+	var request sanitize.Request
+	var file string
+	var confirm []string
+	c := &cobra.Command{
+		Use: "run {--plan FILE | DRIVE...}", Short: "carry out a plan: DESTROYS DATA", Args: cobra.ArbitraryArgs, ValidArgsFunction: a.completeDrives,
+		Long: "run carries out a plan, or plans and runs in one go. It begins after a confirmation: --confirm DIGEST for a whole plan,\n" +
+			"--confirm SERIAL for each drive, or typed when a person sits at the terminal. The same plan run again touches nothing that is finished.",
+		Example: "  expunge run --plan plan.json --confirm DIGEST\n  expunge run SERIAL --method clear --confirm SERIAL",
+		RunE: a.verb("run", func(ctx context.Context, args []string) (answer, error) {
+			return a.run(ctx, args, request, file, confirm)
+		}),
+	}
+	requestFlags(c.Flags(), &request)
+	c.Flags().StringVar(&file, "plan", "", "the plan to carry out, from `FILE`")
+	c.Flags().StringArrayVar(&confirm, "confirm", nil, "the plan's `DIGEST` (its first 12 digits or more), or a drive's serial number for each drive")
+	return c
+}
+
+func (a *app) run(ctx context.Context, names []string, request sanitize.Request, file string, confirm []string) (answer, error) {
+	ag, err := a.agent()
+	if err != nil {
+		return answer{}, err
+	}
+	var p sanitize.Plan
+	switch {
+	case file != "" && len(names) > 0:
+		return answer{}, usage("name drives when planning", errors.New("a plan has its drives: none can be named beside it"))
+	case file != "" && request != (sanitize.Request{}):
+		return answer{}, usage("say what is wanted when planning", errors.New("a plan has its method and technique: they cannot be changed"))
+	case file != "":
+		p, err = readPlan(file)
+	default:
+		p, err = ag.Plan(ctx, names, request)
+	}
+	if err != nil {
+		return answer{}, err
+	}
+	if len(p.Drives) == 0 {
+		return a.runAnswer(agent.Job{Plan: p}), planProblem(p)
+	}
+	if err := a.confirmed(p, confirm); err != nil {
+		return a.runAnswer(agent.Job{Plan: p}), err
+	}
+	if err := context.Cause(ctx); err != nil {
+		return answer{}, &problem{code: exitSignal, name: "signal", err: err}
+	}
+	progress := a.follow()
+	job, err := ag.Run(ctx, p, progress.observer())
+	progress.end()
+	var refused *agent.RefusedError
+	if errors.As(err, &refused) {
+		job = agent.Job{Plan: p, Drives: refused.Drives}
+		err = nil
+	}
+	if err != nil {
+		return a.runAnswer(agent.Job{Plan: p}), err
+	}
+	return a.runAnswer(job), a.runProblem(job)
+}
+
+func readPlan(file string) (sanitize.Plan, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return sanitize.Plan{}, usage("give the file that plan -o wrote", err)
+	}
+	if !info.Mode().IsRegular() || info.Size() > 16<<20 {
+		return sanitize.Plan{}, usage("give the file that plan -o wrote", fmt.Errorf("%s is not a plan file", file))
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return sanitize.Plan{}, err
+	}
+	p, err := sanitize.ParsePlan(data)
+	if err != nil {
+		return p, fmt.Errorf("plan %s: %w", file, err)
+	}
+	return p, nil
+}
+
+// confirmed makes sure that a person meant these drives: by flag, or typed at the terminal.
+func (a *app) confirmed(p sanitize.Plan, confirm []string) error {
+	if len(confirm) > 0 {
+		return confirmedBy(p, confirm)
+	}
+	in, isFile := a.stdin.(*os.File)
+	if !isFile || !terminal.Is(in) {
+		return &problem{code: exitRefused, name: "not_confirmed", err: errors.New("not confirmed: nothing was touched"),
+			hint: "--confirm " + p.Digest()[:12] + " confirms the whole plan, --confirm SERIAL a drive"}
+	}
+	want := p.Digest()[:12]
+	for _, d := range p.Drives {
+		a.say("ALL DATA on %s %s (%s, %s) will be destroyed", d.Model, d.Serial, size(d.SizeBytes), strings.Join(d.Nodes, " "))
+	}
+	if len(p.Drives) == 1 {
+		want = p.Drives[0].Serial
+	}
+	fmt.Fprintf(a.stderr, "expunge: type %s to go on: ", want)
+	line, err := bufio.NewReader(in).ReadString('\n')
+	if err != nil || strings.TrimSpace(line) != want {
+		return &problem{code: exitRefused, name: "not_confirmed", err: errors.New("not confirmed: nothing was touched")}
+	}
+	return nil
+}
+
+func confirmedBy(p sanitize.Plan, confirm []string) error {
+	if slices.ContainsFunc(confirm, p.Confirms) {
+		return nil
+	}
+	var missing []string
+	for _, d := range p.Drives {
+		if d.Serial == "" || !slices.Contains(confirm, d.Serial) {
+			missing = append(missing, dash(d.Serial))
+		}
+	}
+	if len(missing) > 0 {
+		return &problem{code: exitRefused, name: "not_confirmed",
+			err:  fmt.Errorf("not confirmed for %s: nothing was touched", strings.Join(missing, ", ")),
+			hint: "what --confirm gave is neither this plan's digest (" + p.Digest()[:12] + "…) nor the serial numbers of all its drives"}
+	}
+	return nil
+}
+
+// items lists every drive of a job, also those that planning refused.
+func items(j agent.Job) []driveItem {
+	list := []driveItem{}
+	for _, r := range j.Drives {
+		list = append(list, itemOf(r))
+	}
+	for _, r := range j.Plan.Refused {
+		code := exitRefused
+		if r.Cannot {
+			code = exitCannot
+		}
+		list = append(list, driveItem{ID: r.ID, Serial: r.Serial, Model: r.Model, Outcome: sanitize.RefusedRun, Reasons: r.Reasons, code: code, words: "REFUSED - not touched"})
+	}
+	return list
+}
+
+func (a *app) runAnswer(j agent.Job) answer {
+	list := items(j)
+	return answer{
+		result: runResult{j.ID, j.Plan.Digest(), list},
+		text: func(w io.Writer) error {
+			for _, i := range list {
+				if _, err := io.WriteString(w, i.text()); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+}
+
+func (i driveItem) text() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s: %s\n", i.Model, i.Serial, i.words)
+	for _, r := range i.Reasons {
+		fmt.Fprintf(&b, "  %s\n", withHint(r))
+	}
+	if i.Error != "" {
+		fmt.Fprintf(&b, "  %s\n", strings.ReplaceAll(i.Error, "\n", "\n  "))
+	}
+	if i.BytesWritten > 0 {
+		fmt.Fprintf(&b, "  %s written, %s\n", size(i.BytesWritten), i.Verification.text())
+	}
+	if i.Certificate != nil {
+		fmt.Fprintf(&b, "  certificate %s\n", *i.Certificate)
+	}
+	return b.String()
+}
+
+func (v *verificationItem) text() string {
+	if v.Mode == sanitize.VerifyStatus {
+		return "nothing read back"
+	}
+	return fmt.Sprintf("%s read back in %d areas (%s), %d mismatches, %d read errors", size(v.Bytes), v.Samples, v.Mode, v.Mismatches, v.ReadErrors)
+}
+
+// runProblem is the exit code of a job. What is wrong was printed with each drive.
+func (a *app) runProblem(j agent.Job) error {
+	list := items(j)
+	codes := make([]int, len(list))
+	var words []string
+	for n, i := range list {
+		codes[n] = i.code
+		if i.code != exitOK {
+			words = append(words, i.Serial+": "+i.words)
+		}
+	}
+	code := worst(codes)
+	if code == exitOK {
+		return nil
+	}
+	return &problem{code: code, name: "outcome", err: errors.New(strings.Join(words, "\n")), silent: a.json == ""}
+}
