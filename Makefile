@@ -1,0 +1,35 @@
+# make demo   shows the main job on virtual drives: no root, no hardware
+# make test   runs everything that must hold: vet, unit tests with the race detector, scripts, fuzz seeds
+# Tests on loop devices run when make test is run as root, and say so when they are skipped.
+
+GO ?= go
+
+.PHONY: demo test build fuzz bench fmt clean
+
+demo: build
+	./bin/expunge demo
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/...
+
+test:
+	@test -z "$$(gofmt -l .)" || { echo "gofmt is needed:"; gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	GOOS=darwin CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/expunge-verify
+	GOOS=windows CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/expunge-verify
+	$(GO) test -race ./...
+
+# One minute for each fuzz target; make test runs their seeds.
+fuzz:
+	for p in ./attest ./sanitize ./sanitize/journal ./devices/virtual; do \
+		for f in $$($(GO) test -list '^Fuzz' $$p | grep ^Fuzz); do $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime 60s $$p || exit 1; done; \
+	done
+
+bench:
+	$(GO) test -run '^$$' -bench . ./sanitize/overwrite ./attest
+
+fmt:
+	gofmt -w .
+
+clean:
+	rm -rf bin
