@@ -39,7 +39,7 @@ func (e *RefusedError) Error() string {
 // is in its result. When ctx ends the drives stop resumably.
 func (a *Agent) Run(ctx context.Context, p sanitize.Plan, o Observer) (Job, error) {
 	job := jobName(p)
-	if _, err := os.Stat(a.jobDir(job)); err == nil {
+	if a.WasRun(p) {
 		return a.Resume(ctx, job, o)
 	}
 	if err := p.Usable(a.owner.ID, a.Simulated(), a.now()); err != nil {
@@ -57,6 +57,12 @@ func (a *Agent) Run(ctx context.Context, p sanitize.Plan, o Observer) (Job, erro
 	}
 	a.log.Info("job began", "job", job, "drives", len(p.Drives))
 	return a.carryOn(ctx, job, p, refusals, o)
+}
+
+// WasRun says whether the plan is used up: running it again only resumes or reports.
+func (a *Agent) WasRun(p sanitize.Plan) bool {
+	_, err := os.Stat(a.jobDir(jobName(p)))
+	return err == nil
 }
 
 // precheck looks at every drive again before the plan is used up. It maps those that must not be

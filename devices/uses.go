@@ -139,7 +139,11 @@ func (u *uses) readMount(line string, own bool) {
 		return
 	}
 	system := own && slices.Contains(systemMounts, point)
-	u.mark(name, use{system, Reason{"mounted", fmt.Sprintf("%s is mounted at %s", nodePath(name), point), "unmount it first: umount " + point}})
+	hint := "unmount it first: umount " + point
+	if system {
+		hint = "this machine runs from it: start the machine from something else"
+	}
+	u.mark(name, use{system, Reason{"mounted", fmt.Sprintf("%s is mounted at %s", nodePath(name), point), hint}})
 }
 
 // readBtrfs: a file system of several devices is mounted by one of them; sysfs lists all.

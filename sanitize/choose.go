@@ -122,7 +122,7 @@ func choosable(d devices.Drive, allowFabric bool) error {
 // unfit says why a technique cannot reach the method on a drive known only by its block node.
 func unfit(t Technique, m Method) (code, why string) {
 	if t != HostOverwrite {
-		return "no_command_door", "this node takes reads and writes only; " + string(t) + " is a command of the drive"
+		return "no_command_door", "a command of the drive, and this node takes reads and writes only"
 	}
 	if m != Clear {
 		return "reaches_clear", "an overwrite by the host cannot reach spare and reallocated blocks (IEEE 2883-2022): clear at most"

@@ -57,13 +57,13 @@ func (e *Evidence) verification(s *state) error {
 		}
 		return nil
 	}
-	want, err := s.toVerify()
+	want, samples, err := s.toVerify()
 	if err != nil {
 		return err
 	}
 	v.Mode, v.Seed, v.PRNG = s.verify.begun.Mode, s.verify.begun.Seed, s.verify.begun.PRNG
 	v.Expected = expected(s.passes[len(s.passes)-1].begun)
-	v.Samples = int64(want.Len())
+	v.Samples = samples
 	read := s.verify.done.Intersect(want)
 	v.Bytes = read.Bytes()
 	v.Coverage = millionths(v.Bytes, s.opened.Drive.SizeBytes)

@@ -34,7 +34,7 @@ func (r *run) verifyOverwrite(ctx context.Context) error {
 	if err != nil || !ok {
 		return errors.Join(err, fmt.Errorf("the key of pass %d was lost while in use", last))
 	}
-	extents, err := r.toVerify()
+	extents, _, err := r.toVerify()
 	if err != nil {
 		return err
 	}

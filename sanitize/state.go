@@ -211,22 +211,22 @@ func (s *state) erased() bool {
 }
 
 // toVerify is what the verification that was begun has to read: the extents its seed draws, or
-// everything, without the blocks that could not be written.
-func (s *state) toVerify() (overwrite.Set, error) {
+// everything, without the blocks that could not be written. samples is the number of areas drawn.
+func (s *state) toVerify() (extents overwrite.Set, samples int64, err error) {
 	d := s.opened.Drive
-	extents := []overwrite.Extent{{Offset: 0, Length: d.SizeBytes}}
+	areas := []overwrite.Extent{{Offset: 0, Length: d.SizeBytes}}
 	if s.verify.begun.Mode == VerifySampled {
 		seed, err := decodeKey(s.verify.begun.Seed)
 		if err != nil {
-			return overwrite.Set{}, fmt.Errorf("sampling seed: %w", err)
+			return overwrite.Set{}, 0, fmt.Errorf("sampling seed: %w", err)
 		}
 		drawn, _, err := overwrite.Sample(d.SizeBytes/int64(d.LogicalBlock), d.LogicalBlock, seed)
 		if err != nil {
-			return overwrite.Set{}, err
+			return overwrite.Set{}, 0, err
 		}
-		extents = drawn
+		areas = drawn
 	}
-	return overwrite.NewSet(extents...).Without(s.passes[len(s.passes)-1].failed), nil
+	return overwrite.NewSet(areas...).Without(s.passes[len(s.passes)-1].failed), int64(len(areas)), nil
 }
 
 // resume replays a journal.

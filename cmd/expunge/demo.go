@@ -163,7 +163,6 @@ func (d *demo) session(rack *virtual.Rack) error {
 	d.step("It runs once, after its digest was confirmed. Each drive ends as what it is.")
 	d.expunge(exitRefused, "run", "--plan", file)
 	d.expunge(exitUnproven, "run", "--plan", file, "--confirm", plan.Digest[:12])
-	d.expunge(exitUnproven, "run", "--plan", file, "--confirm", plan.Digest[:12])
 	if err := d.outcomes(rack); err != nil {
 		return err
 	}
@@ -222,14 +221,16 @@ func (d *demo) certificates() error {
 	key := filepath.Join(d.dir, "agent/keys/simulation.pub")
 	for _, c := range list.Items {
 		want := map[string]int{demoGood: exitOK, demoWorn: exitOutcome, demoLiar: exitOutcome}[c.Serial]
-		d.expunge(want, "verify", c.File, "--trust", key, "--allow-simulated")
+		file := filepath.Join(d.dir, c.Serial+".json")
+		d.expunge(exitOK, "certificate", "export", c.Serial, "-o", file)
+		d.expunge(want, "verify", file, "--trust", key, "--allow-simulated")
 		if c.Serial != demoGood {
 			continue
 		}
 		d.step("A virtual drive's certificate says so, and is not taken for a real one.")
-		d.expunge(exitPolicy, "verify", c.File, "--trust", key)
+		d.expunge(exitPolicy, "verify", file, "--trust", key)
 		d.step("One changed byte, and it is rejected.")
-		data, err := os.ReadFile(c.File)
+		data, err := os.ReadFile(file)
 		if err != nil {
 			return err
 		}

@@ -129,8 +129,8 @@ func planText(w io.Writer, p sanitize.Plan, result planResult) error {
 		for _, n := range d.Notes {
 			fmt.Fprintf(&b, "  found       %s\n", n.Message)
 		}
-		for _, r := range d.Rejected {
-			fmt.Fprintf(&b, "  rejected    %s: %s\n", r.Technique, r.Message)
+		for _, r := range together(d.Rejected) {
+			fmt.Fprintf(&b, "  rejected    %s\n", r)
 		}
 	}
 	for _, r := range p.Refused {
@@ -144,6 +144,20 @@ func planText(w io.Writer, p sanitize.Plan, result planResult) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// together lists rejected techniques, those with one reason in one line.
+func together(rejected []sanitize.Rejected) []string {
+	var lines []string
+	for i := 0; i < len(rejected); {
+		techniques := []string{string(rejected[i].Technique)}
+		first := i
+		for i++; i < len(rejected) && rejected[i].Message == rejected[first].Message; i++ {
+			techniques = append(techniques, string(rejected[i].Technique))
+		}
+		lines = append(lines, strings.Join(techniques, ", ")+": "+rejected[first].Message)
+	}
+	return lines
 }
 
 func runLine(r planResult) string {

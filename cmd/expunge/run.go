@@ -149,6 +149,9 @@ func (a *app) run(ctx context.Context, names []string, request sanitize.Request,
 	if err := context.Cause(ctx); err != nil {
 		return answer{}, &problem{code: exitSignal, name: "signal", err: err}
 	}
+	if ag.WasRun(p) {
+		a.say("this plan was run before: what is finished is only reported")
+	}
 	progress := a.follow()
 	job, err := ag.Run(ctx, p, progress.observer())
 	progress.end()
