@@ -53,7 +53,15 @@ func TestScripts(t *testing.T) {
 				ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &plan))
 				ts.Setenv("DIGEST", plan.Digest)
 			},
-			// flip FILE OFFSET: one bit of a file is changed.
+			// intact FILE: a medium holds what it was filled with, to the last byte.
+			"intact": func(ts *testscript.TestScript, _ bool, args []string) {
+				data := []byte(ts.ReadFile(args[0]))
+				want := bytes.Repeat(oldData, len(data)/len(oldData)+1)
+				if !bytes.HasPrefix(want, data) {
+					ts.Fatalf("%s was written to", args[0])
+				}
+			},
+			// flip FILE: one bit of a file is changed.
 			"flip": func(ts *testscript.TestScript, _ bool, args []string) {
 				data := []byte(ts.ReadFile(args[0]))
 				data[len(data)/2] ^= 1
