@@ -102,7 +102,12 @@ func (l *Log) load() (*tree, error) {
 	data, err := os.ReadFile(filepath.Join(l.dir, "checkpoint"))
 	if errors.Is(err, fs.ErrNotExist) {
 		// A first append that was cut leaves one entry; more than that was committed once.
-		if _, err := os.Stat(filepath.Join(l.dir, "tile/0/000.p/2")); err == nil {
+		tiles, err := filepath.Glob(filepath.Join(l.dir, "tile/0/*/*"))
+		full, globErr := filepath.Glob(filepath.Join(l.dir, "tile/0/[0-9x]*[0-9]"))
+		if err = errors.Join(err, globErr); err != nil {
+			return nil, fmt.Errorf("read log: %w", err)
+		}
+		if len(full) > 0 || len(tiles) > 1 || len(tiles) == 1 && filepath.Base(tiles[0]) != "1" {
 			return nil, &LogError{l.dir, "it has entries and no checkpoint"}
 		}
 		return t, nil
@@ -295,6 +300,33 @@ func (t *tree) commit(size int64, root tlog.Hash, written map[string][]byte) err
 		return fmt.Errorf("append to log: %w", err)
 	}
 	t.size, t.checkpoint, t.tiles = size, checkpoint, map[string][]byte{}
+	return t.log.prune(written)
+}
+
+// prune removes the partial tiles that those just written replace: kept, they would grow with the
+// square of the entries.
+func (l *Log) prune(written map[string][]byte) error {
+	for name := range written {
+		base, _, partial := strings.Cut(name, ".p/")
+		if !partial {
+			if err := os.RemoveAll(filepath.Join(l.dir, name+".p")); err != nil {
+				return fmt.Errorf("tidy log: %w", err)
+			}
+			continue
+		}
+		old, err := filepath.Glob(filepath.Join(l.dir, base+".p", "*"))
+		if err != nil {
+			return fmt.Errorf("tidy log: %w", err)
+		}
+		for _, o := range old {
+			if o == filepath.Join(l.dir, name) {
+				continue
+			}
+			if err := os.Remove(o); err != nil {
+				return fmt.Errorf("tidy log: %w", err)
+			}
+		}
+	}
 	return nil
 }
 

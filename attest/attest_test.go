@@ -1,0 +1,372 @@
+package attest
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/secure-systems-lab/go-securesystemslib/dsse"
+)
+
+var update = flag.Bool("update", false, "write golden files anew")
+
+func hash(c string) string { return strings.Repeat(c, 64) }
+
+func testKey(b byte, role string) *Key {
+	return newKey(ed25519.NewKeyFromSeed(bytes.Repeat([]byte{b}, ed25519.SeedSize)), role)
+}
+
+func testDevice(serial string) Device {
+	d := Device{Model: "virtio disk", Serial: serial, Protocol: "virtio", Media: "unknown", Identity: "host-local",
+		SizeBytes: 4 << 20, LogicalBlockBytes: 512, Nodes: []string{"/dev/vda"}}
+	d.ID = d.DriveID()
+	return d
+}
+
+func testIntent(serial, job string) Intent {
+	return Intent{Agent: Agent{"expunge", "test"}, Device: testDevice(serial), Scope: "logical", Job: job, PlanSHA256: hash("a"),
+		Policy: Policy{"nist-800-88r2", hash("b"), "NIST SP 800-88r2"}, Method: "clear", Technique: "host overwrite",
+		Verification: "sampled", Excludes: []string{"spare blocks"}}
+}
+
+func testResult(serial, job string, at Logged) Result {
+	size := int64(4 << 20)
+	return Result{
+		Agent: Agent{"expunge", "test"}, Device: testDevice(serial), Scope: "logical",
+		Outcome: Outcome{Status: "sanitized", Method: "clear", Exceptions: []Exception{}},
+		Sanitization: Sanitization{Method: "clear", Technique: "host overwrite", Passes: []Pass{{1, "random", hash("c"), size, true}},
+			Started: "2026-01-02T03:04:05Z", Finished: "2026-01-02T03:05:05Z", BytesWritten: size, Attempts: 1, Excludes: []string{"spare blocks"}},
+		Verification: Verification{Mode: "sampled", Result: "passed", Samples: 2002, Bytes: size / 10, CoveragePPM: 100000,
+			Seed: hash("d"), PRNG: "aes-256-ctr/u64be/reject", Expected: "keystream"},
+		Policy: Policy{"nist-800-88r2", hash("b"), "NIST SP 800-88r2"}, Evidence: Evidence{hash("e"), 12, hash("a")},
+		History: History{job, at.Index, at.Leaf},
+	}
+}
+
+func testIssuer(t testing.TB, k *Key) Issuer {
+	t.Helper()
+	return Issuer{Key: k, Log: OpenLog(t.TempDir(), k), Now: func() time.Time { return time.Date(2026, 1, 2, 3, 6, 0, 0, time.UTC) }}
+}
+
+// issue makes a certificate, after changing the result.
+func issue(t testing.TB, is Issuer, serial, job string, change func(*Result)) ([]byte, error) {
+	t.Helper()
+	at, err := is.Intent(testIntent(serial, job))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := testResult(serial, job, at)
+	if change != nil {
+		change(&r)
+	}
+	return is.Result(r)
+}
+
+func mustIssue(t testing.TB, is Issuer, serial, job string) []byte {
+	t.Helper()
+	data, err := issue(t, is, serial, job, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func trustIn(t testing.TB, k *Key) Trust {
+	t.Helper()
+	trust, err := ParseTrust(k.PublicPEM())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return trust
+}
+
+func TestCertificateVerifies(t *testing.T) {
+	is := testIssuer(t, testKey(1, RoleHost))
+	for n := range 300 { // more than one tile
+		if n%60 == 0 || n > 254 && n < 260 {
+			r := Verify(mustIssue(t, is, fmt.Sprintf("S%d", n), fmt.Sprintf("j%d", n)), trustIn(t, is.Key))
+			if r.Code != CodeOK || r.Trust != "trusted" || r.Result.Device.Serial != fmt.Sprintf("S%d", n) {
+				t.Fatalf("certificate %d: %d %v", n, r.Code, r.Reasons)
+			}
+			continue
+		}
+		if _, err := is.Intent(testIntent("S", fmt.Sprintf("k%d", n))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := is.Log.Check(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Every single byte of the file is covered: none can be changed, removed or added.
+func TestEveryByteCounts(t *testing.T) {
+	is := testIssuer(t, testKey(1, RoleHost))
+	data := mustIssue(t, is, "S", "j")
+	trust := trustIn(t, is.Key)
+	for i := range data {
+		changes := [][]byte{append(append(bytes.Clone(data[:i]), data[i]^byte(1<<(i%8))), data[i+1:]...)}
+		if i%16 == 0 {
+			changes = append(changes, append(bytes.Clone(data[:i]), data[i+1:]...), append(append(bytes.Clone(data[:i]), ' '), data[i:]...), data[:i])
+		}
+		for _, changed := range changes {
+			if r := Verify(changed, trust); r.Code != CodeInvalid || r.Result != nil {
+				t.Fatalf("byte %d: code %d", i, r.Code)
+			}
+		}
+	}
+	for _, more := range []string{"\n", " ", "{}", "\x00"} {
+		if r := Verify(append(bytes.Clone(data), more...), trust); r.Code != CodeInvalid {
+			t.Fatalf("%q after the end: code %d", more, r.Code)
+		}
+	}
+}
+
+// What a dishonest holder, or an insider with a key of their own, can put together.
+func TestAttacks(t *testing.T) {
+	is := testIssuer(t, testKey(1, RoleHost))
+	a, b := mustIssue(t, is, "A", "ja"), mustIssue(t, is, "B", "jb")
+	again := mustIssue(t, is, "A", "jc")
+	other := testIssuer(t, testKey(2, RoleHost))
+	foreign := mustIssue(t, other, "A", "ja")
+	decode := func(data []byte) (c Certificate) {
+		if err := json.Unmarshal(data, &c); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	A, B, A2, F := decode(a), decode(b), decode(again), decode(foreign)
+	resign := func(e Envelope, k *Key, change func(string) string) Envelope {
+		payload, err := decodeBase64(e.Payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return seal([]byte(change(string(payload))), k)
+	}
+	same := func(s string) string { return s }
+	cases := map[string]func(*Certificate){
+		"result of another drive":            func(c *Certificate) { c.Result = B.Result },
+		"result and proof of another":        func(c *Certificate) { c.Result, c.Proofs[1] = B.Result, B.Proofs[1] },
+		"intent of another job":              func(c *Certificate) { c.Intent, c.Proofs = A2.Intent, []string{A2.Proofs[0], A2.Proofs[1]} },
+		"payload under another signature":    func(c *Certificate) { c.Result.Payload = B.Result.Payload },
+		"no signature":                       func(c *Certificate) { c.Result.Signatures = []Signature{} },
+		"the same signature twice":           func(c *Certificate) { c.Result.Signatures = append(c.Result.Signatures, c.Result.Signatures[0]) },
+		"another payload type":               func(c *Certificate) { c.Result.PayloadType = "application/json" },
+		"keyid of another key":               func(c *Certificate) { c.Result.Signatures[0].KeyID = other.Key.ID },
+		"another key":                        func(c *Certificate) { c.Keys = F.Keys },
+		"result signed by another key":       func(c *Certificate) { c.Result = resign(c.Result, other.Key, same) },
+		"everything of another log's proofs": func(c *Certificate) { c.Proofs = F.Proofs },
+		"proofs swapped":                     func(c *Certificate) { c.Proofs = []string{c.Proofs[1], c.Proofs[0]} },
+		"one proof missing":                  func(c *Certificate) { c.Proofs = c.Proofs[:1] },
+		"proof index":                        func(c *Certificate) { c.Proofs[1] = strings.Replace(c.Proofs[1], "index 1", "index 01", 1) },
+		"older checkpoint":                   func(c *Certificate) { c.Proofs[1] = A.Proofs[1][:40] },
+		"schema of the future":               func(c *Certificate) { c.Schema += "2" },
+		"intent as result":                   func(c *Certificate) { c.Result = c.Intent },
+		"insider: not in the log": func(c *Certificate) {
+			c.Result = resign(c.Result, is.Key, func(s string) string { return strings.Replace(s, `"attempts":1`, `"attempts":2`, 1) })
+		},
+		"insider: subject of another": func(c *Certificate) {
+			c.Result = resign(c.Result, is.Key, func(s string) string { return strings.Replace(s, testDevice("A").ID, testDevice("B").ID, 1) })
+		},
+		"insider: white space": func(c *Certificate) { c.Result = resign(c.Result, is.Key, func(s string) string { return " " + s }) },
+		"insider: unknown member": func(c *Certificate) {
+			c.Result = resign(c.Result, is.Key, func(s string) string { return strings.Replace(s, `"scope"`, `"scopeX":"device","scope"`, 1) })
+		},
+		"insider: case of a member": func(c *Certificate) {
+			c.Result = resign(c.Result, is.Key, func(s string) string { return strings.Replace(s, `"scope"`, `"Scope"`, 1) })
+		},
+		"insider: purge by overwrite": func(c *Certificate) {
+			c.Result = resign(c.Result, is.Key, func(s string) string { return strings.ReplaceAll(s, `"method":"clear"`, `"method":"purge"`) })
+		},
+	}
+	for name, change := range cases {
+		t.Run(name, func(t *testing.T) {
+			c := decode(a)
+			change(&c)
+			data, err := Canonical(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r := Verify(append(data, '\n'), trustIn(t, is.Key)); r.Code != CodeInvalid || r.Result != nil {
+				t.Fatalf("code %d, %v", r.Code, r.Reasons)
+			}
+		})
+	}
+	if r := Verify(a, trustIn(t, is.Key)); r.Code != CodeOK {
+		t.Fatalf("unchanged: %v", r.Reasons)
+	}
+}
+
+// Neither the signer nor the verifier accepts a statement that contradicts itself.
+func TestNoContradictionIsSigned(t *testing.T) {
+	cases := map[string]func(*Result){
+		"mismatches":  func(r *Result) { r.Verification.Mismatches = 1 },
+		"read errors": func(r *Result) { r.Verification.ReadErrors = 1 },
+		"exceptions": func(r *Result) {
+			r.Outcome.Exceptions, r.Outcome.ExceptionBytes = []Exception{{"write error", 0, 512}}, 512
+		},
+		"not verified":            func(r *Result) { r.Verification.Result = "incomplete" },
+		"passed without numbers":  func(r *Result) { r.Verification.Samples, r.Verification.Bytes, r.Verification.CoveragePPM = 0, 0, 0 },
+		"full, not all of it":     func(r *Result) { r.Verification.Mode = "full" },
+		"status with a result":    func(r *Result) { r.Verification.Mode = "status" },
+		"no seed":                 func(r *Result) { r.Verification.Seed = "" },
+		"device scope":            func(r *Result) { r.Scope = "device" },
+		"purge":                   func(r *Result) { r.Outcome.Method, r.Sanitization.Method = "purge", "purge" },
+		"more than planned":       func(r *Result) { r.Outcome.Method = "purge" },
+		"failed with a method":    func(r *Result) { r.Outcome.Status, r.Outcome.Reason = "failed", "why" },
+		"failed without a reason": func(r *Result) { r.Outcome.Status, r.Outcome.Method = "failed", "" },
+		"nothing written":         func(r *Result) { r.Sanitization.BytesWritten, r.Sanitization.Passes = 0, []Pass{} },
+		"half written":            func(r *Result) { r.Sanitization.BytesWritten, r.Sanitization.Passes[0].Bytes = 512, 512 },
+		"pass not complete":       func(r *Result) { r.Sanitization.Passes[0].Complete = false },
+		"bytes do not add up":     func(r *Result) { r.Sanitization.BytesWritten++ },
+		"never attempted":         func(r *Result) { r.Sanitization.Attempts = 0 },
+		"no times":                func(r *Result) { r.Sanitization.Started, r.Sanitization.Finished = "", "" },
+		"local time":              func(r *Result) { r.Sanitization.Started = "2026-01-02T03:04:05+01:00" },
+		"no evidence":             func(r *Result) { r.Evidence.JournalSHA256 = "" },
+		"unknown outcome":         func(r *Result) { r.Outcome.Status = "done" },
+		"id of another drive":     func(r *Result) { r.Device.ID = hash("f") },
+		"no identity":             func(r *Result) { r.Device.Serial = ""; r.Device.ID = r.Device.DriveID() },
+		"escape sequence":         func(r *Result) { r.Device.Model = "x\x1b[2J"; r.Device.ID = r.Device.DriveID() },
+		"another plan":            func(r *Result) { r.Evidence.PlanSHA256 = hash("9") },
+		"another intent":          func(r *Result) { r.History.IntentLeaf = hash("9") },
+	}
+	for name, change := range cases {
+		t.Run(name, func(t *testing.T) {
+			is := testIssuer(t, testKey(1, RoleHost))
+			if data, err := issue(t, is, "S", "j", change); err == nil {
+				t.Fatalf("signed: %s", data)
+			}
+		})
+	}
+}
+
+func TestTrust(t *testing.T) {
+	host, sim := testIssuer(t, testKey(1, RoleHost)), testIssuer(t, testKey(3, RoleSimulation))
+	real := mustIssue(t, host, "S", "j")
+	failed, err := issue(t, host, "T", "j", func(r *Result) {
+		r.Outcome = Outcome{Status: "failed", Reason: "flush: input/output error", Exceptions: []Exception{}}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := testIntent("V", "j")
+	i.Simulated = true
+	at, err := sim.Intent(i)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := testResult("V", "j", at)
+	r.Simulated = true
+	simulated, err := sim.Result(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bare := func(k *Key) []byte { p := k.PublicPEM(); return p[bytes.Index(p, []byte("-----")):] }
+	for _, c := range []struct {
+		name  string
+		data  []byte
+		trust []byte
+		allow bool
+		want  int
+	}{
+		{"trusted", real, host.Key.PublicPEM(), false, CodeOK},
+		{"bare PEM", real, bare(host.Key), false, CodeOK},
+		{"unknown key", real, sim.Key.PublicPEM(), false, CodePolicy},
+		{"unknown key, simulations allowed", real, sim.Key.PublicPEM(), true, CodePolicy},
+		{"two keys", real, append(sim.Key.PublicPEM(), host.Key.PublicPEM()...), false, CodeOK},
+		{"failed", failed, host.Key.PublicPEM(), false, CodeOutcome},
+		{"simulated", simulated, sim.Key.PublicPEM(), false, CodePolicy},
+		{"simulated, allowed", simulated, sim.Key.PublicPEM(), true, CodeOK},
+		{"simulated, unknown key", simulated, host.Key.PublicPEM(), true, CodePolicy},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			trust, err := ParseTrust(c.trust)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := Verify(c.data, trust)
+			if c.allow {
+				got = got.AllowSimulated()
+			}
+			if got.Code != c.want {
+				t.Fatalf("code %d, want %d: %v", got.Code, c.want, got.Reasons)
+			}
+		})
+	}
+	// A host's key does not vouch for simulations, nor a simulation's for the real thing.
+	if trust := trustIn(t, sim.Key); trust.trusts(sim.Key.ID, false) || trustIn(t, host.Key).trusts(host.Key.ID, true) {
+		t.Fatal("a key's role is not kept")
+	}
+	if r := Verify(real, Trust{}); r.Code != CodePolicy {
+		t.Fatalf("no trust at all: code %d", r.Code)
+	}
+}
+
+// Another implementation of DSSE accepts our envelopes.
+func TestEnvelopeIsDSSE(t *testing.T) {
+	is := testIssuer(t, testKey(1, RoleHost))
+	var c Certificate
+	if err := json.Unmarshal(mustIssue(t, is, "S", "j"), &c); err != nil {
+		t.Fatal(err)
+	}
+	verifier, err := dsse.NewEnvelopeVerifier(dsseKey{is.Key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := dsse.Envelope{PayloadType: c.Result.PayloadType, Payload: c.Result.Payload}
+	for _, s := range c.Result.Signatures {
+		e.Signatures = append(e.Signatures, dsse.Signature{KeyID: s.KeyID, Sig: s.Sig})
+	}
+	if _, err := verifier.Verify(t.Context(), &e); err != nil {
+		t.Fatal(err)
+	}
+	e.Payload = base64.StdEncoding.EncodeToString([]byte("{}"))
+	if _, err := verifier.Verify(t.Context(), &e); err == nil {
+		t.Fatal("the other implementation accepts anything: the test shows nothing")
+	}
+}
+
+// A certificate of this version must verify for ever, and be made the same.
+func TestGolden(t *testing.T) {
+	is := testIssuer(t, testKey(7, RoleHost))
+	got := mustIssue(t, is, "GOLDEN-1", "j-golden")
+	name := filepath.Join("testdata", "certificate.v1.json")
+	if *update {
+		if err := errors.Join(os.MkdirAll("testdata", 0o755), os.WriteFile(name, got, 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Fatalf("the certificate is made otherwise than before:\n%s", got)
+	}
+	if r := Verify(want, trustIn(t, is.Key)); r.Code != CodeOK {
+		t.Fatalf("%v", r.Reasons)
+	}
+}
+
+func FuzzVerify(f *testing.F) {
+	is := testIssuer(f, testKey(1, RoleHost))
+	good := mustIssue(f, is, "S", "j")
+	trust := trustIn(f, is.Key)
+	f.Add(good)
+	f.Add([]byte("{}\n"))
+	f.Add([]byte(strings.Repeat("[", 1000)))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if r := Verify(data, trust); r.Code != CodeInvalid && !bytes.Equal(data, good) {
+			t.Fatalf("accepted: %s", data)
+		}
+	})
+}
