@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/expunge-dev/expunge/attest"
+	"github.com/expunge-dev/expunge/attest/attesttest"
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/devices/virtual"
 	"github.com/expunge-dev/expunge/sanitize"
@@ -110,6 +111,7 @@ func (s *site) verify(r DriveResult) attest.Report {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	attesttest.CheckSchema(s.t, data)
 	key, err := s.agent.Key()
 	if err != nil {
 		s.t.Fatal(err)

@@ -1,0 +1,62 @@
+// Package attesttest holds certificates against the JSON schemas, for tests of whatever issues
+// them.
+package attesttest
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/expunge-dev/expunge/attest"
+	"github.com/expunge-dev/expunge/attest/schema"
+)
+
+// CheckSchema fails the test when a statement of the certificate does not fit its schema.
+func CheckSchema(t testing.TB, certificate []byte) {
+	t.Helper()
+	var c attest.Certificate
+	if err := json.Unmarshal(certificate, &c); err != nil {
+		t.Fatal(err)
+	}
+	check(t, "intent.v1.schema.json", c.Intent)
+	check(t, "sanitization.v1.schema.json", c.Result)
+}
+
+func check(t testing.TB, name string, e attest.Envelope) {
+	t.Helper()
+	payload, err := base64.StdEncoding.DecodeString(e.Payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Validate(name, payload); err != nil {
+		t.Fatalf("%s: %v\n%s", name, err, payload)
+	}
+}
+
+// Validate holds one statement against a schema.
+func Validate(name string, payload []byte) error {
+	text, err := schema.Files.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	parsed, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	if err != nil {
+		return err
+	}
+	compiler := jsonschema.NewCompiler()
+	if err := compiler.AddResource(name, parsed); err != nil {
+		return err
+	}
+	compiled, err := compiler.Compile(name)
+	if err != nil {
+		return err
+	}
+	instance, err := jsonschema.UnmarshalJSON(bytes.NewReader(payload))
+	if err != nil {
+		return err
+	}
+	return compiled.Validate(instance)
+}
