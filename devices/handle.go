@@ -145,7 +145,7 @@ func (h *Handle) Reidentify(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	known := h.host.ghw()
+	known := h.host.library()
 	for _, b := range devs {
 		if b.number != h.transport.Number() {
 			continue

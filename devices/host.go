@@ -3,12 +3,13 @@ package devices
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/jaypipes/ghw"
 	"github.com/jaypipes/ghw/pkg/block"
-	"github.com/jaypipes/ghw/pkg/option"
 )
 
 // Host is a machine's drives, seen below a root directory: "/" or a rack.
@@ -37,7 +38,7 @@ func (h *Host) Drives(ctx context.Context) ([]Drive, error) {
 	if err != nil {
 		return nil, err
 	}
-	known := h.ghw()
+	known := h.library()
 	uses := h.fs.readUses(devs)
 	drives := make([]Drive, 0, len(devs))
 	for _, b := range devs {
@@ -62,10 +63,10 @@ func compareNodes(a, b string) int {
 	return strings.Compare(a, b)
 }
 
-// ghw asks the library for its view of the same tree, by kernel name. Its failure only loses
+// library asks ghw for its view of the same tree, by kernel name. Its failure only loses
 // names that sysfs does not have: the list is made of /sys/block itself.
-func (h *Host) ghw() map[string]*block.Disk {
-	info, err := block.New(option.WithChroot(h.fs.root), option.WithDisableTools(), option.WithNullAlerter())
+func (h *Host) library() map[string]*block.Disk {
+	info, err := ghw.Block(ghw.WithChroot(h.fs.root), ghw.WithDisableTools(), ghw.WithLogger(slog.New(slog.DiscardHandler)))
 	if err != nil {
 		h.log.Debug("hardware library had no answer", "err", err)
 		return nil
@@ -95,7 +96,7 @@ func (h *Host) judge(b blockdev, d *Drive, u *uses) {
 		d.State = StateSystem
 	case len(reasons) > 0:
 		d.State = StateInUse
-	case unidentified && len(blocked) == 1:
+	case len(blocked) == 1 && blocked[0].Code == "no_identity":
 		d.State = StateUnreadable
 	case len(blocked) > 0:
 		d.State = StateBlocked

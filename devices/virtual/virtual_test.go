@@ -9,8 +9,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/jaypipes/ghw/pkg/block"
-	"github.com/jaypipes/ghw/pkg/option"
+	"github.com/jaypipes/ghw"
 	"pgregory.net/rapid"
 
 	"github.com/expunge-dev/expunge/devices"
@@ -67,7 +66,7 @@ func TestConformance(t *testing.T) {
 // A library that enumerates real hosts lists the rack without a special path in it.
 func TestLibrarySeesTheDrives(t *testing.T) {
 	r := newRack(t, Spec{Serial: "ONE"}, Spec{Serial: "TWO", SizeBytes: 8 << 20, LogicalBlock: 4096})
-	info, err := block.New(option.WithChroot(r.Root()), option.WithDisableTools(), option.WithNullAlerter())
+	info, err := ghw.Block(ghw.WithChroot(r.Root()), ghw.WithDisableTools())
 	if err != nil || len(info.Disks) != 2 {
 		t.Fatalf("%+v, %v", info, err)
 	}
