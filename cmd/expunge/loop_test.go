@@ -70,8 +70,8 @@ func TestLoopDeviceFromListToCertificate(t *testing.T) {
 		t.Fatal(err)
 	}
 	trust := trustOf(t, key)
-	for i := range data {
-		flipped := bytes.Clone(data)
+	for range 500 {
+		flipped, i := bytes.Clone(data), rand.IntN(len(data))
 		flipped[i] ^= byte(1 << rand.IntN(8))
 		if r := attest.Verify(flipped, trust); r.Code != attest.CodeInvalid {
 			t.Fatalf("byte %d of the certificate was changed: code %d", i, r.Code)
@@ -187,12 +187,12 @@ func TestKilledAtRandomMomentsOverLoop(t *testing.T) {
 	node, file := devicetest.Loop(t, size, canary)
 	state := filepath.Join(t.TempDir(), "state")
 	serial, _ := serialOf(t, state, node)
-	killed := 0
+	killed, took := 0, 300*time.Millisecond
 	for n := range 20 {
 		if err := os.WriteFile(file, bytes.Repeat(canary, size/len(canary)+1)[:size], 0o600); err != nil {
 			t.Fatal(err)
 		}
-		d, was := killAndResume(t, n, serial, "--state", state)
+		d, was := killAndResume(t, n, &took, serial, "--state", state)
 		killed += was
 		medium, err := os.ReadFile(file)
 		if err != nil {
@@ -213,7 +213,7 @@ func TestKilledAtRandomMomentsOverRack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	killed := 0
+	killed, took := 0, 300*time.Millisecond
 	for n := range 20 {
 		serial := fmt.Sprintf("KILL-%d", n)
 		if _, err := rack.Add(virtual.Spec{Serial: serial, SizeBytes: 24 << 20}); err != nil {
@@ -222,7 +222,7 @@ func TestKilledAtRandomMomentsOverRack(t *testing.T) {
 		if err := rack.Populate(serial, canary); err != nil {
 			t.Fatal(err)
 		}
-		d, was := killAndResume(t, n, serial, "--rack", dir)
+		d, was := killAndResume(t, n, &took, serial, "--rack", dir)
 		killed += was
 		medium, err := rack.Medium(serial)
 		if err != nil {
@@ -240,19 +240,25 @@ func TestKilledAtRandomMomentsOverRack(t *testing.T) {
 
 // killAndResume runs a job, kills it after a while that grows with n, and resumes it. It returns
 // the outcome, and 1 when the job had begun and had not ended.
-func killAndResume(t *testing.T, n int, serial string, where ...string) (outcome string, killed int) {
+func killAndResume(t *testing.T, n int, took *time.Duration, serial string, where ...string) (outcome string, killed int) {
 	t.Helper()
 	plan := filepath.Join(t.TempDir(), fmt.Sprintf("plan-%d.json", n))
 	var planned planDocument
 	call(t, exitOK, &planned, append([]string{"plan", serial, "-o", plan}, where...)...)
 	run := append([]string{"run", "--plan", plan, "--confirm", planned.Result.Digest}, where...)
-	cmd := program(t.Context(), run...)
+	cmd := program(t, run...)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	timer := time.AfterFunc(time.Duration(5+n*10+rand.IntN(10))*time.Millisecond, func() { _ = cmd.Process.Kill() }) // it may have ended
+	// From early to late: the n-th of twenty moments of a run that takes as long as the last one.
+	after := time.Duration(float64(*took) * (float64(n) + rand.Float64()) / 20)
+	timer := time.AfterFunc(after, func() { _ = cmd.Process.Kill() }) // it may have ended
+	begun := time.Now()
 	err := cmd.Wait()
 	timer.Stop()
+	if err == nil {
+		*took = time.Since(begun) // not killed in time: this is how long a run takes
+	}
 	var ran runDocument
 	call(t, exitOK, &ran, run...)
 	d := ran.Result.Drives[0]

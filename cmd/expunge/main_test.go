@@ -2,11 +2,12 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -14,14 +15,21 @@ import (
 	"github.com/expunge-dev/expunge/attest"
 )
 
-// asProgram makes the test binary behave as expunge, for tests that kill it.
-const asProgram = "EXPUNGE_TEST_AS_PROGRAM"
-
 func TestMain(m *testing.M) {
-	if os.Getenv(asProgram) != "" {
-		main()
+	testscript.Main(tidy{m}, map[string]func(){"expunge": main})
+}
+
+// tidy removes what the tests share when they have ended.
+type tidy struct{ *testing.M }
+
+func (m tidy) Run() int {
+	code := m.M.Run()
+	if builtIn != "" {
+		if err := os.RemoveAll(builtIn); err != nil {
+			return 1
+		}
 	}
-	testscript.Main(m, map[string]func(){"expunge": main})
+	return code
 }
 
 // TestScripts runs the command line as people do, one file per topic.
@@ -79,17 +87,36 @@ func jsonText(v any) string {
 	return string(data)
 }
 
-// program runs this test binary as expunge.
-func program(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, os.Args[0], args...)
-	cmd.Env = append(os.Environ(), asProgram+"=1")
-	return cmd
+var builtIn string
+
+// built is the program as it is shipped, for tests that kill it: without the race detector it
+// starts in no time, so that moments in a run can be chosen.
+var built = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "expunge-test-")
+	if err != nil {
+		return "", err
+	}
+	builtIn = dir
+	name := filepath.Join(dir, "expunge")
+	if out, err := exec.Command("go", "build", "-o", name, ".").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build: %w: %s", err, out)
+	}
+	return name, nil
+})
+
+func program(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	name, err := built()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return exec.CommandContext(t.Context(), name, args...)
 }
 
 // call runs expunge and decodes what --json printed.
 func call(t *testing.T, want int, into any, args ...string) {
 	t.Helper()
-	cmd := program(t.Context(), append([]string{"--json"}, args...)...)
+	cmd := program(t, append([]string{"--json"}, args...)...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
