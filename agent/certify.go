@@ -42,11 +42,28 @@ func (a *Agent) issuer() (attest.Issuer, error) {
 	return attest.Issuer{Key: key, Log: attest.OpenLog(filepath.Join(a.dir, logDir), key), Now: a.now}, nil
 }
 
-// readySigning makes sure, before anything is touched, that what will be done can be signed.
-func (a *Agent) readySigning() error {
-	_, err := a.issuer()
+// roomPerDrive is what journal, log and certificate of one drive can need.
+const roomPerDrive = 1 << 20
+
+// ready makes sure, before anything is touched, that what will be done can be noted and signed.
+func (a *Agent) ready(drives int) error {
+	free, err := durable.Free(a.dir)
+	if err != nil {
+		return err
+	}
+	if want := int64(drives) * roomPerDrive; free < want {
+		return fmt.Errorf("state directory %s has room for %d bytes, and %d drives need %d: %w", a.dir, free, drives, want, ErrNoRoom)
+	}
+	probe := filepath.Join(a.dir, ".probe")
+	if err := errors.Join(durable.WriteFile(probe, nil, 0o600), os.Remove(probe)); err != nil {
+		return fmt.Errorf("state directory %s: %w", a.dir, err)
+	}
+	_, err = a.issuer()
 	return err
 }
+
+// ErrNoRoom: the state directory is too full to keep the evidence. Make room, or choose another.
+var ErrNoRoom = errors.New("no room for the evidence")
 
 // Key is the state's signing key.
 func (a *Agent) Key() (*attest.Key, error) {

@@ -49,7 +49,7 @@ func (a *Agent) Run(ctx context.Context, p sanitize.Plan, o Observer) (Job, erro
 	if err != nil {
 		return Job{}, err
 	}
-	if err := a.readySigning(); err != nil {
+	if err := a.ready(len(p.Drives)); err != nil {
 		return Job{}, err
 	}
 	if _, err := a.createJob(p); err != nil {
@@ -151,7 +151,7 @@ func (a *Agent) Resume(ctx context.Context, job string, o Observer) (Job, error)
 	if p.Host != a.owner.ID || p.Simulated != a.Simulated() {
 		return Job{}, sanitize.ErrPlanForeign
 	}
-	if err := a.readySigning(); err != nil {
+	if err := a.ready(len(p.Drives)); err != nil {
 		return Job{}, err
 	}
 	return a.carryOn(ctx, job, p, nil, o)

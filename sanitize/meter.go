@@ -3,6 +3,7 @@ package sanitize
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Meter tells how far a run has come, for displays. The zero value is ready; its methods may be
@@ -15,6 +16,7 @@ type Meter struct {
 	stage  string
 	total  int64
 	before int64 // done in earlier attempts
+	since  time.Time
 }
 
 // Reading is what a Meter says at one moment.
@@ -23,12 +25,16 @@ type Reading struct {
 	Done  int64  `json:"done_bytes"`
 	Total int64  `json:"total_bytes"`
 	Bad   int64  `json:"bad_bytes"`
+	// Since is when the stage began, and Before what had been done of it by then: the average rate
+	// is (Done - Before) over the time since.
+	Since  time.Time `json:"since"`
+	Before int64     `json:"before_bytes"`
 }
 
 func (m *Meter) begin(stage string, total, before int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.stage, m.total, m.before = stage, total, before
+	m.stage, m.total, m.before, m.since = stage, total, before, time.Now()
 	m.moved.Store(0)
 }
 
@@ -37,5 +43,5 @@ func (m *Meter) Read() Reading {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	done := min(m.before+m.moved.Load(), m.total)
-	return Reading{m.stage, done, m.total, m.bad.Load()}
+	return Reading{m.stage, done, m.total, m.bad.Load(), m.since, m.before}
 }

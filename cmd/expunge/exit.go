@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"io/fs"
+	"syscall"
 
 	"github.com/expunge-dev/expunge/agent"
 	"github.com/expunge-dev/expunge/attest"
@@ -105,6 +106,10 @@ func problemOf(err error) *problem {
 		return &problem{code: exitNotFound, name: "not_found", err: err, hint: "expunge jobs lists them"}
 	case errors.Is(err, virtual.ErrNotRack):
 		return &problem{code: exitUsage, name: "not_a_rack", err: err, hint: "make one with: expunge rack create DIR"}
+	case errors.Is(err, agent.ErrNoRoom), errors.Is(err, syscall.ENOSPC):
+		return &problem{code: exitInternal, name: "no_room", err: err, hint: "make room there, or choose another --state"}
+	case errors.Is(err, syscall.EROFS):
+		return &problem{code: exitPermission, name: "read_only", err: err, hint: "the state must be writable: choose another --state"}
 	case errors.Is(err, fs.ErrPermission):
 		return &problem{code: exitPermission, name: "permission", err: err, hint: "run as root, or choose another --state"}
 	case errors.Is(err, devices.ErrNotFound), errors.Is(err, devices.ErrAmbiguous):

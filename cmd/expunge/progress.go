@@ -121,15 +121,15 @@ func (p *progress) tell(redraw bool) {
 // line reads the meter: stage, share, rate and how long it will take at that rate.
 func (m *metered) line(now time.Time) string {
 	r := m.meter.Read()
-	if r.Stage != m.last.Stage || r.Done < m.last.Done {
-		m.rate, m.last, m.at = 0, r, now
-	}
-	if took := now.Sub(m.at).Seconds(); took > 0.1 {
-		current := float64(r.Done-m.last.Done) / took
-		if m.rate == 0 {
-			m.rate = current
+	switch took := now.Sub(m.at).Seconds(); {
+	case r.Stage != m.last.Stage || m.rate == 0:
+		// The first reading of a stage: the average since it began.
+		if all := now.Sub(r.Since).Seconds(); all > 0 {
+			m.rate = float64(r.Done-r.Before) / all
 		}
-		m.rate += 0.3 * (current - m.rate)
+		m.last, m.at = r, now
+	case took > 0.1:
+		m.rate += 0.3 * (float64(r.Done-m.last.Done)/took - m.rate)
 		m.last, m.at = r, now
 	}
 	if r.Stage == "" {

@@ -1,11 +1,21 @@
 package durable
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
+
+// Free is how many bytes can still be written in a directory.
+func Free(dir string) (int64, error) {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return 0, fmt.Errorf("free space of %s: %w", dir, err)
+	}
+	return int64(fs.Bavail) * int64(fs.Bsize), nil
+}
 
 // Volatile says whether a directory, or the nearest one above it that is there, is in memory:
 // what is written there does not survive a power cut, whatever is fsynced.
