@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/expunge-dev/expunge/attest"
@@ -186,5 +188,91 @@ func TestLostSecretsBeginThePassAnew(t *testing.T) {
 	j, err := s.agent.Resume(t.Context(), r.Job, Observer{})
 	if err != nil || j.Drives[0].Outcome != sanitize.Sanitized || holds(t, s.rack, "A") != 0 {
 		t.Fatalf("%+v, %v", j.Drives, err)
+	}
+}
+
+// dying is a drive that fails everywhere after some writes, and then no longer says what it is.
+type dying struct {
+	devices.Transport
+	left *atomic.Int64
+}
+
+func (d dying) Queue(depth int) (blockio.Queue, error) { return blockio.NewPool(d, depth) }
+
+func (d dying) ReadAt(p []byte, off int64) (int, error) {
+	return d.Transport.(blockio.Backend).ReadAt(p, off)
+}
+
+func (d dying) WriteAt(p []byte, off int64) (int, error) {
+	if d.left.Add(-1) < 0 {
+		return 0, syscall.EIO
+	}
+	return d.Transport.(blockio.Backend).WriteAt(p, off)
+}
+
+func (d dying) Flush() error { return d.Transport.(blockio.Backend).Flush() }
+
+func (d dying) Geometry(ctx context.Context) (devices.Geometry, error) {
+	if d.left.Load() < 0 {
+		return devices.Geometry{}, devices.ErrGone
+	}
+	return d.Transport.Geometry(ctx)
+}
+
+// I/O errors of a drive that no longer answers are not bad blocks: nothing is known of its blocks,
+// and no certificate may list them as the only ones that hold data.
+func TestDyingDriveHasNoBadBlocks(t *testing.T) {
+	s := newSite(t)
+	s.add(virtual.Spec{Serial: "A", SizeBytes: 16 << 20})
+	p := s.plan(sanitize.Request{}, "A")
+	var left atomic.Int64
+	left.Store(5)
+	a := s.reopen(devices.NewHost(s.rack.Root(), func(ctx context.Context, node string, access devices.Access) (devices.Transport, error) {
+		tr, err := s.rack.Opener()(ctx, node, access)
+		return dying{tr, &left}, err
+	}, nil))
+	j, err := a.Run(t.Context(), p, Observer{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := j.Drives[0]
+	if r.Outcome != sanitize.Interrupted || r.Evidence.ExceptionBytes != 0 || r.Certificate != "" {
+		t.Fatalf("outcome %s %v, %d bytes of exceptions", r.Outcome, r.Reasons, r.Evidence.ExceptionBytes)
+	}
+	if r := s.run(p); r.Outcome != sanitize.Sanitized || holds(t, s.rack, "A") != 0 {
+		t.Fatalf("when it is back: %s %v", r.Outcome, r.Reasons)
+	}
+}
+
+// Without its intent in the log nothing is sent to a drive.
+func TestNoIntentNoWrite(t *testing.T) {
+	s := newSite(t)
+	s.add(virtual.Spec{Serial: "A", SizeBytes: small})
+	p := s.plan(sanitize.Request{}, "A")
+	j, _, err := func() (*journal.Journal, []journal.Record, error) {
+		if _, err := s.agent.createJob(p); err != nil {
+			return nil, nil, err
+		}
+		return s.agent.openJournal(jobName(p), p, p.Drives[0])
+	}()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close() //nolint // a test's journal
+	handle, err := s.agent.openDrive(t.Context(), p.Drives[0], p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer handle.Close() //nolint // a test's drive
+	parsed, err := journal.Read(s.agent.driveFile(jobName(p), p.Drives[0].ID, journalFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = sanitize.Execute(t.Context(), sanitize.Execution{Handle: handle, Journal: j, Records: parsed.Records, Secrets: filepath.Join(t.TempDir(), "s")})
+	if err == nil || holds(t, s.rack, "A") == 0 {
+		t.Fatalf("executed without an intent: %v", err)
+	}
+	if _, n := j.Head(); n != 1 {
+		t.Fatalf("the journal has %d records", n)
 	}
 }

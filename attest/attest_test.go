@@ -177,6 +177,12 @@ func TestAttacks(t *testing.T) {
 		"insider: subject of another": func(c *Certificate) {
 			c.Result = resign(c.Result, is.Key, func(s string) string { return strings.Replace(s, testDevice("A").ID, testDevice("B").ID, 1) })
 		},
+		"insider: subject alone": func(c *Certificate) {
+			c.Result = resign(c.Result, is.Key, func(s string) string {
+				at := strings.LastIndex(s, testDevice("A").ID)
+				return s[:at] + testDevice("B").ID + s[at+64:]
+			})
+		},
 		"insider: white space": func(c *Certificate) { c.Result = resign(c.Result, is.Key, func(s string) string { return " " + s }) },
 		"insider: unknown member": func(c *Certificate) {
 			c.Result = resign(c.Result, is.Key, func(s string) string { return strings.Replace(s, `"scope"`, `"scopeX":"device","scope"`, 1) })

@@ -188,3 +188,38 @@ func TestKeyFiles(t *testing.T) {
 		})
 	}
 }
+
+// Somebody with the key who logs the intent after the result gets no certificate out of it.
+func TestIntentAfterResultIsWorthless(t *testing.T) {
+	is := testIssuer(t, testKey(1, RoleHost))
+	i := testIntent("S", "j")
+	i.Time = is.time()
+	payload, err := Canonical(statement(IntentType, i.Device, i))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := seal(payload, is.Key)
+	l, err := newLeaf(kindIntent, i.Device.ID, i.Job, e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, err := leafHash(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := testResult("S", "j", Logged{1, at})
+	r.Time, r.Signers = is.time(), []string{is.Key.ID}
+	err = is.Log.update(func(t *tree) error {
+		if err := is.addResult(t, r); err != nil {
+			return err
+		}
+		_, err := t.add(l, e)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if data, err := is.Reissue("j", i.Device.ID); err == nil {
+		t.Fatalf("a certificate was made: %s", data)
+	}
+}
