@@ -28,6 +28,7 @@ type progress struct {
 	terminal bool
 	stop     chan struct{}
 	stopped  sync.WaitGroup
+	width    int // of the terminal; the telling goroutine's alone
 
 	mu     sync.Mutex // guards the rest
 	drives []*metered
@@ -103,14 +104,19 @@ func (p *progress) erase() {
 
 // tell prints one line per drive, over the last ones on a terminal.
 func (p *progress) tell(redraw bool) {
-	if redraw {
+	if f, ok := p.app.stderr.(*os.File); ok && redraw {
 		p.erase()
+		p.width = terminal.Width(f)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var b strings.Builder
 	for _, m := range p.drives {
-		fmt.Fprintf(&b, "expunge: %s\n", m.line(time.Now()))
+		line := []rune("expunge: " + m.line(time.Now()))
+		if redraw && p.width > 0 {
+			line = line[:min(len(line), p.width-1)] // a line that wraps could not be drawn over
+		}
+		fmt.Fprintln(&b, string(line))
 	}
 	if redraw {
 		p.lines = len(p.drives)

@@ -29,6 +29,7 @@ type drive struct {
 	rng     *rand.Rand      // which line goes first: not the oldest, as in real drives
 	writes  int64           // since power-on
 	request int64
+	free    time.Time // when a slow drive will have done what it was asked
 }
 
 // lineSize is the unit of the cache.
@@ -92,8 +93,18 @@ func (d *drive) begin(power uint64, n int, off int64) error {
 
 // pace makes a slow drive slow. d.mu is held: the drive does one thing at a time.
 func (d *drive) pace(n int) {
-	if f, ok := d.fault(Slow); ok {
-		<-time.After(time.Duration(float64(n) / float64(f.Count) * float64(time.Second)))
+	f, ok := d.fault(Slow)
+	if !ok {
+		return
+	}
+	now := time.Now()
+	if d.free.Before(now) {
+		d.free = now
+	}
+	d.free = d.free.Add(time.Duration(float64(n) / float64(f.Count) * float64(time.Second)))
+	// Timers are coarse: small requests are waited for together.
+	if wait := d.free.Sub(now); wait > 5*time.Millisecond {
+		<-time.After(wait)
 	}
 }
 
