@@ -1,0 +1,79 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/expunge-dev/expunge/agent"
+	"github.com/expunge-dev/expunge/devices/virtual"
+	"github.com/expunge-dev/expunge/sanitize"
+)
+
+// certificate makes one of a virtual drive, and the trust file for it.
+func certificate(t *testing.T) (file, trust string) {
+	t.Helper()
+	dir := t.TempDir()
+	rack, err := virtual.Create(filepath.Join(dir, "rack"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := rack.Add(virtual.Spec{Serial: "A", SizeBytes: 64 << 10}); err != nil {
+		t.Fatal(err)
+	}
+	a, err := agent.Open(agent.Options{Host: rack.Host(nil), StateDir: filepath.Join(dir, "state"), Owner: agent.Owner{Kind: "rack", ID: rack.ID()}, Version: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := a.Plan(t.Context(), []string{"A"}, sanitize.Request{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := a.Run(t.Context(), p, agent.Observer{})
+	if err != nil || j.Drives[0].Certificate == "" {
+		t.Fatalf("%+v, %v", j, err)
+	}
+	return j.Drives[0].Certificate, filepath.Join(dir, "state/keys/simulation.pub")
+}
+
+// The small program says what the large one says, with its exit codes.
+func TestVerifier(t *testing.T) {
+	file, trust := certificate(t)
+	good, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged := filepath.Join(t.TempDir(), "forged.json")
+	if err := os.WriteFile(forged, bytes.Replace(good, []byte("result"), []byte("Result"), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name  string
+		args  []string
+		stdin string
+		want  int
+		says  string
+	}{
+		{"good", []string{"--trust", trust, "--allow-simulated", file}, "", 0, "VALID (SIMULATED)"},
+		{"from standard input", []string{"--trust", trust, "--allow-simulated", "-"}, string(good), 0, "VALID"},
+		{"simulated", []string{"--trust", trust, file}, "", 12, "SIMULATED"},
+		{"no trust", []string{"--allow-simulated", file}, "", 12, "not among the trusted"},
+		{"forged", []string{"--trust", trust, "--allow-simulated", forged}, "", 11, "INVALID"},
+		{"worst of two", []string{"--trust", trust, "--allow-simulated", "--json", file, forged}, "", 11, `"exit_status": 11`},
+		{"missing", []string{"--trust", trust, "none.json"}, "", 1, "no such file"},
+		{"no file", []string{"--trust", trust}, "", 2, "no certificate is named"},
+		{"no such flag", []string{"--force", file}, "", 2, "usage:"},
+		{"trust that is a certificate", []string{"--trust", file, file}, "", 2, "no public key"},
+		{"help", []string{"--help"}, "", 0, "exit status"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var out, errs bytes.Buffer
+			got := run(c.args, strings.NewReader(c.stdin), &out, &errs)
+			if got != c.want || !strings.Contains(out.String()+errs.String(), c.says) {
+				t.Fatalf("exit %d, want %d\n%s%s", got, c.want, &out, &errs)
+			}
+		})
+	}
+}
