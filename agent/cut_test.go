@@ -3,6 +3,7 @@ package agent
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -274,5 +275,36 @@ func TestNoIntentNoWrite(t *testing.T) {
 	}
 	if _, n := j.Head(); n != 1 {
 		t.Fatalf("the journal has %d records", n)
+	}
+}
+
+// A journal that was cut at a record after it was certified has a whole chain. Its certificate
+// tells, and nothing is done on its word.
+func TestJournalCutAfterItWasCertified(t *testing.T) {
+	s := newSite(t)
+	s.add(virtual.Spec{Serial: "A", SizeBytes: small})
+	p := s.plan(sanitize.Request{}, "A")
+	r := s.run(p)
+	name := s.agent.driveFile(r.Job, r.Drive.ID, journalFile)
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut := data[:bytes.LastIndexByte(data[:len(data)-1], '\n')+1]
+	if err := os.WriteFile(name, cut, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.rack.Populate("A", canary); err != nil {
+		t.Fatal(err)
+	}
+	if r := s.run(p); r.Outcome != sanitize.Unknown || r.Err == nil || holds(t, s.rack, "A") == 0 {
+		t.Fatalf("%s %v, %v", r.Outcome, r.Reasons, r.Err)
+	}
+	// Without the certificate the log still has the first result, and no second one is made.
+	if err := os.Remove(r.Certificate); err != nil {
+		t.Fatal(err)
+	}
+	if r := s.run(p); r.Certificate != "" || !errors.Is(r.Err, attest.ErrOtherResult) {
+		t.Fatalf("%s, certificate %q, %v", r.Outcome, r.Certificate, r.Err)
 	}
 }

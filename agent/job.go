@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/expunge-dev/expunge/attest"
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/sanitize"
 	"github.com/expunge-dev/expunge/sanitize/journal"
@@ -77,10 +78,30 @@ func (a *Agent) result(job string, d sanitize.DrivePlan) DriveResult {
 		}
 		r.Reasons = []devices.Reason{reason}
 	}
-	certificate := a.driveFile(job, d.ID, certificateFile)
-	if _, err := os.Stat(certificate); err == nil {
-		r.Certificate = certificate
+	return a.withCertificate(r)
+}
+
+// withCertificate adds the certificate, if there is one that verifies. It must be of this very
+// journal: one that was cut or replaced after it was certified proves nothing any more.
+func (a *Agent) withCertificate(r DriveResult) DriveResult {
+	file := a.driveFile(r.Job, r.Drive.ID, certificateFile)
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return r // not there: it can be reissued
 	}
+	report := attest.Verify(data, attest.Trust{})
+	if report.Result == nil {
+		return r // damaged: as if it were not there
+	}
+	e := report.Result.Evidence
+	if e.JournalSHA256 != r.Evidence.JournalSHA256 || e.JournalRecords != r.Evidence.JournalRecords {
+		r.Outcome = sanitize.Unknown
+		r.Err = fmt.Errorf("job %s, drive %s: the journal has %d records, and %s certifies one of %d: it was cut or replaced",
+			r.Job, r.Drive.Serial, r.Evidence.JournalRecords, file, e.JournalRecords)
+		r.Reasons = []devices.Reason{{Code: "journal_damaged", Message: r.Err.Error(), Hint: "the certificate stands as it was issued: check it with expunge verify; keep the files"}}
+		return r
+	}
+	r.Certificate = file
 	return r
 }
 

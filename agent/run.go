@@ -202,7 +202,9 @@ func (a *Agent) carryOnDrive(ctx context.Context, job string, p sanitize.Plan, d
 			log.Warn("drive stopped", "err", problem)
 		}
 	}
-	a.certifyResult(ctx, &r)
+	if r.Outcome != sanitize.Unknown || r.Err == nil {
+		a.certifyResult(ctx, &r)
+	}
 	log.Info("drive ended", "outcome", string(r.Outcome))
 	return r
 }

@@ -138,14 +138,17 @@ func (is Issuer) Result(r Result) ([]byte, error) {
 		if index < 0 || index != r.History.IntentIndex || hash != r.History.IntentLeaf {
 			return fmt.Errorf("intent of job %s at %d: %w: the log was replaced or cut", r.History.Job, r.History.IntentIndex, ErrNotLogged)
 		}
-		_, index, err = t.find(matching(kindResult, r.History.Job, r.Device.ID))
+		result, index, err := t.find(matching(kindResult, r.History.Job, r.Device.ID))
+		switch {
+		case err != nil:
+			return err
+		case index < 0:
+			err = is.addResult(t, r)
+		default:
+			err = is.sameEvidence(result, r)
+		}
 		if err != nil {
 			return err
-		}
-		if index < 0 {
-			if err := is.addResult(t, r); err != nil {
-				return err
-			}
 		}
 		bundle, err = is.bundle(t, r.History.Job, r.Device.ID)
 		return err
@@ -154,6 +157,25 @@ func (is Issuer) Result(r Result) ([]byte, error) {
 		return nil, fmt.Errorf("issue certificate: %w", err)
 	}
 	return bundle, nil
+}
+
+// ErrOtherResult: the log has a result of this job and drive already, from other evidence. The
+// journal was cut or replaced after it was certified; what is in the log stands.
+var ErrOtherResult = errors.New("the log has a result from other evidence")
+
+func (is Issuer) sameEvidence(l leaf, r Result) error {
+	e, err := is.Log.loadEnvelope(l.Envelope)
+	if err != nil {
+		return err
+	}
+	logged, err := openStatement[Result](e, is.Key.public(), SanitizationType)
+	if err != nil {
+		return err
+	}
+	if logged.Predicate.Evidence != r.Evidence {
+		return fmt.Errorf("job %s: %w", r.History.Job, ErrOtherResult)
+	}
+	return nil
 }
 
 func (is Issuer) addResult(t *tree, r Result) error {

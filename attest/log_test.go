@@ -1,6 +1,7 @@
 package attest
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -145,6 +146,19 @@ func TestResultNeedsItsIntent(t *testing.T) {
 	again, err := is.Intent(testIntent("S", "j"))
 	if err != nil || again != first {
 		t.Fatalf("a second intent of one job: %+v, %v", again, err)
+	}
+}
+
+// One job has one result: a second one, from a journal that was cut, would let the holder choose.
+func TestOneResultPerIntent(t *testing.T) {
+	is := testIssuer(t, testKey(1, RoleHost))
+	first := mustIssue(t, is, "S", "j")
+	if again := mustIssue(t, is, "S", "j"); !bytes.Equal(first, again) {
+		t.Fatal("the same result gave another certificate")
+	}
+	_, err := issue(t, is, "S", "j", func(r *Result) { r.Evidence.JournalSHA256 = hash("9") })
+	if !errors.Is(err, ErrOtherResult) {
+		t.Fatalf("a second result: %v", err)
 	}
 }
 

@@ -376,6 +376,30 @@ func TestPlanFile(t *testing.T) {
 	}
 }
 
+// Ids name directories: a plan made by hand must not reach out of its job.
+func TestPlanWithBadDrives(t *testing.T) {
+	for name, change := range map[string]func(*Plan){
+		"path":      func(p *Plan) { p.Drives[0].ID = "../../x" },
+		"empty":     func(p *Plan) { p.Drives[0].ID = "" },
+		"uppercase": func(p *Plan) { p.Drives[0].ID = devices.ID(strings.ToUpper(string(p.Drives[0].ID))) },
+		"twice":     func(p *Plan) { p.Drives = append(p.Drives, p.Drives[0]) },
+	} {
+		p := plan(t)
+		change(&p)
+		data, err := MarshalPlan(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var format *PlanFormatError
+		if _, err := ParsePlan(data); !errors.As(err, &format) {
+			t.Errorf("%s: read: %v", name, err)
+		}
+		if err := p.Usable("h", false, p.Created); !errors.As(err, &format) {
+			t.Errorf("%s: used: %v", name, err)
+		}
+	}
+}
+
 func TestUsable(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*Plan)

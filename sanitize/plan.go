@@ -115,7 +115,22 @@ func ParsePlan(data []byte) (Plan, error) {
 	if f.Digest == "" || f.Digest != f.Plan.Digest() {
 		return Plan{}, ErrPlanEdited
 	}
-	return f.Plan, nil
+	return f.Plan, f.Plan.checkDrives()
+}
+
+// checkDrives makes sure that each drive is there once and that its id is one: it names files.
+func (p Plan) checkDrives() error {
+	seen := map[devices.ID]bool{}
+	for _, d := range p.Drives {
+		if id, err := hex.DecodeString(string(d.ID)); err != nil || len(id) != sha256.Size || hex.EncodeToString(id) != string(d.ID) {
+			return &PlanFormatError{fmt.Errorf("drive id %q is not one", d.ID)}
+		}
+		if seen[d.ID] {
+			return &PlanFormatError{fmt.Errorf("drive %s %s is in it twice", d.Model, d.Serial)}
+		}
+		seen[d.ID] = true
+	}
+	return nil
 }
 
 // minPrefix is how much of a digest a person must give: 48 bits.
@@ -141,7 +156,7 @@ func (p Plan) Usable(host string, simulated bool, now time.Time) error {
 	case len(p.Drives) == 0:
 		return errors.New("the plan has no drive that can be sanitized")
 	}
-	return nil
+	return p.checkDrives()
 }
 
 // Holds checks that the drive is still what was planned for and that planning would decide the

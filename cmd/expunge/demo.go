@@ -48,6 +48,11 @@ const (
 
 func (a *app) demo(ctx context.Context, out string) error {
 	began := time.Now()
+	if a.json != "" {
+		narrated := *a
+		narrated.json, narrated.stdout = "", a.stderr // standard output is the document's
+		a = &narrated
+	}
 	dir, keep := out, out != ""
 	if !keep {
 		temporary, err := os.MkdirTemp("", "expunge-demo-")

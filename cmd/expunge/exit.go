@@ -83,6 +83,8 @@ func problemOf(err error) *problem {
 	switch {
 	case errors.As(err, &p):
 		return p
+	case errors.Is(err, errStopped):
+		return &problem{code: exitSignal, name: "signal", err: errors.New("stopped by a signal; nothing was begun")}
 	case errors.As(err, &request):
 		return &problem{code: exitUsage, name: "usage", err: err, hint: "expunge plan --help lists what is possible"}
 	case errors.As(err, &selecting):
@@ -164,14 +166,16 @@ func worst(codes []int) int {
 			return c
 		}
 	}
-	if has[exitCannot] || has[exitRefused] {
-		switch {
-		case has[exitOK]:
+	refused := []int{exitCannot, exitRefused, exitPermission}
+	for _, c := range refused {
+		if has[c] && has[exitOK] {
 			return exitExceptions
-		case has[exitCannot]:
-			return exitCannot
 		}
-		return exitRefused
+	}
+	for _, c := range refused {
+		if has[c] {
+			return c
+		}
 	}
 	return exitOK
 }

@@ -101,8 +101,11 @@ func planProblem(p sanitize.Plan) error {
 	var words, hints []string
 	for _, r := range p.Refused {
 		code := exitRefused
-		if r.Cannot {
+		switch {
+		case r.Cannot:
 			code = exitCannot
+		case r.Reasons[0].Code == "permission":
+			code = exitPermission
 		}
 		codes = append(codes, code)
 		for i, reason := range r.Reasons {
