@@ -216,6 +216,18 @@ func (a *Agent) Reissue(job string, id devices.ID) (string, error) {
 	if at < 0 {
 		return "", fmt.Errorf("drive %s is not in job %s: %w", id, job, devices.ErrNotFound)
 	}
+	is, err := a.issuer()
+	if err != nil {
+		return "", err
+	}
+	bundle, err := is.Reissue(job, string(id))
+	if err == nil {
+		name := a.driveFile(job, id, certificateFile)
+		return name, durable.WriteFile(name, bundle, 0o644)
+	}
+	if !errors.Is(err, attest.ErrNotLogged) {
+		return "", err
+	}
 	r := a.result(job, p.Drives[at])
 	switch {
 	case r.Err != nil:

@@ -308,3 +308,53 @@ func TestJournalCutAfterItWasCertified(t *testing.T) {
 		t.Fatalf("%s, certificate %q, %v", r.Outcome, r.Certificate, r.Err)
 	}
 }
+
+// The drive alone loses power, in every write: its cache is gone and the write is torn.
+func TestDriveLosesPowerAtEveryWrite(t *testing.T) {
+	for n := 1; n <= 12; n++ {
+		s := newSite(t)
+		s.add(virtual.Spec{Serial: "A", SizeBytes: 4 << 20, CacheBytes: 3 << 20})
+		s.fault("A", fmt.Sprintf("power-cut:%d", n))
+		p := s.plan(sanitize.Request{Scheme: "hmg-is5-enhanced"}, "A")
+		if r := s.run(p); r.Outcome != sanitize.Interrupted || r.Certificate != "" {
+			t.Fatalf("cut in write %d: %s %v", n, r.Outcome, r.Reasons)
+		}
+		r := s.run(p)
+		if r.Outcome != sanitize.Sanitized || holds(t, s.rack, "A") != 0 || r.Evidence.Interruptions != 1 {
+			t.Fatalf("after a cut in write %d: %s %v", n, r.Outcome, r.Reasons)
+		}
+	}
+}
+
+// forgetful is a drive that acknowledges writes and cannot flush them.
+type forgetful struct{ devices.Transport }
+
+func (f forgetful) Queue(depth int) (blockio.Queue, error) { return blockio.NewPool(f, depth) }
+
+func (f forgetful) ReadAt(p []byte, off int64) (int, error) {
+	return f.Transport.(blockio.Backend).ReadAt(p, off)
+}
+
+func (f forgetful) WriteAt(p []byte, off int64) (int, error) {
+	return f.Transport.(blockio.Backend).WriteAt(p, off)
+}
+
+func (f forgetful) Flush() error { return syscall.EIO }
+
+// A flush that fails is the drive's failure: what was written before it is nowhere.
+func TestFailedFlushIsAFailure(t *testing.T) {
+	s := newSite(t)
+	s.add(virtual.Spec{Serial: "A", SizeBytes: 4 << 20})
+	p := s.plan(sanitize.Request{}, "A")
+	s.agent = s.reopen(devices.NewHost(s.rack.Root(), func(ctx context.Context, node string, access devices.Access) (devices.Transport, error) {
+		tr, err := s.rack.Opener()(ctx, node, access)
+		return forgetful{tr}, err
+	}, nil))
+	r := s.run(p)
+	if r.Outcome != sanitize.Failed || r.Evidence.BytesWritten != 0 {
+		t.Fatalf("%s %v, %d bytes written", r.Outcome, r.Reasons, r.Evidence.BytesWritten)
+	}
+	if report := s.verify(r); report.Code != attest.CodeOutcome {
+		t.Fatalf("certificate: %d %v", report.Code, report.Reasons)
+	}
+}

@@ -173,10 +173,7 @@ func (a *app) print(doc document, out answer) error {
 	enc.SetEscapeHTML(false)
 	switch {
 	case a.json == "stream":
-		return enc.Encode(struct {
-			Type string `json:"type"`
-			document
-		}{"result", doc})
+		return stream(enc, doc)
 	case a.json != "":
 		enc.SetIndent("", "  ")
 		return enc.Encode(doc)
@@ -184,6 +181,28 @@ func (a *app) print(doc document, out answer) error {
 		return out.text(a.stdout)
 	}
 	return nil
+}
+
+// stream prints a document as lines: one per item, and the rest last.
+func stream(enc *json.Encoder, doc document) error {
+	items, err := json.Marshal(doc.Items)
+	if err != nil {
+		return err
+	}
+	var list []json.RawMessage
+	if err := json.Unmarshal(items, &list); err != nil {
+		return err
+	}
+	for _, item := range list {
+		if err := enc.Encode(map[string]any{"type": "item", "item": item}); err != nil {
+			return err
+		}
+	}
+	doc.Items = nil
+	return enc.Encode(struct {
+		Type string `json:"type"`
+		document
+	}{"result", doc})
 }
 
 // say tells a person something.

@@ -238,7 +238,7 @@ func (a *app) verifyCommand() *cobra.Command {
 	c.Flags().StringVar(&trust, "trust", "", "public keys (PEM) of those whose word you take, from `FILE`")
 	c.Flags().BoolVar(&simulated, "allow-simulated", false, "accept certificates of virtual drives")
 	c.RunE = func(_ *cobra.Command, files []string) error {
-		o := verifying.Options{Files: files, AllowSimulated: simulated, JSON: a.json != "", Prog: "expunge"}
+		o := verifying.Options{Files: files, AllowSimulated: simulated, JSON: a.json != "", Stream: a.json == "stream", Prog: "expunge"}
 		err := a.checkGlobals()
 		switch {
 		case err != nil:

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/signal"
@@ -19,6 +20,7 @@ import (
 const (
 	terminalEvery = 250 * time.Millisecond
 	plainEvery    = 30 * time.Second
+	streamEvery   = time.Second
 )
 
 // progress tells how far the drives of a run have come. Drives report through meters; one
@@ -50,7 +52,10 @@ func (a *app) follow() *progress {
 	asked := make(chan os.Signal, 1)
 	signal.Notify(asked, syscall.SIGUSR1)
 	every := plainEvery
-	if p.terminal {
+	switch {
+	case a.json == "stream":
+		every, p.terminal = streamEvery, false
+	case p.terminal:
 		every = terminalEvery
 	}
 	p.stopped.Go(func() {
@@ -112,6 +117,10 @@ func (p *progress) tell(redraw bool) {
 	defer p.mu.Unlock()
 	var b strings.Builder
 	for _, m := range p.drives {
+		if p.app.json == "stream" {
+			p.event(m)
+			continue
+		}
 		line := []rune("expunge: " + m.line(time.Now()))
 		if redraw && p.width > 0 {
 			line = line[:min(len(line), p.width-1)] // a line that wraps could not be drawn over
@@ -122,6 +131,20 @@ func (p *progress) tell(redraw bool) {
 		p.lines = len(p.drives)
 	}
 	fmt.Fprint(p.app.stderr, b.String())
+}
+
+// event prints a drive's progress as an object.
+func (p *progress) event(m *metered) {
+	enc := json.NewEncoder(p.app.stdout)
+	err := enc.Encode(struct {
+		Type   string `json:"type"`
+		ID     string `json:"id"`
+		Serial string `json:"serial"`
+		sanitize.Reading
+	}{"progress", string(m.drive.ID), m.drive.Serial, m.meter.Read()})
+	if err != nil {
+		p.app.say("write progress: %v", err)
+	}
 }
 
 // line reads the meter: stage, share, rate and how long it will take at that rate.

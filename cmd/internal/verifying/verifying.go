@@ -18,6 +18,7 @@ type Options struct {
 	Trust          attest.Trust
 	AllowSimulated bool
 	JSON           bool
+	Stream         bool   // JSON as lines, one per file
 	Prog           string // for messages
 }
 
@@ -92,6 +93,9 @@ func write(stdout, stderr io.Writer, doc document, o Options) error {
 	if o.JSON {
 		enc := json.NewEncoder(stdout)
 		enc.SetEscapeHTML(false)
+		if o.Stream {
+			return streamed(enc, doc)
+		}
 		enc.SetIndent("", "  ")
 		return enc.Encode(doc)
 	}
@@ -107,6 +111,15 @@ func write(stdout, stderr io.Writer, doc document, o Options) error {
 		}
 	}
 	return nil
+}
+
+func streamed(enc *json.Encoder, doc document) error {
+	for _, item := range doc.Items {
+		if err := enc.Encode(map[string]any{"type": "item", "item": item}); err != nil {
+			return err
+		}
+	}
+	return enc.Encode(map[string]any{"type": "result", "schema": doc.Schema, "exit_status": doc.ExitStatus, "errors": doc.Errors})
 }
 
 func check(stdin io.Reader, file string, o Options) Item {
