@@ -158,12 +158,12 @@ func (a *Agent) Resume(ctx context.Context, job string, o Observer) (Job, error)
 }
 
 // carryOn works on every drive of a job that has not come to an end.
-func (a *Agent) carryOn(ctx context.Context, job string, p sanitize.Plan, refusals map[devices.ID]*sanitize.Refusal, o Observer) (Job, error) {
+func (a *Agent) carryOn(ctx context.Context, job string, p sanitize.Plan, refusals map[devices.ID]*sanitize.Refusal, o Observer) (done Job, err error) {
 	lock, err := a.lockJob(job)
 	if err != nil {
 		return Job{}, err
 	}
-	defer lock.Unlock() //nolint // the lock ends with the process at the latest
+	defer func() { err = errors.Join(err, lock.Unlock()) }()
 	results := make([]DriveResult, len(p.Drives))
 	var wait sync.WaitGroup
 	for i, d := range p.Drives {
@@ -286,7 +286,7 @@ func (a *Agent) reopen(j *journal.Journal, name string) (*journal.Journal, []jou
 }
 
 // Abandon ends a job for good: its unfinished drives are recorded as failed, and certified so.
-func (a *Agent) Abandon(ctx context.Context, job, why string) (Job, error) {
+func (a *Agent) Abandon(ctx context.Context, job, why string) (given Job, err error) {
 	p, err := a.loadPlan(job)
 	if err != nil {
 		return Job{}, err
@@ -295,7 +295,7 @@ func (a *Agent) Abandon(ctx context.Context, job, why string) (Job, error) {
 	if err != nil {
 		return Job{}, err
 	}
-	defer lock.Unlock() //nolint // the lock ends with the process at the latest
+	defer func() { err = errors.Join(err, lock.Unlock()) }()
 	j := Job{ID: job, Plan: p}
 	for _, d := range p.Drives {
 		r := a.result(job, d)

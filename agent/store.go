@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"bytes"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/internal/durable"
+	"github.com/expunge-dev/expunge/internal/strict"
 	"github.com/expunge-dev/expunge/sanitize"
 )
 
@@ -121,9 +121,7 @@ func readOwner(name string) (Owner, error) {
 		return Owner{}, fmt.Errorf("read owner of the state: %w", err)
 	}
 	var o ownerRecord
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&o); err != nil || o.Schema != ownerSchema || o.ID == "" {
+	if err := strict.Decode(data, &o); err != nil || o.Schema != ownerSchema || o.ID == "" {
 		return Owner{}, fmt.Errorf("read owner of the state: %s is damaged or of another version", name)
 	}
 	return o.Owner, nil
@@ -139,7 +137,7 @@ func (a *Agent) driveFile(job string, id devices.ID, name string) string {
 }
 
 // createJob uses the plan up. It reports false when the job is there already.
-func (a *Agent) createJob(p sanitize.Plan) (bool, error) {
+func (a *Agent) createJob(p sanitize.Plan) (made bool, err error) {
 	plan, err := sanitize.MarshalPlan(p)
 	if err != nil {
 		return false, err
@@ -154,7 +152,7 @@ func (a *Agent) createJob(p sanitize.Plan) (bool, error) {
 	if err := os.RemoveAll(draft); err != nil {
 		return false, err
 	}
-	defer os.RemoveAll(draft) //nolint // gone already when the rename succeeded
+	defer func() { err = errors.Join(err, os.RemoveAll(draft)) }() // gone when the rename succeeded
 	if err := durable.Mkdir(draft, 0o700); err != nil {
 		return false, err
 	}

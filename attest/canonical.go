@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/expunge-dev/expunge/internal/strict"
 )
 
 // The bounds of the JSON profile.
@@ -81,9 +83,7 @@ func decodeClosed(data []byte, v any) error {
 	if err := CheckCanonical(data); err != nil {
 		return err
 	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(v); err != nil {
+	if err := strict.Decode(data, v); err != nil {
 		return err
 	}
 	again, err := Canonical(v)

@@ -22,7 +22,7 @@ func deviceNumber(info fs.FileInfo) (Number, bool) {
 	if !ok || info.Mode()&fs.ModeDevice == 0 || info.Mode()&fs.ModeCharDevice != 0 {
 		return Number{}, false
 	}
-	dev := uint64(st.Rdev) //nolint // int32 on darwin
+	dev := uint64(st.Rdev) // int32 on darwin
 	// The encoding of glibc's makedev, which Linux uses.
 	major := uint32(dev>>8&0xfff) | uint32(dev>>32&^0xfff)
 	minor := uint32(dev&0xff) | uint32(dev>>12&^0xff)

@@ -7,11 +7,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
 	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/internal/strict"
 )
 
 // PlanSchema names the form of a plan.
@@ -101,13 +101,8 @@ func ParsePlan(data []byte) (Plan, error) {
 		return Plan{}, &PlanFormatError{fmt.Errorf("%d bytes, at most %d", len(data), maxPlan)}
 	}
 	var f planFile
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&f); err != nil {
+	if err := strict.Decode(data, &f); err != nil {
 		return Plan{}, &PlanFormatError{err}
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return Plan{}, &PlanFormatError{errors.New("more than one document")}
 	}
 	if f.Plan.Schema != PlanSchema {
 		return Plan{}, &PlanFormatError{fmt.Errorf("schema %q, want %q", f.Plan.Schema, PlanSchema)}

@@ -1,7 +1,6 @@
 package sanitize
 
 import (
-	"bytes"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
@@ -13,6 +12,7 @@ import (
 	"strconv"
 
 	"github.com/expunge-dev/expunge/internal/durable"
+	"github.com/expunge-dev/expunge/internal/strict"
 	"github.com/expunge-dev/expunge/sanitize/overwrite"
 )
 
@@ -34,9 +34,7 @@ func openSecrets(name string) (*secrets, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read secrets: %w", err)
 	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(s); err != nil {
+	if err := strict.Decode(data, s); err != nil {
 		// The decoder quotes what it found, which may be half a key.
 		return nil, fmt.Errorf("read secrets %s: not in the form in which they are written", name)
 	}

@@ -130,6 +130,17 @@ func (a *app) verb(name string, do func(ctx context.Context, args []string) (ans
 	}
 }
 
+// served makes a verb that needs the agent.
+func (a *app) served(name string, do func(ctx context.Context, ag *agent.Agent, args []string) (answer, error)) func(*cobra.Command, []string) error {
+	return a.verb(name, func(ctx context.Context, args []string) (answer, error) {
+		ag, err := a.agent()
+		if err != nil {
+			return answer{}, err
+		}
+		return do(ctx, ag, args)
+	})
+}
+
 func (a *app) checkGlobals() error {
 	switch a.json {
 	case "", "document", "stream":

@@ -28,33 +28,33 @@ type certificateItem struct {
 }
 
 func (a *app) certificateCommand() *cobra.Command {
-	c := &cobra.Command{Use: "certificate", Short: "list, show, export or reissue certificates", Args: cobra.NoArgs, RunE: a.verb("certificate-list", a.certificateList)}
+	c := &cobra.Command{Use: "certificate", Short: "list, show, export or reissue certificates", Args: cobra.NoArgs, RunE: a.served("certificate-list", a.certificateList)}
 	var out string
 	export := &cobra.Command{
 		Use: "export {SERIAL | JOB} -o FILE", Short: "copy a certificate to hand out", Args: cobra.ExactArgs(1),
-		RunE: a.verb("certificate-export", func(_ context.Context, args []string) (answer, error) { return a.certificateExport(args[0], out) }),
+		RunE: a.served("certificate-export", func(_ context.Context, ag *agent.Agent, args []string) (answer, error) {
+			return a.certificateExport(ag, args[0], out)
+		}),
 	}
 	export.Flags().StringVarP(&out, "output", "o", "", "`FILE` to write, which must not be there yet; - is standard output")
 	c.AddCommand(
-		&cobra.Command{Use: "list", Short: "list the certificates of this state", Args: cobra.NoArgs, RunE: a.verb("certificate-list", a.certificateList)},
+		&cobra.Command{Use: "list", Short: "list the certificates of this state", Args: cobra.NoArgs, RunE: a.served("certificate-list", a.certificateList)},
 		&cobra.Command{
 			Use: "show {SERIAL | JOB}", Short: "show what a certificate says", Args: cobra.ExactArgs(1),
-			RunE: a.verb("certificate-show", func(_ context.Context, args []string) (answer, error) { return a.certificateShow(args[0]) }),
+			RunE: a.served("certificate-show", func(_ context.Context, ag *agent.Agent, args []string) (answer, error) {
+				return a.certificateShow(ag, args[0])
+			}),
 		},
 		export,
 		&cobra.Command{
 			Use: "reissue {SERIAL | JOB}", Short: "make a lost certificate again from log and journal", Args: cobra.ExactArgs(1),
-			RunE: a.verb("certificate-reissue", func(_ context.Context, args []string) (answer, error) { return a.certificateReissue(args[0]) }),
+			RunE: a.served("certificate-reissue", a.certificateReissue),
 		},
 	)
 	return c
 }
 
-func (a *app) certificateList(context.Context, []string) (answer, error) {
-	ag, err := a.agent()
-	if err != nil {
-		return answer{}, err
-	}
+func (a *app) certificateList(_ context.Context, ag *agent.Agent, _ []string) (answer, error) {
 	issued, err := ag.Certificates()
 	if err != nil {
 		return answer{}, err
@@ -87,11 +87,7 @@ func (a *app) certificateList(context.Context, []string) (answer, error) {
 }
 
 // findCertificate finds the newest one of a drive, or the one of a job with one drive.
-func (a *app) findCertificate(name string) (agent.Certificate, error) {
-	ag, err := a.agent()
-	if err != nil {
-		return agent.Certificate{}, err
-	}
+func findCertificate(ag *agent.Agent, name string) (agent.Certificate, error) {
 	issued, err := ag.Certificates()
 	if err != nil {
 		return agent.Certificate{}, err
@@ -113,8 +109,8 @@ func (a *app) findCertificate(name string) (agent.Certificate, error) {
 	return agent.Certificate{}, &problem{code: exitNotFound, name: "ambiguous", err: fmt.Errorf("job %s has %d certificates", name, len(found)), hint: "name the drive"}
 }
 
-func (a *app) certificateShow(name string) (answer, error) {
-	c, err := a.findCertificate(name)
+func (a *app) certificateShow(ag *agent.Agent, name string) (answer, error) {
+	c, err := findCertificate(ag, name)
 	if err != nil {
 		return answer{}, err
 	}
@@ -140,11 +136,11 @@ func (a *app) certificateShow(name string) (answer, error) {
 	}}, nil
 }
 
-func (a *app) certificateExport(name, out string) (answer, error) {
+func (a *app) certificateExport(ag *agent.Agent, name, out string) (answer, error) {
 	if out == "" {
 		return answer{}, usage("-o FILE, or -o - for standard output", errors.New("there is no place to export to"))
 	}
-	c, err := a.findCertificate(name)
+	c, err := findCertificate(ag, name)
 	if err != nil {
 		return answer{}, err
 	}
@@ -166,11 +162,8 @@ func (a *app) certificateExport(name, out string) (answer, error) {
 	return fileAnswer(out), durable.CreateFile(target, data, 0o644)
 }
 
-func (a *app) certificateReissue(name string) (answer, error) {
-	ag, err := a.agent()
-	if err != nil {
-		return answer{}, err
-	}
+func (a *app) certificateReissue(_ context.Context, ag *agent.Agent, args []string) (answer, error) {
+	name := args[0]
 	jobs, err := ag.Jobs()
 	if err != nil {
 		return answer{}, err
@@ -266,11 +259,7 @@ func (a *app) verifyCommand() *cobra.Command {
 }
 
 func (a *app) keyCommand() *cobra.Command {
-	show := func(context.Context, []string) (answer, error) {
-		ag, err := a.agent()
-		if err != nil {
-			return answer{}, err
-		}
+	show := func(_ context.Context, ag *agent.Agent, _ []string) (answer, error) {
 		key, err := ag.Key()
 		if err != nil {
 			return answer{}, err
@@ -284,10 +273,10 @@ func (a *app) keyCommand() *cobra.Command {
 		}, nil
 	}
 	c := &cobra.Command{
-		Use: "key", Short: "print the public key that verifies this state's certificates", Args: cobra.NoArgs, RunE: a.verb("key", show),
+		Use: "key", Short: "print the public key that verifies this state's certificates", Args: cobra.NoArgs, RunE: a.served("key", show),
 		Long: "key prints the public key, as a trust file for verify --trust. Hand it to auditors by another way than the certificates.\n" +
 			"The private key is made on first use and stays in the state directory, readable by its owner alone.",
 	}
-	c.AddCommand(&cobra.Command{Use: "show", Short: "print the public key", Args: cobra.NoArgs, RunE: a.verb("key", show)})
+	c.AddCommand(&cobra.Command{Use: "show", Short: "print the public key", Args: cobra.NoArgs, RunE: a.served("key", show)})
 	return c
 }

@@ -46,7 +46,7 @@ const (
 	demoSystem = "DEMO-SYSTEM"
 )
 
-func (a *app) demo(ctx context.Context, out string) error {
+func (a *app) demo(ctx context.Context, out string) (err error) {
 	began := time.Now()
 	if a.json != "" {
 		narrated := *a
@@ -59,7 +59,7 @@ func (a *app) demo(ctx context.Context, out string) error {
 		if err != nil {
 			return err
 		}
-		defer os.RemoveAll(temporary) //nolint // a temporary directory
+		defer func() { err = errors.Join(err, os.RemoveAll(temporary)) }()
 		dir = filepath.Join(temporary, "rack")
 	}
 	d := &demo{app: a, ctx: ctx, dir: dir}

@@ -31,11 +31,7 @@ func jobItemOf(j agent.Job) jobItem {
 func (a *app) jobsCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "jobs", Short: "list jobs; resume or abandon one", Args: cobra.NoArgs,
-		RunE: a.verb("jobs", func(context.Context, []string) (answer, error) {
-			ag, err := a.agent()
-			if err != nil {
-				return answer{}, err
-			}
+		RunE: a.served("jobs", func(_ context.Context, ag *agent.Agent, _ []string) (answer, error) {
 			jobs, err := ag.Jobs()
 			if err != nil {
 				return answer{}, err
@@ -49,11 +45,7 @@ func (a *app) jobsCommand() *cobra.Command {
 	}
 	c.AddCommand(&cobra.Command{
 		Use: "show JOB", Short: "show how the drives of a job stand", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeJobs,
-		RunE: a.verb("jobs-show", func(_ context.Context, args []string) (answer, error) {
-			ag, err := a.agent()
-			if err != nil {
-				return answer{}, err
-			}
+		RunE: a.served("jobs-show", func(_ context.Context, ag *agent.Agent, args []string) (answer, error) {
 			j, err := ag.Job(args[0])
 			if err != nil {
 				return answer{}, err
@@ -62,11 +54,7 @@ func (a *app) jobsCommand() *cobra.Command {
 		}),
 	}, &cobra.Command{
 		Use: "resume JOB", Short: "go on with an interrupted job", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeJobs,
-		RunE: a.verb("run", func(ctx context.Context, args []string) (answer, error) {
-			ag, err := a.agent()
-			if err != nil {
-				return answer{}, err
-			}
+		RunE: a.served("run", func(ctx context.Context, ag *agent.Agent, args []string) (answer, error) {
 			progress := a.follow()
 			j, err := ag.Resume(ctx, args[0], progress.observer())
 			progress.end()
@@ -83,11 +71,7 @@ func (a *app) abandonCommand() *cobra.Command {
 	why := ""
 	c := &cobra.Command{
 		Use: "abandon JOB", Short: "give an interrupted job up: its drives are certified as failed", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeJobs,
-		RunE: a.verb("jobs-abandon", func(ctx context.Context, args []string) (answer, error) {
-			ag, err := a.agent()
-			if err != nil {
-				return answer{}, err
-			}
+		RunE: a.served("jobs-abandon", func(ctx context.Context, ag *agent.Agent, args []string) (answer, error) {
 			j, err := ag.Abandon(ctx, args[0], why)
 			if err != nil {
 				return answer{}, err

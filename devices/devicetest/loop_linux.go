@@ -42,12 +42,12 @@ func attach(file string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer control.Close() //nolint // nothing was written
+	defer func() { _ = control.Close() }() // nothing was written
 	backing, err := os.OpenFile(file, os.O_RDWR, 0)
 	if err != nil {
 		return "", err
 	}
-	defer backing.Close() //nolint // the device holds the file from here on
+	defer func() { _ = backing.Close() }() // the device holds the file from here on
 	// Another process may take the free device first.
 	for range 20 {
 		n, err := unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE)

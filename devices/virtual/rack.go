@@ -1,7 +1,6 @@
 package virtual
 
 import (
-	"bytes"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/internal/durable"
+	"github.com/expunge-dev/expunge/internal/strict"
 )
 
 // Rack is a virtual host in a directory.
@@ -81,9 +81,7 @@ func Open(dir string) (*Rack, error) {
 		return nil, fmt.Errorf("open rack: %w", err)
 	}
 	var rec record
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&rec); err != nil || rec.Schema != rackSchema || len(rec.ID) != 32 {
+	if err := strict.Decode(data, &rec); err != nil || rec.Schema != rackSchema || len(rec.ID) != 32 {
 		return nil, fmt.Errorf("open rack %s: %w: %s is damaged or of another version", dir, ErrNotRack, rackFile)
 	}
 	return &Rack{dir: dir, id: rec.ID, live: map[string]*drive{}}, nil
@@ -134,9 +132,7 @@ func readInfo(file string) (Info, error) {
 		return Info{}, fmt.Errorf("read virtual drive: %w", err)
 	}
 	var info Info
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&info); err != nil {
+	if err := strict.Decode(data, &info); err != nil {
 		return Info{}, fmt.Errorf("read virtual drive %s: %w", file, err)
 	}
 	return info, nil

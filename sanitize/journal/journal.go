@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/expunge-dev/expunge/internal/durable"
+	"github.com/expunge-dev/expunge/internal/strict"
 )
 
 // Record is one line of a journal.
@@ -32,9 +33,7 @@ type Record struct {
 
 // Decode reads the record's data into v, strictly.
 func (r Record) Decode(v any) error {
-	dec := json.NewDecoder(bytes.NewReader(r.Data))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(v); err != nil {
+	if err := strict.Decode(r.Data, v); err != nil {
 		return fmt.Errorf("journal record %d (%s): %w", r.Seq, r.Kind, err)
 	}
 	return nil
@@ -154,9 +153,7 @@ func parseLine(line []byte) (Record, error) {
 	if len(line) > maxLine {
 		return r, fmt.Errorf("longer than %d bytes", maxLine)
 	}
-	dec := json.NewDecoder(bytes.NewReader(line))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&r); err != nil {
+	if err := strict.Decode(line, &r); err != nil {
 		return r, fmt.Errorf("not a record: %w", err)
 	}
 	// One form per record: what is hashed is what is read.

@@ -160,7 +160,7 @@ func read(stdin io.Reader, file string) ([]byte, error) {
 		if err != nil {
 			return nil, plain(err)
 		}
-		defer f.Close() //nolint // read-only
+		defer func() { _ = f.Close() }() // read-only
 		r = f
 	}
 	return io.ReadAll(io.LimitReader(r, attest.MaxSize+1))
