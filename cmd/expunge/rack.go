@@ -86,9 +86,9 @@ func (a *app) rackAddCommand() *cobra.Command {
 	var spec virtual.Spec
 	each := "64M"
 	c := &cobra.Command{
-		Use: "add", Short: "add a drive to the rack of --rack", Args: cobra.NoArgs,
-		RunE: a.verb("rack-add", func(context.Context, []string) (answer, error) {
-			rack, err := a.openRack(a.rack)
+		Use: "add [DIR]", Short: "add a drive to a rack", Args: cobra.MaximumNArgs(1),
+		RunE: a.verb("rack-add", func(_ context.Context, args []string) (answer, error) {
+			rack, _, err := a.openRack(args, 0)
 			if err != nil {
 				return answer{}, err
 			}
@@ -110,18 +110,28 @@ func (a *app) rackAddCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) openRack(dir string) (*virtual.Rack, error) {
-	if dir == "" {
-		return nil, usage("--rack DIR", errors.New("no rack is named"))
+// openRack opens the rack of --rack, or the one that the first argument names when there is none.
+// It returns the arguments that are left.
+func (a *app) openRack(args []string, least int) (*virtual.Rack, []string, error) {
+	dir := a.rack
+	if dir == "" && len(args) > 0 {
+		dir, args = args[0], args[1:]
 	}
-	return virtual.Open(dir)
+	switch {
+	case dir == "":
+		return nil, nil, usage("--rack DIR, or DIR as the first argument", errors.New("no rack is named"))
+	case len(args) < least:
+		return nil, nil, usage("expunge rack --help", errors.New("something is missing: a drive, or what to do with it"))
+	}
+	rack, err := virtual.Open(dir)
+	return rack, args, err
 }
 
 func (a *app) rackShowCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "show", Short: "show what a rack holds, faults included", Args: cobra.NoArgs,
-		RunE: a.verb("rack-show", func(context.Context, []string) (answer, error) {
-			rack, err := a.openRack(a.rack)
+		Use: "show [DIR]", Short: "show what a rack holds, faults included", Args: cobra.MaximumNArgs(1),
+		RunE: a.verb("rack-show", func(_ context.Context, args []string) (answer, error) {
+			rack, _, err := a.openRack(args, 0)
 			if err != nil {
 				return answer{}, err
 			}
@@ -156,13 +166,13 @@ func (a *app) rackAnswer(rack *virtual.Rack) (answer, error) {
 func (a *app) rackFaultCommand() *cobra.Command {
 	remove := false
 	c := &cobra.Command{
-		Use: "fault DRIVE [FAULT...]", Short: "make something go wrong with a drive of --rack", Args: cobra.MinimumNArgs(1),
+		Use: "fault [DIR] DRIVE [FAULT...]", Short: "make something go wrong with a drive of a rack", Args: cobra.MinimumNArgs(1),
 		Long: "Faults, from the next opening of the drive on:\n\n" +
 			"  write-error:LBA+COUNT   writing these blocks fails\n  read-error:LBA+COUNT    reading them fails\n" +
 			"  drop-writes[:LBA+COUNT] writes succeed and change nothing\n  power-cut:N             power fails in the n-th write\n" +
 			"  pulled:N                the drive is gone from the n-th request on\n  slow:RATE               so many bytes per second",
 		RunE: a.verb("rack-fault", func(_ context.Context, args []string) (answer, error) {
-			rack, err := a.openRack(a.rack)
+			rack, args, err := a.openRack(args, 1)
 			if err != nil {
 				return answer{}, err
 			}
@@ -191,9 +201,9 @@ func (a *app) rackFaultCommand() *cobra.Command {
 
 func (a *app) rackUseCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "use DRIVE USE...", Short: "put a drive of --rack to use: mounted:DIR, partition, partition-mounted:DIR, swap, holder:NAME", Args: cobra.MinimumNArgs(2),
+		Use: "use [DIR] DRIVE USE...", Short: "put a drive of a rack to use: mounted:DIR, partition, partition-mounted:DIR, swap, holder:NAME", Args: cobra.MinimumNArgs(2),
 		RunE: a.verb("rack-use", func(_ context.Context, args []string) (answer, error) {
-			rack, err := a.openRack(a.rack)
+			rack, args, err := a.openRack(args, 2)
 			if err != nil {
 				return answer{}, err
 			}

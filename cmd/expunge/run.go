@@ -143,7 +143,7 @@ func (a *app) run(ctx context.Context, names []string, request sanitize.Request,
 	if len(p.Drives) == 0 {
 		return a.runAnswer(agent.Job{Plan: p}), planProblem(p)
 	}
-	if err := a.confirmed(p, confirm); err != nil {
+	if err := a.confirmed(ctx, p, confirm); err != nil {
 		return a.runAnswer(agent.Job{Plan: p}), err
 	}
 	if err := context.Cause(ctx); err != nil {
@@ -186,7 +186,7 @@ func readPlan(file string) (sanitize.Plan, error) {
 }
 
 // confirmed makes sure that a person meant these drives: by flag, or typed at the terminal.
-func (a *app) confirmed(p sanitize.Plan, confirm []string) error {
+func (a *app) confirmed(ctx context.Context, p sanitize.Plan, confirm []string) error {
 	if len(confirm) > 0 {
 		return confirmedBy(p, confirm)
 	}
@@ -203,11 +203,23 @@ func (a *app) confirmed(p sanitize.Plan, confirm []string) error {
 		want = p.Drives[0].Serial
 	}
 	fmt.Fprintf(a.stderr, "expunge: type %s to go on: ", want)
-	line, err := bufio.NewReader(in).ReadString('\n')
-	if err != nil || strings.TrimSpace(line) != want {
+	typed := make(chan string, 1)
+	go func() {
+		line, err := bufio.NewReader(in).ReadString('\n')
+		if err != nil {
+			line = ""
+		}
+		typed <- strings.TrimSpace(line)
+	}()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case line := <-typed:
+		if line == want {
+			return nil
+		}
 		return &problem{code: exitRefused, name: "not_confirmed", err: errors.New("not confirmed: nothing was touched")}
 	}
-	return nil
 }
 
 func confirmedBy(p sanitize.Plan, confirm []string) error {
