@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -364,7 +365,7 @@ func TestAbandonedJobIsCertifiedAsFailed(t *testing.T) {
 	if again := s.plan(sanitize.Request{}, "A"); len(again.Drives) != 0 || again.Refused[0].Reasons[0].Code != "unfinished_job" {
 		t.Fatalf("a second job was planned on a drive with an unfinished one: %+v", again)
 	}
-	j, err := s.agent.Abandon(t.Context(), r.Job, "no longer needed")
+	j, err := s.agent.Abandon(r.Job, "no longer needed")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -424,5 +425,59 @@ func TestStopIsResumable(t *testing.T) {
 	r := s.run(p) // the same plan again goes on
 	if r.Outcome != sanitize.Sanitized || r.Evidence.Interruptions != 1 || holds(t, s.rack, "A") != 0 {
 		t.Fatalf("outcome %s %v, %v", r.Outcome, r.Reasons, r.Err)
+	}
+}
+
+// A drive that is put to use between the last look and the claim is noticed on the claimed drive.
+func TestPartitionTableThatChangesAtTheLastMoment(t *testing.T) {
+	s := newSite(t)
+	s.add(virtual.Spec{Serial: "A", SizeBytes: small})
+	p := s.plan(sanitize.Request{}, "A")
+	s.agent = s.reopen(devices.NewHost(s.rack.Root(), func(ctx context.Context, node string, access devices.Access) (devices.Transport, error) {
+		if access == devices.Exclusive {
+			m, err := os.OpenFile(filepath.Join(s.rack.Root(), "media/vda.img"), os.O_WRONLY, 0)
+			if err == nil {
+				_, err = m.WriteAt([]byte("new partition table"), 512)
+				err = errors.Join(err, m.Close())
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+		return s.rack.Opener()(ctx, node, access)
+	}, nil))
+	r := s.run(p)
+	if r.Outcome != sanitize.RefusedRun || r.Evidence.BytesWritten != 0 || holds(t, s.rack, "A") < small/int64(len(canary))-3 {
+		t.Fatalf("%s %v", r.Outcome, r.Reasons)
+	}
+	// Its intent was logged, so its end is too.
+	if report := s.verify(r); report.Code != attest.CodeOutcome || report.Result.Outcome.Status != "refused" {
+		t.Fatalf("certificate: %d %v", report.Code, report.Reasons)
+	}
+}
+
+// Many drives share one log; each gets its own certificate, and the log stays one.
+func TestManyDrivesAtOnce(t *testing.T) {
+	s := newSite(t)
+	var names []string
+	for n := range 8 {
+		names = append(names, fmt.Sprintf("D%d", n))
+		s.add(virtual.Spec{Serial: names[n], SizeBytes: small})
+	}
+	j, err := s.agent.Run(t.Context(), s.plan(sanitize.Request{}, names...), Observer{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, r := range j.Drives {
+		if r.Outcome != sanitize.Sanitized || holds(t, s.rack, names[n]) != 0 {
+			t.Errorf("%s: %s %v %v", names[n], r.Outcome, r.Reasons, r.Err)
+			continue
+		}
+		if report := s.verify(r); report.Code != attest.CodeOK || report.Result.Device.Serial != names[n] {
+			t.Errorf("%s: %v", names[n], report.Reasons)
+		}
+	}
+	if err := s.agent.CheckLog(); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -72,7 +71,7 @@ func (a *Agent) Key() (*attest.Key, error) {
 }
 
 // ensureIntent signs and logs the intent, and notes it in the journal, unless that was done.
-func (a *Agent) ensureIntent(_ context.Context, j *journal.Journal, records []journal.Record, job string, p sanitize.Plan, d sanitize.DrivePlan) ([]journal.Record, error) {
+func (a *Agent) ensureIntent(j *journal.Journal, records []journal.Record, job string, p sanitize.Plan, d sanitize.DrivePlan) ([]journal.Record, error) {
 	if sanitize.HasIntent(records) {
 		return records, nil
 	}
@@ -101,7 +100,7 @@ func (a *Agent) ensureIntent(_ context.Context, j *journal.Journal, records []jo
 }
 
 // certifyResult has a drive's end signed, when it has come to one that touched the log.
-func (a *Agent) certifyResult(_ context.Context, r *DriveResult) {
+func (a *Agent) certifyResult(r *DriveResult) {
 	if r.Evidence == nil || !r.Finished() || r.Evidence.IntentLeaf == "" || r.Certificate != "" {
 		return
 	}

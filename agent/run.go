@@ -203,7 +203,7 @@ func (a *Agent) carryOnDrive(ctx context.Context, job string, p sanitize.Plan, d
 		}
 	}
 	if r.Outcome != sanitize.Unknown || r.Err == nil {
-		a.certifyResult(ctx, &r)
+		a.certifyResult(&r)
 	}
 	log.Info("drive ended", "outcome", string(r.Outcome))
 	return r
@@ -224,7 +224,7 @@ func (a *Agent) work(ctx context.Context, job string, p sanitize.Plan, d sanitiz
 		return err
 	}
 	defer func() { err = errors.Join(err, handle.Close()) }()
-	if records, err = a.ensureIntent(ctx, j, records, job, p, d); err != nil {
+	if records, err = a.ensureIntent(j, records, job, p, d); err != nil {
 		return err
 	}
 	meter := &sanitize.Meter{}
@@ -286,7 +286,7 @@ func (a *Agent) reopen(j *journal.Journal, name string) (*journal.Journal, []jou
 }
 
 // Abandon ends a job for good: its unfinished drives are recorded as failed, and certified so.
-func (a *Agent) Abandon(ctx context.Context, job, why string) (given Job, err error) {
+func (a *Agent) Abandon(job, why string) (given Job, err error) {
 	p, err := a.loadPlan(job)
 	if err != nil {
 		return Job{}, err
@@ -300,17 +300,17 @@ func (a *Agent) Abandon(ctx context.Context, job, why string) (given Job, err er
 	for _, d := range p.Drives {
 		r := a.result(job, d)
 		if !r.Finished() {
-			problem := a.abandonDrive(ctx, job, p, d, why)
+			problem := a.abandonDrive(job, p, d, why)
 			r = a.result(job, d)
 			r.Err = errors.Join(r.Err, problem)
 		}
-		a.certifyResult(ctx, &r)
+		a.certifyResult(&r)
 		j.Drives = append(j.Drives, r)
 	}
 	return j, nil
 }
 
-func (a *Agent) abandonDrive(ctx context.Context, job string, p sanitize.Plan, d sanitize.DrivePlan, why string) error {
+func (a *Agent) abandonDrive(job string, p sanitize.Plan, d sanitize.DrivePlan, why string) error {
 	j, records, err := a.openJournal(job, p, d)
 	if err != nil {
 		return err
@@ -318,7 +318,7 @@ func (a *Agent) abandonDrive(ctx context.Context, job string, p sanitize.Plan, d
 	if !sanitize.Touched(records) {
 		return errors.Join(sanitize.Refuse(j, "abandoned before it was touched: "+why), j.Close())
 	}
-	_, err = a.ensureIntent(ctx, j, records, job, p, d)
+	_, err = a.ensureIntent(j, records, job, p, d)
 	if err == nil {
 		err = sanitize.Abandon(j, why)
 	}
