@@ -140,18 +140,23 @@ func (a *Agent) job(name string) Job {
 // unfinished maps drives to the job that has not come to an end on them. A job that cannot be
 // read stands for every drive it might have: planning is refused until it is looked at.
 func (a *Agent) unfinished() (map[devices.ID]string, error) {
-	jobs, err := a.Jobs()
+	names, err := a.jobNames()
 	if err != nil {
 		return nil, err
 	}
 	found := map[devices.ID]string{}
-	for _, j := range jobs {
-		if j.Problem != nil {
-			return nil, fmt.Errorf("job %s cannot be read, so no drive can be told to be free of it: %w", j.ID, j.Problem)
+	for _, job := range names {
+		p, err := a.loadPlan(job)
+		if err != nil {
+			return nil, fmt.Errorf("job %s cannot be read, so no drive can be told to be free of it: %w", job, err)
 		}
-		for _, d := range j.Drives {
-			if !d.Finished() {
-				found[d.Drive.ID] = j.ID
+		for _, d := range p.Drives {
+			// What was certified has ended: its journal need not be read again.
+			if _, err := os.Stat(a.driveFile(job, d.ID, certificateFile)); err == nil {
+				continue
+			}
+			if !a.result(job, d).Finished() {
+				found[d.ID] = job
 			}
 		}
 	}

@@ -137,6 +137,8 @@ func outcome(s *state, e Evidence) (Outcome, string) {
 		return Unknown, "the journal does not show that every block was written"
 	case e.BytesWritten == 0 || e.Passes[len(e.Passes)-1].Bytes == 0:
 		return Failed, "no block could be written: " + s.passes[len(s.passes)-1].writeErr
+	case s.opened.Drive.Verification == VerifyFull && e.Verification.Mode != VerifyFull:
+		return Unknown, "the journal shows a weaker verification than the plan has"
 	case s.opened.Drive.Verification == VerifyStatus && e.Verification.Result != "none":
 		return Unknown, "the journal shows a verification that the plan does not have"
 	case s.opened.Drive.Verification != VerifyStatus && e.Verification.Result == "failed":

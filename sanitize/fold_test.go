@@ -141,7 +141,9 @@ func TestFoldJudges(t *testing.T) {
 		{"a mismatch", map[string]any{kindVerified: verifiedRecord{Done: all, Mismatch: block}}, Unproven},
 		{"a mismatch in a failed job", map[string]any{kindVerified: verifiedRecord{Done: all, Mismatch: block}, kindFinished: finishedRecord{statusFailed, "x"}}, Unproven},
 		{"a block unread, full", map[string]any{kindVerified: verifiedRecord{Done: but, Failed: block, Error: "EIO"}}, Exceptions},
-		{"sampled, nothing read", map[string]any{kindVerifyBegun: verifyBegunRecord{VerifySampled, seed, "x"}, kindVerified: verifiedRecord{}}, Unproven},
+		{"sampled where full was planned", map[string]any{kindVerifyBegun: verifyBegunRecord{VerifySampled, seed, "x"}}, Unknown},
+		{"another pattern than planned", map[string]any{kindPassBegun: passBegunRecord{Pass: 1, Pattern: "hex:ff"}}, "error"},
+		{"a keystream that was not planned", map[string]any{kindPassBegun: passBegunRecord{Pass: 1, Pattern: "random", KeySHA256: seed}}, "error"},
 		{"sampled with a bad seed", map[string]any{kindVerifyBegun: verifyBegunRecord{VerifySampled, "", "x"}}, "error"},
 		{"failed", map[string]any{kindFinished: finishedRecord{statusFailed, "flush: EIO"}}, Failed},
 		{"abandoned", map[string]any{kindFinished: finishedRecord{statusAbandoned, "no time"}}, Failed},
@@ -164,6 +166,22 @@ func TestFoldJudges(t *testing.T) {
 				t.Fatalf("%s (%s), want %s", e.Outcome, e.Reason, c.want)
 			}
 		})
+	}
+}
+
+// Samples that were drawn and not read prove nothing, however many others were.
+func TestSamplesThatWereNotRead(t *testing.T) {
+	entries := story(t, Request{Pattern: "zero"})
+	for i, e := range entries {
+		switch e.kind {
+		case kindVerifyBegun:
+			entries[i].data = verifyBegunRecord{VerifySampled, strings.Repeat("7", 64), overwrite.SamplePRNG}
+		case kindVerified:
+			entries[i].data = verifiedRecord{Done: []overwrite.Extent{{Offset: 0, Length: 1<<20 - 512}}}
+		}
+	}
+	if e := fold(t, entries); e.Outcome != Unproven || e.Verification.Result != "incomplete" {
+		t.Fatalf("%s, %+v", e.Outcome, e.Verification)
 	}
 }
 

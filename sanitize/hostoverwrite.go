@@ -169,15 +169,10 @@ func (r *run) draw(planned string) (string, error) {
 		rand.Read(c[:])
 		return "hex:" + hex.EncodeToString(c[:]), nil
 	case "not":
-		at := slices.IndexFunc(r.drive.Passes, func(p Pass) bool { return p.Pattern == "char:"+name })
-		if at < 0 || at >= len(r.passes) {
-			return "", &fault{fmt.Errorf("pattern %q complements a pass that was not written", planned)}
+		if pattern := r.complement(name); pattern != "" {
+			return pattern, nil
 		}
-		c, err := hex.DecodeString(strings.TrimPrefix(r.passes[at].begun.Pattern, "hex:"))
-		if err != nil || len(c) != 1 {
-			return "", &fault{fmt.Errorf("pattern %q complements %q, which is not one byte", planned, r.passes[at].begun.Pattern)}
-		}
-		return "hex:" + hex.EncodeToString([]byte{^c[0]}), nil
+		return "", &fault{fmt.Errorf("pattern %q complements a byte that was not drawn", planned)}
 	case "gutmann":
 		return r.drawGutmann()
 	}

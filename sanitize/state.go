@@ -1,7 +1,10 @@
 package sanitize
 
 import (
+	"encoding/hex"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/expunge-dev/expunge/sanitize/journal"
@@ -120,6 +123,9 @@ func (s *state) applyPass(r journal.Record) error {
 		if b.Pass < 1 || !inOrder && b.Pass != len(s.passes) {
 			return fmt.Errorf("journal record %d begins pass %d out of order", r.Seq, b.Pass)
 		}
+		if !s.fits(b) {
+			return fmt.Errorf("journal record %d writes %q in pass %d, which the plan does not have", r.Seq, b.Pattern, b.Pass)
+		}
 		s.passes = append(s.passes[:b.Pass-1], passState{begun: b, started: r.Time, ended: r.Time})
 		s.verify = nil
 		return nil
@@ -153,6 +159,45 @@ func (s *state) applyPass(r journal.Record) error {
 	}
 	p.complete, p.ended = true, r.Time
 	return nil
+}
+
+// fits says whether what a pass writes is what the plan has for it, with what chance decides filled
+// in (see Pass).
+func (s *state) fits(b passBegunRecord) bool {
+	if b.Pass > len(s.opened.Drive.Passes) {
+		return false
+	}
+	planned := s.opened.Drive.Passes[b.Pass-1].Pattern
+	kind, name, _ := strings.Cut(planned, ":")
+	unit, isHex := strings.CutPrefix(b.Pattern, "hex:")
+	switch kind {
+	case "random":
+		return b.Pattern == "random" && b.KeySHA256 != ""
+	case "hex":
+		return b.Pattern == planned
+	case "char":
+		c, err := hex.DecodeString(unit)
+		return isHex && err == nil && len(c) == 1
+	case "not":
+		return b.Pattern == s.complement(name)
+	case "gutmann":
+		return isHex && slices.Contains(gutmannPatterns, unit)
+	}
+	return false
+}
+
+// complement is the pattern "hex:…" that complements the byte drawn for char:name; "" when none
+// was drawn.
+func (s *state) complement(name string) string {
+	at := slices.IndexFunc(s.opened.Drive.Passes, func(p Pass) bool { return p.Pattern == "char:"+name })
+	if at < 0 || at >= len(s.passes) {
+		return ""
+	}
+	c, err := hex.DecodeString(strings.TrimPrefix(s.passes[at].begun.Pattern, "hex:"))
+	if err != nil || len(c) != 1 {
+		return ""
+	}
+	return "hex:" + hex.EncodeToString([]byte{^c[0]})
 }
 
 // current is the pass that a record speaks of: only the last one begun can change.
