@@ -67,7 +67,7 @@ func (a *Agent) result(job string, d sanitize.DrivePlan) DriveResult {
 	if err != nil {
 		r.Outcome, r.Err = sanitize.Unknown, fmt.Errorf("job %s, drive %s: %w", job, d.Serial, err)
 		r.Reasons = []devices.Reason{{Code: "journal_damaged", Message: r.Err.Error(),
-			Hint: "the drive may hold data: keep the files, abandon the job, and sanitize the drive in a new one"}}
+			Hint: "the drive may hold data: keep the files as they are, and sanitize the drive in a new job"}}
 		return r
 	}
 	r.Evidence, r.Outcome = &e, e.Outcome

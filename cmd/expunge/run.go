@@ -277,7 +277,7 @@ func (i driveItem) text() string {
 	for _, r := range i.Reasons {
 		fmt.Fprintf(&b, "  %s\n", withHint(r))
 	}
-	if i.Error != "" {
+	if i.Error != "" && !slices.ContainsFunc(i.Reasons, func(r devices.Reason) bool { return strings.Contains(i.Error, r.Message) }) {
 		fmt.Fprintf(&b, "  %s\n", strings.ReplaceAll(i.Error, "\n", "\n  "))
 	}
 	if i.BytesWritten > 0 {

@@ -279,6 +279,8 @@ func (p *pump) judge(s *slot, c blockio.Completion) error {
 			p.compare(s.buf[:e.Length], e)
 		}
 		return nil
+	case p.dead:
+		return nil // the first error says it; the others in flight only repeat it
 	case p.Gone(c.Err):
 		p.dead = true
 		return fmt.Errorf("%v %d+%d: %w", p.op, e.Offset, e.Length, c.Err)
