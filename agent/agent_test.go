@@ -481,3 +481,24 @@ func TestManyDrivesAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A drive that is held in a way that no listing shows is refused when it is claimed.
+func TestHeldDriveIsRefused(t *testing.T) {
+	s := newSite(t)
+	s.add(virtual.Spec{Serial: "A", SizeBytes: small})
+	p := s.plan(sanitize.Request{}, "A")
+	held, err := s.rack.Opener()(t.Context(), "/dev/vda", devices.Exclusive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := s.run(p)
+	if err := held.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if r.Outcome != sanitize.RefusedRun || r.Certificate != "" || r.Err != nil || holds(t, s.rack, "A") == 0 {
+		t.Fatalf("%s %v %v", r.Outcome, r.Reasons, r.Err)
+	}
+	if again := s.plan(sanitize.Request{}, "A"); len(again.Drives) != 1 {
+		t.Fatalf("after it was let go: %v", again.Refused)
+	}
+}

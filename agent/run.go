@@ -220,6 +220,10 @@ func (a *Agent) work(ctx context.Context, job string, p sanitize.Plan, d sanitiz
 		return sanitize.Refuse(j, refusal.Error())
 	}
 	handle, err := a.openDrive(ctx, d, p)
+	if err != nil && !sanitize.HasIntent(records) && context.Cause(ctx) == nil {
+		// Nothing was begun on it, so there is nothing to resume.
+		return sanitize.Refuse(j, openRefusal(devices.Drive{Serial: d.Serial}, err).Error())
+	}
 	if err != nil {
 		return err
 	}
