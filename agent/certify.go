@@ -167,7 +167,7 @@ func (a *Agent) resultOf(e sanitize.Evidence) (attest.Result, error) {
 	r := attest.Result{
 		Agent: a.attestAgent(), Device: device(e.Drive), Scope: string(e.Drive.Scope), Simulated: e.Simulated,
 		Outcome: attest.Outcome{
-			Status: string(e.Outcome), Reason: attest.CleanASCII(e.Reason), Exceptions: []attest.Exception{},
+			Status: string(e.Outcome), Reason: short(attest.CleanASCII(e.Reason)), Exceptions: []attest.Exception{},
 			ExceptionsOmitted: int64(e.ExceptionsOmitted), ExceptionBytes: e.ExceptionBytes,
 		},
 		Sanitization: attest.Sanitization{
@@ -195,6 +195,15 @@ func (a *Agent) resultOf(e sanitize.Evidence) (attest.Result, error) {
 		})
 	}
 	return r, nil
+}
+
+// short bounds a reason: the journal has all of it.
+func short(s string) string {
+	const most = 1000
+	if len(s) <= most {
+		return s
+	}
+	return s[:most] + " ... (the journal has the rest)"
 }
 
 func utc(t time.Time) string {
