@@ -293,7 +293,11 @@ func (v *verificationItem) text() string {
 	if v.Mode == sanitize.VerifyStatus {
 		return "nothing read back"
 	}
-	return fmt.Sprintf("%s read back in %d areas (%s), %d mismatches, %d read errors", size(v.Bytes), v.Samples, v.Mode, v.Mismatches, v.ReadErrors)
+	where := "whole"
+	if v.Samples != 1 {
+		where = fmt.Sprintf("in %d areas", v.Samples)
+	}
+	return fmt.Sprintf("%s read back %s (%s), %d mismatches, %d read errors", size(v.Bytes), where, v.Mode, v.Mismatches, v.ReadErrors)
 }
 
 // runProblem is the exit code of a job. What is wrong was printed with each drive.

@@ -208,6 +208,10 @@ func readBack(v attest.Verification) string {
 	if v.Mode == "status" {
 		return "nothing (completion status only)"
 	}
+	if v.Samples == 1 {
+		return fmt.Sprintf("%s, %s: %d bytes, %.1f %% of the drive, %d mismatches, %d read errors",
+			v.Mode, v.Result, v.Bytes, float64(v.CoveragePPM)/1e4, v.Mismatches, v.ReadErrors)
+	}
 	return fmt.Sprintf("%s, %s: %d bytes in %d areas, %.1f %% of the drive, %d mismatches, %d read errors",
 		v.Mode, v.Result, v.Bytes, v.Samples, float64(v.CoveragePPM)/1e4, v.Mismatches, v.ReadErrors)
 }
