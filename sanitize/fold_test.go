@@ -158,6 +158,23 @@ func TestSamplesThatWereNotRead(t *testing.T) {
 	}
 }
 
+// With nothing to read back, the passes are all that speaks: one that was not begun, or not ended,
+// must keep the drive from being called sanitized.
+func TestStatusOnlyNeedsEveryPass(t *testing.T) {
+	begin := story(t, Request{Pattern: "zero"})[1:4]
+	opened := entry{kindOpened, openedRecord{Job: "j", PlanDigest: "p", Drive: choose(t, Request{Scheme: "bmb21-2019", Verify: VerifyStatus})}}
+	work := []entry{
+		{kindPassBegun, passBegunRecord{Pass: 1, Pattern: "hex:ff"}}, {kindExtents, extentsRecord{Pass: 1, Done: all}}, {kindPassDone, passDoneRecord{1}},
+		{kindPassBegun, passBegunRecord{Pass: 2, Pattern: "hex:00"}}, {kindExtents, extentsRecord{Pass: 2, Done: all}}, {kindPassDone, passDoneRecord{2}},
+	}
+	for n := range len(work) + 1 {
+		entries := append(append([]entry{opened}, begin...), work[:n]...)
+		if e := fold(t, append(entries, entry{kindFinished, finishedRecord{Status: statusCompleted}})); e.Outcome != Unknown {
+			t.Errorf("after %d records of six passes: %s %s", n, e.Outcome, e.Reason)
+		}
+	}
+}
+
 // A mismatch is not forgotten by verifying again.
 func TestVerifyingAgainForgetsNothing(t *testing.T) {
 	good := story(t, Request{Pattern: "zero", Verify: VerifyFull})
