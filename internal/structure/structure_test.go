@@ -78,6 +78,8 @@ func TestImportsGoOneWay(t *testing.T) {
 		{"devices", []string{"sanitize", "attest", "agent", "cmd"}, "devices decides nothing and signs nothing"},
 		{"devices/scsi", []string{"devices/virtual", "devices/nvme"}, "codecs and emulator are written apart"},
 		{"devices/nvme", []string{"devices/virtual", "devices/scsi"}, "codecs and emulator are written apart"},
+		{"devices/ata", []string{"devices/virtual", "devices/nvme"}, "codecs and emulator are written apart"},
+		{"devices/virtual", []string{"devices/ata"}, "codecs and emulator are written apart"},
 		{"sanitize", []string{"attest", "agent", "cmd"}, "sanitize never signs"},
 		{"attest", []string{"devices", "sanitize", "agent", "cmd"}, "the wire format is independent of everything"},
 		{"agent", []string{"cmd"}, "a service does not know its commands"},
