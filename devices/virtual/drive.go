@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -19,6 +18,8 @@ type drive struct {
 
 	mu      sync.Mutex // guards everything below
 	info    Info
+	profile Profile
+	memory  *memory
 	medium  *os.File
 	opened  int    // open transports
 	power   uint64 // counts power-ons; a transport of an earlier one is gone
@@ -28,8 +29,9 @@ type drive struct {
 	order   []int64         // its lines, for eviction
 	rng     *rand.Rand      // which line goes first: not the oldest, as in real drives
 	writes  int64           // since power-on
-	request int64
-	free    time.Time // when a slow drive will have done what it was asked
+	request int64           // since power-on, of those who hold the drive
+	command int64           // the same, commands alone
+	free    time.Time       // when a slow drive will have done what it was asked
 }
 
 // lineSize is the unit of the cache.
@@ -43,57 +45,108 @@ var (
 	errGone = fmt.Errorf("%w: %w", devices.ErrGone, syscall.ENODEV)
 )
 
-// powerOn opens the medium and reads the drive's faults anew.
+// powerOn opens the medium and reads the drive's faults anew. What the drive did by itself when
+// power failed, it goes on with.
 func (d *drive) powerOn(info Info) error {
+	profile, err := profileByName(info.Spec.Profile)
+	if err != nil {
+		return err
+	}
+	m, err := d.rack.remember(info.Name, func(_ Info, m *memory) error {
+		if o := m.Operation; o != nil && o.Paused {
+			o.Paused, o.Since = false, d.rack.now()
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
 	f, err := os.OpenFile(d.rack.image(info.Name), os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
-	d.info, d.medium, d.off = info, f, false
+	d.info, d.profile, d.memory, d.medium, d.off = info, profile, m, f, false
 	d.power++
-	d.writes, d.request = 0, 0
+	d.writes, d.request, d.command = 0, 0, 0
 	d.forget()
-	d.rng = rand.New(rand.NewPCG(uint64(nameIndex(info.Name)), info.Sequence))
+	d.rng = rand.New(rand.NewPCG(uint64(info.Index), info.Sequence))
 	return nil
 }
 
 func (d *drive) forget() { d.cache, d.order, d.cached = map[int64]*line{}, nil, 0 }
 
-// fault finds the first fault of a kind.
-func (d *drive) fault(kind string) (Fault, bool) {
-	at := slices.IndexFunc(d.info.Faults, func(f Fault) bool { return f.Kind == kind })
-	if at < 0 {
-		return Fault{}, false
-	}
-	return d.info.Faults[at], true
-}
+// faults of the drive as they were when it got power.
+func (d *drive) faults() faults { return d.info.Faults }
 
-func (d *drive) faulty(kind string, block int64) bool {
-	return slices.ContainsFunc(d.info.Faults, func(f Fault) bool { return f.Kind == kind && f.covers(block) })
-}
-
-// begin checks a request as the kernel and the drive do before any byte moves. d.mu is held.
-func (d *drive) begin(power uint64, n int, off int64) error {
-	if d.off || power != d.power {
+// arrive checks whether the drive is still there for whoever asks. d.mu is held.
+func (d *drive) arrive(t *transport) error {
+	if d.off || t.power != d.power {
 		return errGone
 	}
+	if t.access != devices.Exclusive {
+		return nil
+	}
 	d.request++
-	if f, ok := d.fault(Pulled); ok && d.request >= f.Count {
+	if f, ok := d.faults().find(Pulled); ok && d.request >= f.Count {
 		d.off = true
 		d.forget()
 		d.info.Gone = true
 		return errors.Join(errGone, d.rack.unplug(d.info), d.rack.save(d.info))
 	}
+	return nil
+}
+
+// begin checks a block request as the kernel and the drive do before any byte moves. d.mu is held.
+func (d *drive) begin(t *transport, n int, off int64) error {
+	if err := d.arrive(t); err != nil {
+		return err
+	}
 	block := int64(d.info.Spec.LogicalBlock)
 	if off < 0 || off%block != 0 || int64(n)%block != 0 || n == 0 {
 		return syscall.EINVAL // direct I/O moves whole blocks
+	}
+	return d.barred()
+}
+
+// barred fails I/O while a sanitize runs or has failed, as the drive does (NVMe base 2.0, 8.21).
+func (d *drive) barred() error {
+	if d.memory.Operation == nil && !d.memory.Sanitize.FailureMode {
+		return nil
+	}
+	if err := d.recall(nil); err != nil {
+		return err
+	}
+	if d.memory.Operation != nil || d.memory.Sanitize.FailureMode {
+		return errIO
+	}
+	return nil
+}
+
+// recall brings the drive's memory up to date and changes it. d.mu is held.
+func (d *drive) recall(change func(m *memory) error) error {
+	m, err := d.rack.remember(d.info.Name, func(_ Info, m *memory) error {
+		if o := m.Operation; o != nil && o.Paused || change == nil {
+			return nil
+		}
+		return change(m)
+	})
+	if m != nil {
+		d.memory = m
+	}
+	if err != nil {
+		return err
+	}
+	if o := d.memory.Operation; o != nil && o.Paused {
+		d.off = true // the power went, the drive's own memory tells
+		d.forget()
+		return errGone
 	}
 	return nil
 }
 
 // pace makes a slow drive slow. d.mu is held: the drive does one thing at a time.
 func (d *drive) pace(n int) {
-	f, ok := d.fault(Slow)
+	f, ok := d.faults().find(Slow)
 	if !ok {
 		return
 	}
@@ -108,15 +161,16 @@ func (d *drive) pace(n int) {
 	}
 }
 
-func (d *drive) readAt(power uint64, p []byte, off int64) (int, error) {
+func (d *drive) readAt(t *transport, p []byte, off int64) (int, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := d.begin(power, len(p), off); err != nil {
+	if err := d.begin(t, len(p), off); err != nil {
 		return 0, err
 	}
-	if off+int64(len(p)) > d.info.Spec.SizeBytes {
+	if off+int64(len(p)) > t.space.SizeBytes {
 		return 0, errIO
 	}
+	off += t.space.Offset
 	d.pace(len(p))
 	block := d.info.Spec.LogicalBlock
 	n := d.before(ReadError, off, len(p))
@@ -125,7 +179,7 @@ func (d *drive) readAt(power uint64, p []byte, off int64) (int, error) {
 		part := p[at:min(n, at+lineSize-inside)]
 		if l := d.cache[number]; l != nil {
 			copy(part, l.data[inside:])
-		} else if _, err := d.medium.ReadAt(part, off+int64(at)); err != nil {
+		} else if err := d.readMedium(part, off+int64(at)); err != nil {
 			return at / block * block, err
 		}
 		at += len(part)
@@ -136,35 +190,57 @@ func (d *drive) readAt(power uint64, p []byte, off int64) (int, error) {
 	return n, nil
 }
 
+// readMedium and writeMedium pass what is stored through the drive's encryption.
+func (d *drive) readMedium(p []byte, off int64) error {
+	_, err := d.medium.ReadAt(p, off)
+	d.memory.decipher(p, off)
+	return err
+}
+
+func (d *drive) writeMedium(p []byte, off int64) error {
+	if len(d.memory.Key) > 0 {
+		p = append([]byte(nil), p...)
+		d.memory.crypt(p, off)
+	}
+	_, err := d.medium.WriteAt(p, off)
+	return err
+}
+
 // before is how many bytes lie before the first block with such a fault.
 func (d *drive) before(kind string, off int64, n int) int {
-	if _, any := d.fault(kind); !any {
+	if _, any := d.faults().find(kind); !any {
 		return n
 	}
 	block := d.info.Spec.LogicalBlock
 	for at := 0; at < n; at += block {
-		if d.faulty(kind, (off+int64(at))/int64(block)) {
+		if d.faults().on(kind, (off+int64(at))/int64(block)) {
 			return at
 		}
 	}
 	return n
 }
 
-func (d *drive) writeAt(power uint64, p []byte, off int64) (int, error) {
+func (d *drive) writeAt(t *transport, p []byte, off int64) (int, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := d.begin(power, len(p), off); err != nil {
+	if err := d.begin(t, len(p), off); err != nil {
 		return 0, err
 	}
 	switch {
 	case d.info.Spec.ReadOnly:
 		return 0, syscall.EPERM
-	case off+int64(len(p)) > d.info.Spec.SizeBytes:
+	case off+int64(len(p)) > t.space.SizeBytes:
 		return 0, syscall.ENOSPC
 	}
+	off += t.space.Offset
 	d.writes++
-	if f, ok := d.fault(PowerCut); ok && d.writes >= f.Count {
+	if f, ok := d.faults().find(PowerCut); ok && d.writes >= f.Count {
 		return 0, errors.Join(errGone, d.cutPower(p, off))
+	}
+	if d.memory.Sanitize.GDE {
+		if err := d.recall(func(m *memory) error { m.Sanitize.GDE = false; return nil }); err != nil {
+			return 0, err
+		}
 	}
 	d.pace(len(p))
 	n := d.before(WriteError, off, len(p))
@@ -181,21 +257,20 @@ func (d *drive) writeAt(power uint64, p []byte, off int64) (int, error) {
 func (d *drive) cutPower(p []byte, off int64) error {
 	block := d.info.Spec.LogicalBlock
 	torn := d.rng.IntN(len(p)/block+1) * block
-	_, err := d.medium.WriteAt(p[:torn], off)
+	err := d.writeMedium(p[:torn], off)
 	d.off = true
 	d.forget()
-	d.info.Faults = slices.DeleteFunc(d.info.Faults, func(f Fault) bool { return f.Kind == PowerCut })
-	return errors.Join(err, d.rack.save(d.info))
+	return errors.Join(err, d.rack.dropFaults(d.info.Name, PowerCut))
 }
 
 // store puts data into the cache, block by block where some are to be dropped.
 func (d *drive) store(p []byte, off int64) error {
-	if _, some := d.fault(DropWrites); !some {
+	if _, some := d.faults().find(DropWrites); !some {
 		return d.cacheWrite(p, off)
 	}
 	block := d.info.Spec.LogicalBlock
 	for at := 0; at < len(p); at += block {
-		if d.faulty(DropWrites, (off+int64(at))/int64(block)) {
+		if d.faults().on(DropWrites, (off+int64(at))/int64(block)) {
 			continue
 		}
 		if err := d.cacheWrite(p[at:at+block], off+int64(at)); err != nil {
@@ -213,7 +288,7 @@ func (d *drive) cacheWrite(p []byte, off int64) error {
 		if l == nil {
 			l = &line{make([]byte, d.lineLength(number))}
 			if len(part) < len(l.data) {
-				if _, err := d.medium.ReadAt(l.data, number*lineSize); err != nil {
+				if err := d.readMedium(l.data, number*lineSize); err != nil {
 					return err
 				}
 			}
@@ -234,14 +309,14 @@ func (d *drive) cacheWrite(p []byte, off int64) error {
 
 // lineLength is lineSize but for the last line of the addressable blocks: hidden ones are behind.
 func (d *drive) lineLength(number int64) int64 {
-	return min(lineSize, d.info.Spec.SizeBytes-number*lineSize)
+	return min(lineSize, d.info.addressable()-number*lineSize)
 }
 
 // evict writes one line to the medium.
 func (d *drive) evict(at int) error {
 	number := d.order[at]
 	l := d.cache[number]
-	if _, err := d.medium.WriteAt(l.data, number*lineSize); err != nil {
+	if err := d.writeMedium(l.data, number*lineSize); err != nil {
 		return err
 	}
 	delete(d.cache, number)
@@ -251,10 +326,10 @@ func (d *drive) evict(at int) error {
 	return nil
 }
 
-func (d *drive) flush(power uint64) error {
+func (d *drive) flush(t *transport) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.off || power != d.power {
+	if d.off || t.power != d.power {
 		return errGone
 	}
 	return d.writeBack()

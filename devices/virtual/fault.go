@@ -3,73 +3,148 @@ package virtual
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
 
-// Fault is something that goes wrong with a drive. Its text form is its only form:
-//
-//	write-error:LBA+COUNT   writing these blocks fails with an I/O error
-//	read-error:LBA+COUNT    reading them does
-//	drop-writes:LBA+COUNT   writes to them succeed and change nothing; drop-writes alone is all blocks
-//	power-cut:N             power fails in the n-th write from the next opening on; it is back at the opening after that
-//	pulled:N                the drive is gone from the n-th request on, until the fault is cleared
-//	slow:RATE               at most so many bytes per second
+// Fault is something that goes wrong with a drive. Its text form is its only form; FaultHelp lists
+// them.
 type Fault struct {
 	Kind  string
-	Block int64 // first block, of the first three kinds
-	Count int64 // blocks; or N; or bytes per second
+	Block int64  // first block, of kinds that lie on blocks
+	Count int64  // blocks; or the number
+	Word  string // of kinds that are told apart by a word
 }
 
 // The kinds of faults.
 const (
-	WriteError = "write-error"
-	ReadError  = "read-error"
-	DropWrites = "drop-writes"
-	PowerCut   = "power-cut"
-	Pulled     = "pulled"
-	Slow       = "slow"
+	WriteError       = "write-error"
+	ReadError        = "read-error"
+	DropWrites       = "drop-writes"
+	SkipErase        = "skip-erase"
+	PowerCut         = "power-cut"
+	Pulled           = "pulled"
+	Slow             = "slow"
+	Reset            = "reset"
+	SanitizeFail     = "sanitize-fail"
+	SanitizePowerCut = "sanitize-power-cut"
+	SanitizeRefused  = "sanitize-refused"
+	ProgressStuck    = "progress-stuck"
+	ProgressBackward = "progress-backward"
+	Lie              = "lie"
+	LogMissing       = "log-missing"
+	LogZero          = "log-zero"
 )
+
+// The lies of a drive that reports success.
+const (
+	LieNothing    = "nothing"    // nothing was erased
+	LieIgnored    = "ignored"    // the command was completed and nothing begun: the log stays as it was
+	LieHidden     = "hidden"     // what the host can address was erased, hidden blocks were not
+	LieDeallocate = "deallocate" // blocks were unmapped: they read as zeros and are all still there
+)
+
+// sanitizeFaults are those of drives that can sanitize themselves.
+var sanitizeFaults = []string{SkipErase, SanitizeFail, SanitizePowerCut, SanitizeRefused, ProgressStuck, ProgressBackward, Lie}
+
+// form is how a kind of fault is written.
+type form struct {
+	kind, want, example, help string
+	words                     []string // of kinds told apart by a word
+	extent                    bool
+	most                      int64 // of a number
+}
+
+var forms = []form{
+	{kind: WriteError, want: "LBA+COUNT", example: "2048+8", help: "writing these blocks fails with an I/O error", extent: true},
+	{kind: ReadError, want: "LBA+COUNT", example: "2048+8", help: "reading them does", extent: true},
+	{kind: DropWrites, want: "LBA+COUNT", example: "2048+8", help: "writes to them succeed and change nothing; drop-writes alone is all blocks", extent: true},
+	{kind: SkipErase, want: "LBA+COUNT", example: "2048+800", help: "a sanitize reports success and leaves these blocks as they were", extent: true},
+	{kind: PowerCut, want: "N", example: "1000", help: "power fails in the n-th write from the next opening on; it is back at the opening after that", most: math.MaxInt64},
+	{kind: Pulled, want: "N", example: "1000", help: "the drive is gone from the n-th request on, until the fault is cleared", most: math.MaxInt64},
+	{kind: Slow, want: "BYTES", example: "1000000", help: "at most so many bytes per second", most: math.MaxInt64},
+	{kind: Reset, want: "N", example: "3", help: "the n-th command is carried out, and a reset of the controller takes its answer away", most: math.MaxInt64},
+	{kind: SanitizeFail, want: "PERCENT", example: "40", help: "a sanitize fails after so much of it", most: 99},
+	{kind: SanitizePowerCut, want: "PERCENT", example: "40", help: "power fails after so much of a sanitize, which goes on when power is back", most: 99},
+	{kind: SanitizeRefused, want: "STATUS", example: "2", help: "a sanitize command is refused with this NVMe status", most: 0x7ff},
+	{kind: ProgressStuck, want: "SECONDS", example: "30", help: "a sanitize stands still half way for so long", most: 1 << 31},
+	{kind: ProgressBackward, want: "PERCENT", example: "60", help: "the progress of a sanitize falls to half when it gets there", most: 99},
+	{kind: Lie, want: "WHAT", example: LieNothing, help: "a sanitize reports success: nothing erased; ignored altogether; hidden blocks left; blocks only deallocated",
+		words: []string{LieNothing, LieIgnored, LieHidden, LieDeallocate}},
+	{kind: LogMissing, want: "PAGE", example: "sanitize", help: "this log page is not supported", words: []string{"smart", "sanitize"}},
+	{kind: LogZero, want: "PAGE", example: "sanitize", help: "this log page is all zero", words: []string{"smart", "sanitize"}},
+}
+
+// FaultHelp lists the forms of faults, one a line, for people.
+func FaultHelp() string {
+	var b strings.Builder
+	for _, f := range forms {
+		want := f.want
+		if f.words != nil {
+			want = strings.Join(f.words, "|")
+		}
+		fmt.Fprintf(&b, "  %-46s %s\n", f.kind+":"+want, f.help)
+	}
+	return b.String()
+}
+
+func formOf(kind string) (form, bool) {
+	at := slices.IndexFunc(forms, func(f form) bool { return f.kind == kind })
+	if at < 0 {
+		return form{}, false
+	}
+	return forms[at], true
+}
 
 // ParseFault reads the text form.
 func ParseFault(s string) (Fault, error) {
 	kind, rest, has := strings.Cut(s, ":")
 	f := Fault{Kind: kind}
-	switch kind {
-	case DropWrites:
-		if !has {
-			f.Count = math.MaxInt64
-			return f, nil
+	form, known := formOf(kind)
+	if !known {
+		kinds := make([]string, len(forms))
+		for i, form := range forms {
+			kinds[i] = form.kind + ":" + form.want
 		}
-		fallthrough
-	case WriteError, ReadError:
+		return Fault{}, fmt.Errorf("fault %q: not one of %s", s, strings.Join(kinds, ", "))
+	}
+	bad := fmt.Errorf("fault %q: want %s:%s, as in %s:%s", s, kind, form.want, kind, form.example)
+	switch {
+	case form.extent && kind == DropWrites && !has:
+		f.Count = math.MaxInt64
+	case form.extent:
 		lba, count, plus := strings.Cut(rest, "+")
 		var errB, errC error
 		f.Block, errB = strconv.ParseInt(lba, 10, 64)
 		f.Count, errC = strconv.ParseInt(count, 10, 64)
 		if !plus || errB != nil || errC != nil || f.Block < 0 || f.Count < 1 || f.Block > math.MaxInt64-f.Count {
-			return Fault{}, fmt.Errorf("fault %q: want %s:LBA+COUNT, as in %s:2048+8", s, kind, kind)
+			return Fault{}, bad
 		}
-	case PowerCut, Pulled, Slow:
+	case form.words != nil:
+		if f.Word = rest; !slices.Contains(form.words, rest) {
+			return Fault{}, bad
+		}
+	default:
 		n, err := strconv.ParseInt(rest, 10, 64)
-		if err != nil || n < 1 {
-			return Fault{}, fmt.Errorf("fault %q: want %s:NUMBER, as in %s:1000", s, kind, kind)
+		if err != nil || n < 1 || n > form.most {
+			return Fault{}, bad
 		}
 		f.Count = n
-	default:
-		return Fault{}, fmt.Errorf("fault %q: not one of write-error:LBA+COUNT, read-error:LBA+COUNT, drop-writes[:LBA+COUNT], power-cut:N, pulled:N, slow:BYTES", s)
 	}
 	return f, nil
 }
 
 // String is the text form.
 func (f Fault) String() string {
-	switch f.Kind {
-	case WriteError, ReadError, DropWrites:
-		if f.Kind == DropWrites && f.Count == math.MaxInt64 {
-			return f.Kind
-		}
+	form, _ := formOf(f.Kind)
+	switch {
+	case f.Kind == DropWrites && f.Count == math.MaxInt64:
+		return f.Kind
+	case form.extent:
 		return fmt.Sprintf("%s:%d+%d", f.Kind, f.Block, f.Count)
+	case form.words != nil:
+		return f.Kind + ":" + f.Word
 	}
 	return fmt.Sprintf("%s:%d", f.Kind, f.Count)
 }
@@ -86,3 +161,25 @@ func (f *Fault) UnmarshalText(text []byte) error {
 
 // covers says whether the fault lies on a block.
 func (f Fault) covers(block int64) bool { return block >= f.Block && block-f.Block < f.Count }
+
+// faults of a drive, found by kind.
+type faults []Fault
+
+// find is the first fault of a kind.
+func (l faults) find(kind string) (Fault, bool) {
+	at := slices.IndexFunc(l, func(f Fault) bool { return f.Kind == kind })
+	if at < 0 {
+		return Fault{}, false
+	}
+	return l[at], true
+}
+
+// has says whether there is a fault of a kind and word.
+func (l faults) has(kind, word string) bool {
+	return slices.ContainsFunc(l, func(f Fault) bool { return f.Kind == kind && f.Word == word })
+}
+
+// on says whether a fault of a kind lies on a block.
+func (l faults) on(kind string, block int64) bool {
+	return slices.ContainsFunc(l, func(f Fault) bool { return f.Kind == kind && f.covers(block) })
+}

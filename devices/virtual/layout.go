@@ -7,14 +7,16 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-)
 
-// virtioMajor is the block major that a kernel gave to virtio here; sixteen minors per drive.
-const virtioMajor = 253
+	"github.com/expunge-dev/expunge/devices"
+)
 
 // layHost makes the directories and files that every host has.
 func (r *Rack) layHost() error {
-	for _, dir := range []string{"sys/block", "sys/bus/virtio/drivers/virtio_blk", "sys/devices", "sys/power", "run/udev/data", "proc/self", "proc/1", "dev", "media", "state"} {
+	for _, dir := range []string{
+		"sys/block", "sys/bus/virtio/drivers/virtio_blk", "sys/bus/scsi/drivers/sd", "sys/class/nvme", "sys/class/nvme-subsystem",
+		"sys/devices", "sys/power", "run/udev/data", "proc/self", "proc/1", "dev", "media", "state",
+	} {
 		if err := os.MkdirAll(filepath.Join(r.dir, dir), 0o755); err != nil {
 			return err
 		}
@@ -29,69 +31,143 @@ func (r *Rack) layHost() error {
 	})
 }
 
+// write makes files with the directories they are in. A file of sysfs ends with a new line.
 func (r *Rack) write(files map[string]string) error {
 	for name, content := range files {
-		if err := os.WriteFile(filepath.Join(r.dir, name), []byte(content), 0o644); err != nil {
+		path := filepath.Join(r.dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if !strings.HasSuffix(content, "\n") && !strings.Contains(name, "vpd_") {
+			content += "\n"
+		}
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// device is where a drive sits on the buses, relative to sys.
-func device(index int) string {
-	return fmt.Sprintf("devices/pci0000:00/0000:00:%02x.0/virtio%d", index+4, index)
+// link makes symbolic links, from and to both relative to the rack's root.
+func (r *Rack) link(links map[string]string) error {
+	for at, to := range links {
+		path := filepath.Join(r.dir, at)
+		target, err := filepath.Rel(filepath.Dir(path), filepath.Join(r.dir, to))
+		if err == nil {
+			err = os.MkdirAll(filepath.Dir(path), 0o755)
+		}
+		if err == nil {
+			err = os.Symlink(target, path)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// layDrive makes what a kernel shows of a virtio disk, and its medium.
-func (r *Rack) layDrive(info Info) error {
-	index, spec := nameIndex(info.Name), info.Spec
-	dev := device(index)
-	dir := filepath.Join("sys", dev, "block", info.Name)
+// bus is the drive's place on the buses; its block devices are directories below it.
+func (i Info) bus() string {
+	switch {
+	case strings.HasPrefix(i.Name, "nvme"):
+		return fmt.Sprintf("sys/devices/pci0000:00/0000:01:%02x.0/nvme/%s", i.Index, i.Name)
+	case strings.HasPrefix(i.Name, "sd"):
+		return fmt.Sprintf("sys/devices/pci0000:00/0000:00:17.0/ata%d/host%d/target%d:0:0/%d:0:0:0", i.Index+1, i.Index, i.Index, i.Index)
+	}
+	return fmt.Sprintf("sys/devices/pci0000:00/0000:00:%02x.0/virtio%d", i.Index+4, i.Index)
+}
+
+// dir is the directory of a space's block device.
+func (i Info) dir(s Space) string {
+	if s.NSID != 0 {
+		return i.bus() + "/" + filepath.Base(s.Node)
+	}
+	return i.bus() + "/block/" + filepath.Base(s.Node)
+}
+
+// nodes are the spaces that have a block device.
+func (i Info) nodes() []Space {
+	var list []Space
+	for _, s := range i.Spaces {
+		if s.Node != "" {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// layDrive makes what a kernel shows of a drive, and its medium.
+func (r *Rack) layDrive(info Info, p Profile) error {
+	for _, s := range info.nodes() {
+		if err := r.layBlock(info, p, s); err != nil {
+			return err
+		}
+	}
+	var err error
+	switch p.Protocol {
+	case devices.ProtocolNVMe:
+		err = r.layNVMe(info, p)
+	case devices.ProtocolATA:
+		err = r.layATA(info, p)
+	default:
+		err = errors.Join(r.write(map[string]string{info.bus() + "/vendor": "0x1af4", info.bus() + "/device": "0x0002", info.dir(info.Spaces[0]) + "/serial": info.Spec.Serial}),
+			r.link(map[string]string{info.bus() + "/subsystem": "sys/bus/virtio", info.bus() + "/driver": "sys/bus/virtio/drivers/virtio_blk"}))
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(r.makeMedium(info, p.encrypts), r.plug(info))
+}
+
+// layBlock makes what every block device has.
+func (r *Rack) layBlock(info Info, p Profile, s Space) error {
+	dir, spec := info.dir(s), info.Spec
 	for _, sub := range []string{"queue", "holders", "slaves"} {
 		if err := os.MkdirAll(filepath.Join(r.dir, dir, sub), 0o755); err != nil {
 			return err
 		}
 	}
-	number := fmt.Sprintf("%d:%d", virtioMajor, index*16)
-	files := map[string]string{
-		dir + "/size":                      fmt.Sprint(spec.SizeBytes / 512),
-		dir + "/dev":                       number,
+	rotational := flag(p.Media != devices.MediaFlash) // virtio says so whatever is behind it
+	return errors.Join(r.write(map[string]string{
+		dir + "/size":                      fmt.Sprint(s.SizeBytes / 512),
+		dir + "/dev":                       s.Number,
 		dir + "/ro":                        flag(spec.ReadOnly),
 		dir + "/removable":                 "0",
 		dir + "/hidden":                    "0",
-		dir + "/serial":                    spec.Serial,
 		dir + "/diskseq":                   fmt.Sprint(info.Sequence),
 		dir + "/queue/logical_block_size":  fmt.Sprint(spec.LogicalBlock),
 		dir + "/queue/physical_block_size": fmt.Sprint(spec.PhysicalBlock),
-		dir + "/queue/rotational":          "1", // virtio says so whatever is behind it
-		"sys/" + dev + "/vendor":           "0x1af4",
-		"sys/" + dev + "/device":           "0x0002",
-		"run/udev/data/b" + number:         "I:1\nE:ID_SERIAL=" + spec.Serial + "\n",
-		"dev/" + info.Name:                 fmt.Sprintf(`{"profile":%q,"drive":%q}`, spec.Profile, info.Name),
+		dir + "/queue/rotational":          rotational,
+		"run/udev/data/b" + s.Number:       "I:1\nE:ID_SERIAL=" + spec.Serial,
+		s.Node[1:]:                         fmt.Sprintf(`{"profile":%q,"drive":%q,"nsid":%d}`, spec.Profile, info.Name, s.NSID),
+	}), r.link(map[string]string{dir + "/device": info.bus()}))
+}
+
+// layNVMe makes a controller and its subsystem.
+func (r *Rack) layNVMe(info Info, p Profile) error {
+	bus := info.bus()
+	files := map[string]string{
+		bus + "/model": p.model, bus + "/serial": info.Spec.Serial, bus + "/firmware_rev": firmware, bus + "/transport": "pcie",
+		bus + "/cntlid": "1", bus + "/state": "live", bus + "/subsysnqn": nqn(info.Spec.Serial),
 	}
-	for name, content := range files {
-		if !strings.HasSuffix(content, "\n") {
-			files[name] = content + "\n"
-		}
+	for _, s := range info.nodes() {
+		files[info.dir(s)+"/nsid"] = fmt.Sprint(s.NSID)
+		files[info.dir(s)+"/wwid"] = "nvme." + info.Spec.Serial
 	}
-	if err := r.write(files); err != nil {
-		return err
-	}
-	up := strings.Repeat("../", strings.Count(dev, "/")+1)
-	for link, target := range map[string]string{
-		dir + "/device":             "../..",
-		"sys/" + dev + "/subsystem": up + "bus/virtio",
-		"sys/" + dev + "/driver":    up + "bus/virtio/drivers/virtio_blk",
-	} {
-		if err := os.Symlink(target, filepath.Join(r.dir, link)); err != nil {
-			return err
-		}
-	}
-	if err := r.makeMedium(info); err != nil {
-		return err
-	}
-	return r.plug(info)
+	subsystem := "sys/devices/virtual/nvme-subsystem/nvme-subsys" + strings.TrimPrefix(info.Name, "nvme")
+	files[subsystem+"/subsysnqn"] = nqn(info.Spec.Serial)
+	return errors.Join(r.write(files), r.link(map[string]string{
+		bus + "/subsystem": "sys/class/nvme", subsystem + "/" + info.Name: bus,
+	}))
+}
+
+// layATA makes what the kernel's translation shows of a SATA drive: sixteen characters of its model.
+func (r *Rack) layATA(info Info, p Profile) error {
+	bus, serial := info.bus(), info.Spec.Serial
+	return errors.Join(r.write(map[string]string{
+		bus + "/vendor": "ATA     ", bus + "/model": fmt.Sprintf("%-16.16s", p.model), bus + "/rev": firmware, bus + "/type": "0",
+		bus + "/wwid": "naa." + wwn(serial), bus + "/vpd_pg80": string([]byte{0, 0x80, 0, 20}) + fmt.Sprintf("%20s", serial),
+	}), r.link(map[string]string{bus + "/subsystem": "sys/bus/scsi", bus + "/driver": "sys/bus/scsi/drivers/sd"}))
 }
 
 func flag(b bool) string {
@@ -103,20 +179,35 @@ func flag(b bool) string {
 
 // plug makes the drive appear; unplug makes it disappear.
 func (r *Rack) plug(info Info) error {
-	target := "../" + device(nameIndex(info.Name)) + "/block/" + info.Name
-	seq := filepath.Join(r.dir, "sys", device(nameIndex(info.Name)), "block", info.Name, "diskseq")
-	if err := os.WriteFile(seq, []byte(fmt.Sprintln(info.Sequence)), 0o644); err != nil {
-		return err
+	links := map[string]string{}
+	if strings.HasPrefix(info.Name, "nvme") {
+		links["sys/class/nvme/"+info.Name] = info.bus()
+		links["sys/class/nvme-subsystem/nvme-subsys"+strings.TrimPrefix(info.Name, "nvme")] = "sys/devices/virtual/nvme-subsystem/nvme-subsys" + strings.TrimPrefix(info.Name, "nvme")
 	}
-	err := os.Symlink(target, filepath.Join(r.dir, "sys/block", info.Name))
-	if errors.Is(err, fs.ErrExist) {
-		return nil
+	for _, s := range info.nodes() {
+		if err := r.write(map[string]string{info.dir(s) + "/diskseq": fmt.Sprint(info.Sequence)}); err != nil {
+			return err
+		}
+		links["sys/block/"+filepath.Base(s.Node)] = info.dir(s)
 	}
-	return err
+	for at, to := range links {
+		if err := r.link(map[string]string{at: to}); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r *Rack) unplug(info Info) error {
-	return os.Remove(filepath.Join(r.dir, "sys/block", info.Name))
+	var err error
+	for _, s := range info.nodes() {
+		err = errors.Join(err, os.Remove(filepath.Join(r.dir, "sys/block", filepath.Base(s.Node))))
+	}
+	if strings.HasPrefix(info.Name, "nvme") {
+		err = errors.Join(err, os.Remove(filepath.Join(r.dir, "sys/class/nvme", info.Name)),
+			os.Remove(filepath.Join(r.dir, "sys/class/nvme-subsystem/nvme-subsys"+strings.TrimPrefix(info.Name, "nvme"))))
+	}
+	return err
 }
 
 // Use puts a drive to use, as the kernel would show it: "mounted:/srv", "mounted:/" (the system
@@ -135,26 +226,34 @@ func (r *Rack) Use(name, use string) error {
 }
 
 func (r *Rack) use(info Info, use string) error {
-	index := nameIndex(info.Name)
-	dir := filepath.Join("sys", device(index), "block", info.Name)
+	space := info.Spaces[0]
+	dir := info.dir(space)
+	var major, minor int
+	if _, err := fmt.Sscanf(space.Number, "%d:%d", &major, &minor); err != nil {
+		return err
+	}
+	part := info.Node + "1"
+	if space.NSID != 0 {
+		part = info.Node + "p1"
+	}
 	kind, arg, _ := strings.Cut(use, ":")
 	mount := func(node string, minor int) error {
 		if !strings.HasPrefix(arg, "/") {
 			return errors.New("want a mount point, as in mounted:/srv")
 		}
-		line := fmt.Sprintf("%d 21 %d:%d / %s rw,relatime - ext4 %s rw\n", 100+minor, virtioMajor, minor, arg, node)
+		line := fmt.Sprintf("%d 21 %d:%d / %s rw,relatime - ext4 %s rw\n", 100+minor, major, minor, arg, node)
 		return errors.Join(r.add("proc/self/mountinfo", line), r.add("proc/1/mountinfo", line))
 	}
 	switch kind {
 	case "mounted":
-		return mount(info.Node, index*16)
+		return mount(info.Node, minor)
 	case "partition", "partition-mounted":
-		if err := r.layPartition(dir, info, index*16+1); err != nil || kind == "partition" {
+		if err := r.layPartition(dir, part, space, fmt.Sprintf("%d:%d", major, minor+1)); err != nil || kind == "partition" {
 			return err
 		}
-		return mount(info.Node+"1", index*16+1)
+		return mount(part, minor+1)
 	case "swap":
-		return r.add("proc/swaps", fmt.Sprintf("%s partition %d 0 -2\n", info.Node, info.Spec.SizeBytes/1024))
+		return r.add("proc/swaps", fmt.Sprintf("%s partition %d 0 -2\n", info.Node, space.SizeBytes/1024))
 	case "holder":
 		if arg == "" || arg != filepath.Base(arg) {
 			return errors.New("want the holder's name, as in holder:dm-0")
@@ -164,17 +263,17 @@ func (r *Rack) use(info Info, use string) error {
 	return errors.New("not one of mounted:DIR, partition, partition-mounted:DIR, swap, holder:NAME")
 }
 
-func (r *Rack) layPartition(dir string, info Info, minor int) error {
-	part := filepath.Join(dir, info.Name+"1")
+func (r *Rack) layPartition(dir, node string, s Space, number string) error {
+	part := dir + "/" + filepath.Base(node)
 	if err := os.MkdirAll(filepath.Join(r.dir, part, "holders"), 0o755); err != nil {
 		return err
 	}
 	return r.write(map[string]string{
-		part + "/partition":      "1\n",
-		part + "/start":          "2048\n",
-		part + "/size":           fmt.Sprintln(max(0, info.Spec.SizeBytes/512-4096)),
-		part + "/dev":            fmt.Sprintf("%d:%d\n", virtioMajor, minor),
-		"dev/" + info.Name + "1": fmt.Sprintf("{\"partition_of\":%q}\n", info.Name),
+		part + "/partition": "1",
+		part + "/start":     "2048",
+		part + "/size":      fmt.Sprintln(max(0, s.SizeBytes/512-4096)),
+		part + "/dev":       number,
+		node[1:]:            fmt.Sprintf("{\"partition_of\":%q}", filepath.Base(s.Node)),
 	})
 }
 

@@ -9,78 +9,131 @@ import (
 )
 
 // Medium is what a drive really holds, read below the drive: what a laboratory would see after
-// the power went. It is for tests and for looking.
+// the power went, with every key that the drive still has. It is for tests and for looking.
 type Medium struct {
-	file string
+	image  string
+	moved  []string // blocks that were unmapped and not erased
+	memory *memory
 	// Addressable and Hidden are the bytes that the host can address, and those it cannot.
 	Addressable, Hidden int64
 }
 
-// Medium gives the truth about a drive, by serial number or node.
+// Medium gives the truth about a drive, by serial number or node, as it is now.
 func (r *Rack) Medium(name string) (*Medium, error) {
 	info, err := r.find(name)
 	if err != nil {
 		return nil, err
 	}
-	return &Medium{r.image(info.Name), info.Spec.SizeBytes, info.Spec.HiddenBytes}, nil
+	m, err := r.remember(info.Name, nil)
+	if err != nil {
+		return nil, err
+	}
+	moved, err := r.moved(info.Name)
+	return &Medium{r.image(info.Name), moved, m, info.addressable(), info.Spec.HiddenBytes}, err
 }
 
-func (r *Rack) makeMedium(info Info) error {
+func (r *Rack) makeMedium(info Info, encrypts bool) error {
 	f, err := os.OpenFile(r.image(info.Name), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.Truncate(info.Spec.SizeBytes+info.Spec.HiddenBytes), f.Close())
+	m := &memory{Hours: 4380}
+	if encrypts {
+		m.Key = newKey()
+	}
+	return errors.Join(f.Truncate(info.addressable()+info.Spec.HiddenBytes), f.Close(), r.writeMemory(info.Name, m))
 }
 
-// ReadAt reads the medium: addressable bytes first, hidden ones after them.
+// Begun lists the sanitize operations that the drive ever began, by CDW10 of their commands.
+func (m *Medium) Begun() []uint32 { return m.memory.Begun }
+
+// Key is the media key that the drive has now; nil when it does not encrypt.
+func (m *Medium) Key() []byte { return m.memory.Key }
+
+// Blank says whether every cell of the drive is in the erased state, whatever the keys.
+func (m *Medium) Blank() (bool, error) {
+	if len(m.moved) > 0 {
+		return false, nil
+	}
+	n, err := scan(m.image, 0, m.Addressable+m.Hidden, nil, func(p []byte) int64 {
+		if zero(p) {
+			return 0
+		}
+		return 1
+	}, 1)
+	return n == 0, err
+}
+
+// ReadAt reads the medium deciphered with the drive's key: addressable bytes first, hidden ones
+// after them.
 func (m *Medium) ReadAt(p []byte, off int64) (int, error) {
-	f, err := os.Open(m.file)
+	f, err := os.Open(m.image)
 	if err != nil {
 		return 0, err
 	}
 	n, err := f.ReadAt(p, off)
+	if off%512 == 0 {
+		m.memory.decipher(p[:n], off)
+	}
 	return n, errors.Join(err, f.Close())
 }
 
-// CountCanary counts how often a byte string is on the medium, wherever it lies.
+// CountCanary counts how often a byte string can be had from the drive, wherever it lies: in
+// blocks that the host can address, and in those it cannot.
 func (m *Medium) CountCanary(canary []byte) (addressable, hidden int64, err error) {
+	return m.CountUnder(m.memory.Key, canary)
+}
+
+// CountUnder does it with another media key than the drive has now: with one that was destroyed
+// it tells what was enciphered only.
+func (m *Medium) CountUnder(key, canary []byte) (addressable, hidden int64, err error) {
 	if len(canary) == 0 {
 		return 0, 0, errors.New("count canary: it is empty")
 	}
-	if addressable, err = m.count(canary, 0, m.Addressable); err != nil {
+	under := &memory{Key: key}
+	count := func(p []byte) int64 { return int64(bytes.Count(p, canary)) }
+	if addressable, err = scan(m.image, 0, m.Addressable, under, count, len(canary)); err != nil {
 		return 0, 0, err
 	}
-	hidden, err = m.count(canary, m.Addressable, m.Hidden)
-	return addressable, hidden, err
+	if hidden, err = scan(m.image, m.Addressable, m.Hidden, under, count, len(canary)); err != nil {
+		return 0, 0, err
+	}
+	for _, f := range m.moved {
+		n, err := scan(f, 0, m.Addressable, under, count, len(canary))
+		if err != nil {
+			return 0, 0, err
+		}
+		hidden += n
+	}
+	return addressable, hidden, nil
 }
 
-func (m *Medium) count(canary []byte, off, length int64) (int64, error) {
-	f, err := os.Open(m.file)
+// scan sums what count finds in windows of a file that overlap by width-1 bytes, so that whatever
+// is width bytes long is seen whole, and nothing twice.
+func scan(file string, off, length int64, under *memory, count func([]byte) int64, width int) (int64, error) {
+	f, err := os.Open(file)
 	if err != nil {
 		return 0, err
 	}
+	defer func() { _ = f.Close() }() // read-only
 	var n int64
-	tail := []byte{}
+	var tail []byte
 	buf := make([]byte, 1<<20)
-	section := io.NewSectionReader(f, off, length)
-	for {
-		got, err := section.Read(buf)
-		window := append(tail, buf[:got]...)
-		n += int64(bytes.Count(window, canary))
-		// Keep what could be the beginning of one that ends in the next part, but no whole one.
-		keep := min(len(canary)-1, len(window))
-		if last := bytes.LastIndex(window, canary); last >= 0 {
-			keep = min(keep, len(window)-last-len(canary))
+	for at := off; at < off+length; {
+		p := buf[:min(int64(len(buf)), off+length-at)]
+		got, err := f.ReadAt(p, at)
+		if err != nil && !errors.Is(err, io.EOF) || got == 0 {
+			return 0, errors.Join(err, io.ErrUnexpectedEOF)
 		}
-		tail = bytes.Clone(window[len(window)-keep:])
-		if errors.Is(err, io.EOF) {
-			return n, f.Close()
+		p = p[:got]
+		if under != nil && !zero(p) {
+			under.decipher(p, at)
 		}
-		if err != nil {
-			return 0, errors.Join(err, f.Close())
-		}
+		n += count(append(tail[:len(tail):len(tail)], p...)) - count(tail)
+		at += int64(got)
+		tail = bytes.Clone(p[max(0, len(p)-width+1):])
 	}
+	return n, nil
 }
 
 // Populate fills all of a drive, hidden blocks too, with a byte string, as if customer data had
@@ -93,13 +146,17 @@ func (r *Rack) Populate(name string, canary []byte) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(m.file, os.O_WRONLY, 0)
+	f, err := os.OpenFile(m.image, os.O_WRONLY, 0)
 	if err != nil {
 		return fmt.Errorf("populate: %w", err)
 	}
-	unit := bytes.Repeat(canary, (1<<20)/len(canary)+1)
+	unit := bytes.Repeat(canary, (1<<20)/len(canary)+2)
+	buf := make([]byte, 1<<20)
 	for at, end := int64(0), m.Addressable+m.Hidden; at < end; {
-		n, err := f.WriteAt(unit[:min(int64(len(unit)), end-at)], at)
+		p := buf[:min(int64(len(buf)), end-at)]
+		copy(p, unit[at%int64(len(canary)):])
+		m.memory.crypt(p, at)
+		n, err := f.WriteAt(p, at)
 		if err != nil {
 			return errors.Join(fmt.Errorf("populate: %w", err), f.Close())
 		}

@@ -1,6 +1,7 @@
 package virtual
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,6 +29,9 @@ type Rack struct {
 	id   string
 	mu   sync.Mutex        // guards live
 	live map[string]*drive // by kernel name: drives that this process has opened
+
+	// Clock is the time by which drives work by themselves; nil is time.Now.
+	Clock func() time.Time
 }
 
 // record is rack.json.
@@ -98,8 +103,10 @@ func (r *Rack) Host(log hclog.Logger) *devices.Host { return devices.NewHost(r.d
 
 // Info is a drive as its rack keeps it.
 type Info struct {
-	Name   string   `json:"name"` // kernel name
-	Node   string   `json:"node"`
+	Name   string   `json:"name"`  // kernel name: vda, sda, nvme0
+	Index  int      `json:"index"` // among those of its kind
+	Node   string   `json:"node"`  // of the first space
+	Spaces []Space  `json:"spaces"`
 	Spec   Spec     `json:"spec"`
 	Faults []Fault  `json:"faults,omitempty"`
 	Uses   []string `json:"uses,omitempty"`
@@ -122,7 +129,9 @@ func (r *Rack) Drives() ([]Info, error) {
 		}
 		list = append(list, info)
 	}
-	slices.SortFunc(list, func(a, b Info) int { return nameIndex(a.Name) - nameIndex(b.Name) })
+	slices.SortFunc(list, func(a, b Info) int {
+		return cmp.Or(int(a.Sequence)-int(b.Sequence), strings.Compare(a.Name, b.Name))
+	})
 	return list, nil
 }
 
@@ -157,7 +166,7 @@ func (r *Rack) find(name string) (Info, error) {
 	}
 	var found []Info
 	for _, i := range list {
-		if i.Spec.Serial == name || i.Name == name || i.Node == name {
+		if i.Spec.Serial == name || i.Name == name || slices.ContainsFunc(i.Spaces, func(s Space) bool { return s.Node == name && name != "" }) {
 			found = append(found, i)
 		}
 	}
@@ -195,13 +204,20 @@ func (r *Rack) Add(spec Spec) (node string, err error) {
 			spec.Serial = drawn
 		}
 	}
+	profile, err := profileByName(spec.Profile)
+	if err != nil {
+		return "", err
+	}
 	index := 0
 	for _, i := range list {
-		index = max(index, nameIndex(i.Name)+1)
+		if other, err := profileByName(i.Spec.Profile); err == nil && other.Protocol == profile.Protocol {
+			index = max(index, i.Index+1)
+		}
 	}
-	name := driveName(index)
-	info := Info{Name: name, Node: "/dev/" + name, Spec: spec, Sequence: uint64(index) + 1}
-	if err := r.layDrive(info); err != nil {
+	name := profile.kernelName(index)
+	info := Info{Name: name, Index: index, Spec: spec, Spaces: profile.spaces(name, index, spec), Sequence: uint64(len(list)) + 1}
+	info.Node = info.Spaces[0].Node
+	if err := r.layDrive(info, profile); err != nil {
 		return "", fmt.Errorf("add drive %s: %w", name, err)
 	}
 	return info.Node, r.save(info)
@@ -216,9 +232,17 @@ func (r *Rack) Fault(name string, f Fault) error {
 	if _, err := ParseFault(f.String()); err != nil {
 		return err
 	}
-	blocks := info.Spec.SizeBytes / int64(info.Spec.LogicalBlock)
-	if f.Kind != Slow && f.Kind != PowerCut && f.Kind != Pulled && f.Block >= blocks {
+	blocks := info.addressable() / int64(info.Spec.LogicalBlock)
+	if form, _ := formOf(f.Kind); form.extent && (f.Block >= blocks || f.Kind == SkipErase && f.Block+f.Count > blocks) {
 		return fmt.Errorf("fault %s: the drive has %d blocks", f, blocks)
+	}
+	profile, err := profileByName(info.Spec.Profile)
+	if err != nil {
+		return err
+	}
+	if len(profile.Sanitize) == 0 && slices.Contains(sanitizeFaults, f.Kind) || f == (Fault{Kind: LogMissing, Word: "sanitize"}) && profile.Protocol != devices.ProtocolNVMe ||
+		f == (Fault{Kind: LogZero, Word: "sanitize"}) && profile.Protocol != devices.ProtocolNVMe {
+		return fmt.Errorf("fault %s: a drive of profile %s cannot sanitize itself", f, profile.Name)
 	}
 	info.Faults = append(info.Faults, f)
 	return r.save(info)
@@ -241,20 +265,12 @@ func (r *Rack) ClearFaults(name string) error {
 	return r.save(info)
 }
 
-// driveName names the n-th drive: vda, …, vdz, vdaa.
-func driveName(n int) string {
-	suffix := ""
-	for n++; n > 0; n = (n - 1) / 26 {
-		suffix = string(rune('a'+(n-1)%26)) + suffix
+// dropFaults takes the faults of a kind away: what has happened does not happen again.
+func (r *Rack) dropFaults(name, kind string) error {
+	info, err := readInfo(r.stateFile(name))
+	if err != nil {
+		return err
 	}
-	return "vd" + suffix
-}
-
-// nameIndex undoes driveName.
-func nameIndex(name string) int {
-	n := 0
-	for _, c := range name[min(2, len(name)):] {
-		n = n*26 + int(c-'a') + 1
-	}
-	return n - 1
+	info.Faults = slices.DeleteFunc(info.Faults, func(f Fault) bool { return f.Kind == kind })
+	return r.save(info)
 }

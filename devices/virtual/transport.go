@@ -2,6 +2,7 @@ package virtual
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -21,6 +22,7 @@ import (
 type transport struct {
 	d      *drive
 	node   string
+	space  Space
 	power  uint64
 	access devices.Access
 	claim  *durable.Lock // held while open exclusively, also against other processes
@@ -33,19 +35,16 @@ func (r *Rack) open(ctx context.Context, node string, access devices.Access) (de
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
-	name, inDev := strings.CutPrefix(filepath.Clean(node), "/dev/")
-	info, err := readInfo(r.stateFile(name))
-	switch {
-	case !inDev || errors.Is(err, fs.ErrNotExist):
-		return nil, &fs.PathError{Op: "open", Path: node, Err: syscall.ENOENT}
-	case err != nil:
+	info, space, err := r.resolve(node)
+	if err != nil {
 		return nil, err
-	case info.Gone:
+	}
+	if info.Gone {
 		return nil, fmt.Errorf("open %s: %w", node, errGone)
 	}
-	t := &transport{node: info.Node, access: access}
+	t := &transport{node: space.Node, space: space, access: access}
 	if access == devices.Exclusive {
-		if t.claim, err = r.claim(info); err != nil {
+		if t.claim, err = r.claim(info, space); err != nil {
 			return nil, err
 		}
 	}
@@ -55,14 +54,40 @@ func (r *Rack) open(ctx context.Context, node string, access devices.Access) (de
 	return t, nil
 }
 
+// resolve finds the drive and the space of a node.
+func (r *Rack) resolve(node string) (Info, Space, error) {
+	missing := &fs.PathError{Op: "open", Path: node, Err: syscall.ENOENT}
+	name, inDev := strings.CutPrefix(filepath.Clean(node), "/dev/")
+	data, err := os.ReadFile(filepath.Join(r.dir, "dev", name))
+	if !inDev || err != nil {
+		return Info{}, Space{}, missing
+	}
+	var at struct {
+		Drive string `json:"drive"`
+	}
+	if err := json.Unmarshal(data, &at); err != nil || at.Drive == "" {
+		return Info{}, Space{}, missing // a partition
+	}
+	info, err := readInfo(r.stateFile(at.Drive))
+	if err != nil {
+		return Info{}, Space{}, err
+	}
+	for _, s := range info.Spaces {
+		if s.Node == filepath.Clean(node) {
+			return info, s, nil
+		}
+	}
+	return Info{}, Space{}, missing
+}
+
 // claim is the exclusive open of a block device.
-func (r *Rack) claim(info Info) (*durable.Lock, error) {
-	busy := &devices.InUseError{Node: info.Node, State: devices.StateInUse, Reasons: []devices.Reason{{Code: "busy",
+func (r *Rack) claim(info Info, s Space) (*durable.Lock, error) {
+	busy := &devices.InUseError{Node: s.Node, State: devices.StateInUse, Reasons: []devices.Reason{{Code: "busy",
 		Message: "the kernel or another program holds it", Hint: "run: expunge show " + info.Spec.Serial}}}
 	if info.claimed() {
 		return nil, busy
 	}
-	lock, err := durable.TryLock(filepath.Join(r.dir, "state", info.Name+".lock"))
+	lock, err := durable.TryLock(filepath.Join(r.dir, "state", filepath.Base(s.Node)+".lock"))
 	if errors.Is(err, durable.ErrLocked) {
 		return nil, busy
 	}
@@ -102,19 +127,33 @@ func (r *Rack) attach(info Info) (*drive, uint64, error) {
 	return d, d.power, nil
 }
 
-func (t *transport) SCSI(context.Context, *scsi.Command) (scsi.Result, error) {
-	return scsi.Result{}, fmt.Errorf("%s: SCSI: %w", t.node, devices.ErrNoDoor)
+func (t *transport) SCSI(ctx context.Context, c *scsi.Command) (scsi.Result, error) {
+	if t.d.profile.Protocol != devices.ProtocolATA {
+		return scsi.Result{}, fmt.Errorf("%s: SCSI: %w", t.node, devices.ErrNoDoor)
+	}
+	if err := ctx.Err(); err != nil {
+		return scsi.Result{}, context.Cause(ctx)
+	}
+	r, err := t.d.scsi(t, c)
+	return r, t.wrap("SCSI command on", err)
 }
 
-func (t *transport) NVMe(context.Context, *nvme.Command) (nvme.Completion, error) {
-	return nvme.Completion{}, fmt.Errorf("%s: NVMe: %w", t.node, devices.ErrNoDoor)
+func (t *transport) NVMe(ctx context.Context, c *nvme.Command) (nvme.Completion, error) {
+	if t.d.profile.Protocol != devices.ProtocolNVMe {
+		return nvme.Completion{}, fmt.Errorf("%s: NVMe: %w", t.node, devices.ErrNoDoor)
+	}
+	if err := ctx.Err(); err != nil {
+		return nvme.Completion{}, context.Cause(ctx)
+	}
+	r, err := t.d.nvme(t, c)
+	return r, t.wrap("NVMe command on", err)
 }
 
 func (t *transport) Queue(depth int) (blockio.Queue, error) { return blockio.NewPool(t, depth) }
 
 // ReadAt implements blockio.Backend.
 func (t *transport) ReadAt(p []byte, off int64) (int, error) {
-	n, err := t.d.readAt(t.power, p, off)
+	n, err := t.d.readAt(t, p, off)
 	return n, t.wrap("read", err)
 }
 
@@ -123,12 +162,12 @@ func (t *transport) WriteAt(p []byte, off int64) (int, error) {
 	if t.access != devices.Exclusive {
 		return 0, t.wrap("write", syscall.EBADF)
 	}
-	n, err := t.d.writeAt(t.power, p, off)
+	n, err := t.d.writeAt(t, p, off)
 	return n, t.wrap("write", err)
 }
 
 // Flush implements blockio.Backend.
-func (t *transport) Flush() error { return t.wrap("flush", t.d.flush(t.power)) }
+func (t *transport) Flush() error { return t.wrap("flush", t.d.flush(t)) }
 
 func (t *transport) wrap(op string, err error) error {
 	if err == nil {
@@ -144,11 +183,13 @@ func (t *transport) Geometry(context.Context) (devices.Geometry, error) {
 		return devices.Geometry{}, t.wrap("size", errGone)
 	}
 	s := t.d.info.Spec
-	return devices.Geometry{SizeBytes: s.SizeBytes, LogicalBlock: s.LogicalBlock, PhysicalBlock: s.PhysicalBlock, ReadOnly: s.ReadOnly, Sequence: t.d.info.Sequence}, nil
+	return devices.Geometry{SizeBytes: t.space.SizeBytes, LogicalBlock: s.LogicalBlock, PhysicalBlock: s.PhysicalBlock, ReadOnly: s.ReadOnly, Sequence: t.d.info.Sequence}, nil
 }
 
 func (t *transport) Number() devices.Number {
-	return devices.Number{Major: virtioMajor, Minor: uint32(nameIndex(strings.TrimPrefix(t.node, "/dev/")) * 16)}
+	var n devices.Number
+	_, _ = fmt.Sscanf(t.space.Number, "%d:%d", &n.Major, &n.Minor) // zero, which no node has, when it is none
+	return n
 }
 
 // DropCaches has nothing to do: no host caches a virtual drive.

@@ -3,6 +3,7 @@ package virtual
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"math"
 	"os"
@@ -57,21 +58,33 @@ func backend(t *testing.T, tr devices.Transport) blockio.Backend {
 }
 
 func TestConformance(t *testing.T) {
-	for _, block := range []int{512, 4096} {
-		r := newRack(t, Spec{SizeBytes: 4 << 20, LogicalBlock: block})
-		devicetest.Run(t, func(t *testing.T) devices.Transport { return open(t, r, "/dev/vda") })
+	for _, p := range Profiles() {
+		for _, block := range []int{512, 4096} {
+			t.Run(fmt.Sprintf("%s %d", p.Name, block), func(t *testing.T) {
+				r := newRack(t, Spec{Profile: p.Name, SizeBytes: 4 << 20, LogicalBlock: block})
+				list, err := r.Drives()
+				if err != nil {
+					t.Fatal(err)
+				}
+				devicetest.Run(t, func(t *testing.T) devices.Transport { return open(t, r, list[0].Node) })
+			})
+		}
 	}
 }
 
 // A library that enumerates real hosts lists the rack without a special path in it.
 func TestLibrarySeesTheDrives(t *testing.T) {
-	r := newRack(t, Spec{Serial: "ONE"}, Spec{Serial: "TWO", SizeBytes: 8 << 20, LogicalBlock: 4096})
+	r := newRack(t, Spec{Serial: "ONE"}, Spec{Serial: "TWO", SizeBytes: 8 << 20, LogicalBlock: 4096},
+		Spec{Serial: "THREE", Profile: "nvme-ssd", SizeBytes: 4 << 20}, Spec{Serial: "FOUR", Profile: "sata-hdd", SizeBytes: 4 << 20})
 	info, err := ghw.Block(ghw.WithChroot(r.Root()), ghw.WithDisableTools())
-	if err != nil || len(info.Disks) != 2 {
+	if err != nil || len(info.Disks) != 4 {
 		t.Fatalf("%+v, %v", info, err)
 	}
-	if d := info.Disks[1]; d.Name != "vdb" || d.SizeBytes != 8<<20 || d.SerialNumber != "TWO" {
-		t.Fatalf("%+v", d)
+	for _, d := range info.Disks {
+		if d.Name == "vdb" && (d.SizeBytes != 8<<20 || d.SerialNumber != "TWO") || d.Name == "nvme0n1" && (d.SizeBytes != 4<<20 || d.SerialNumber != "THREE") ||
+			d.Name == "sda" && d.SizeBytes != 4<<20 {
+			t.Errorf("%+v", d)
+		}
 	}
 }
 
@@ -312,17 +325,27 @@ func TestRackRefusesBadInput(t *testing.T) {
 
 func TestFaultText(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		f := Fault{Kind: rapid.SampledFrom([]string{WriteError, ReadError, DropWrites, PowerCut, Pulled, Slow}).Draw(rt, "kind"),
-			Count: rapid.Int64Range(1, 1<<40).Draw(rt, "count")}
-		if f.Kind == WriteError || f.Kind == ReadError || f.Kind == DropWrites {
-			f.Block = rapid.Int64Range(0, 1<<40).Draw(rt, "block")
+		form := rapid.SampledFrom(forms).Draw(rt, "form")
+		f := Fault{Kind: form.kind}
+		switch {
+		case form.extent:
+			f.Block, f.Count = rapid.Int64Range(0, 1<<40).Draw(rt, "block"), rapid.Int64Range(1, 1<<40).Draw(rt, "count")
+		case form.words != nil:
+			f.Word = rapid.SampledFrom(form.words).Draw(rt, "word")
+		default:
+			f.Count = rapid.Int64Range(1, form.most).Draw(rt, "number")
 		}
 		if got, err := ParseFault(f.String()); err != nil || got != f {
 			rt.Fatalf("%+v became %+v, %v", f, got, err)
 		}
 	})
+	for _, f := range forms {
+		if _, err := ParseFault(f.kind + ":" + f.example); err != nil {
+			t.Errorf("the example of %s: %v", f.kind, err)
+		}
+	}
 	for _, s := range []string{"", "write-error", "write-error:", "write-error:1", "write-error:1+0", "write-error:-1+2", "write-error:1+x", "power-cut:0",
-		"power-cut:x", "pulled", "slow:-1", "burn:1", "write-error:9223372036854775807+9"} {
+		"power-cut:x", "pulled", "slow:-1", "burn:1", "lie", "lie:white", "sanitize-fail:100", "log-zero:81", "write-error:9223372036854775807+9"} {
 		if f, err := ParseFault(s); err == nil {
 			t.Errorf("%q: %+v", s, f)
 		}
@@ -342,9 +365,9 @@ func FuzzParseFault(f *testing.F) {
 }
 
 func TestDriveNames(t *testing.T) {
-	for n, want := range map[int]string{0: "vda", 25: "vdz", 26: "vdaa", 701: "vdzz", 702: "vdaaa"} {
-		if got := driveName(n); got != want || nameIndex(got) != n {
-			t.Errorf("drive %d is %s (%d)", n, got, nameIndex(got))
+	for n, want := range map[int]string{0: "a", 25: "z", 26: "aa", 701: "zz", 702: "aaa"} {
+		if got := letters(n); got != want {
+			t.Errorf("drive %d is %s", n, got)
 		}
 	}
 }
