@@ -27,7 +27,7 @@ func NewID(model, serial, wwn string) ID {
 // Drive is what is known of one drive. It is a value: copy it, print it, sign it.
 type Drive struct {
 	ID       ID       `json:"id"`
-	Nodes    []string `json:"nodes"` // "/dev/sda"; all paths to the drive, the first is opened
+	Nodes    []string `json:"nodes"` // "/dev/sda"; of an NVMe drive one for each attached namespace
 	Serial   string   `json:"serial"`
 	Model    string   `json:"model"`
 	WWN      string   `json:"wwn,omitempty"`
@@ -39,6 +39,9 @@ type Drive struct {
 	Geometry
 	PowerOnHours *int64 `json:"power_on_hours,omitempty"` // nil where the drive did not say
 
+	Namespaces []Namespace      `json:"namespaces,omitempty"` // of an NVMe drive, all of its subsystem
+	Sanitize   *SanitizeSupport `json:"sanitize,omitempty"`   // nil: the drive has no such command that is known here
+
 	Fabric     string `json:"fabric,omitempty"` // "tcp", "rdma", "fc", "iscsi" when reached over one
 	Controller string `json:"controller,omitempty"`
 
@@ -46,10 +49,12 @@ type Drive struct {
 	Reasons []Reason `json:"reasons"`         // why it is not ready; empty when it is
 	Notes   []Reason `json:"notes,omitempty"` // worth knowing, no reason to refuse: old signatures, …
 
-	Number Number `json:"-"` // of the first node
+	Number  Number `json:"-"` // of the first node
+	bridged bool   // behind a USB bridge, which may speak for itself
 }
 
-// Geometry is a node's size as its open descriptor reports it.
+// Geometry is a node's size as its open descriptor reports it; of a drive with several nodes, the
+// sum of the sizes and the smallest logical block.
 type Geometry struct {
 	SizeBytes     int64  `json:"size_bytes"`
 	LogicalBlock  int    `json:"logical_block_bytes"`

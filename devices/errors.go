@@ -37,3 +37,17 @@ func (e *InUseError) Error() string {
 	}
 	return fmt.Sprintf("%s is %s: %s", e.Node, e.State, strings.Join(words, "; "))
 }
+
+// CapabilityError: the kernel does not let this process send a command.
+type CapabilityError struct {
+	Op         string
+	Capability string // as capabilities(7) names it
+	Err        error
+}
+
+func (e *CapabilityError) Error() string {
+	return fmt.Sprintf("%s: %v: the process lacks %s", e.Op, e.Err, e.Capability)
+}
+
+// Unwrap makes it a fs.ErrPermission.
+func (e *CapabilityError) Unwrap() error { return e.Err }

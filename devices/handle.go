@@ -7,51 +7,101 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/expunge-dev/expunge/devices/blockio"
 )
 
-// Handle is a drive that this process holds exclusively. Its node was checked to be the drive
-// that was meant, and Reidentify checks it again.
+// Handle is a drive that this process holds exclusively, with every node it has. Each node was
+// checked to be the drive's that was meant, and Reidentify checks it again.
 type Handle struct {
-	host      *Host
-	drive     Drive
-	transport Transport
-	sequence  uint64
+	host   *Host
+	drive  Drive
+	spaces []Space
 }
+
+// Space is a range of a drive's blocks that has a node of its own: a namespace, or all of a drive
+// that has none.
+type Space struct {
+	Node string
+	NSID uint32 // 0 where there are no namespaces
+	Geometry
+	transport Transport
+}
+
+// Queue opens a queue of block I/O on the space.
+func (s Space) Queue(depth int) (blockio.Queue, error) { return s.transport.Queue(depth) }
 
 // OpenOptions say what an open may overlook.
 type OpenOptions struct {
 	AllowFabric bool // the person said that storage reached over a fabric is theirs
+	// Sanitizing opens a drive that is sanitizing itself: the caller knows that it began that.
+	Sanitizing bool
 }
 
-// Inspect opens a drive for reading and returns what the open node says of its size, and the
-// digest of its partition table. It is for planning; nothing is claimed.
+// Inspect opens a drive for reading and returns what the open nodes say of its size, and the
+// digest of its partition tables, "" for a drive whose blocks cannot be read because its sanitize
+// failed. It is for planning; nothing is claimed.
 func (h *Host) Inspect(ctx context.Context, d Drive) (inspected Drive, partitionTable string, err error) {
-	t, err := h.open(ctx, d.Nodes[0], ReadOnly)
+	spaces, err := h.openSpaces(ctx, d, ReadOnly)
+	defer func() { err = errors.Join(err, closeSpaces(spaces)) }()
 	if err != nil {
 		return d, "", err
 	}
-	defer func() { err = errors.Join(err, t.Close()) }()
-	if t.Number() != d.Number {
-		return d, "", fmt.Errorf("%s is device %v now, was %v: %w", d.Nodes[0], t.Number(), d.Number, ErrChanged)
+	if len(spaces) == 1 {
+		d.Geometry = spaces[0].Geometry
 	}
-	g, err := t.Geometry(ctx)
-	if err != nil {
-		return d, "", err
+	table, err := digestTables(ctx, spaces)
+	if err != nil && d.Sanitize != nil && d.Sanitize.State == SanitizeFailed && !IsGone(err) {
+		table, err = "", nil
 	}
-	if g.SizeBytes != d.SizeBytes {
-		return d, "", fmt.Errorf("%s has %d bytes, the host says %d: %w", d.Nodes[0], g.SizeBytes, d.SizeBytes, ErrChanged)
-	}
-	d.Geometry = g
-	table, err := digestTable(ctx, t, g)
 	return d, table, err
 }
 
+// openSpaces opens every node of a drive and makes sure that each is what was listed.
+func (h *Host) openSpaces(ctx context.Context, d Drive, access Access) ([]Space, error) {
+	want := []Namespace{{Node: d.Nodes[0], Number: d.Number, SizeBytes: d.SizeBytes, LogicalBlock: d.LogicalBlock}}
+	if len(d.Namespaces) > 0 {
+		want = slices.DeleteFunc(slices.Clone(d.Namespaces), func(n Namespace) bool { return n.Node == "" })
+	}
+	var spaces []Space
+	for _, n := range want {
+		t, err := h.open(ctx, n.Node, access)
+		if err != nil {
+			return spaces, err
+		}
+		s := Space{Node: n.Node, NSID: n.NSID, transport: t}
+		spaces = append(spaces, s)
+		if t.Number() != n.Number {
+			return spaces, fmt.Errorf("%s is device %v now, was %v: %w", n.Node, t.Number(), n.Number, ErrChanged)
+		}
+		if s.Geometry, err = t.Geometry(ctx); err != nil {
+			return spaces, err
+		}
+		if s.SizeBytes != n.SizeBytes || s.LogicalBlock != n.LogicalBlock {
+			return spaces, fmt.Errorf("%s has %d bytes in blocks of %d, expected %d in blocks of %d: %w",
+				n.Node, s.SizeBytes, s.LogicalBlock, n.SizeBytes, n.LogicalBlock, ErrChanged)
+		}
+		spaces[len(spaces)-1] = s
+	}
+	if len(spaces) == 0 {
+		return nil, fmt.Errorf("%s %s has no node: %w", d.Model, d.Serial, ErrNotFound)
+	}
+	return spaces, nil
+}
+
+func closeSpaces(spaces []Space) error {
+	var err error
+	for _, s := range spaces {
+		err = errors.Join(err, s.transport.Close())
+	}
+	return err
+}
+
 // Open claims the drive for as long as the handle is open: it lists the host again, finds the
-// drive by its identity whatever its node is now, opens that exclusively and makes sure that what
-// was opened is what was found. The errors are *InUseError, ErrNotFound, ErrChanged, ErrGone, or
-// the system's.
+// drive by its identity whatever its nodes are now, opens them exclusively and makes sure that
+// what was opened is what was found. The errors are *InUseError, ErrNotFound, ErrChanged, ErrGone,
+// or the system's.
 func (h *Host) Open(ctx context.Context, want Drive, o OpenOptions) (*Handle, error) {
 	listed, err := h.Drives(ctx)
 	if err != nil {
@@ -64,43 +114,42 @@ func (h *Host) Open(ctx context.Context, want Drive, o OpenOptions) (*Handle, er
 	if err := free(d, o); err != nil {
 		return nil, err
 	}
-	t, err := h.open(ctx, d.Nodes[0], Exclusive)
-	if err != nil {
-		return nil, err
+	handle := &Handle{host: h, drive: d}
+	if handle.spaces, err = h.openSpaces(ctx, d, Exclusive); err == nil {
+		err = handle.settle(ctx, want, o)
 	}
-	handle := &Handle{host: h, drive: d, transport: t}
-	if err := handle.settle(ctx, want, o); err != nil {
-		return nil, errors.Join(err, t.Close())
+	if err != nil {
+		return nil, errors.Join(err, closeSpaces(handle.spaces))
 	}
 	return handle, nil
 }
 
-// free says whether nothing speaks against touching the drive.
+// free says whether nothing speaks against touching the drive but what may be overlooked.
 func free(d Drive, o OpenOptions) error {
-	if d.State == StateReady {
-		return nil
-	}
-	if o.AllowFabric && d.State == StateBlocked && len(d.Reasons) == 1 && d.Reasons[0].Code == "fabric" {
+	left := slices.DeleteFunc(slices.Clone(d.Reasons), func(r Reason) bool {
+		return o.AllowFabric && r.Code == "fabric" || o.Sanitizing && r.Code == ReasonSanitizing
+	})
+	if len(left) == 0 && (d.State == StateReady || d.State == StateBlocked && len(d.Reasons) > 0) {
 		return nil
 	}
 	return &InUseError{Node: d.Nodes[0], State: d.State, Reasons: d.Reasons}
 }
 
-// settle checks the claimed node: between listing and opening, a node can become another drive,
+// settle checks the claimed nodes: between listing and opening, a node can become another drive,
 // or come into use.
 func (h *Handle) settle(ctx context.Context, want Drive, o OpenOptions) error {
-	g, err := h.transport.Geometry(ctx)
-	if err != nil {
-		return err
-	}
-	if g.ReadOnly {
-		return &InUseError{Node: h.drive.Nodes[0], State: StateBlocked, Reasons: []Reason{{Code: "read_only", Message: "it is write-protected"}}}
-	}
-	if g.SizeBytes != want.SizeBytes || g.LogicalBlock != want.LogicalBlock {
+	if h.drive.SizeBytes != want.SizeBytes || h.drive.LogicalBlock != want.LogicalBlock {
 		return fmt.Errorf("%s has %d bytes in blocks of %d, expected %d in blocks of %d: %w",
-			h.drive.Nodes[0], g.SizeBytes, g.LogicalBlock, want.SizeBytes, want.LogicalBlock, ErrChanged)
+			h.drive.Nodes[0], h.drive.SizeBytes, h.drive.LogicalBlock, want.SizeBytes, want.LogicalBlock, ErrChanged)
 	}
-	h.drive.Geometry, h.sequence = g, g.Sequence
+	for _, s := range h.spaces {
+		if s.ReadOnly {
+			return &InUseError{Node: s.Node, State: StateBlocked, Reasons: []Reason{{Code: "read_only", Message: "it is write-protected"}}}
+		}
+	}
+	if len(h.spaces) == 1 {
+		h.drive.Geometry = h.spaces[0].Geometry
+	}
 	if err := h.Reidentify(ctx); err != nil {
 		return err
 	}
@@ -109,7 +158,7 @@ func (h *Handle) settle(ctx context.Context, want Drive, o OpenOptions) error {
 		return err
 	}
 	for _, d := range listed {
-		if d.Number == h.transport.Number() {
+		if d.Number == h.drive.Number {
 			return free(d, o)
 		}
 	}
@@ -119,70 +168,142 @@ func (h *Handle) settle(ctx context.Context, want Drive, o OpenOptions) error {
 // Drive is what was known of the drive when it was opened.
 func (h *Handle) Drive() Drive { return h.drive }
 
-// Transport is the open node.
-func (h *Handle) Transport() Transport { return h.transport }
+// Spaces are the drive's nodes.
+func (h *Handle) Spaces() []Space { return slices.Clone(h.spaces) }
 
-// Geometry asks the open node anew.
-func (h *Handle) Geometry(ctx context.Context) (Geometry, error) { return h.transport.Geometry(ctx) }
+// Transport is the first open node: commands of the drive go through it.
+func (h *Handle) Transport() Transport { return h.spaces[0].transport }
 
-// Queue opens a queue of block I/O.
-func (h *Handle) Queue(depth int) (blockio.Queue, error) { return h.transport.Queue(depth) }
+// Geometry asks the open nodes anew, and adds up what they say.
+func (h *Handle) Geometry(ctx context.Context) (Geometry, error) {
+	var sum Geometry
+	for i, s := range h.spaces {
+		g, err := s.transport.Geometry(ctx)
+		if err != nil {
+			return Geometry{}, err
+		}
+		if g.SizeBytes != s.SizeBytes || g.LogicalBlock != s.LogicalBlock || g.Sequence != s.Sequence {
+			return Geometry{}, fmt.Errorf("%s: size %d, was %d; medium %d, was %d: %w", s.Node, g.SizeBytes, s.SizeBytes, g.Sequence, s.Sequence, ErrChanged)
+		}
+		if i == 0 {
+			sum = g
+			continue
+		}
+		sum.SizeBytes += g.SizeBytes
+		sum.LogicalBlock, sum.PhysicalBlock = min(sum.LogicalBlock, g.LogicalBlock), max(sum.PhysicalBlock, g.PhysicalBlock)
+		sum.ReadOnly = sum.ReadOnly || g.ReadOnly
+	}
+	return sum, nil
+}
+
+// Queue opens a queue of block I/O on the first node.
+func (h *Handle) Queue(depth int) (blockio.Queue, error) { return h.spaces[0].Queue(depth) }
 
 // DropCaches makes later reads come from the drive.
-func (h *Handle) DropCaches(ctx context.Context) error { return h.transport.DropCaches(ctx) }
+func (h *Handle) DropCaches(ctx context.Context) error {
+	var err error
+	for _, s := range h.spaces {
+		err = errors.Join(err, s.transport.DropCaches(ctx))
+	}
+	return err
+}
 
-// Reidentify makes sure that the open node is still the drive that was opened. The errors are
+// Health asks the drive for its condition. The error is ErrNoDoor where it cannot be asked.
+func (h *Handle) Health(ctx context.Context) (Health, error) {
+	return readHealth(ctx, h.Transport(), h.drive.Protocol)
+}
+
+// Reidentify makes sure that the open nodes are still the drive that was opened: by what the host
+// says of each node, and by what the drive itself says on the open descriptor. The errors are
 // ErrChanged and ErrGone; after either nothing more may be sent.
 func (h *Handle) Reidentify(ctx context.Context) error {
-	g, err := h.transport.Geometry(ctx)
-	if err != nil {
+	if _, err := h.Geometry(ctx); err != nil {
 		return err
-	}
-	if g.SizeBytes != h.drive.SizeBytes || g.Sequence != h.sequence {
-		return fmt.Errorf("%s: size %d, was %d; medium %d, was %d: %w", h.drive.Nodes[0], g.SizeBytes, h.drive.SizeBytes, g.Sequence, h.sequence, ErrChanged)
 	}
 	devs, err := h.host.fs.blockdevs()
 	if err != nil {
 		return err
 	}
+	for _, s := range h.spaces {
+		if !slices.ContainsFunc(devs, func(b blockdev) bool { return b.number == s.transport.Number() }) {
+			return fmt.Errorf("%s is not listed any more: %w", filepath.Base(s.Node), ErrGone)
+		}
+	}
+	if h.drive.Identity != IdentityDrive {
+		return h.reidentifyByHost(devs)
+	}
+	now := h.drive
+	now.Reasons, now.State, now.Sanitize = nil, StateReady, nil
+	if err := identifyOpen(ctx, h.Transport(), &now); err != nil {
+		return fmt.Errorf("%s cannot be asked what it is: %w", h.drive.Nodes[0], err)
+	}
+	if now.ID != h.drive.ID || !slices.Equal(now.Namespaces, h.drive.Namespaces) {
+		return fmt.Errorf("%s is %s %s with %d namespaces now, was %s %s with %d: %w", h.drive.Nodes[0],
+			now.Model, now.Serial, len(now.Namespaces), h.drive.Model, h.drive.Serial, len(h.drive.Namespaces), ErrChanged)
+	}
+	for _, r := range now.Reasons {
+		if r.Code == "shared_subsystem" {
+			return fmt.Errorf("%s: %s: %w", h.drive.Nodes[0], r.Message, ErrChanged)
+		}
+	}
+	return nil
+}
+
+// reidentifyByHost is for drives that cannot be asked.
+func (h *Handle) reidentifyByHost(devs []blockdev) error {
 	known := h.host.library()
 	for _, b := range devs {
-		if b.number != h.transport.Number() {
+		if b.number != h.Transport().Number() {
 			continue
 		}
 		now := h.host.fs.identify(b, known[b.name])
 		if now.ID != h.drive.ID {
 			return fmt.Errorf("%s is %s %s now, was %s %s: %w", nodePath(b.name), now.Model, now.Serial, h.drive.Model, h.drive.Serial, ErrChanged)
 		}
-		return nil
 	}
-	return fmt.Errorf("%s is not listed any more: %w", filepath.Base(h.drive.Nodes[0]), ErrGone)
+	return nil
 }
 
 // PartitionTable is the hex SHA-256 of the drive's first 34 and last 33 logical blocks: the
-// protective MBR and both copies of a GPT, or whatever is there instead.
+// protective MBR and both copies of a GPT, or whatever is there instead. For a drive with several
+// nodes it is the digest of theirs.
 func (h *Handle) PartitionTable(ctx context.Context) (string, error) {
-	return digestTable(ctx, h.transport, h.drive.Geometry)
+	return digestTables(ctx, h.spaces)
 }
 
-func digestTable(ctx context.Context, t Transport, g Geometry) (digest string, err error) {
-	if g.LogicalBlock <= 0 {
-		return "", fmt.Errorf("blocks of %d bytes", g.LogicalBlock)
+func digestTables(ctx context.Context, spaces []Space) (string, error) {
+	if len(spaces) == 1 {
+		return digestTable(ctx, spaces[0])
 	}
-	q, err := t.Queue(1)
+	sum := sha256.New()
+	for _, s := range spaces {
+		digest, err := digestTable(ctx, s)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(sum, "%d:%s\n", s.NSID, digest)
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}
+
+func digestTable(ctx context.Context, s Space) (digest string, err error) {
+	if s.LogicalBlock <= 0 {
+		return "", fmt.Errorf("blocks of %d bytes", s.LogicalBlock)
+	}
+	q, err := s.Queue(1)
 	if err != nil {
 		return "", err
 	}
 	defer func() { err = errors.Join(err, q.Close()) }()
 	sum := sha256.New()
-	first := min(34, g.Blocks())
-	last := min(33, g.Blocks()-first)
-	for _, part := range []struct{ from, n int64 }{{0, first}, {g.Blocks() - last, last}} {
+	first := min(34, s.Blocks())
+	last := min(33, s.Blocks()-first)
+	for _, part := range []struct{ from, n int64 }{{0, first}, {s.Blocks() - last, last}} {
 		if part.n == 0 {
 			continue
 		}
-		b := make([]byte, part.n*int64(g.LogicalBlock))
-		if err := blockio.ReadFull(ctx, q, b, part.from*int64(g.LogicalBlock), g.LogicalBlock); err != nil {
+		b := make([]byte, part.n*int64(s.LogicalBlock))
+		if err := blockio.ReadFull(ctx, q, b, part.from*int64(s.LogicalBlock), s.LogicalBlock); err != nil {
 			return "", fmt.Errorf("read partition table: %w", err)
 		}
 		sum.Write(b)
@@ -191,4 +312,4 @@ func digestTable(ctx context.Context, t Transport, g Geometry) (digest string, e
 }
 
 // Close gives the drive up.
-func (h *Handle) Close() error { return h.transport.Close() }
+func (h *Handle) Close() error { return closeSpaces(h.spaces) }

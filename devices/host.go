@@ -27,9 +27,9 @@ func NewHost(root string, open Opener, log hclog.Logger) *Host {
 	return &Host{sysfs{root}, open, log.Named("devices")}
 }
 
-// Drives lists every block device of the host, those that cannot be chosen with the reasons. It
-// opens none of them. The error says that the list itself could not be made; it is never merely
-// empty then.
+// Drives lists every drive of the host, those that cannot be chosen with the reasons. Drives that
+// have a command door are opened for reading and asked what they are. The error says that the list
+// itself could not be made; it is never merely empty then.
 func (h *Host) Drives(ctx context.Context) ([]Drive, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
@@ -41,18 +41,44 @@ func (h *Host) Drives(ctx context.Context) ([]Drive, error) {
 	known := h.library()
 	uses := h.fs.readUses(devs)
 	drives := make([]Drive, 0, len(devs))
-	for _, b := range devs {
-		if b.hidden() {
-			continue // a path below a head that is in the list
+	for _, group := range h.fs.gather(devs) {
+		d := h.fs.identify(group[0], known[group[0].name])
+		d.join(group)
+		h.judge(group, &d, uses)
+		for _, b := range group {
+			d.Notes = append(d.Notes, h.fs.notes(b)...)
 		}
-		d := h.fs.identify(b, known[b.name])
-		h.judge(b, &d, uses)
-		d.Notes = h.fs.notes(b)
 		drives = append(drives, d)
 	}
+	h.askAll(ctx, drives)
+	if err := ctx.Err(); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	drives = append(drives, h.fs.bare(devs)...)
 	markDuplicates(drives)
 	slices.SortFunc(drives, func(a, b Drive) int { return compareNodes(a.Nodes[0], b.Nodes[0]) })
 	return drives, nil
+}
+
+// join adds what a drive has beside its first block device: the other namespaces.
+func (d *Drive) join(group []blockdev) {
+	if d.Protocol != ProtocolNVMe {
+		return
+	}
+	d.Nodes = nil
+	for i, b := range group {
+		n := Namespace{
+			NSID: uint32(integer(b.dir, "nsid")), Node: nodePath(b.name), Attached: true, Number: b.number,
+			SizeBytes: b.sizeBytes(), LogicalBlock: int(integer(b.dir, "queue/logical_block_size")),
+		}
+		d.Nodes, d.Namespaces = append(d.Nodes, n.Node), append(d.Namespaces, n)
+		if i > 0 {
+			d.SizeBytes += n.SizeBytes
+			d.LogicalBlock = min(d.LogicalBlock, n.LogicalBlock)
+			d.PhysicalBlock = max(d.PhysicalBlock, int(integer(b.dir, "queue/physical_block_size")))
+			d.ReadOnly = d.ReadOnly || text(b.dir, "ro") == "1"
+		}
+	}
 }
 
 // compareNodes sorts sdb before sdaa.
@@ -79,10 +105,14 @@ func (h *Host) library() map[string]*block.Disk {
 }
 
 // judge decides a drive's state.
-func (h *Host) judge(b blockdev, d *Drive, u *uses) {
-	reasons, system := u.of(b.name)
-	var blocked []Reason
-	if r, ok := unsuitable(b, *d); ok {
+func (h *Host) judge(group []blockdev, d *Drive, u *uses) {
+	var reasons, blocked []Reason
+	system := false
+	for _, b := range group {
+		of, sys := u.of(b.name)
+		reasons, system = append(reasons, of...), system || sys
+	}
+	if r, ok := unsuitable(group[0], *d); ok {
 		blocked = append(blocked, r)
 	}
 	unidentified := d.Serial == "" && d.WWN == ""
@@ -102,6 +132,13 @@ func (h *Host) judge(b blockdev, d *Drive, u *uses) {
 		d.State = StateBlocked
 	default:
 		d.State = StateReady
+	}
+	if d.Protocol == ProtocolNVMe {
+		if list, err := controllersOf(group[0].dir); err == nil && len(list) > 1 {
+			d.refuse(StateBlocked, Reason{"shared_subsystem", fmt.Sprintf("this host reaches it by %d controllers", len(list)), "detach all but one of them"})
+		} else if err == nil && len(list) == 1 && len(h.fs.siblings(list[0])) > 1 {
+			d.refuse(StateBlocked, Reason{"shared_subsystem", fmt.Sprintf("its subsystem has %d controllers in this host", len(h.fs.siblings(list[0]))), "detach all but one of them"})
+		}
 	}
 	if d.Reasons == nil {
 		d.Reasons = []Reason{}

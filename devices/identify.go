@@ -12,8 +12,8 @@ import (
 	"github.com/jaypipes/ghw/pkg/block"
 )
 
-// identify fills in what the kernel says a block device is. Every identity is the host's word for
-// now: what the drive itself reports needs a command door. found is ghw's view of the same
+// identify fills in what the kernel says a block device is: the host's word, until the drive is
+// asked. found is ghw's view of the same
 // device, nil where it has none; it fills gaps and never overrules sysfs.
 func (s sysfs) identify(b blockdev, found *block.Disk) Drive {
 	d := Drive{
@@ -100,6 +100,7 @@ func (s sysfs) identifySCSI(b blockdev, d *Drive) {
 		d.WWN = "" // vendor text, not a world wide name
 	}
 	d.Media = rotation(b)
+	d.bridged = strings.Contains(s.devicePath(b), "/usb")
 	switch path := s.devicePath(b); {
 	case strings.Contains(path, "/session"):
 		d.Fabric = "iscsi"
@@ -126,17 +127,13 @@ func (s sysfs) identifyNVMe(b blockdev, d *Drive) {
 	dir := filepath.Join(b.dir, "device")
 	d.Model, d.Serial, d.Firmware = text(dir, "model"), text(dir, "serial"), text(dir, "firmware_rev")
 	d.WWN = text(dir, "subsysnqn")
-	if target, err := filepath.EvalSymlinks(dir); err == nil {
-		d.Controller = "/dev/" + filepath.Base(target)
+	list, err := controllersOf(b.dir)
+	if err != nil {
+		return // judged by what is missing
 	}
-	transports := []string{text(dir, "transport")}
-	if controllers, err := filepath.Glob(filepath.Join(dir, "nvme*", "transport")); err == nil {
-		for _, c := range controllers {
-			transports = append(transports, text(c))
-		}
-	}
-	for _, t := range transports {
-		if t != "" && t != "pcie" && t != "apple-nvme" {
+	for _, c := range list {
+		d.Controller = "/dev/" + filepath.Base(c)
+		if t := text(c, "transport"); t != "pcie" && t != "apple-nvme" {
 			d.Fabric = t
 		}
 	}

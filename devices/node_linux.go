@@ -7,13 +7,12 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/expunge-dev/expunge/devices/blockio"
-	"github.com/expunge-dev/expunge/devices/nvme"
-	"github.com/expunge-dev/expunge/devices/scsi"
 )
 
 // Block ioctls that x/sys does not name (linux/fs.h).
@@ -28,7 +27,17 @@ type node struct {
 	file   *os.File
 	number Number
 	write  bool
+	bus    string // what commands it takes: busSCSI, busNVMe, or neither
+
+	mu         sync.Mutex // guards controller
+	controller *os.File   // of an NVMe namespace, opened when first needed
 }
+
+// The buses whose devices have a command door, as sysfs names them.
+const (
+	busSCSI = "scsi"
+	busNVMe = "nvme"
+)
 
 // OpenNode opens a real block device with direct I/O. Exclusive claims the whole drive against
 // the kernel's other exclusive users (O_EXCL: mounts, swap, md, dm) and, by flock, against other
@@ -69,6 +78,10 @@ func (n *node) claim(access Access) error {
 	if _, err := os.Stat(fmt.Sprintf("/sys/dev/block/%d:%d/partition", n.number.Major, n.number.Minor)); err == nil {
 		return fmt.Errorf("open node %s: a partition is not a drive: name the drive", n.name)
 	}
+	n.bus = blockdev{dir: fmt.Sprintf("/sys/dev/block/%d:%d", n.number.Major, n.number.Minor)}.subsystem()
+	if n.bus == "nvme-subsystem" {
+		n.bus = busNVMe
+	}
 	if access != Exclusive {
 		return nil
 	}
@@ -81,19 +94,19 @@ func (n *node) claim(access Access) error {
 	return nil
 }
 
-func (n *node) SCSI(context.Context, *scsi.Command) (scsi.Result, error) {
-	return scsi.Result{}, fmt.Errorf("%s: SCSI: %w", n.name, ErrNoDoor)
-}
-
-func (n *node) NVMe(context.Context, *nvme.Command) (nvme.Completion, error) {
-	return nvme.Completion{}, fmt.Errorf("%s: NVMe: %w", n.name, ErrNoDoor)
-}
-
 func (n *node) Queue(depth int) (blockio.Queue, error) { return blockio.NewPool(n, depth) }
 
 func (n *node) Number() Number { return n.number }
 
-func (n *node) Close() error { return n.file.Close() }
+func (n *node) Close() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var err error
+	if n.controller != nil {
+		err = n.controller.Close()
+	}
+	return errors.Join(err, n.file.Close())
+}
 
 // ReadAt implements blockio.Backend.
 func (n *node) ReadAt(p []byte, off int64) (int, error) {
@@ -157,9 +170,19 @@ func (n *node) Geometry(context.Context) (Geometry, error) {
 }
 
 func (n *node) ioctl(request uint, at unsafe.Pointer) error {
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, n.file.Fd(), uintptr(request), uintptr(at))
+	return ioctl(n.file.Fd(), request, at)
+}
+
+func ioctl(fd uintptr, request uint, at unsafe.Pointer) error {
+	_, err := ioctlResult(fd, request, at)
+	return err
+}
+
+// ioctlResult is for requests whose answer is in the return value.
+func ioctlResult(fd uintptr, request uint, at unsafe.Pointer) (uintptr, error) {
+	result, _, errno := unix.Syscall(unix.SYS_IOCTL, fd, uintptr(request), uintptr(at))
 	if errno != 0 {
-		return errno
+		return 0, errno
 	}
-	return nil
+	return result, nil
 }

@@ -1,0 +1,87 @@
+package devices
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+)
+
+// askers bounds how many drives are asked at once.
+const askers = 16
+
+// askAll asks the drives that have a command door what they are.
+func (h *Host) askAll(ctx context.Context, drives []Drive) {
+	if h.open == nil {
+		return
+	}
+	var wait sync.WaitGroup
+	slots := make(chan struct{}, askers)
+	for i := range drives {
+		d := &drives[i]
+		if d.Protocol != ProtocolNVMe && d.Protocol != ProtocolSCSI && d.Protocol != ProtocolATA || d.SizeBytes == 0 {
+			continue
+		}
+		wait.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			h.ask(ctx, d)
+		})
+	}
+	wait.Wait()
+}
+
+// ask opens a drive for reading and lets it say what it is. What it says stands in place of the
+// kernel's word; when it says nothing that can be believed, the drive cannot be chosen.
+func (h *Host) ask(ctx context.Context, d *Drive) {
+	t, err := h.open(ctx, d.Nodes[0], ReadOnly)
+	if err == nil {
+		if t.Number() != d.Number {
+			err = fmt.Errorf("%s is device %v now, was %v: %w", d.Nodes[0], t.Number(), d.Number, ErrChanged)
+		} else {
+			err = identifyOpen(ctx, t, d)
+		}
+		err = errors.Join(err, t.Close())
+	}
+	if err == nil || errors.Is(err, ErrNoDoor) {
+		return
+	}
+	h.log.Debug("a drive did not identify itself", "node", d.Nodes[0], "err", err)
+	reason := Reason{"unidentified", fmt.Sprintf("it cannot be asked what it is: %v", err), "list again; a drive that does not answer cannot be sanitized by a host"}
+	var inUse *InUseError
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		reason.Code, reason.Hint = "permission", "run as root"
+	case errors.As(err, &inUse):
+		return // its use is in the list already
+	}
+	d.refuse(StateUnreadable, reason)
+}
+
+// refuse adds a reason why a drive cannot be chosen, and the state that goes with it when nothing
+// else speaks against the drive.
+func (d *Drive) refuse(s State, r Reason) {
+	d.Reasons = append(d.Reasons, r)
+	if d.State == StateReady {
+		d.State = s
+	}
+}
+
+// identifyOpen fills in what the open drive says of itself. The error is ErrNoDoor when it has no
+// door for that, and leaves d as it was.
+func identifyOpen(ctx context.Context, t Transport, d *Drive) error {
+	switch d.Protocol {
+	case ProtocolNVMe:
+		return identifyNVMe(ctx, t, d)
+	case ProtocolSCSI, ProtocolATA:
+		return identifySCSI(ctx, t, d)
+	}
+	return ErrNoDoor
+}
+
+// vouch takes a drive's own identity. Words of a drive are made printable.
+func (d *Drive) vouch(model, serial, wwn, firmware string) {
+	d.Model, d.Serial, d.WWN, d.Firmware = cleanASCII(model), cleanASCII(serial), cleanASCII(wwn), cleanASCII(firmware)
+	d.ID, d.Identity = NewID(d.Model, d.Serial, d.WWN), IdentityDrive
+}

@@ -1,0 +1,258 @@
+package devices
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/expunge-dev/expunge/devices/nvme"
+)
+
+// Namespace is one of an NVMe drive's (NVMe base 2.0, 3.2.1). A sanitize operation reaches all of
+// them, whether they are attached to a controller or not.
+type Namespace struct {
+	NSID         uint32 `json:"nsid"`
+	Node         string `json:"node,omitempty"` // of this host; empty when it has none
+	Attached     bool   `json:"attached"`       // to the controller by which the drive is reached
+	SizeBytes    int64  `json:"size_bytes"`
+	LogicalBlock int    `json:"logical_block_bytes"`
+	Number       Number `json:"-"`
+}
+
+// SanitizeState is where a drive's own sanitize stands.
+type SanitizeState string
+
+// The states. Only SanitizeIdle leaves the drive's blocks to the host.
+const (
+	SanitizeIdle    SanitizeState = "idle"
+	SanitizeRunning SanitizeState = "running"
+	SanitizeFailed  SanitizeState = "failed" // the latest operation failed
+	SanitizeUnknown SanitizeState = "unknown"
+)
+
+// SanitizeSupport is what a drive says of its sanitize command.
+type SanitizeSupport struct {
+	Crypto    bool `json:"crypto"`
+	Block     bool `json:"block"`
+	Overwrite bool `json:"overwrite"`
+	// NoDeallocate: blocks can be left allocated after a sanitize, and their media as they are, so
+	// that what is read back is what is there.
+	NoDeallocate  bool          `json:"no_deallocate"`
+	PurgeRequired bool          `json:"purge_required"` // the command can demand purge
+	State         SanitizeState `json:"state"`
+	// Unrestricted: the failed operation allowed its failure to be left without success.
+	Unrestricted bool `json:"unrestricted,omitempty"`
+	// ReadsZeros: every attached namespace reads zeros where blocks are deallocated.
+	ReadsZeros bool `json:"reads_zeros,omitempty"`
+	// EstimateBlock and EstimateCrypto are the drive's own, in seconds; nil where it has none.
+	EstimateBlock  *int64 `json:"estimate_block_seconds,omitempty"`
+	EstimateCrypto *int64 `json:"estimate_crypto_seconds,omitempty"`
+}
+
+// admin sends one admin command and judges its status.
+func admin(ctx context.Context, t Transport, c *nvme.Command) ([]byte, error) {
+	done, err := t.NVMe(ctx, c)
+	if err == nil {
+		err = done.Err()
+	}
+	return c.Data, err
+}
+
+// identifyNVMe asks a controller what it is, which namespaces its subsystem has, who else reaches
+// them, and where its sanitize stands.
+func identifyNVMe(ctx context.Context, t Transport, d *Drive) error {
+	page, err := admin(ctx, t, nvme.IdentifyController{}.Command())
+	if err != nil {
+		return fmt.Errorf("identify controller: %w", err)
+	}
+	c, err := nvme.ParseController(page)
+	if err != nil {
+		return err
+	}
+	namespaces, err := readNamespaces(ctx, t, c, d.Namespaces)
+	if err != nil {
+		return err
+	}
+	d.vouch(c.MN, c.SN, c.SUBNQN, c.FR)
+	d.Namespaces = namespaces
+	if why := shared(ctx, t, c); why != "" {
+		d.refuse(StateBlocked, Reason{"shared_subsystem", why, "detach it from the other hosts and controllers first: whatever is done here is done to their data"})
+	}
+	for _, n := range namespaces {
+		if n.Attached && n.Node == "" {
+			d.refuse(StateBlocked, Reason{"namespace_unreachable",
+				fmt.Sprintf("namespace %d is attached and has no block device: whether it is used cannot be told", n.NSID), "have the kernel scan the controller again"})
+		}
+	}
+	d.Sanitize = supportOf(c)
+	if err := readSanitizeState(ctx, t, d); err != nil {
+		return err
+	}
+	if h, err := readSMART(ctx, t); err == nil && h.PowerOnHours != nil {
+		d.PowerOnHours = h.PowerOnHours
+	}
+	return nil
+}
+
+// readNamespaces lists those of the subsystem. known are the ones that have block devices.
+func readNamespaces(ctx context.Context, t Transport, c nvme.Controller, known []Namespace) ([]Namespace, error) {
+	attached, err := listNamespaces(ctx, t, false)
+	if err != nil {
+		return nil, fmt.Errorf("list namespaces: %w", err)
+	}
+	all := attached
+	if c.NamespaceManagement() {
+		if all, err = listNamespaces(ctx, t, true); err != nil {
+			return nil, fmt.Errorf("list allocated namespaces: %w", err)
+		}
+	}
+	is := map[uint32]bool{}
+	for _, id := range attached {
+		is[id] = true
+	}
+	var list []Namespace
+	for _, id := range all {
+		page, err := admin(ctx, t, nvme.IdentifyNamespace{NSID: id, Allocated: !is[id]}.Command())
+		if err != nil {
+			return nil, fmt.Errorf("identify namespace %d: %w", id, err)
+		}
+		ns, err := nvme.ParseNamespace(page)
+		if err != nil {
+			return nil, fmt.Errorf("namespace %d: %w", id, err)
+		}
+		n := Namespace{NSID: id, Attached: is[id], SizeBytes: ns.SizeBytes(), LogicalBlock: 1 << ns.LBADS}
+		for _, k := range known {
+			if k.NSID == id {
+				n.Node, n.Number = k.Node, k.Number
+			}
+		}
+		if ns.WriteProtected() {
+			return nil, fmt.Errorf("namespace %d is write-protected", id)
+		}
+		list = append(list, n)
+		delete(is, id)
+	}
+	for id := range is {
+		return nil, fmt.Errorf("namespace %d is attached and not allocated: the lists contradict each other", id)
+	}
+	if len(list) == 0 {
+		return nil, errors.New("the controller lists no namespace")
+	}
+	for _, k := range known {
+		if k.Node != "" && !hasNamespace(list, k.NSID) {
+			return nil, fmt.Errorf("%s is namespace %d, which the controller does not list: %w", k.Node, k.NSID, ErrChanged)
+		}
+	}
+	return list, nil
+}
+
+func hasNamespace(list []Namespace, id uint32) bool {
+	for _, n := range list {
+		if n.NSID == id {
+			return true
+		}
+	}
+	return false
+}
+
+func listNamespaces(ctx context.Context, t Transport, allocated bool) ([]uint32, error) {
+	var list []uint32
+	for after, more := uint32(0), true; more; {
+		page, err := admin(ctx, t, nvme.NamespaceList{After: after, Allocated: allocated}.Command())
+		if err != nil {
+			return nil, err
+		}
+		var part []uint32
+		if part, more, err = nvme.ParseNamespaceList(page, after); err != nil {
+			return nil, err
+		}
+		list = append(list, part...)
+		if more {
+			after = part[len(part)-1]
+		}
+	}
+	return list, nil
+}
+
+// shared says why somebody else may reach the drive's data; "" when nobody does.
+func shared(ctx context.Context, t Transport, c nvme.Controller) string {
+	if !c.NamespaceManagement() {
+		if c.CMIC&7 == 0 {
+			return ""
+		}
+		return fmt.Sprintf("its subsystem may have several ports or controllers (CMIC %#x), and it cannot list them", c.CMIC)
+	}
+	page, err := admin(ctx, t, nvme.ControllerList{}.Command())
+	var list []uint16
+	if err == nil {
+		list, err = nvme.ParseControllerList(page)
+	}
+	switch {
+	case err != nil && c.CMIC&7 == 0:
+		return ""
+	case err != nil:
+		return fmt.Sprintf("its subsystem may have several ports or controllers (CMIC %#x), and they cannot be listed: %v", c.CMIC, err)
+	case len(list) != 1 || list[0] != c.CNTLID:
+		return fmt.Sprintf("its subsystem has %d controllers, by which other hosts may use it", len(list))
+	}
+	return ""
+}
+
+func supportOf(c nvme.Controller) *SanitizeSupport {
+	if c.SANICAP == 0 {
+		return nil
+	}
+	return &SanitizeSupport{
+		Crypto: c.CryptoErase(), Block: c.BlockErase(), Overwrite: c.Overwrite(), PurgeRequired: c.PurgeRequiredSupported(),
+		NoDeallocate: !c.NoDeallocateInhibited() && c.NoDeallocateModifies() == 1, State: SanitizeUnknown,
+	}
+}
+
+// ReadSanitizeStatus reads log page 81h and returns it as it came, too.
+func ReadSanitizeStatus(ctx context.Context, t Transport) (nvme.SanitizeStatus, []byte, error) {
+	page, err := admin(ctx, t, nvme.GetLogPage{LID: nvme.LogSanitize, Retain: true}.Command())
+	if err != nil {
+		return nvme.SanitizeStatus{}, nil, fmt.Errorf("read the sanitize status log: %w", err)
+	}
+	s, err := nvme.ParseSanitizeStatus(page)
+	return s, page, err
+}
+
+// readSanitizeState asks where the drive's sanitize stands. A drive that can sanitize itself and
+// does not tell is refused: it might be at it.
+func readSanitizeState(ctx context.Context, t Transport, d *Drive) error {
+	if d.Sanitize == nil {
+		return nil
+	}
+	s, _, err := ReadSanitizeStatus(ctx, t)
+	if IsGone(err) {
+		return err
+	}
+	if err != nil {
+		d.refuse(StateBlocked, Reason{"sanitize_unknown", fmt.Sprintf("whether it is sanitizing itself cannot be told: %v", err),
+			"a drive whose sanitize status cannot be read cannot be proven clean by its own commands: destroy it, or update its firmware"})
+		return nil
+	}
+	d.Sanitize.State = SanitizeIdle
+	switch s.Status() {
+	case nvme.SanitizeInProgress:
+		d.Sanitize.State = SanitizeRunning
+		d.refuse(StateBlocked, Reason{ReasonSanitizing,
+			fmt.Sprintf("it is sanitizing itself (%s, %d %%)", nvme.Action(s.SCDW10&7), int(s.SPROG)*100/65536), "expunge recover waits for it if the job is one of this state; leave the drive alone otherwise"})
+	case nvme.SanitizeFailed:
+		d.Sanitize.State, d.Sanitize.Unrestricted = SanitizeFailed, s.Unrestricted()
+	}
+	for _, x := range []struct {
+		to *(*int64)
+		a  nvme.Action
+	}{{&d.Sanitize.EstimateBlock, nvme.BlockErase}, {&d.Sanitize.EstimateCrypto, nvme.CryptoErase}} {
+		if seconds, known := s.Estimate(x.a, false); known {
+			n := int64(seconds)
+			*x.to = &n
+		}
+	}
+	return nil
+}
+
+// ReasonSanitizing is the code of a drive that is at work by itself.
+const ReasonSanitizing = "sanitizing"

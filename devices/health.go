@@ -1,0 +1,91 @@
+package devices
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/expunge-dev/expunge/devices/ata"
+	"github.com/expunge-dev/expunge/devices/nvme"
+)
+
+// Health is what a drive says of its condition: NVMe log page 02h, or ATA SMART READ DATA. What it
+// does not say is nil.
+type Health struct {
+	TemperatureC  *int64 `json:"temperature_c,omitempty"`
+	PowerOnHours  *int64 `json:"power_on_hours,omitempty"`
+	Critical      *int64 `json:"critical_warning,omitempty"` // NVMe: bits 0 spare, 1 temperature, 2 reliability, 3 read-only, 4 backup
+	SparePercent  *int64 `json:"spare_percent,omitempty"`
+	UsedPercent   *int64 `json:"used_percent,omitempty"`
+	MediaErrors   *int64 `json:"media_errors,omitempty"`
+	Reallocated   *int64 `json:"reallocated,omitempty"` // ATA attribute 5
+	Pending       *int64 `json:"pending,omitempty"`     // ATA attribute 197
+	Uncorrectable *int64 `json:"uncorrectable,omitempty"`
+	Page          []byte `json:"page,omitempty"` // as it came
+}
+
+// readHealth asks by whatever door the drive has. The error is ErrNoDoor when it has none.
+func readHealth(ctx context.Context, t Transport, p Protocol) (Health, error) {
+	switch p {
+	case ProtocolNVMe:
+		return readSMART(ctx, t)
+	case ProtocolATA:
+		return readATASMART(ctx, t)
+	}
+	return Health{}, ErrNoDoor
+}
+
+func readSMART(ctx context.Context, t Transport) (Health, error) {
+	page, err := admin(ctx, t, nvme.GetLogPage{LID: nvme.LogSMART, Retain: true}.Command())
+	if err != nil {
+		return Health{}, fmt.Errorf("read the SMART log: %w", err)
+	}
+	s, err := nvme.ParseSMART(page)
+	if err != nil {
+		return Health{}, err
+	}
+	h := Health{
+		Critical: some(int64(s.CriticalWarning)), SparePercent: some(int64(s.AvailableSpare)), UsedPercent: some(int64(s.PercentageUsed)),
+		PowerOnHours: counter(s.PowerOnHours), MediaErrors: counter(s.MediaErrors), Page: page,
+	}
+	if c := int64(s.Temperature) - 273; s.Temperature != 0 && c > -60 && c < 200 {
+		h.TemperatureC = &c
+	}
+	return h, nil
+}
+
+func readATASMART(ctx context.Context, t Transport) (Health, error) {
+	page, err := ataData(ctx, t, ata.SMARTReadData())
+	if err != nil {
+		return Health{}, fmt.Errorf("SMART READ DATA: %w", err)
+	}
+	s, err := ata.ParseSMART(page)
+	if err != nil {
+		return Health{}, err
+	}
+	h := Health{Page: page}
+	if c, ok := s.Temperature(); ok {
+		h.TemperatureC = some(int64(c))
+	}
+	if hours, ok := s.PowerOnHours(); ok {
+		h.PowerOnHours = &hours
+	}
+	for _, x := range []struct {
+		id uint8
+		to **int64
+	}{{ata.AttributeReallocated, &h.Reallocated}, {ata.AttributePending, &h.Pending}, {ata.AttributeUncorrectable, &h.Uncorrectable}} {
+		if a, ok := s.Get(x.id); ok {
+			*x.to = some(int64(a.Raw & 0xffffffff))
+		}
+	}
+	return h, nil
+}
+
+func some(n int64) *int64 { return &n }
+
+// counter is nil for numbers that no drive reaches.
+func counter(n uint64) *int64 {
+	if n > 1<<53 {
+		return nil
+	}
+	return some(int64(n))
+}
