@@ -27,15 +27,55 @@ type DrivePlan struct {
 	// drive that was put to use after planning does not match any more.
 	PartitionTable string `json:"partition_table_sha256"`
 
+	// Namespaces are all of an NVMe drive's, attached or not: what a sanitize reaches.
+	Namespaces []Namespace `json:"namespaces,omitempty"`
+	// BlocksBarred: an earlier sanitize failed, so that nothing can be read or written before this one.
+	BlocksBarred bool `json:"blocks_barred,omitempty"`
+
 	Scope        Scope            `json:"scope"`
 	Method       Method           `json:"method"`
 	Technique    Technique        `json:"technique"`
 	Scheme       string           `json:"scheme,omitempty"`
 	Passes       []Pass           `json:"passes,omitempty"`
+	Operations   []Operation      `json:"operations,omitempty"` // what the drive does by itself, in order
 	Verification VerifyMode       `json:"verification"`
 	Rejected     []Rejected       `json:"rejected"`
-	Excludes     []devices.Reason `json:"excludes"` // what the technique does not reach
+	Excludes     []devices.Reason `json:"excludes"`           // what the technique does not reach
+	RestsOn      []devices.Reason `json:"rests_on,omitempty"` // what a host cannot prove
 	Notes        []devices.Reason `json:"notes,omitempty"`
+}
+
+// Namespace is one as a plan binds it. Nodes are left out: they change.
+type Namespace struct {
+	NSID         uint32 `json:"nsid"`
+	Attached     bool   `json:"attached"`
+	SizeBytes    int64  `json:"size_bytes"`
+	LogicalBlock int    `json:"logical_block_bytes"`
+}
+
+// space is a range of the drive's address space that has blocks of one size: a namespace that can
+// be read, or all of a drive without namespaces. Base is where it begins when the spaces are
+// counted one after another, as journal and certificate do.
+type space struct {
+	base   int64
+	size   int64
+	block  int
+	number uint32
+}
+
+func (dp DrivePlan) spaces() []space {
+	if len(dp.Namespaces) == 0 {
+		return []space{{0, dp.SizeBytes, dp.LogicalBlock, 0}}
+	}
+	var list []space
+	base := int64(0)
+	for _, n := range dp.Namespaces {
+		if n.Attached {
+			list = append(list, space{base, n.SizeBytes, n.LogicalBlock, n.NSID})
+			base += n.SizeBytes
+		}
+	}
+	return list
 }
 
 // Scope says of what a certificate speaks.
@@ -77,10 +117,12 @@ func Choose(d devices.Drive, partitionTable string, r Request, p Policy) (DriveP
 		plan.Verification = r.Verify
 	}
 	for _, technique := range Techniques() {
-		code, why := unfit(technique, method)
+		code, why := unfit(technique, method, d, r.FailureMode)
 		switch {
 		case code != "":
 			plan.Rejected = append(plan.Rejected, Rejected{technique, code, why})
+		case r.Technique == "" && (r.Pattern != "" || r.Scheme != "") && technique != HostOverwrite:
+			plan.Rejected = append(plan.Rejected, Rejected{technique, "not_asked", "a pattern was asked for, which belongs to host overwrite"})
 		case r.Technique != "" && technique != r.Technique:
 			plan.Rejected = append(plan.Rejected, Rejected{technique, "not_asked", fmt.Sprintf("%s was asked for", r.Technique)})
 		case plan.Technique == "":
@@ -90,11 +132,17 @@ func Choose(d devices.Drive, partitionTable string, r Request, p Policy) (DriveP
 	if plan.Technique == "" {
 		return DrivePlan{}, cannot(d, method, r.Technique, plan.Rejected)
 	}
-	if plan.Passes, err = passesOf(r); err != nil {
-		return DrivePlan{}, err
+	for _, n := range d.Namespaces {
+		plan.Namespaces = append(plan.Namespaces, Namespace{n.NSID, n.Attached, n.SizeBytes, n.LogicalBlock})
 	}
-	plan.Excludes = excludes(d)
-	return plan, nil
+	plan.Excludes, plan.RestsOn = excludes(d, plan.Technique), restsOn(d, plan.Technique)
+	if plan.Technique != HostOverwrite {
+		plan.Operations = operations(plan.Technique, d, r.FailureMode)
+		plan.BlocksBarred = d.Sanitize.State == devices.SanitizeFailed
+		return plan, plan.provable()
+	}
+	plan.Passes, err = passesOf(r)
+	return plan, err
 }
 
 // choosable says why a drive as it is must not be touched.
@@ -119,15 +167,13 @@ func choosable(d devices.Drive, allowFabric bool) error {
 	return nil
 }
 
-// unfit says why a technique cannot reach the method on a drive known only by its block node.
-func unfit(t Technique, m Method) (code, why string) {
-	if t != HostOverwrite {
-		return "no_command_door", "a command of the drive, and this node takes reads and writes only"
+// provable refuses what could end as nothing but unproven.
+func (dp DrivePlan) provable() error {
+	if dp.BlocksBarred && dp.Technique == CryptographicErase && dp.Verification != VerifyStatus {
+		return refuse("not_provable", "an earlier sanitize failed, so nothing can be marked before, and after a cryptographic erase alone there is nothing to compare",
+			"ask for --technique crypto+block or block, or for --verify status")
 	}
-	if m != Clear {
-		return "reaches_clear", "an overwrite by the host cannot reach spare and reallocated blocks (IEEE 2883-2022): clear at most"
-	}
-	return "", ""
+	return nil
 }
 
 // cannot makes the refusal that says what would reach the method.
@@ -154,19 +200,4 @@ func scopeOf(d devices.Drive) Scope {
 		return ScopeDevice
 	}
 	return ScopeLogical
-}
-
-// excludes lists what host overwrite leaves as it was.
-func excludes(d devices.Drive) []devices.Reason {
-	list := []devices.Reason{{
-		Code:    "unaddressable",
-		Message: "blocks that the host cannot address: spare, reallocated and over-provisioned ones, and areas hidden from the host",
-	}}
-	if d.Identity == devices.IdentityHost {
-		list = append(list, devices.Reason{
-			Code:    "behind_the_node",
-			Message: "whatever holds the data behind this node (a file, a pool, another drive): only the logical device is overwritten",
-		})
-	}
-	return list
 }

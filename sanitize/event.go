@@ -8,18 +8,26 @@ import (
 // The kinds of journal records, in the order of a drive's life. Every one is on disk before what
 // it announces is done, or after what it reports was done; never the other way round.
 const (
-	kindOpened       = "opened"       // the job and the drive's plan
-	kindIntent       = "intent"       // the intent was signed and logged; nothing destructive before this
-	kindAttempt      = "attempt"      // the work begins, or begins again
-	kindReidentified = "reidentified" // the open drive is still the planned one
-	kindPassBegun    = "pass_begun"   // before the first write of a pass
-	kindExtents      = "extents_done" // after a flush: what is on stable media, what failed
-	kindPassDone     = "pass_done"    // nothing of the pass is left to write
-	kindVerifyBegun  = "verify_begun" // after the erase: which extents will be read
-	kindVerified     = "extents_read" // what was read, what could not be, what did not match
-	kindVerifyDone   = "verify_done"  // nothing is left to read
-	kindStopped      = "stopped"      // the work ended early and can be resumed
-	kindFinished     = "finished"     // the work ended for good
+	kindOpened       = "opened"          // the job and the drive's plan
+	kindIntent       = "intent"          // the intent was signed and logged; nothing destructive before this
+	kindAttempt      = "attempt"         // the work begins, or begins again
+	kindReidentified = "reidentified"    // the open drive is still the planned one
+	kindHealth       = "health"          // what the drive says of its condition, from time to time
+	kindMarkersBegun = "markers_begun"   // before the first write of a marker
+	kindMarkersSet   = "markers_set"     // they are on stable media and were read back from there
+	kindDriveStatus  = "drive_status"    // the drive's own account of its sanitize, as it came
+	kindBegun        = "operation_begun" // before the command is sent
+	kindSent         = "operation_sent"  // how the command was completed, or that its fate is unknown
+	kindEnded        = "operation_ended" // the drive reported success, and it is this operation's
+	kindMarkersRead  = "markers_read"    // which of them are gone
+	kindPassBegun    = "pass_begun"      // before the first write of a pass
+	kindExtents      = "extents_done"    // after a flush: what is on stable media, what failed
+	kindPassDone     = "pass_done"       // nothing of the pass is left to write
+	kindVerifyBegun  = "verify_begun"    // after the erase: which extents will be read
+	kindVerified     = "extents_read"    // what was read, what could not be, what did not match
+	kindVerifyDone   = "verify_done"     // nothing is left to read
+	kindStopped      = "stopped"         // the work ended early and can be resumed
+	kindFinished     = "finished"        // the work ended for good
 )
 
 type openedRecord struct {
@@ -46,6 +54,61 @@ type reidentifiedRecord struct {
 	Node      string     `json:"node"`
 	SizeBytes int64      `json:"size_bytes"`
 	Before    string     `json:"before"` // the step it was done for
+}
+
+type healthRecord struct {
+	When   string         `json:"when"` // before, during or after
+	Health devices.Health `json:"health"`
+	Error  string         `json:"error,omitempty"` // why the drive did not say
+}
+
+type markersBegunRecord struct {
+	Seed string `json:"seed"` // draws the blocks and makes what is written to them
+	PRNG string `json:"prng"`
+}
+
+type markersSetRecord struct {
+	Lost []overwrite.Extent `json:"lost,omitempty"` // could not be written or did not read back
+}
+
+type markersReadRecord struct {
+	After     int                `json:"after"` // operations that had ended
+	Begin     bool               `json:"begin,omitempty"`
+	Read      []overwrite.Extent `json:"read,omitempty"`
+	Unchanged []overwrite.Extent `json:"unchanged,omitempty"`
+	Failed    []overwrite.Extent `json:"failed,omitempty"`
+	Error     string             `json:"error,omitempty"`
+	End       bool               `json:"end,omitempty"`
+}
+
+// When a drive's status was read.
+const (
+	whenBefore = "before" // nothing of this operation was sent since
+	whenAfter  = "after"  // after the command was sent, in this attempt or an earlier one
+)
+
+type driveStatusRecord struct {
+	Operation int    `json:"operation"` // from 1
+	When      string `json:"when"`
+	Page      []byte `json:"page,omitempty"` // NVMe log page 81h as it came
+	Error     string `json:"error,omitempty"`
+	Warning   string `json:"warning,omitempty"`
+}
+
+type begunRecord struct {
+	Operation int    `json:"operation"`
+	Command   string `json:"command"`
+	CDW10     uint32 `json:"cdw10"`
+}
+
+type sentRecord struct {
+	Operation int    `json:"operation"`
+	Error     string `json:"error,omitempty"`
+}
+
+type endedRecord struct {
+	Operation int    `json:"operation"`
+	Because   string `json:"because"` // what ties the success to this operation
 }
 
 type passBegunRecord struct {
@@ -79,6 +142,9 @@ type verifiedRecord struct {
 	Failed   []overwrite.Extent `json:"failed,omitempty"`
 	Mismatch []overwrite.Extent `json:"mismatch,omitempty"`
 	Error    string             `json:"error,omitempty"`
+	// Zeros and Ones count blocks of nothing but 00h or FFh, after an erase by the drive.
+	Zeros int64 `json:"zeros,omitempty"`
+	Ones  int64 `json:"ones,omitempty"`
 }
 
 type verifyDoneRecord struct {

@@ -3,6 +3,7 @@ package sanitize
 import (
 	"time"
 
+	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/sanitize/overwrite"
 )
 
@@ -38,6 +39,10 @@ type Evidence struct {
 	Started       time.Time
 	Finished      time.Time // the last destructive or verifying step
 	Passes        []PassEvidence
+	Operations    []OperationEvidence
+	Markers       *MarkerEvidence // nil when the technique has none, or none were set
+	Health        HealthEvidence
+	Warnings      []string
 	BytesWritten  int64 // on stable media, all passes
 
 	Exceptions        []Exception // the first maxExceptions
@@ -64,6 +69,45 @@ type PassEvidence struct {
 	Complete  bool  // every block was written or is an exception
 }
 
+// OperationEvidence is one thing that the drive did by itself.
+type OperationEvidence struct {
+	Technique Technique
+	Command   string
+	CDW10     uint32
+	Sends     int // commands sent; more than one only after one that was never begun
+	Started   time.Time
+	Finished  time.Time
+	Complete  bool   // the drive reported success, explicitly, and it is this operation's
+	Because   string // what ties the success to this operation
+	// EstimateSeconds is the drive's own before the command; nil where it has none.
+	EstimateSeconds *int64
+	ElapsedSeconds  int64
+	Timing          string
+	// Status is the drive's last word in words, StatusPage the log page it was in.
+	Status     string
+	StatusPage []byte
+	Before     []byte
+}
+
+// MarkerEvidence is what became of the markers.
+type MarkerEvidence struct {
+	Seed string // hex
+	PRNG string
+	Set  int64 // blocks marked and read back from the media
+	// Changed, Unchanged and Unreadable are blocks at the latest reading, after all operations.
+	Changed, Unchanged, Unreadable int64
+	// UnchangedEver counts blocks that any reading found unchanged.
+	UnchangedEver int64
+	Read          bool // that reading came to its end
+}
+
+// HealthEvidence is the drive's condition around and during the work.
+type HealthEvidence struct {
+	Before, After   *devices.Health
+	MaxTemperatureC *int64
+	Samples         int
+}
+
 // Exception is an area that was not sanitized, or not proven to be.
 type Exception struct {
 	Kind   string // "write error" or "read error"
@@ -85,4 +129,6 @@ type Verification struct {
 	Expected   string // what was compared with, in words
 	Mismatches int64  // blocks
 	ReadErrors int64  // blocks
+	Zeros      int64  // blocks of nothing but 00h, after an erase by the drive
+	Ones       int64  // blocks of nothing but FFh
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/sanitize/journal"
@@ -22,6 +23,9 @@ type Execution struct {
 	Secrets string           // file for keys, made when needed
 	Agent   string           // version, for the journal
 	Meter   *Meter           // may be nil
+	Now     func() time.Time // nil is time.Now
+	// Wait waits for what a drive does by itself; nil waits as long as it is told to.
+	Wait func(ctx context.Context, d time.Duration) error
 
 	// Observe receives every record after it is on disk. It may be nil.
 	Observe func(journal.Record)
@@ -57,8 +61,12 @@ func Refuse(j *journal.Journal, why string) error {
 
 // Touched says whether a destructive step was begun, as far as the records tell.
 func Touched(records []journal.Record) bool {
-	return has(records, kindPassBegun)
+	return has(records, kindPassBegun) || has(records, kindMarkersBegun) || Sent(records)
 }
+
+// Sent says whether a command by which the drive works by itself may have reached it: it may be
+// at work, by this job's order.
+func Sent(records []journal.Record) bool { return has(records, kindBegun) }
 
 func has(records []journal.Record, kind string) bool {
 	return slices.ContainsFunc(records, func(r journal.Record) bool { return r.Kind == kind })
@@ -92,6 +100,9 @@ type run struct {
 	handle  *devices.Handle
 	secrets *secrets
 	meter   *Meter
+	now     func() time.Time
+	wait    func(ctx context.Context, d time.Duration) error
+	looked  time.Time // when the drive was last asked for its condition
 }
 
 // fault is an end for good that the drive or the host reported.
@@ -123,7 +134,13 @@ func Execute(ctx context.Context, e Execution) error {
 	}
 	r := &run{
 		recorder: recorder{past, e.Journal, e.Observe},
-		drive:    past.opened.Drive, handle: e.Handle, secrets: keys, meter: e.Meter,
+		drive:    past.opened.Drive, handle: e.Handle, secrets: keys, meter: e.Meter, now: e.Now, wait: e.Wait,
+	}
+	if r.now == nil {
+		r.now = time.Now
+	}
+	if r.wait == nil {
+		r.wait = wait
 	}
 	if r.meter == nil {
 		r.meter = &Meter{}
@@ -140,7 +157,7 @@ func (r *run) conclude(err error) error {
 	end := finishedRecord{Status: statusCompleted}
 	switch {
 	case err == nil:
-	case errors.Is(err, ErrPlanChanged) && len(r.passes) == 0:
+	case errors.Is(err, ErrPlanChanged) && !r.touched():
 		end = finishedRecord{statusRefused, err.Error()}
 	case errors.As(err, &failure):
 		end = finishedRecord{statusFailed, err.Error()}
@@ -154,8 +171,20 @@ func (r *run) conclude(err error) error {
 	return nil
 }
 
+// wait waits, or until ctx ends.
+func wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
 func (r *run) carryOut(ctx context.Context) error {
-	if len(r.passes) == 0 {
+	if !r.touched() && !r.drive.BlocksBarred {
 		table, err := r.handle.PartitionTable(ctx)
 		if err != nil {
 			return fmt.Errorf("read partition table: %w", err)
@@ -164,9 +193,27 @@ func (r *run) carryOut(ctx context.Context) error {
 			return fmt.Errorf("%s %s: its partition table changed: %w", r.drive.Model, r.drive.Serial, ErrPlanChanged)
 		}
 	}
-	if r.drive.Technique != HostOverwrite {
+	if !r.touched() {
+		if err := r.look(ctx, "before"); err != nil {
+			return err
+		}
+	}
+	var err error
+	switch {
+	case r.drive.Technique == HostOverwrite:
+		err = r.overwriteAll(ctx)
+	case len(r.drive.Operations) > 0:
+		err = r.operateAll(ctx)
+	default:
 		return &fault{fmt.Errorf("technique %q is not known to this program", r.drive.Technique)}
 	}
+	if err != nil {
+		return err
+	}
+	return r.look(ctx, "after")
+}
+
+func (r *run) overwriteAll(ctx context.Context) error {
 	for pass := 1; pass <= len(r.drive.Passes); pass++ {
 		if err := r.overwrite(ctx, pass); err != nil {
 			return err
@@ -176,6 +223,54 @@ func (r *run) carryOut(ctx context.Context) error {
 		return nil
 	}
 	return r.verifyOverwrite(ctx)
+}
+
+// operateAll has the drive erase itself: markers first, then each operation, then a look at what
+// is left.
+func (r *run) operateAll(ctx context.Context) error {
+	if err := r.mark(ctx); err != nil {
+		return err
+	}
+	for i, o := range r.drive.Operations {
+		if err := r.operate(ctx, i); err != nil {
+			return err
+		}
+		// Each operation is looked at by itself where what it left can be read.
+		if last := i == len(r.operations)-1; (last || o.noDeallocate()) && !r.operated(i+1) {
+			if err := r.readMarkers(ctx, i+1); err != nil {
+				return err
+			}
+		}
+	}
+	if r.drive.Verification == VerifyStatus {
+		return nil
+	}
+	return r.verifyErase(ctx)
+}
+
+// operated says whether a later operation was sent, so that the markers tell nothing of this one.
+func (r *run) operated(i int) bool { return i < len(r.operations) && r.operations[i].sends > 0 }
+
+// look asks the drive for its condition. A drive that cannot be asked, or does not say, is not
+// failed for that: the journal has that it did not.
+func (r *run) look(ctx context.Context, when string) error {
+	h, err := r.handle.Health(ctx)
+	r.looked = r.now()
+	if errors.Is(err, devices.ErrNoDoor) {
+		return nil
+	}
+	if devices.IsGone(err) {
+		return err
+	}
+	return r.takeHealth(when, h, err)
+}
+
+// lookNow is look for stages that take long, once a minute.
+func (r *run) lookNow(ctx context.Context) error {
+	if r.now().Sub(r.looked) < healthTime {
+		return nil
+	}
+	return r.look(context.WithoutCancel(ctx), "during")
 }
 
 // reidentify makes sure, before a step, that the open drive is the planned one.

@@ -1,9 +1,12 @@
 package sanitize
 
 import (
+	"encoding/hex"
 	"fmt"
 	"slices"
+	"time"
 
+	"github.com/expunge-dev/expunge/devices/nvme"
 	"github.com/expunge-dev/expunge/sanitize/journal"
 	"github.com/expunge-dev/expunge/sanitize/overwrite"
 )
@@ -35,6 +38,7 @@ func Fold(p journal.Parsed) (Evidence, error) {
 		})
 		e.BytesWritten += pass.done.Bytes()
 	}
+	e.driveWork(s)
 	if err := e.verification(s); err != nil {
 		return Evidence{}, err
 	}
@@ -47,6 +51,7 @@ func Fold(p journal.Parsed) (Evidence, error) {
 func (e *Evidence) verification(s *state) error {
 	block := int64(s.opened.Drive.LogicalBlock)
 	v := &e.Verification
+	byDrive := len(s.operations) > 0
 	v.Mode, v.Result = s.opened.Drive.Verification, "none"
 	v.Mismatches, v.ReadErrors = s.mismatch.Bytes()/block, s.unread.Bytes()/block
 	if s.verify == nil {
@@ -62,15 +67,17 @@ func (e *Evidence) verification(s *state) error {
 		return err
 	}
 	v.Mode, v.Seed, v.PRNG = s.verify.begun.Mode, s.verify.begun.Seed, s.verify.begun.PRNG
-	v.Expected = expected(s.passes[len(s.passes)-1].begun)
-	v.Samples = samples
+	v.Expected = s.opened.Drive.expected(s.passes)
+	v.Samples, v.Zeros, v.Ones = samples, s.zeros, s.ones
 	read := s.verify.done.Intersect(want)
 	v.Bytes = read.Bytes()
 	v.Coverage = millionths(v.Bytes, s.opened.Drive.SizeBytes)
 	left := want.Without(read).Without(s.unread).Bytes()
 	switch {
-	case v.Mismatches > 0, v.ReadErrors > 0 && v.Mode == VerifySampled:
+	case v.Mismatches > 0, v.ReadErrors > 0 && v.Mode == VerifySampled && !byDrive:
 		v.Result = "failed"
+	case byDrive && 2*v.Bytes < want.Bytes():
+		v.Result = "incomplete" // blocks may be unreadable after an erase, but most of them must tell
 	case s.verify.end == nil, !s.verify.end.Complete, left > 0, v.Bytes == 0:
 		v.Result = "incomplete"
 	default:
@@ -87,11 +94,91 @@ func millionths(part, whole int64) int64 {
 	return int64(float64(part) / float64(whole) * 1e6)
 }
 
-func expected(begun passBegunRecord) string {
+// expected says in words what was compared with.
+func (dp DrivePlan) expected(passes []passState) string {
+	switch {
+	case dp.leavesConstant():
+		return "bytes 00h or FFh, one of them throughout each block"
+	case len(dp.Operations) > 0:
+		return "no block that begins like a partition table, a volume or a file"
+	}
+	begun := passes[len(passes)-1].begun
 	if begun.Pattern == "random" {
 		return "AES-256-CTR keystream, key SHA-256 " + begun.KeySHA256
 	}
 	return "bytes " + begun.Pattern + ", repeated"
+}
+
+// driveWork gathers what the drive did by itself and what shows that it did.
+func (e *Evidence) driveWork(s *state) {
+	for i := range s.operations {
+		op, planned := &s.operations[i], s.opened.Drive.Operations[i]
+		if op.sends == 0 {
+			continue
+		}
+		o := OperationEvidence{
+			Technique: planned.Technique, Command: planned.Command, CDW10: planned.CDW10, Sends: op.sends,
+			Started: op.begun, Finished: op.ended, Complete: op.end != nil, StatusPage: op.page,
+		}
+		if seconds, known := op.estimate(planned); known {
+			o.EstimateSeconds = &seconds
+		}
+		if op.last != nil {
+			o.Status = op.last.Status().String()
+		}
+		if op.end != nil {
+			o.Because, o.ElapsedSeconds = op.end.Because, int64(op.ended.Sub(op.begun).Round(time.Second).Seconds())
+			seconds, known := op.estimate(planned)
+			o.Timing = timing(o.ElapsedSeconds, seconds, known)
+			if o.Timing == timingFast || o.Timing == timingSlow {
+				e.warn(fmt.Sprintf("%s: %s (%d s, estimated %d s)", planned.Command, o.Timing, o.ElapsedSeconds, seconds))
+			}
+			if op.last.Status() == nvme.SucceededDeallocating {
+				e.warn(planned.Command + ": the drive deallocated blocks although it was told not to, so that reading back shows less")
+			}
+		}
+		for _, w := range op.warnings {
+			e.warn(planned.Command + ": " + w)
+		}
+		e.Operations = append(e.Operations, o)
+	}
+	if s.markers != nil && s.markers.isSet {
+		e.Markers = s.markers.evidence(s)
+	}
+	for _, h := range s.health {
+		e.Health.Samples++
+		switch {
+		case h.Error != "":
+			e.warn("the drive did not tell its condition " + h.When + " the work: " + h.Error)
+		case h.When == "before":
+			e.Health.Before = &h.Health
+		case h.When == "after":
+			e.Health.After = &h.Health
+		}
+		if c := h.Health.TemperatureC; c != nil && (e.Health.MaxTemperatureC == nil || *c > *e.Health.MaxTemperatureC) {
+			e.Health.MaxTemperatureC = c
+		}
+	}
+}
+
+func (e *Evidence) warn(w string) {
+	if len(e.Warnings) < maxWarnings && !slices.Contains(e.Warnings, w) {
+		e.Warnings = append(e.Warnings, w)
+	}
+}
+
+func (m *markerState) evidence(s *state) *MarkerEvidence {
+	block := int64(s.opened.Drive.LogicalBlock)
+	e := &MarkerEvidence{Seed: hex.EncodeToString(m.seed), PRNG: overwrite.SamplePRNG, Set: m.set.Bytes() / block}
+	for _, c := range m.checks {
+		e.UnchangedEver = max(e.UnchangedEver, c.unchanged.Bytes()/block)
+	}
+	if c := m.check(len(s.operations)); c != nil {
+		e.Unchanged, e.Unreadable = c.unchanged.Bytes()/block, c.failed.Bytes()/block
+		e.Changed = c.read.Without(c.unchanged).Bytes() / block
+		e.Read = c.ended && m.set.Without(c.read).Without(c.failed).Bytes() == 0
+	}
+	return e
 }
 
 // exceptions lists blocks that a pass could not write or a full verification could not read.
@@ -101,6 +188,9 @@ func (e *Evidence) exceptions(s *state) {
 		unwritten.Add(pass.failed.Extents()...)
 	}
 	unread := s.unread.Without(unwritten)
+	if len(s.operations) > 0 {
+		return // after an erase by the drive blocks may be unreadable: they are counted, and hold nothing
+	}
 	for _, kind := range []struct {
 		name string
 		set  overwrite.Set
@@ -116,15 +206,20 @@ func (e *Evidence) exceptions(s *state) {
 	}
 }
 
-// outcome is the judgement, and the only place where "sanitized" is said.
+// outcome is the judgement; outcomeOfDrive is its part for what the drive did by itself. Nowhere
+// else is "sanitized" said.
 func outcome(s *state, e Evidence) (Outcome, string) {
 	switch {
 	case s.finished == nil && s.stopped != "":
 		return Interrupted, s.stopped
 	case s.finished == nil:
 		return Interrupted, "the agent or the host stopped in the middle"
-	case s.finished.Status == statusRefused && len(s.passes) == 0:
+	case s.finished.Status == statusRefused && !s.touched():
 		return RefusedRun, s.finished.Error
+	case e.Markers != nil && e.Markers.UnchangedEver > 0:
+		return Unproven, fmt.Sprintf("%d of %d marked blocks still hold what was written before the erase, although the drive reported success", e.Markers.UnchangedEver, e.Markers.Set)
+	case e.Verification.Mismatches > 0 && len(s.operations) > 0:
+		return Unproven, fmt.Sprintf("%d blocks do not look erased, although the drive reported success", e.Verification.Mismatches)
 	case e.Verification.Mismatches > 0:
 		return Unproven, fmt.Sprintf("%d blocks do not hold what was written", e.Verification.Mismatches)
 	case s.finished.Status == statusAbandoned:
@@ -133,6 +228,8 @@ func outcome(s *state, e Evidence) (Outcome, string) {
 		return Failed, s.finished.Error
 	case s.finished.Status != statusCompleted:
 		return Unknown, fmt.Sprintf("the journal ends with the unknown status %q", s.finished.Status)
+	case len(s.operations) > 0:
+		return outcomeOfDrive(s, e)
 	case !s.erased() || slices.ContainsFunc(e.Passes, func(p PassEvidence) bool { return !p.Complete }):
 		return Unknown, "the journal does not show that every block was written"
 	case e.BytesWritten == 0 || e.Passes[len(e.Passes)-1].Bytes == 0:
@@ -151,6 +248,34 @@ func outcome(s *state, e Evidence) (Outcome, string) {
 		return Unproven, "not everything that had to be read back was: " + why
 	case e.ExceptionBytes > 0:
 		return Exceptions, fmt.Sprintf("%d bytes could not be written or read back", e.ExceptionBytes)
+	}
+	return Sanitized, ""
+}
+
+func outcomeOfDrive(s *state, e Evidence) (Outcome, string) {
+	dp := s.opened.Drive
+	switch {
+	case !s.erased() || len(e.Operations) != len(dp.Operations) || slices.ContainsFunc(e.Operations, func(o OperationEvidence) bool { return !o.Complete }):
+		return Unknown, "the journal does not show that every operation of the drive succeeded"
+	case dp.Verification == VerifyStatus && (e.Verification.Result != "none" || e.Markers != nil):
+		return Unknown, "the journal shows a verification that the plan does not have"
+	case dp.Verification == VerifyStatus:
+		return Sanitized, ""
+	case dp.wantsMarkers() && (e.Markers == nil || !s.markers.isSet):
+		return Unknown, "the journal does not show that markers were set before the erase"
+	case dp.wantsMarkers() && (!e.Markers.Read || !s.markers.changed(len(dp.Operations))):
+		return Unproven, fmt.Sprintf("too few of the markers could be read after the erase: %d of %d, %d unreadable: %s",
+			e.Markers.Changed, e.Markers.Set, e.Markers.Unreadable, s.readErr)
+	case dp.Verification == VerifyFull && e.Verification.Mode != VerifyFull:
+		return Unknown, "the journal shows a weaker verification than the plan has"
+	case e.Verification.Result != "passed":
+		why := "the journal does not show that it was"
+		if s.verify != nil && s.verify.end != nil && s.verify.end.Why != "" {
+			why = s.verify.end.Why
+		} else if e.Verification.ReadErrors > 0 {
+			why = fmt.Sprintf("%d blocks cannot be read: %s", e.Verification.ReadErrors, s.readErr)
+		}
+		return Unproven, "not enough of what had to be read back was: " + why
 	}
 	return Sanitized, ""
 }

@@ -58,7 +58,10 @@ func (r *run) overwrite(ctx context.Context, pass int) error {
 			if err := r.answering(ctx, p.Failed); err != nil {
 				return err
 			}
-			return r.append(kindExtents, extentsRecord{pass, p.Done, p.Failed, text(p.Cause)})
+			if err := r.append(kindExtents, extentsRecord{pass, p.Done, p.Failed, text(p.Cause)}); err != nil {
+				return err
+			}
+			return r.lookNow(ctx)
 		},
 	})
 	if err = errors.Join(err, queue.Close()); err != nil {

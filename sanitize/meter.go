@@ -38,6 +38,9 @@ func (m *Meter) begin(stage string, total, before int64) {
 	m.moved.Store(0)
 }
 
+// set says how far a stage is that the drive itself carries out.
+func (m *Meter) set(done int64) { m.moved.Store(done) }
+
 // Read reads the meter.
 func (m *Meter) Read() Reading {
 	m.mu.Lock()

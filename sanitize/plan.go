@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -168,6 +169,10 @@ func (dp DrivePlan) Holds(d devices.Drive, partitionTable string, r Request, p P
 	was := dp
 	// Nodes change between boots, notes with what is on the drive, hours with time.
 	was.Nodes, now.Nodes, was.Notes, now.Notes = nil, nil, nil, nil
+	was.Operations, now.Operations = withoutEstimates(was.Operations), withoutEstimates(now.Operations)
+	if was.PowerOnHours == nil || now.PowerOnHours == nil {
+		was.PowerOnHours, now.PowerOnHours = nil, nil
+	}
 	if was.PowerOnHours != nil && now.PowerOnHours != nil && *now.PowerOnHours >= *was.PowerOnHours &&
 		*now.PowerOnHours-*was.PowerOnHours <= int64(PlanLifetime/time.Hour)+1 {
 		now.PowerOnHours = was.PowerOnHours
@@ -183,6 +188,15 @@ func (dp DrivePlan) Holds(d devices.Drive, partitionTable string, r Request, p P
 	return nil
 }
 
+// withoutEstimates are operations as they are compared: a drive's estimate may change.
+func withoutEstimates(list []Operation) []Operation {
+	bare := slices.Clone(list)
+	for i := range bare {
+		bare[i].EstimateSeconds = nil
+	}
+	return bare
+}
+
 // difference names the first thing that changed, for a person.
 func difference(was, now DrivePlan) string {
 	switch {
@@ -192,6 +206,10 @@ func difference(was, now DrivePlan) string {
 		return fmt.Sprintf("size was %d bytes in blocks of %d, is %d in blocks of %d", was.SizeBytes, was.LogicalBlock, now.SizeBytes, now.LogicalBlock)
 	case was.Firmware != now.Firmware:
 		return fmt.Sprintf("firmware was %q, is %q", was.Firmware, now.Firmware)
+	case !slices.Equal(was.Namespaces, now.Namespaces):
+		return fmt.Sprintf("it had %d namespaces, which are not the %d it has now", len(was.Namespaces), len(now.Namespaces))
+	case was.BlocksBarred != now.BlocksBarred:
+		return "whether a sanitize of it has failed is otherwise than it was"
 	case was.PartitionTable != now.PartitionTable:
 		return "its partition table changed"
 	case was.Method != now.Method || was.Technique != now.Technique || was.Verification != now.Verification:

@@ -52,7 +52,10 @@ func (r *run) verifyOverwrite(ctx context.Context) error {
 			if err := r.answering(ctx, p.Failed); err != nil {
 				return err
 			}
-			return r.append(kindVerified, verifiedRecord{p.Done, p.Failed, p.Mismatch, text(p.Cause)})
+			if err := r.append(kindVerified, verifiedRecord{Done: p.Done, Failed: p.Failed, Mismatch: p.Mismatch, Error: text(p.Cause)}); err != nil {
+				return err
+			}
+			return r.lookNow(ctx)
 		},
 	})
 	err = errors.Join(err, queue.Close())
@@ -73,11 +76,15 @@ func (r *run) drawSamples() (verifyBegunRecord, error) {
 	}
 	seed := make([]byte, overwrite.KeySize)
 	rand.Read(seed)
-	_, full, err := overwrite.Sample(r.drive.SizeBytes/int64(r.drive.LogicalBlock), r.drive.LogicalBlock, seed)
-	if err != nil {
-		return verifyBegunRecord{}, err
+	sampled := false
+	for i, s := range r.drive.spaces() {
+		_, full, err := overwrite.Sample(s.size/int64(s.block), s.block, spaceSeed(seed, i, s))
+		if err != nil {
+			return verifyBegunRecord{}, err
+		}
+		sampled = sampled || !full
 	}
-	if full {
+	if !sampled {
 		return verifyBegunRecord{Mode: VerifyFull}, nil
 	}
 	return verifyBegunRecord{VerifySampled, hex.EncodeToString(seed), overwrite.SamplePRNG}, nil

@@ -20,25 +20,6 @@ const (
 // rank orders methods by strength.
 func (m Method) rank() int { return slices.Index([]Method{Clear, Purge, Destroy}, m) }
 
-// Technique is how a method is carried out.
-type Technique string
-
-// The techniques of house vocabulary, in the words of a certificate.
-const (
-	HostOverwrite      Technique = "host overwrite"
-	DriveOverwrite     Technique = "drive overwrite"
-	BlockErase         Technique = "block erase"
-	CryptographicErase Technique = "cryptographic erase"
-	SecurityErase      Technique = "security erase"
-	Format             Technique = "format"
-	TCGRevert          Technique = "TCG revert"
-)
-
-// Techniques lists all of them, the strongest assurance first.
-func Techniques() []Technique {
-	return []Technique{CryptographicErase, BlockErase, DriveOverwrite, TCGRevert, SecurityErase, Format, HostOverwrite}
-}
-
 // VerifyMode says how an erase is proven.
 type VerifyMode string
 
@@ -68,6 +49,16 @@ const (
 	High     Category = "high"
 )
 
+// FailureMode is what a drive allows after its own sanitize failed (NVMe base 2.0, 8.21: AUSE).
+type FailureMode string
+
+// The failure modes. After a restricted failure nothing but another sanitize is accepted, so that
+// nobody uses what was not erased; after an unrestricted one the drive can be used, with its data.
+const (
+	Restricted   FailureMode = "restricted"
+	Unrestricted FailureMode = "unrestricted"
+)
+
 // Request is what a person asks for. Empty fields are chosen by policy.
 type Request struct {
 	Method      Method      `json:"method,omitempty"`
@@ -79,6 +70,7 @@ type Request struct {
 	Category    Category    `json:"category,omitempty"`
 	Policy      string      `json:"policy,omitempty"`
 	AllowFabric bool        `json:"allow_fabric,omitempty"`
+	FailureMode FailureMode `json:"failure_mode,omitempty"`
 }
 
 // RequestError is a request that no drive could fulfil because it is not one. Nothing was looked
@@ -110,14 +102,21 @@ func (r Request) Normal() (Request, error) {
 	if err := oneOf("category", r.Category, Low, Moderate, High); err != nil {
 		return r, err
 	}
+	if err := oneOf("failure mode", r.FailureMode, Restricted, Unrestricted); err != nil {
+		return r, err
+	}
+	if r.FailureMode == Restricted {
+		r.FailureMode = "" // spelled in one way
+	}
 	if r.Technique != "" {
-		known := slices.IndexFunc(Techniques(), func(t Technique) bool {
-			return strings.EqualFold(string(t), strings.ReplaceAll(string(r.Technique), "-", " "))
-		})
-		if known < 0 {
-			return r, &RequestError{"technique", string(r.Technique), "not one of " + list(Techniques())}
+		technique, err := techniqueByName(string(r.Technique))
+		if err != nil {
+			return r, err
 		}
-		r.Technique = Techniques()[known]
+		r.Technique = technique
+	}
+	if r.FailureMode != "" && r.Technique == HostOverwrite {
+		return r, &RequestError{"failure mode", string(r.FailureMode), "it belongs to what a drive does by itself"}
 	}
 	return r.normalPasses()
 }

@@ -20,11 +20,17 @@ type state struct {
 	stops    int // attempts that did not get to the end
 	stopped  string
 
+	health     []healthAt
+	markers    *markerState
+	operations []operationState // those of the plan
+
 	passes   []passState // those begun, in order
 	verify   *verifyState
 	mismatch overwrite.Set // of every verification: none is forgotten by verifying again
 	unread   overwrite.Set
 	readErr  string
+	zeros    int64
+	ones     int64
 	finished *finishedRecord
 
 	started, ended time.Time // of the first and last destructive or verifying step
@@ -60,7 +66,11 @@ func (s *state) apply(r journal.Record) error {
 		if s.opened != nil {
 			return fmt.Errorf("journal record %d opens the job a second time", r.Seq)
 		}
-		return keep(r, &s.opened)
+		err := keep(r, &s.opened)
+		if err == nil {
+			s.operations = make([]operationState, len(s.opened.Drive.Operations))
+		}
+		return err
 	case kindIntent:
 		if s.intent != nil {
 			return fmt.Errorf("journal record %d is a second intent", r.Seq)
@@ -70,6 +80,13 @@ func (s *state) apply(r journal.Record) error {
 		return s.applyAttempt(r)
 	case kindReidentified:
 		return r.Decode(&reidentifiedRecord{})
+	case kindHealth:
+		var h healthRecord
+		err := r.Decode(&h)
+		s.health = append(s.health, healthAt{r.Time, h})
+		return err
+	case kindMarkersBegun, kindMarkersSet, kindMarkersRead, kindDriveStatus, kindBegun, kindSent, kindEnded:
+		return s.applyDriveWork(r)
 	case kindPassBegun, kindExtents, kindPassDone:
 		return s.applyPass(r)
 	case kindVerifyBegun, kindVerified, kindVerifyDone:
@@ -93,6 +110,24 @@ func keep[T any](r journal.Record, at **T) error {
 	*at = v
 	return nil
 }
+
+// applyDriveWork takes what belongs to techniques that the drive carries out.
+func (s *state) applyDriveWork(r journal.Record) error {
+	if s.attempts == 0 {
+		return fmt.Errorf("journal record %d (%s) outside an attempt", r.Seq, r.Kind)
+	}
+	switch r.Kind {
+	case kindMarkersBegun, kindMarkersSet, kindMarkersRead:
+		if r.Kind == kindMarkersRead || r.Kind == kindMarkersBegun {
+			s.touch(r.Time)
+		}
+		return s.applyMarkers(r.Kind, r.Decode, r.Seq)
+	}
+	return s.applyOperation(r)
+}
+
+// touched says whether anything was written to the drive, or may have been sent to it.
+func (s *state) touched() bool { return len(s.passes) > 0 || s.markers != nil || s.sent() }
 
 func (s *state) applyAttempt(r journal.Record) error {
 	var a attemptRecord
@@ -215,7 +250,7 @@ func (s *state) applyVerify(r journal.Record) error {
 	s.touch(r.Time)
 	if r.Kind == kindVerifyBegun {
 		v := &verifyState{}
-		s.verify = v
+		s.verify, s.zeros, s.ones = v, 0, 0
 		return r.Decode(&v.begun)
 	}
 	if s.verify == nil || s.verify.end != nil {
@@ -231,6 +266,7 @@ func (s *state) applyVerify(r journal.Record) error {
 	s.verify.done.Add(v.Done...)
 	s.mismatch.Add(v.Mismatch...)
 	s.unread.Add(v.Failed...)
+	s.zeros, s.ones = s.zeros+v.Zeros, s.ones+v.Ones
 	if v.Error != "" {
 		s.readErr = v.Error
 	}
@@ -249,8 +285,11 @@ func (s *state) all() overwrite.Set {
 	return overwrite.NewSet(overwrite.Extent{Offset: 0, Length: s.opened.Drive.SizeBytes})
 }
 
-// erased says whether every pass of the plan is complete.
+// erased says whether every pass and every operation of the plan is complete.
 func (s *state) erased() bool {
+	if len(s.operations) > 0 {
+		return !slices.ContainsFunc(s.operations, func(o operationState) bool { return o.end == nil })
+	}
 	planned := len(s.opened.Drive.Passes)
 	return planned > 0 && len(s.passes) == planned && s.passes[planned-1].complete
 }
@@ -258,20 +297,28 @@ func (s *state) erased() bool {
 // toVerify is what the verification that was begun has to read: the extents its seed draws, or
 // everything, without the blocks that could not be written. samples is the number of areas drawn.
 func (s *state) toVerify() (extents overwrite.Set, samples int64, err error) {
-	d := s.opened.Drive
-	areas := []overwrite.Extent{{Offset: 0, Length: d.SizeBytes}}
-	if s.verify.begun.Mode == VerifySampled {
-		seed, err := decodeKey(s.verify.begun.Seed)
-		if err != nil {
-			return overwrite.Set{}, 0, fmt.Errorf("sampling seed: %w", err)
+	var all []overwrite.Extent
+	for i, area := range s.opened.Drive.spaces() {
+		drawn := []overwrite.Extent{{Offset: 0, Length: area.size}}
+		if s.verify.begun.Mode == VerifySampled {
+			seed, err := decodeKey(s.verify.begun.Seed)
+			if err != nil {
+				return overwrite.Set{}, 0, fmt.Errorf("sampling seed: %w", err)
+			}
+			if drawn, _, err = overwrite.Sample(area.size/int64(area.block), area.block, spaceSeed(seed, i, area)); err != nil {
+				return overwrite.Set{}, 0, err
+			}
 		}
-		drawn, _, err := overwrite.Sample(d.SizeBytes/int64(d.LogicalBlock), d.LogicalBlock, seed)
-		if err != nil {
-			return overwrite.Set{}, 0, err
+		samples += int64(len(drawn))
+		for _, e := range drawn {
+			all = append(all, overwrite.Extent{Offset: area.base + e.Offset, Length: e.Length})
 		}
-		areas = drawn
 	}
-	return overwrite.NewSet(areas...).Without(s.passes[len(s.passes)-1].failed), int64(len(areas)), nil
+	extents = overwrite.NewSet(all...)
+	if n := len(s.passes); n > 0 {
+		extents = extents.Without(s.passes[n-1].failed)
+	}
+	return extents, samples, nil
 }
 
 // resume replays a journal.

@@ -71,6 +71,15 @@ func (s Set) Without(other Set) Set {
 // Intersect is what is in both.
 func (s Set) Intersect(other Set) Set { return s.Without(s.Without(other)) }
 
+// Shift moves every extent.
+func (s Set) Shift(by int64) Set {
+	moved := slices.Clone(s.extents)
+	for i := range moved {
+		moved[i].Offset += by
+	}
+	return Set{moved}
+}
+
 // Bytes is the number of bytes in the set.
 func (s Set) Bytes() int64 {
 	var n int64

@@ -43,6 +43,8 @@ type Options struct {
 	Moved *atomic.Int64
 
 	Now func() time.Time // for CommitEvery; nil is time.Now
+
+	inspect func(got []byte, off int64) []Extent
 }
 
 // Progress is what happened between two commits.
@@ -74,6 +76,13 @@ func Fill(ctx context.Context, q blockio.Queue, todo []Extent, p Pattern, o Opti
 // or do not match are reported; the work goes on. It ends as Fill does.
 func Check(ctx context.Context, q blockio.Queue, todo []Extent, p Pattern, o Options) error {
 	return run(ctx, q, blockio.Read, todo, p, o)
+}
+
+// Inspect reads the extents of todo and lets judge name the blocks that are not as they should be.
+// Blocks that cannot be read, and those, are reported as with Check.
+func Inspect(ctx context.Context, q blockio.Queue, todo []Extent, judge func(got []byte, off int64) []Extent, o Options) error {
+	o.inspect = judge
+	return run(ctx, q, blockio.Read, todo, nil, o)
 }
 
 // slot is one request's buffer and where it goes.
@@ -298,6 +307,12 @@ func (p *pump) judge(s *slot, c blockio.Completion) error {
 
 // compare regenerates the pattern and lists the blocks that differ.
 func (p *pump) compare(got []byte, e Extent) {
+	if p.inspect != nil {
+		wrong := NewSet(p.inspect(got, e.Offset)...)
+		p.pending.Mismatch = append(p.pending.Mismatch, wrong.extents...)
+		p.bad += wrong.Bytes()
+		return
+	}
 	want := p.want[:len(got)]
 	p.pattern.Fill(want, e.Offset)
 	if bytes.Equal(got, want) {

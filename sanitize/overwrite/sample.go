@@ -53,6 +53,31 @@ func Sample(blocks int64, block int, seed []byte) (extents []Extent, full bool, 
 	return append(extents, Extent{(blocks - 1) * size, size}), false, nil
 }
 
+// MarkerCount is how many single blocks are marked before an erase whose result is not known.
+const MarkerCount = 2000
+
+// Markers draws count blocks to be marked, with SamplePRNG: as many draws from [0, blocks), and the
+// first and last block. Blocks that are drawn twice are marked once; when there are at most twice
+// as many blocks, all of them are.
+func Markers(blocks int64, block int, count int64, seed []byte) ([]Extent, error) {
+	if blocks <= 0 || block <= 0 {
+		return nil, fmt.Errorf("markers on %d blocks of %d bytes", blocks, block)
+	}
+	size := int64(block)
+	if blocks <= 2*count {
+		return []Extent{{0, blocks * size}}, nil
+	}
+	draw, err := newDrawer(seed)
+	if err != nil {
+		return nil, err
+	}
+	extents := []Extent{{0, size}, {(blocks - 1) * size, size}}
+	for range count {
+		extents = append(extents, Extent{draw.below(blocks) * size, size})
+	}
+	return NewSet(extents...).Extents(), nil
+}
+
 // section is ⌊i·blocks/1000⌋ without overflow.
 func section(i, blocks int64) int64 {
 	return blocks/sections*i + blocks%sections*i/sections

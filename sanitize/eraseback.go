@@ -1,0 +1,153 @@
+package sanitize
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/devices/blockio"
+	"github.com/expunge-dev/expunge/sanitize/overwrite"
+)
+
+// queue is what carries block I/O to one node.
+type queue = blockio.Queue
+
+// pumped opens a queue on a node for as long as do needs it.
+func (r *run) pumped(_ context.Context, h devices.Space, do func(queue) error) error {
+	q, err := h.Queue(queueDepth)
+	if err != nil {
+		return fmt.Errorf("open queue: %w", err)
+	}
+	return errors.Join(do(q), q.Close())
+}
+
+// eachSpace calls do for each space with what of a drive-wide set lies in it, at the addresses of
+// its node.
+func (r *run) eachSpace(set overwrite.Set, do func(h devices.Space, s space, todo []overwrite.Extent) error) error {
+	nodes, spaces := r.handle.Spaces(), r.drive.spaces()
+	if len(nodes) != len(spaces) {
+		return fmt.Errorf("the drive has %d nodes, planned were %d: %w", len(nodes), len(spaces), devices.ErrChanged)
+	}
+	for i, s := range spaces {
+		if nodes[i].NSID != s.number || nodes[i].SizeBytes != s.size || nodes[i].LogicalBlock != s.block {
+			return fmt.Errorf("%s is not the namespace %d that was planned: %w", nodes[i].Node, s.number, devices.ErrChanged)
+		}
+		in := set.Intersect(overwrite.NewSet(overwrite.Extent{Offset: s.base, Length: s.size})).Shift(-s.base)
+		if in.Bytes() == 0 {
+			continue
+		}
+		if err := do(nodes[i], s, in.Extents()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// options are those of reading and writing a space, with what is done at each commit.
+func (r *run) options(s space, commit func(overwrite.Progress) error) overwrite.Options {
+	return overwrite.Options{Block: s.block, Gone: devices.IsGone, Moved: &r.meter.moved, Commit: commit}
+}
+
+// verifyErase reads back what the drive's own erase left: all of it, or samples drawn now. After a
+// block erase every block must be all 00h or all FFh; after a cryptographic erase alone there is
+// nothing to compare with, and no block may begin like a file or a file system does.
+func (r *run) verifyErase(ctx context.Context) error {
+	if err := r.reidentify(ctx, "verification"); err != nil {
+		return err
+	}
+	if err := r.handle.DropCaches(ctx); err != nil {
+		return fmt.Errorf("drop the host's caches: %w", err)
+	}
+	if v := r.verify; v == nil || v.begun.Mode != VerifyFull || v.end != nil {
+		begun, err := r.drawSamples()
+		if err != nil {
+			return err
+		}
+		if err := r.append(kindVerifyBegun, begun); err != nil {
+			return err
+		}
+	}
+	extents, _, err := r.toVerify()
+	if err != nil {
+		return err
+	}
+	todo := extents.Without(r.verify.done).Without(r.unread)
+	r.meter.begin("verify", extents.Bytes(), extents.Bytes()-todo.Bytes())
+	err = r.eachSpace(todo, func(h devices.Space, s space, todo []overwrite.Extent) error {
+		look := erasedBlocks{block: s.block, constant: r.drive.leavesConstant()}
+		o := r.options(s, func(p overwrite.Progress) error {
+			r.meter.bad.Add(overwrite.NewSet(p.Failed...).Bytes() + overwrite.NewSet(p.Mismatch...).Bytes())
+			if err := r.answering(ctx, p.Failed); err != nil {
+				return err
+			}
+			record := verifiedRecord{
+				Done: shift(p.Done, s.base), Failed: shift(p.Failed, s.base), Mismatch: shift(p.Mismatch, s.base), Error: text(p.Cause),
+				Zeros: look.zeros, Ones: look.ones,
+			}
+			look.zeros, look.ones = 0, 0
+			if err := r.append(kindVerified, record); err != nil {
+				return err
+			}
+			return r.lookNow(ctx)
+		})
+		o.BadLimit = max(r.drive.badLimit(), extents.Bytes()/2)
+		return r.pumped(ctx, h, func(q queue) error { return overwrite.Inspect(ctx, q, todo, look.judge, o) })
+	})
+	switch {
+	case errors.Is(err, overwrite.ErrTooManyBad) && !errors.Is(err, devices.ErrGone):
+		return r.append(kindVerifyDone, verifyDoneRecord{false, err.Error()})
+	case err != nil:
+		return r.judge(ctx, fmt.Errorf("verify %s: %w", r.drive.Serial, err))
+	}
+	return r.append(kindVerifyDone, verifyDoneRecord{Complete: true})
+}
+
+// leavesConstant says whether every block must hold one value after the technique.
+func (dp DrivePlan) leavesConstant() bool {
+	n := len(dp.Operations)
+	return n > 0 && dp.Operations[n-1].Technique == BlockErase
+}
+
+// erasedBlocks judges what was read after an erase by the drive, and counts it.
+type erasedBlocks struct {
+	block       int
+	constant    bool
+	zeros, ones int64
+}
+
+func (e *erasedBlocks) judge(got []byte, off int64) []overwrite.Extent {
+	var wrong []overwrite.Extent
+	for at := 0; at+e.block <= len(got); at += e.block {
+		b := got[at : at+e.block]
+		switch same := bytes.Count(b, b[:1]) == len(b); {
+		case same && b[0] == 0x00:
+			e.zeros++
+		case same && b[0] == 0xff:
+			e.ones++
+		case e.constant || signed(b):
+			wrong = append(wrong, overwrite.Extent{Offset: off + int64(at), Length: int64(e.block)})
+		}
+	}
+	return wrong
+}
+
+// signatures are beginnings of blocks by which partition tables, volumes and files are known. Each
+// is eight bytes or longer, so that noise does not look like one.
+var signatures = []struct {
+	at   int
+	text string
+}{
+	{0, "EFI PART"}, {0, "LABELONE"}, {0, "LUKS\xba\xbe\x00\x01"}, {0, "LUKS\xba\xbe\x00\x02"}, {3, "NTFS    "}, {3, "EXFAT   "},
+	{64, "_BHRfS_M"}, {0, "SQLite format 3\x00"}, {0, "\x89PNG\r\n\x1a\n"},
+}
+
+func signed(b []byte) bool {
+	for _, s := range signatures {
+		if len(b) >= s.at+len(s.text) && string(b[s.at:s.at+len(s.text)]) == s.text {
+			return true
+		}
+	}
+	return false
+}

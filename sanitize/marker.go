@@ -1,0 +1,272 @@
+package sanitize
+
+// Markers: before an erase whose result nobody can know, the host writes what nobody else can know
+// to random blocks, and after it none of that may be left. A drive that reports success and did
+// nothing is found out by them; so is an old success that is taken for a new one.
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/sanitize/overwrite"
+)
+
+// markerState is what a journal says of markers.
+type markerState struct {
+	seed   []byte
+	all    overwrite.Set // drawn
+	set    overwrite.Set // on the media, and read back from there
+	isSet  bool
+	checks []markerCheck
+}
+
+// markerCheck is one reading of the markers.
+type markerCheck struct {
+	after     int // operations that had ended
+	read      overwrite.Set
+	unchanged overwrite.Set
+	failed    overwrite.Set
+	ended     bool
+}
+
+// spaceSeed is the seed of one space: the first one's is the seed itself.
+func spaceSeed(seed []byte, i int, s space) []byte {
+	if i == 0 {
+		return seed
+	}
+	sum := sha256.Sum256(fmt.Appendf(bytes.Clone(seed), "space %d", s.number))
+	return sum[:]
+}
+
+// drawMarkers draws blocks over all spaces, in proportion to their size.
+func drawMarkers(dp DrivePlan, seed []byte) (overwrite.Set, error) {
+	var all overwrite.Set
+	for i, s := range dp.spaces() {
+		count := max(1, int64(float64(overwrite.MarkerCount)*float64(s.size)/float64(dp.SizeBytes)))
+		extents, err := overwrite.Markers(s.size/int64(s.block), s.block, count, spaceSeed(seed, i, s))
+		if err != nil {
+			return overwrite.Set{}, err
+		}
+		all.Add(overwrite.NewSet(extents...).Shift(s.base).Extents()...)
+	}
+	return all, nil
+}
+
+// markerPattern is what the markers hold: a keystream of its own, at the drive-wide address.
+type markerPattern struct {
+	stream overwrite.Keystream
+	base   int64
+}
+
+// Fill implements overwrite.Pattern.
+func (m markerPattern) Fill(p []byte, off int64) { m.stream.Fill(p, m.base+off) }
+
+func newMarkerPattern(seed []byte, base int64) (markerPattern, error) {
+	key := sha256.Sum256(append([]byte("expunge marker "), seed...))
+	stream, err := overwrite.NewKeystream(key[:])
+	return markerPattern{stream, base}, err
+}
+
+// markerUnit is how little of a marker counts as still there: chance makes 128 equal bits never.
+const markerUnit = 16
+
+// unchanged lists the blocks of which any part is still what was written.
+func (m markerPattern) unchanged(got []byte, off int64, block int) []overwrite.Extent {
+	want := make([]byte, len(got))
+	m.Fill(want, off)
+	var left []overwrite.Extent
+	for at := 0; at+block <= len(got); at += block {
+		for u := at; u < at+block; u += markerUnit {
+			if bytes.Equal(got[u:u+markerUnit], want[u:u+markerUnit]) {
+				left = append(left, overwrite.Extent{Offset: off + int64(at), Length: int64(block)})
+				break
+			}
+		}
+	}
+	return left
+}
+
+// wantsMarkers says whether the plan has markers: there must be something to read afterwards, and
+// blocks to write them to.
+func (dp DrivePlan) wantsMarkers() bool {
+	return len(dp.Operations) > 0 && dp.Verification != VerifyStatus && !dp.BlocksBarred
+}
+
+// errNoMarkers: too few markers could be set for anything to be proven by them.
+var errNoMarkers = errors.New("the drive does not keep what is written to it: markers cannot be set")
+
+// mark sets the markers. It is done once, before the first operation; when it was cut off it is
+// done again with others.
+func (r *run) mark(ctx context.Context) error {
+	if !r.drive.wantsMarkers() || r.markers != nil && r.markers.isSet || r.sent() {
+		return nil
+	}
+	if err := r.reidentify(ctx, "markers"); err != nil {
+		return err
+	}
+	seed := make([]byte, overwrite.KeySize)
+	rand.Read(seed)
+	if err := r.append(kindMarkersBegun, markersBegunRecord{hex.EncodeToString(seed), overwrite.SamplePRNG}); err != nil {
+		return err
+	}
+	r.meter.begin("markers", r.markers.all.Bytes()*2, 0)
+	var lost overwrite.Set
+	take := func(p overwrite.Progress, base int64) error {
+		lost.Add(overwrite.NewSet(p.Failed...).Shift(base).Extents()...)
+		lost.Add(overwrite.NewSet(p.Mismatch...).Shift(base).Extents()...)
+		return r.answering(ctx, p.Failed)
+	}
+	for _, pass := range []func(h devices.Space, s space, p markerPattern, todo []overwrite.Extent, o overwrite.Options) error{
+		func(h devices.Space, s space, p markerPattern, todo []overwrite.Extent, o overwrite.Options) error {
+			return r.pumped(ctx, h, func(q queue) error { return overwrite.Fill(ctx, q, todo, p, o) })
+		},
+		func(h devices.Space, s space, p markerPattern, todo []overwrite.Extent, o overwrite.Options) error {
+			return r.pumped(ctx, h, func(q queue) error { return overwrite.Check(ctx, q, todo, p, o) })
+		},
+	} {
+		if err := r.handle.DropCaches(ctx); err != nil {
+			return fmt.Errorf("drop the host's caches: %w", err)
+		}
+		err := r.eachSpace(r.markers.all.Without(lost), func(h devices.Space, s space, todo []overwrite.Extent) error {
+			pattern, err := newMarkerPattern(seed, s.base)
+			if err != nil {
+				return err
+			}
+			return pass(h, s, pattern, todo, r.options(s, func(p overwrite.Progress) error { return take(p, s.base) }))
+		})
+		if err != nil {
+			return r.judge(ctx, fmt.Errorf("set markers on %s: %w", r.drive.Serial, err))
+		}
+	}
+	if err := r.append(kindMarkersSet, markersSetRecord{lost.Extents()}); err != nil {
+		return err
+	}
+	if 2*r.markers.set.Bytes() < r.markers.all.Bytes() {
+		return &fault{errNoMarkers}
+	}
+	return nil
+}
+
+// readMarkers looks what is left of them, after so many operations.
+func (r *run) readMarkers(ctx context.Context, after int) error {
+	if r.markers == nil || !r.markers.isSet {
+		return nil
+	}
+	if c := r.markers.check(after); c != nil && c.ended {
+		return nil
+	}
+	if err := r.reidentify(ctx, "reading the markers"); err != nil {
+		return err
+	}
+	if err := r.handle.DropCaches(ctx); err != nil {
+		return fmt.Errorf("drop the host's caches: %w", err)
+	}
+	if err := r.append(kindMarkersRead, markersReadRecord{After: after, Begin: true}); err != nil {
+		return err
+	}
+	r.meter.begin("markers", r.markers.set.Bytes(), 0)
+	err := r.eachSpace(r.markers.set, func(h devices.Space, s space, todo []overwrite.Extent) error {
+		pattern, err := newMarkerPattern(r.markers.seed, s.base)
+		if err != nil {
+			return err
+		}
+		o := r.options(s, func(p overwrite.Progress) error {
+			if err := r.answering(ctx, p.Failed); err != nil {
+				return err
+			}
+			return r.append(kindMarkersRead, markersReadRecord{
+				After: after, Read: shift(p.Done, s.base), Unchanged: shift(p.Mismatch, s.base), Failed: shift(p.Failed, s.base), Error: text(p.Cause),
+			})
+		})
+		return r.pumped(ctx, h, func(q queue) error {
+			return overwrite.Inspect(ctx, q, todo, func(got []byte, off int64) []overwrite.Extent { return pattern.unchanged(got, off, s.block) }, o)
+		})
+	})
+	if err != nil {
+		return r.judge(ctx, fmt.Errorf("read the markers of %s: %w", r.drive.Serial, err))
+	}
+	return r.append(kindMarkersRead, markersReadRecord{After: after, End: true})
+}
+
+// check is the latest reading after so many operations; nil when there is none.
+func (m *markerState) check(after int) *markerCheck {
+	if m == nil {
+		return nil
+	}
+	for i := len(m.checks) - 1; i >= 0; i-- {
+		if m.checks[i].after == after {
+			return &m.checks[i]
+		}
+	}
+	return nil
+}
+
+// changed says whether a reading shows that the markers are gone: none is left, and at least half
+// of them could be read.
+func (m *markerState) changed(after int) bool {
+	c := m.check(after)
+	return c != nil && c.ended && c.unchanged.Bytes() == 0 && 2*c.read.Bytes() >= m.set.Bytes() && c.read.Bytes() > 0
+}
+
+func shift(extents []overwrite.Extent, by int64) []overwrite.Extent {
+	return overwrite.NewSet(extents...).Shift(by).Extents()
+}
+
+func (s *state) applyMarkers(kind string, decode func(any) error, seq int64) error {
+	switch kind {
+	case kindMarkersBegun:
+		var b markersBegunRecord
+		if err := decode(&b); err != nil {
+			return err
+		}
+		seed, err := decodeKey(b.Seed)
+		if err != nil {
+			return fmt.Errorf("journal record %d: marker seed: %w", seq, err)
+		}
+		if !s.opened.Drive.wantsMarkers() || s.sent() {
+			return fmt.Errorf("journal record %d sets markers where the plan has none, or too late", seq)
+		}
+		s.markers = &markerState{seed: seed}
+		s.markers.all, err = drawMarkers(s.opened.Drive, seed)
+		return err
+	case kindMarkersSet:
+		var b markersSetRecord
+		if err := decode(&b); err != nil {
+			return err
+		}
+		if s.markers == nil || s.markers.isSet {
+			return fmt.Errorf("journal record %d ends the setting of markers that was not begun", seq)
+		}
+		s.markers.set, s.markers.isSet = s.markers.all.Without(overwrite.NewSet(b.Lost...)), true
+		return nil
+	}
+	var b markersReadRecord
+	if err := decode(&b); err != nil {
+		return err
+	}
+	if s.markers == nil || !s.markers.isSet || !s.sent() || b.After > len(s.operations) || b.After < 1 {
+		return fmt.Errorf("journal record %d reads markers that were not set, or too early", seq)
+	}
+	if b.Begin {
+		s.markers.checks = append(s.markers.checks, markerCheck{after: b.After})
+		return nil
+	}
+	c := s.markers.check(b.After)
+	if c == nil || c.ended {
+		return fmt.Errorf("journal record %d reads markers outside a reading", seq)
+	}
+	c.read.Add(overwrite.NewSet(b.Read...).Intersect(s.markers.set).Extents()...)
+	c.unchanged.Add(b.Unchanged...)
+	c.failed.Add(b.Failed...)
+	if b.Error != "" {
+		s.readErr = b.Error
+	}
+	c.ended = b.End
+	return nil
+}

@@ -1,0 +1,219 @@
+package sanitize
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/devices/nvme"
+	"github.com/expunge-dev/expunge/sanitize/journal"
+)
+
+// operationState is what a journal says of one operation of the drive. The drive's pages are kept
+// as they came and judged here, so that nothing an agent concluded has to be believed.
+type operationState struct {
+	before *nvme.SanitizeStatus // before the latest command was sent
+	fresh  bool                 // before was read since the latest command
+	sends  int
+	seen   bool // running by our command, after it was sent
+	last   *nvme.SanitizeStatus
+	page   []byte // of last
+	end    *endedRecord
+
+	begun, ended time.Time // the latest command; the success
+	warnings     []string
+}
+
+type healthAt struct {
+	time time.Time
+	healthRecord
+}
+
+// sent says whether a command of any operation may have reached the drive.
+func (s *state) sent() bool {
+	return len(s.operations) > 0 && s.operations[0].sends > 0
+}
+
+// next is the index of the first operation that has not ended; the number of operations when all have.
+func (s *state) next() int {
+	for i := range s.operations {
+		if s.operations[i].end == nil {
+			return i
+		}
+	}
+	return len(s.operations)
+}
+
+func (s *state) applyOperation(r journal.Record) error {
+	n, err := operationOf(r)
+	if err != nil {
+		return err
+	}
+	if n != s.next()+1 || n > len(s.operations) {
+		return fmt.Errorf("journal record %d (%s) for operation %d, which is not under way", r.Seq, r.Kind, n)
+	}
+	if m := s.markers; s.opened.Drive.wantsMarkers() && (m == nil || !m.isSet) && r.Kind != kindDriveStatus {
+		return fmt.Errorf("journal record %d (%s) before the markers were set", r.Seq, r.Kind)
+	}
+	op, planned := &s.operations[n-1], s.opened.Drive.Operations[n-1]
+	switch r.Kind {
+	case kindDriveStatus:
+		return s.applyStatus(r, op, planned)
+	case kindBegun:
+		var b begunRecord
+		if err := r.Decode(&b); err != nil {
+			return err
+		}
+		if b.CDW10 != planned.CDW10 {
+			return fmt.Errorf("journal record %d sends %#x in operation %d, which the plan does not have", r.Seq, b.CDW10, n)
+		}
+		if !op.fresh || op.before.Status() == nvme.SanitizeInProgress {
+			return fmt.Errorf("journal record %d begins operation %d while the drive's status was not known to be at rest", r.Seq, n)
+		}
+		s.touch(r.Time)
+		op.sends, op.fresh, op.seen, op.last, op.begun = op.sends+1, false, false, nil, r.Time
+		return nil
+	case kindSent:
+		return r.Decode(&sentRecord{})
+	}
+	var e endedRecord
+	if err := r.Decode(&e); err != nil {
+		return err
+	}
+	if _, ok := s.ours(n - 1); !ok {
+		return fmt.Errorf("journal record %d ends operation %d without a success of the drive that is its own", r.Seq, n)
+	}
+	s.touch(r.Time)
+	op.end, op.ended = &e, r.Time
+	return nil
+}
+
+// operationOf reads the number that every record of an operation has.
+func operationOf(r journal.Record) (int, error) {
+	switch r.Kind {
+	case kindDriveStatus:
+		var d driveStatusRecord
+		err := r.Decode(&d)
+		return d.Operation, err
+	case kindBegun:
+		var d begunRecord
+		err := r.Decode(&d)
+		return d.Operation, err
+	case kindSent:
+		var d sentRecord
+		err := r.Decode(&d)
+		return d.Operation, err
+	}
+	var d endedRecord
+	err := r.Decode(&d)
+	return d.Operation, err
+}
+
+func (s *state) applyStatus(r journal.Record, op *operationState, planned Operation) error {
+	var d driveStatusRecord
+	if err := r.Decode(&d); err != nil {
+		return err
+	}
+	if d.Warning != "" && len(op.warnings) < maxWarnings {
+		op.warnings = append(op.warnings, d.Warning)
+	}
+	if d.Error != "" || len(d.Page) == 0 {
+		op.last = nil
+		return nil
+	}
+	status, err := nvme.ParseSanitizeStatus(d.Page)
+	if err != nil {
+		op.last = nil // unknown, whatever came before
+		return nil
+	}
+	switch d.When {
+	case whenBefore:
+		op.before, op.fresh = &status, true
+	case whenAfter:
+		if op.sends == 0 {
+			return fmt.Errorf("journal record %d is a status after a command that was not sent", r.Seq)
+		}
+		op.last, op.page = &status, d.Page
+		if status.Status() == nvme.SanitizeInProgress && status.SCDW10 == planned.CDW10 {
+			op.seen = true
+			s.touch(r.Time)
+		}
+	default:
+		return fmt.Errorf("journal record %d is a status of the unknown time %q", r.Seq, d.When)
+	}
+	return nil
+}
+
+// maxWarnings bounds the list that evidence carries.
+const maxWarnings = 16
+
+// explicit says whether a status is an explicit success of the planned command: SOS, SCDW10 and
+// global data erased, and purged where that was demanded (NVMe base 2.0, 5.16.1.25).
+func explicit(st nvme.SanitizeStatus, planned Operation) bool {
+	return st.Succeeded() && st.SCDW10 == planned.CDW10 && st.GlobalDataErased() && (!planned.purgeRequired() || st.Purged())
+}
+
+// ours says whether the latest status is the success of this very operation, and why. An older
+// success looks the same: it counts only when the operation was seen running, when the log did
+// not show such a success before the command was sent, or when the markers are gone.
+func (s *state) ours(i int) (because string, ok bool) {
+	op, planned := &s.operations[i], s.opened.Drive.Operations[i]
+	switch {
+	case op.sends == 0 || op.last == nil || !explicit(*op.last, planned):
+		return "", false
+	case op.seen:
+		return "it was seen running", true
+	case op.before != nil && !explicit(*op.before, planned):
+		return "the drive's log shows the success, and did not before the command was sent", true
+	case s.markers.changed(i + 1):
+		return "the markers are gone", true
+	}
+	return "", false
+}
+
+// failedByUs says whether the latest status is the failure of this very operation.
+func (s *state) failedByUs(i int) bool {
+	op, planned := &s.operations[i], s.opened.Drive.Operations[i]
+	if op.sends == 0 || op.last == nil || op.last.Status() != nvme.SanitizeFailed || op.last.SCDW10 != planned.CDW10 {
+		return false
+	}
+	return op.seen || op.before != nil && !(op.before.Status() == nvme.SanitizeFailed && op.before.SCDW10 == planned.CDW10)
+}
+
+// estimate is the drive's own, in seconds, from the status before the command; it knows better
+// then than when the plan was made.
+func (op *operationState) estimate(planned Operation) (int64, bool) {
+	if op.before == nil {
+		return 0, false
+	}
+	seconds, known := op.before.Estimate(nvme.Action(planned.CDW10&7), planned.noDeallocate())
+	return int64(seconds), known
+}
+
+// The verdicts on how long an operation took.
+const (
+	timingPlausible = "plausible"
+	timingFast      = "implausibly fast: less than a tenth of the drive's own estimate"
+	timingSlow      = "slow: more than twice the drive's own estimate"
+	timingUnknown   = "the drive gives no estimate"
+)
+
+// leastJudged is the estimate, in seconds, below which speed says nothing.
+const leastJudged = 30
+
+func timing(elapsed, estimate int64, known bool) string {
+	switch {
+	case !known || estimate == 0:
+		return timingUnknown
+	case estimate >= leastJudged && elapsed < estimate/10:
+		return timingFast
+	case estimate >= leastJudged && elapsed > 2*estimate:
+		return timingSlow
+	}
+	return timingPlausible
+}
+
+// takeHealth notes what the drive says of its condition, or that it does not.
+func (r *run) takeHealth(when string, h devices.Health, err error) error {
+	return r.append(kindHealth, healthRecord{when, h, text(err)})
+}
