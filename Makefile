@@ -1,10 +1,11 @@
 # make demo   shows the main job on virtual drives: no root, no hardware
+# make truth  prints what every technique claims on every virtual drive with every fault, and what is true
 # make test   runs everything that must hold: vet, unit tests with the race detector, scripts, fuzz seeds
 # Tests on loop devices run when make test is run as root, and say so when they are skipped.
 
 GO ?= go
 
-.PHONY: demo test build fuzz bench fmt clean
+.PHONY: demo test truth build fuzz bench fmt clean
 
 demo: build
 	./bin/expunge demo
@@ -19,9 +20,13 @@ test:
 	GOOS=windows CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/expunge-verify
 	$(GO) test -race ./...
 
+# What is claimed against what is on the medium: every profile, technique and fault, a line each.
+truth:
+	@$(GO) test -count=1 -run '^TestTruth$$' ./agent -args -truth
+
 # One minute for each fuzz target; make test runs their seeds.
 fuzz:
-	for p in ./attest ./sanitize ./sanitize/journal ./devices/virtual; do \
+	for p in ./attest ./sanitize ./sanitize/journal ./devices/virtual ./devices/nvme ./devices/scsi ./devices/ata; do \
 		for f in $$($(GO) test -list '^Fuzz' $$p | grep ^Fuzz); do $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime 60s $$p || exit 1; done; \
 	done
 

@@ -23,6 +23,8 @@ type Options struct {
 	Version  string
 	Log      hclog.Logger     // nil is silent
 	Now      func() time.Time // nil is time.Now
+	// Wait waits for what drives do by themselves; nil waits as long as it is told to.
+	Wait func(ctx context.Context, d time.Duration) error
 }
 
 // Agent serves one host or rack. Its methods may be called from several goroutines and several
@@ -34,6 +36,7 @@ type Agent struct {
 	version string
 	log     hclog.Logger
 	now     func() time.Time
+	wait    func(ctx context.Context, d time.Duration) error
 
 	testOnlyObserve func(journal.Record) // every record, after it is on disk
 }
@@ -53,7 +56,7 @@ func Open(o Options) (*Agent, error) {
 	}
 	return &Agent{
 		host: o.Host, dir: o.StateDir, owner: owner, version: o.Version,
-		log: o.Log.Named("agent"), now: func() time.Time { return o.Now().UTC().Round(0) },
+		wait: o.Wait, log: o.Log.Named("agent"), now: func() time.Time { return o.Now().UTC().Round(0) },
 	}, nil
 }
 

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -145,8 +146,16 @@ func device(d sanitize.DrivePlan) attest.Device {
 		ID: string(d.ID), Model: d.Model, Serial: d.Serial, WWN: d.WWN, Firmware: d.Firmware,
 		Protocol: string(d.Protocol), Media: string(d.Media), Identity: string(d.Identity),
 		SizeBytes: d.SizeBytes, LogicalBlockBytes: int64(d.LogicalBlock), PowerOnHours: d.PowerOnHours,
-		Fabric: d.Fabric, Nodes: slices.Clone(d.Nodes),
+		Fabric: d.Fabric, Nodes: slices.Clone(d.Nodes), Namespaces: namespaces(d),
 	}
+}
+
+func namespaces(d sanitize.DrivePlan) []attest.Namespace {
+	var list []attest.Namespace
+	for _, n := range d.Namespaces {
+		list = append(list, attest.Namespace{NSID: int64(n.NSID), Attached: n.Attached, SizeBytes: n.SizeBytes})
+	}
+	return list
 }
 
 func messages(reasons []devices.Reason) []string {
@@ -174,14 +183,28 @@ func (a *Agent) resultOf(e sanitize.Evidence) (attest.Result, error) {
 			Method: string(e.Drive.Method), Technique: string(e.Drive.Technique), Scheme: e.Drive.Scheme, Passes: []attest.Pass{},
 			Started: utc(e.Started), Finished: utc(e.Finished), BytesWritten: e.BytesWritten,
 			Attempts: int64(e.Attempts), Interruptions: int64(e.Interruptions), Excludes: messages(e.Drive.Excludes),
+			Operations: operations(e.Operations), BlocksBarred: e.Drive.BlocksBarred,
 		},
 		Verification: attest.Verification{
 			Mode: string(v.Mode), Result: v.Result, Samples: v.Samples, Bytes: v.Bytes, CoveragePPM: v.Coverage,
 			Seed: v.Seed, PRNG: v.PRNG, Expected: v.Expected, Mismatches: v.Mismatches, ReadErrors: v.ReadErrors,
+			ZeroBlocks: v.Zeros, OneBlocks: v.Ones,
 		},
+		Health: health(e.Health),
 		Policy: policy, Disposition: string(e.Request.Disposition), Category: string(e.Request.Category),
 		Evidence: attest.Evidence{JournalSHA256: e.JournalSHA256, JournalRecords: e.JournalRecords, PlanSHA256: e.PlanDigest},
 		History:  attest.History{Job: e.Job, IntentIndex: e.IntentIndex, IntentLeaf: e.IntentLeaf},
+	}
+	if len(e.Drive.RestsOn) > 0 {
+		r.Sanitization.RestsOn = messages(e.Drive.RestsOn)
+	}
+	for _, w := range e.Warnings {
+		r.Sanitization.Warnings = append(r.Sanitization.Warnings, short(attest.CleanASCII(w)))
+	}
+	if m := e.Markers; m != nil {
+		r.Verification.Markers = &attest.Markers{
+			Set: m.Set, Changed: m.Changed, Unchanged: max(m.Unchanged, m.UnchangedEver), Unreadable: m.Unreadable, Seed: m.Seed, PRNG: m.PRNG,
+		}
 	}
 	if e.Outcome == sanitize.Sanitized || e.Outcome == sanitize.Exceptions {
 		r.Outcome.Method = string(e.Drive.Method)
@@ -195,6 +218,35 @@ func (a *Agent) resultOf(e sanitize.Evidence) (attest.Result, error) {
 		})
 	}
 	return r, nil
+}
+
+func operations(list []sanitize.OperationEvidence) []attest.Operation {
+	var to []attest.Operation
+	for _, o := range list {
+		to = append(to, attest.Operation{
+			Technique: string(o.Technique), Command: o.Command, CDW10: fmt.Sprintf("0x%08x", o.CDW10), Commands: int64(o.Sends),
+			Started: utc(o.Started), Finished: utc(o.Finished), Complete: o.Complete, Because: o.Because, Status: o.Status,
+			StatusPage: base64.StdEncoding.EncodeToString(o.StatusPage), EstimateSeconds: o.EstimateSeconds, ElapsedSeconds: o.ElapsedSeconds, Timing: o.Timing,
+		})
+	}
+	return to
+}
+
+// health is nil for drives that were not asked.
+func health(h sanitize.HealthEvidence) *attest.Health {
+	if h.Samples == 0 {
+		return nil
+	}
+	condition := func(c *devices.Health) *attest.Condition {
+		if c == nil {
+			return nil
+		}
+		return &attest.Condition{
+			TemperatureC: c.TemperatureC, PowerOnHours: c.PowerOnHours, CriticalWarning: c.Critical, SparePercent: c.SparePercent, UsedPercent: c.UsedPercent,
+			MediaErrors: c.MediaErrors, Reallocated: c.Reallocated, Pending: c.Pending, Uncorrectable: c.Uncorrectable,
+		}
+	}
+	return &attest.Health{Before: condition(h.Before), After: condition(h.After), MaxTemperatureC: h.MaxTemperatureC, Samples: int64(h.Samples)}
 }
 
 // short bounds a reason: the journal has all of it.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/expunge-dev/expunge/devices"
@@ -219,7 +220,7 @@ func (a *Agent) work(ctx context.Context, job string, p sanitize.Plan, d sanitiz
 	if refusal != nil {
 		return sanitize.Refuse(j, refusal.Error())
 	}
-	handle, err := a.openDrive(ctx, d, p)
+	handle, err := a.openDrive(ctx, d, p, sanitize.Sent(records))
 	if err != nil && !sanitize.HasIntent(records) && context.Cause(ctx) == nil {
 		// Nothing was begun on it, so there is nothing to resume.
 		return sanitize.Refuse(j, openRefusal(devices.Drive{Serial: d.Serial}, err).Error())
@@ -238,11 +239,13 @@ func (a *Agent) work(ctx context.Context, job string, p sanitize.Plan, d sanitiz
 	return sanitize.Execute(ctx, sanitize.Execution{
 		Handle: handle, Journal: j, Records: records,
 		Secrets: a.driveFile(job, d.ID, secretsFile), Agent: a.version, Meter: meter, Observe: a.testOnlyObserve,
+		Now: a.now, Wait: a.wait,
 	})
 }
 
-// openDrive takes the drive for as long as the work lasts.
-func (a *Agent) openDrive(ctx context.Context, d sanitize.DrivePlan, p sanitize.Plan) (*devices.Handle, error) {
+// openDrive takes the drive for as long as the work lasts. sent says that this job has ordered it
+// to erase itself: it may still be at that, or have failed at it, and is opened all the same.
+func (a *Agent) openDrive(ctx context.Context, d sanitize.DrivePlan, p sanitize.Plan, sent bool) (*devices.Handle, error) {
 	listed, err := a.host.Drives(ctx)
 	if err != nil {
 		return nil, err
@@ -255,11 +258,32 @@ func (a *Agent) openDrive(ctx context.Context, d sanitize.DrivePlan, p sanitize.
 	if err != nil {
 		return nil, err
 	}
+	if sent {
+		want = atRest(want, d.BlocksBarred)
+	}
 	// The partition table is compared by Execute, which knows whether the first write was done.
 	if err := d.Holds(want, "", p.Request, policy); err != nil {
 		return nil, err
 	}
-	return a.host.Open(ctx, want, devices.OpenOptions{AllowFabric: p.Request.AllowFabric})
+	return a.host.Open(ctx, want, devices.OpenOptions{AllowFabric: p.Request.AllowFabric, Sanitizing: sent})
+}
+
+// atRest is a drive as it was before the job had it erase itself.
+func atRest(d devices.Drive, failed bool) devices.Drive {
+	if d.Sanitize == nil {
+		return d
+	}
+	support := *d.Sanitize
+	support.State, support.Unrestricted = devices.SanitizeIdle, false
+	if failed {
+		support.State = devices.SanitizeFailed
+	}
+	d.Sanitize = &support
+	d.Reasons = slices.DeleteFunc(slices.Clone(d.Reasons), func(r devices.Reason) bool { return r.Code == devices.ReasonSanitizing })
+	if len(d.Reasons) == 0 && d.State == devices.StateBlocked {
+		d.State = devices.StateReady
+	}
+	return d
 }
 
 // openJournal opens the journal of a job's drive, or begins it.

@@ -1,6 +1,8 @@
 package attest
 
 import (
+	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -12,10 +14,11 @@ import (
 var (
 	outcomes   = []string{"sanitized", "exceptions", "failed", "unproven", "interrupted", "unknown", "refused"}
 	methods    = []string{"clear", "purge", "destroy"}
-	techniques = []string{"host overwrite", "drive overwrite", "block erase", "cryptographic erase", "security erase", "format", "TCG revert"}
-	scopes     = []string{"device", "logical"}
-	modes      = []string{"status", "sampled", "full"}
-	results    = []string{"passed", "failed", "incomplete", "none"}
+	techniques = []string{"host overwrite", "drive overwrite", "block erase", "cryptographic erase", "cryptographic erase followed by block erase",
+		"security erase", "format", "TCG revert"}
+	scopes  = []string{"device", "logical"}
+	modes   = []string{"status", "sampled", "full"}
+	results = []string{"passed", "failed", "incomplete", "none"}
 )
 
 // rule is a fact that must hold, and what is wrong when it does not.
@@ -61,6 +64,7 @@ func (d Device) check() error {
 		{d.SizeBytes > 0 && d.LogicalBlockBytes > 0 && d.SizeBytes%d.LogicalBlockBytes == 0, "the device's size is not whole blocks"},
 		{d.PowerOnHours == nil || *d.PowerOnHours >= 0, "the device's power-on hours are negative"},
 		{d.Nodes != nil, "the device's nodes are missing"},
+		{!slices.ContainsFunc(d.Namespaces, func(n Namespace) bool { return n.NSID <= 0 || n.SizeBytes <= 0 }), "a namespace is impossible"},
 	})
 }
 
@@ -122,7 +126,7 @@ func (r Result) check() error {
 		rule{isHash(r.Evidence.JournalSHA256) && r.Evidence.JournalRecords > 0, "the evidence is missing"},
 		rule{isHash(r.History.IntentLeaf) && r.History.IntentIndex >= 0, "the intent is missing"},
 		rule{slices.Contains(modes, v.Mode) && slices.Contains(results, v.Result), "the verification is unknown"},
-	)), r.checkExceptions(), r.checkPasses(done), r.checkVerification(done))
+	)), r.checkExceptions(), r.checkPasses(done), r.checkOperations(done), r.checkVerification(done))
 }
 
 func (r Result) checkExceptions() error {
@@ -163,9 +167,52 @@ func (r Result) checkPasses(done bool) error {
 	})
 }
 
+// steps are the operations of techniques that the drive carries out.
+var steps = map[string][]string{
+	"block erase": {"block erase"}, "cryptographic erase": {"cryptographic erase"},
+	"cryptographic erase followed by block erase": {"cryptographic erase", "block erase"},
+}
+
+// checkOperations: what the drive is said to have done by itself is what it says itself.
+func (r Result) checkOperations(done bool) error {
+	s, m := r.Sanitization, r.Verification.Markers
+	want, byDrive := steps[s.Technique]
+	for i, o := range s.Operations {
+		if err := checkRules([]rule{
+			{byDrive && i < len(want) && o.Technique == want[i], "the operations are not those of the technique"},
+			{o.Commands > 0 && o.Command != "" && isTime(o.Started) && optional(o.Finished, isTime) && o.ElapsedSeconds >= 0, "an operation is impossible"},
+			{(o.EstimateSeconds == nil || *o.EstimateSeconds >= 0) && o.Complete == (o.Finished != "") && o.Complete == (o.Because != ""), "an operation is impossible"},
+			{!o.Complete || o.succeeded(), "an operation is called complete, and the drive's own page does not say so"},
+		}); err != nil {
+			return err
+		}
+	}
+	complete := len(s.Operations) == len(want) && !slices.ContainsFunc(s.Operations, func(o Operation) bool { return !o.Complete })
+	marked := m != nil && m.Set > 0 && m.Changed+m.Unreadable == m.Set && m.Unchanged == 0 && 2*m.Changed >= m.Set && isHash(m.Seed) && m.PRNG != ""
+	return checkRules([]rule{
+		{!done || !byDrive || complete, "not every operation of the technique is complete"},
+		{!done || !byDrive || len(s.RestsOn) > 0, "it is not said that the result rests on the drive's report"},
+		{!done || !byDrive || r.Verification.Mode == "status" || marked || s.BlocksBarred, "no markers show that the drive did what it reported"},
+		{!done || byDrive || len(s.Operations) == 0, "the host did it, and the drive too"},
+		{m == nil || m.Set >= 0 && m.Changed >= 0 && m.Unchanged >= 0 && m.Unreadable >= 0, "a number of markers is impossible"},
+		{!done || m == nil || m.Unchanged == 0, "marked blocks are still there"},
+	})
+}
+
+// succeeded reads the drive's own page: NVMe log page 81h with a successful status, the command
+// that this operation is, and global data erased (NVMe base 2.0, figure 244).
+func (o Operation) succeeded() bool {
+	page, err := base64.StdEncoding.Strict().DecodeString(o.StatusPage)
+	if err != nil || len(page) != 512 {
+		return false
+	}
+	status, command := binary.LittleEndian.Uint16(page[2:]), binary.LittleEndian.Uint32(page[4:])
+	return (status&7 == 1 || status&7 == 4) && status&(1<<8) != 0 && o.CDW10 == fmt.Sprintf("0x%08x", command)
+}
+
 func (r Result) checkVerification(done bool) error {
 	v, size := r.Verification, r.Device.SizeBytes
-	read := v.Mode != "status"
+	read, byHost := v.Mode != "status", r.Sanitization.Technique == "host overwrite"
 	return checkRules([]rule{
 		{v.Samples >= 0 && v.Bytes >= 0 && v.Bytes <= size && v.CoveragePPM >= 0 && v.CoveragePPM <= 1_000_000 && v.Mismatches >= 0 && v.ReadErrors >= 0, "a number of the verification is impossible"},
 		{v.CoveragePPM == 0 || v.Bytes > 0, "a share without bytes was read"},
@@ -174,8 +221,8 @@ func (r Result) checkVerification(done bool) error {
 		{!done || !read || v.Result == "passed", "the verification was not passed"},
 		{v.Result != "passed" || v.Samples > 0 && v.Bytes > 0 && v.Expected != "", "a verification was passed without numbers"},
 		{v.Result != "passed" || v.Mismatches == 0, "a verification was passed with mismatches"},
-		{v.Result != "passed" || v.Mode != "sampled" || optional(v.Seed, isHash) && v.Seed != "" && v.PRNG != "" && v.ReadErrors == 0, "samples cannot be drawn again"},
-		{r.Outcome.Status != "sanitized" || v.ReadErrors == 0, "sanitized with read errors is not sanitized"},
-		{r.Outcome.Status != "sanitized" || v.Mode != "full" || v.Bytes == size && v.CoveragePPM == 1_000_000, "a full verification did not read the whole drive"},
+		{v.Result != "passed" || v.Mode != "sampled" || optional(v.Seed, isHash) && v.Seed != "" && v.PRNG != "" && (v.ReadErrors == 0 || !byHost), "samples cannot be drawn again"},
+		{r.Outcome.Status != "sanitized" || v.ReadErrors == 0 || !byHost, "sanitized with read errors is not sanitized"},
+		{r.Outcome.Status != "sanitized" || v.Mode != "full" || !byHost && 2*v.Bytes >= size || v.Bytes == size && v.CoveragePPM == 1_000_000, "a full verification did not read the whole drive"},
 	})
 }

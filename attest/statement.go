@@ -48,6 +48,15 @@ type Device struct {
 	PowerOnHours      *int64   `json:"powerOnHours,omitempty"`
 	Fabric            string   `json:"fabric,omitempty"`
 	Nodes             []string `json:"nodes"` // at the time; they change
+	// Namespaces are those of an NVMe drive's subsystem: what a sanitize by the drive reaches.
+	Namespaces []Namespace `json:"namespaces,omitempty"`
+}
+
+// Namespace is one of an NVMe drive's.
+type Namespace struct {
+	NSID      int64 `json:"nsid"`
+	Attached  bool  `json:"attached"` // to a controller of the host: it could be read back
+	SizeBytes int64 `json:"sizeBytes"`
 }
 
 // DriveID computes drive-id/v1: SHA-256 over "drive-id/v1" and model, serial and WWN, each with
@@ -112,6 +121,7 @@ type Result struct {
 	Outcome      Outcome      `json:"outcome"`
 	Sanitization Sanitization `json:"sanitization"`
 	Verification Verification `json:"verification"`
+	Health       *Health      `json:"health,omitempty"`
 	Policy       Policy       `json:"policy"`
 	Disposition  string       `json:"disposition,omitempty"`
 	Category     string       `json:"category,omitempty"`
@@ -150,6 +160,62 @@ type Sanitization struct {
 	Attempts      int64    `json:"attempts"`
 	Interruptions int64    `json:"interruptions"`
 	Excludes      []string `json:"excludes"`
+	// Operations are what the drive did by itself; absent where the host did everything.
+	Operations []Operation `json:"operations,omitempty"`
+	// BlocksBarred: an earlier sanitize had failed, so nothing could be marked before this one.
+	BlocksBarred bool `json:"blocksBarred,omitempty"`
+	// RestsOn lists what the result rests on that no host can prove.
+	RestsOn  []string `json:"restsOn,omitempty"`
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// Operation is one thing that the drive did by itself, with its own last word on it.
+type Operation struct {
+	Technique string `json:"technique"`
+	Command   string `json:"command"`
+	CDW10     string `json:"cdw10"`    // of the NVMe command: "0x" and eight hex digits
+	Commands  int64  `json:"commands"` // sent; more than one only after one that was never begun
+	Started   string `json:"started"`
+	Finished  string `json:"finished,omitempty"`
+	Complete  bool   `json:"complete"`
+	Because   string `json:"because,omitempty"` // what ties the success to this operation
+	Status    string `json:"status,omitempty"`  // the drive's last word
+	// StatusPage is NVMe log page 81h as it came, in base64.
+	StatusPage      string `json:"statusPage,omitempty"`
+	EstimateSeconds *int64 `json:"estimateSeconds,omitempty"` // the drive's own, before the command
+	ElapsedSeconds  int64  `json:"elapsedSeconds"`
+	Timing          string `json:"timing,omitempty"`
+}
+
+// Markers are blocks that were written before an erase, to be gone after it.
+type Markers struct {
+	Set        int64  `json:"set"` // blocks, on the media before the erase
+	Changed    int64  `json:"changed"`
+	Unchanged  int64  `json:"unchanged"`
+	Unreadable int64  `json:"unreadable"`
+	Seed       string `json:"seed"`
+	PRNG       string `json:"prng"`
+}
+
+// Health is what the drive said of its condition.
+type Health struct {
+	Before          *Condition `json:"before,omitempty"`
+	After           *Condition `json:"after,omitempty"`
+	MaxTemperatureC *int64     `json:"maxTemperatureC,omitempty"`
+	Samples         int64      `json:"samples"` // times it was asked
+}
+
+// Condition is one answer. What the drive does not say is absent.
+type Condition struct {
+	TemperatureC    *int64 `json:"temperatureC,omitempty"`
+	PowerOnHours    *int64 `json:"powerOnHours,omitempty"`
+	CriticalWarning *int64 `json:"criticalWarning,omitempty"`
+	SparePercent    *int64 `json:"sparePercent,omitempty"`
+	UsedPercent     *int64 `json:"usedPercent,omitempty"`
+	MediaErrors     *int64 `json:"mediaErrors,omitempty"`
+	Reallocated     *int64 `json:"reallocated,omitempty"`
+	Pending         *int64 `json:"pending,omitempty"`
+	Uncorrectable   *int64 `json:"uncorrectable,omitempty"`
 }
 
 // Pass is one overwrite of the drive.
@@ -173,6 +239,10 @@ type Verification struct {
 	Expected    string `json:"expected,omitempty"`
 	Mismatches  int64  `json:"mismatches"` // blocks
 	ReadErrors  int64  `json:"readErrors"` // blocks
+	// ZeroBlocks and OneBlocks hold nothing but 00h or FFh, after an erase by the drive.
+	ZeroBlocks int64    `json:"zeroBlocks,omitempty"`
+	OneBlocks  int64    `json:"oneBlocks,omitempty"`
+	Markers    *Markers `json:"markers,omitempty"`
 }
 
 // Evidence pins what the result was derived from.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/expunge-dev/expunge/devices/nvme"
 )
@@ -49,13 +50,21 @@ type SanitizeSupport struct {
 	EstimateCrypto *int64 `json:"estimate_crypto_seconds,omitempty"`
 }
 
-// admin sends one admin command and judges its status.
+// questions are how often a command that only asks is sent when its answer is lost, as in a reset
+// of the controller.
+const questions = 3
+
+// admin sends an admin command that only asks, and judges its status.
 func admin(ctx context.Context, t Transport, c *nvme.Command) ([]byte, error) {
-	done, err := t.NVMe(ctx, c)
-	if err == nil {
-		err = done.Err()
+	for n := 1; ; n++ {
+		done, err := t.NVMe(ctx, c)
+		if err == nil {
+			return c.Data, done.Err()
+		}
+		if n == questions || IsGone(err) || ctx.Err() != nil || errors.Is(err, ErrNoDoor) || errors.Is(err, fs.ErrPermission) {
+			return nil, err
+		}
 	}
-	return c.Data, err
 }
 
 // identifyNVMe asks a controller what it is, which namespaces its subsystem has, who else reaches

@@ -3,6 +3,7 @@ package devices
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -12,7 +13,7 @@ import (
 
 // dataIn sends a data-in command and returns what came.
 func dataIn(ctx context.Context, t Transport, c *scsi.Command) ([]byte, error) {
-	r, err := t.SCSI(ctx, c)
+	r, err := ask(ctx, t, c)
 	if err == nil {
 		err = r.Err()
 	}
@@ -22,13 +23,28 @@ func dataIn(ctx context.Context, t Transport, c *scsi.Command) ([]byte, error) {
 	return r.In(c), nil
 }
 
+// ask sends a command that only asks, again when its answer was lost in a reset or is a unit
+// attention, which tells of what happened before it.
+func ask(ctx context.Context, t Transport, c *scsi.Command) (scsi.Result, error) {
+	for n := 1; ; n++ {
+		r, err := t.SCSI(ctx, c)
+		var failed *scsi.CommandError
+		if err != nil || n == questions || !errors.As(r.Err(), &failed) {
+			return r, err
+		}
+		if !failed.FateUnknown() && (failed.Sense == nil || failed.Sense.Key != scsi.UnitAttention) {
+			return r, nil
+		}
+	}
+}
+
 // ataData sends an ATA data-in command through the translation.
 func ataData(ctx context.Context, t Transport, a ata.Command) ([]byte, error) {
 	c, err := a.SCSI()
 	if err != nil {
 		return nil, err
 	}
-	r, err := t.SCSI(ctx, c)
+	r, err := ask(ctx, t, c)
 	if err != nil {
 		return nil, err
 	}

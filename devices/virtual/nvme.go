@@ -2,7 +2,9 @@ package virtual
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"slices"
 	"syscall"
 
 	"github.com/expunge-dev/expunge/devices"
@@ -41,7 +43,8 @@ func (d *drive) nvme(t *transport, c *nvme.Command) (nvme.Completion, error) {
 		return nvme.Completion{}, err
 	}
 	if d.resets(t) {
-		return nvme.Completion{}, syscall.EINTR // the answer is lost, what was done is done
+		// The answer is lost, what was done is done. It happens once.
+		return nvme.Completion{}, errors.Join(syscall.EINTR, d.rack.dropFaults(d.info.Name, Reset))
 	}
 	if status != 0 {
 		status |= scDoNotRetry
@@ -56,7 +59,11 @@ func (d *drive) resets(t *transport) bool {
 	}
 	d.command++
 	f, ok := d.faults().find(Reset)
-	return ok && d.command == f.Count
+	if !ok || d.command != f.Count {
+		return false
+	}
+	d.info.Faults = slices.DeleteFunc(d.info.Faults, func(f Fault) bool { return f.Kind == Reset })
+	return true
 }
 
 func (d *drive) admin(t *transport, c *nvme.Command) (status uint16, err error) {

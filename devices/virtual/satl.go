@@ -31,7 +31,7 @@ func (d *drive) scsi(t *transport, c *scsi.Command) (scsi.Result, error) {
 	}
 	r := d.translate(t, c)
 	if d.resets(t) {
-		return scsi.Result{HostStatus: 8}, nil // the answer is lost, what was done is done
+		return scsi.Result{HostStatus: 8}, d.rack.dropFaults(d.info.Name, Reset)
 	}
 	return r, nil
 }

@@ -56,9 +56,9 @@ func Sample(blocks int64, block int, seed []byte) (extents []Extent, full bool, 
 // MarkerCount is how many single blocks are marked before an erase whose result is not known.
 const MarkerCount = 2000
 
-// Markers draws count blocks to be marked, with SamplePRNG: as many draws from [0, blocks), and the
-// first and last block. Blocks that are drawn twice are marked once; when there are at most twice
-// as many blocks, all of them are.
+// Markers draws count different blocks to be marked, with SamplePRNG: draws from [0, blocks), of
+// which those drawn before do not count, and the first and last block beside them. When there are
+// at most twice as many blocks, all of them are marked.
 func Markers(blocks int64, block int, count int64, seed []byte) ([]Extent, error) {
 	if blocks <= 0 || block <= 0 {
 		return nil, fmt.Errorf("markers on %d blocks of %d bytes", blocks, block)
@@ -72,8 +72,13 @@ func Markers(blocks int64, block int, count int64, seed []byte) ([]Extent, error
 		return nil, err
 	}
 	extents := []Extent{{0, size}, {(blocks - 1) * size, size}}
-	for range count {
-		extents = append(extents, Extent{draw.below(blocks) * size, size})
+	drawn := map[int64]bool{}
+	for int64(len(drawn)) < count {
+		n := draw.below(blocks)
+		if !drawn[n] {
+			drawn[n] = true
+			extents = append(extents, Extent{n * size, size})
+		}
 	}
 	return NewSet(extents...).Extents(), nil
 }

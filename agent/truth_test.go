@@ -1,0 +1,256 @@
+package agent
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/expunge-dev/expunge/attest"
+	"github.com/expunge-dev/expunge/devices/virtual"
+	"github.com/expunge-dev/expunge/sanitize"
+)
+
+var printTruth = flag.Bool("truth", false, "print the matrix of TestTruth")
+
+// Levels of what is left, and of what is claimed. A claim must never be above the truth.
+const (
+	holdsData = iota
+	cleared
+	purged
+)
+
+var levelNames = []string{"holds data", "cleared", "purged"}
+
+// cell is one line of the matrix.
+type cell struct{ profile, technique, fault string }
+
+// unobservable are the lies that no host can see: blocks which it cannot address are as they
+// were. docs/techniques.md lists them, and the certificate says what it rests on.
+var unobservable = []string{"lie:hidden", "lie:deallocate"}
+
+// cells are all combinations that make sense: faults of a drive's own sanitize belong to drives
+// that have one.
+func cells() []cell {
+	techniques := []sanitize.Technique{sanitize.HostOverwrite, sanitize.CryptoThenBlock, sanitize.CryptographicErase, sanitize.BlockErase}
+	everywhere := []string{"", "write-error:100+4", "read-error:1000+2000", "drop-writes", "drop-writes:1000+800", "power-cut:2", "pulled:9", "pulled:40", "slow:200000000"}
+	commands := []string{"log-missing:smart", "log-zero:smart"}
+	own := []string{"reset:1", "reset:9", "reset:24", "reset:26", "skip-erase:4000+800", "sanitize-fail:40", "sanitize-power-cut:50", "sanitize-refused:2", "progress-stuck:20000",
+		"progress-backward:60", "lie:nothing", "lie:ignored", "lie:hidden", "lie:deallocate", "log-missing:sanitize", "log-zero:sanitize"}
+	var list []cell
+	for _, p := range virtual.Profiles() {
+		for _, t := range techniques {
+			faults := slices.Clone(everywhere)
+			if p.Name != "plain" {
+				faults = append(faults, commands...)
+			}
+			if len(p.Sanitize) > 0 {
+				faults = append(faults, own...)
+			}
+			for _, f := range faults {
+				list = append(list, cell{p.Name, string(t), f})
+			}
+		}
+	}
+	return list
+}
+
+// expected is what must come out of a cell: an outcome, or why there is none.
+func (c cell) expected() string {
+	byDrive := c.technique != string(sanitize.HostOverwrite)
+	nvme := strings.HasPrefix(c.profile, "nvme")
+	kind, _, _ := strings.Cut(c.fault, ":")
+	switch {
+	case c.profile == "nvme-shared", kind == "log-missing" && c.fault != "log-missing:smart" || c.fault == "log-zero:sanitize":
+		return "refused"
+	case byDrive && !nvme, !byDrive && c.profile == "nvme-two-namespaces":
+		return "cannot"
+	case !byDrive && kind == "write-error":
+		return "exceptions"
+	case !byDrive && (kind == "read-error" || kind == "drop-writes"):
+		return "unproven"
+	case !byDrive:
+		return "sanitized"
+	case c.fault == "drop-writes":
+		return "failed" // it keeps no marker
+	case c.fault == "lie:ignored", kind == "sanitize-fail", kind == "sanitize-refused":
+		return "failed"
+	case c.fault == "lie:nothing", kind == "skip-erase":
+		return "unproven"
+	}
+	return "sanitized"
+}
+
+// Every profile, technique and fault: what is on the medium in the end, in blocks that the host can
+// address and in those it cannot, and under which key, against what was claimed.
+func TestTruth(t *testing.T) {
+	var mu sync.Mutex
+	lines := map[cell]string{}
+	list := cells()
+	t.Run("cells", func(t *testing.T) {
+		for _, c := range list {
+			t.Run(strings.ReplaceAll(strings.Join([]string{c.profile, c.technique, c.fault}, "/"), " ", "-"), func(t *testing.T) {
+				t.Parallel()
+				line := c.check(t)
+				mu.Lock()
+				defer mu.Unlock()
+				lines[c] = line
+			})
+		}
+	})
+	if !*printTruth {
+		return
+	}
+	fmt.Printf("%-20s %-44s %-24s %-12s %-12s %-12s %s\n", "PROFILE", "TECHNIQUE", "FAULT", "EXPECTED", "MEDIUM", "CLAIMED", "")
+	for _, c := range list {
+		fmt.Println(lines[c])
+	}
+}
+
+func (c cell) check(t *testing.T) string {
+	s, _ := newTimed(t)
+	s.add(virtual.Spec{Profile: c.profile, Serial: "A", SizeBytes: 4 << 20, HiddenBytes: 64 << 10, EraseSeconds: 200})
+	if c.fault != "" {
+		s.fault("A", c.fault)
+	}
+	request := sanitize.Request{Method: sanitize.Purge, Technique: sanitize.Technique(c.technique)}
+	if c.technique == string(sanitize.HostOverwrite) {
+		request.Method = sanitize.Clear
+	}
+	outcome, claimed := "", holdsData
+	var result DriveResult
+	p := s.plan(request, "A")
+	switch {
+	case len(p.Refused) == 1 && p.Refused[0].Cannot:
+		outcome = "cannot"
+	case len(p.Refused) == 1:
+		outcome = "refused"
+	default:
+		result = c.carryOut(t, s, p)
+		outcome = string(result.Outcome)
+	}
+	m, err := s.rack.Medium("A")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addressable, hidden, err := m.CountCanary(canary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	truth := purged
+	switch {
+	case addressable > 0:
+		truth = holdsData
+	case hidden > 0:
+		truth = cleared
+	}
+	if result.Outcome == sanitize.Sanitized || result.Outcome == sanitize.Exceptions {
+		claimed = map[sanitize.Method]int{sanitize.Clear: cleared, sanitize.Purge: purged}[result.Drive.Method]
+		if result.Outcome == sanitize.Exceptions && addressable > 0 {
+			truth = c.outsideExceptions(t, m, result)
+		}
+	}
+	line := fmt.Sprintf("%-20s %-44s %-24s %-12s %-12s %-12s", c.profile, c.technique, orDash(c.fault), c.expected(), levelNames[truth], outcome)
+	switch {
+	case claimed > truth && slices.Contains(unobservable, c.fault):
+		line += " no host can see it; the certificate says what it rests on"
+	case claimed > truth:
+		line += " THE CLAIM EXCEEDS THE TRUTH"
+		t.Error(line)
+	}
+	if outcome != c.expected() {
+		t.Errorf("%s\n%v %v", line, result.Reasons, result.Err)
+	}
+	c.checkCertificate(t, s, result)
+	return line
+}
+
+// carryOut runs a plan to its end, as a person would: what is interrupted is resumed, and a drive
+// that was pulled is put back.
+func (c cell) carryOut(t *testing.T, s *site, p sanitize.Plan) DriveResult {
+	j, err := s.agent.Run(t.Context(), p, Observer{})
+	var refused *RefusedError
+	if errors.As(err, &refused) {
+		return refused.Drives[0]
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		if j.Drives[0].Finished() {
+			return j.Drives[0]
+		}
+		if strings.HasPrefix(c.fault, "pulled") {
+			if err := s.rack.ClearFaults("A"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if j, err = s.agent.Resume(t.Context(), jobName(p), Observer{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return j.Drives[0]
+}
+
+// outsideExceptions is the level of what is not listed as an exception.
+func (c cell) outsideExceptions(t *testing.T, m *virtual.Medium, r DriveResult) int {
+	buf := make([]byte, m.Addressable)
+	if _, err := m.ReadAt(buf, 0); err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range r.Evidence.Exceptions {
+		clear(buf[x.Extent.Offset:x.Extent.End()])
+	}
+	if strings.Contains(string(buf), string(canary)) {
+		return holdsData
+	}
+	return cleared
+}
+
+// checkCertificate: every end that touched the drive has one, which says the same as the result.
+func (c cell) checkCertificate(t *testing.T, s *site, r DriveResult) {
+	if r.Evidence == nil || r.Evidence.Attempts == 0 {
+		return
+	}
+	if r.Certificate == "" {
+		t.Errorf("no certificate: %v", r.Err)
+		return
+	}
+	report := s.verify(r)
+	want := attest.CodeOK
+	if r.Outcome != sanitize.Sanitized {
+		want = attest.CodeOutcome
+	}
+	if report.Code != want || report.Result.Outcome.Status != string(r.Outcome) {
+		t.Errorf("certificate: %d %v", report.Code, report.Reasons)
+		return
+	}
+	byDrive := c.technique != string(sanitize.HostOverwrite)
+	if byDrive && !slices.Contains(report.Result.Sanitization.RestsOn, sanitize.Reliance) {
+		t.Error("the certificate does not say that it rests on the drive's report")
+	}
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// The lies that no host can see are named where people look for them, with the sentence.
+func TestUnobservableLiesAreDocumented(t *testing.T) {
+	text, err := os.ReadFile("../docs/techniques.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range append(slices.Clone(unobservable), sanitize.Reliance) {
+		if !strings.Contains(strings.Join(strings.Fields(string(text)), " "), want) {
+			t.Errorf("docs/techniques.md does not say %q", want)
+		}
+	}
+}
