@@ -22,7 +22,8 @@ test:
 
 # What is claimed against what is on the medium: every profile, technique and fault, a line each.
 truth:
-	@$(GO) test -count=1 -run '^TestTruth$$' ./agent -args -truth
+	@$(GO) test -c -o bin/truth ./agent
+	@cd agent && ../bin/truth -test.run '^TestTruth$$' -truth
 
 # One minute for each fuzz target; make test runs their seeds.
 fuzz:
