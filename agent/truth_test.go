@@ -154,7 +154,13 @@ func (c cell) check(t *testing.T) string {
 			truth = c.outsideExceptions(t, m, result)
 		}
 	}
-	line := fmt.Sprintf("%-20s %-44s %-24s %-12s %-12s %-12s", c.profile, c.technique, orDash(c.fault), c.expected(), levelNames[truth], outcome)
+	words := func(outcome string) string {
+		if outcome == string(sanitize.Sanitized) {
+			return map[bool]string{true: "cleared", false: "purged"}[c.technique == string(sanitize.HostOverwrite)]
+		}
+		return outcome
+	}
+	line := fmt.Sprintf("%-20s %-44s %-24s %-12s %-12s %-12s", c.profile, c.technique, orDash(c.fault), words(c.expected()), levelNames[truth], words(outcome))
 	switch {
 	case claimed > truth && slices.Contains(unobservable, c.fault):
 		line += " no host can see it; the certificate says what it rests on"
