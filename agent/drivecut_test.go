@@ -90,7 +90,7 @@ func TestDriveGoesOnWhenTheHostStops(t *testing.T) {
 	for _, technique := range []sanitize.Technique{sanitize.CryptoThenBlock, sanitize.CryptographicErase, sanitize.BlockErase} {
 		t.Run(strings.ReplaceAll(string(technique), " ", "-"), func(t *testing.T) {
 			s, c := newTimed(t)
-			s.add(virtual.Spec{Profile: "nvme-ssd", Serial: "A", SizeBytes: 2 << 20, HiddenBytes: 4096, EraseSeconds: 300})
+			s.add(virtual.Spec{Profile: "nvme-ssd", Serial: "A", SizeBytes: 2 << 20, HiddenBytes: 4096, EraseSeconds: 40})
 			p := s.plan(sanitize.Request{Method: sanitize.Purge, Technique: technique}, "A")
 			m := &moments{t: t, s: s, c: c, dir: t.TempDir()}
 			a := s.timed(devices.NewHost(s.rack.Root(), func(ctx context.Context, node string, access devices.Access) (devices.Transport, error) {
@@ -120,7 +120,7 @@ func TestDriveGoesOnWhenTheHostStops(t *testing.T) {
 			for _, o := range p.Drives[0].Operations {
 				want = append(want, o.CDW10)
 			}
-			if len(m.list) < 50*len(want) {
+			if len(m.list) < 40*len(want) {
 				t.Fatalf("only %d moments were seen", len(m.list))
 			}
 			for _, at := range m.list {

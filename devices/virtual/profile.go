@@ -69,6 +69,8 @@ type Spec struct {
 	Sanitize []string `json:"sanitize,omitempty"`
 	// NoDeallocateInhibited: a Sanitize command with NDAS is rejected (SANICAP bit 29).
 	NoDeallocateInhibited bool `json:"no_deallocate_inhibited,omitempty"`
+	// AttachAll attaches a second namespace, too, so that it has a node.
+	AttachAll bool `json:"attach_all,omitempty"`
 	// SameSerial permits a serial that another drive has, as some docks report it.
 	SameSerial bool `json:"-"`
 }
@@ -143,7 +145,11 @@ func (p Profile) spaces(name string, index int, s Spec) []Space {
 	case devices.ProtocolNVMe:
 		list := []Space{{"/dev/" + name + "n1", 1, 0, s.SizeBytes, fmt.Sprintf("259:%d", index*4)}}
 		if p.unattached {
-			list = append(list, Space{NSID: 2, Offset: s.SizeBytes, SizeBytes: s.SizeBytes / 2})
+			second := Space{NSID: 2, Offset: s.SizeBytes, SizeBytes: s.SizeBytes / 2}
+			if s.AttachAll {
+				second.Node, second.Number = "/dev/"+name+"n2", fmt.Sprintf("259:%d", index*4+1)
+			}
+			list = append(list, second)
 		}
 		return list
 	case devices.ProtocolATA:
