@@ -328,6 +328,27 @@ func TestForeignOperationInBetween(t *testing.T) {
 	want(t, r, sanitize.Interrupted, "a command that this job did not send")
 }
 
+// Somebody else's operation begins after the markers were set and before ours was sent: nothing is
+// sent then.
+func TestForeignOperationBefore(t *testing.T) {
+	s, c := nvmeSite(t)
+	pages := 0
+	s.twist(c, func(cmd *nvme.Command, _ *nvme.Completion) error {
+		if cmd.Opcode == 0x02 && cmd.CDW10&0xff == 0x81 {
+			if pages++; pages >= 4 {
+				cmd.Data[2], cmd.Data[3] = 2, 0
+				binary.LittleEndian.PutUint32(cmd.Data[4:], 0x3)
+			}
+		}
+		return nil
+	})
+	r := s.run(s.plan(purge(), "A"))
+	want(t, r, sanitize.Interrupted, "a command that this job did not send")
+	if n := len(s.begun()); n != 0 {
+		t.Errorf("%d operations were begun over somebody else's", n)
+	}
+}
+
 // Status alone, and a lying drive: nothing can be found out, and the words say that nothing was
 // read. That is why it is not the default.
 func TestStatusOnlySaysSo(t *testing.T) {

@@ -1,0 +1,316 @@
+package sanitize
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/devices/nvme"
+	"github.com/expunge-dev/expunge/sanitize/overwrite"
+)
+
+func nvmeDrive() devices.Drive {
+	d := drive()
+	d.Protocol, d.Identity, d.Media = devices.ProtocolNVMe, devices.IdentityDrive, devices.MediaFlash
+	d.Namespaces = []devices.Namespace{{NSID: 1, Node: "/dev/nvme0n1", Attached: true, SizeBytes: 1 << 20, LogicalBlock: 512}}
+	d.Sanitize = &devices.SanitizeSupport{Crypto: true, Block: true, NoDeallocate: true, State: devices.SanitizeIdle}
+	return d
+}
+
+func chooseFor(d devices.Drive, r Request) (DrivePlan, error) {
+	r, err := r.Normal()
+	if err != nil {
+		return DrivePlan{}, err
+	}
+	p, err := PolicyByName("")
+	if err != nil {
+		return DrivePlan{}, err
+	}
+	return Choose(d, strings.Repeat("0", 64), r, p)
+}
+
+// page is log page 81h.
+func page(sos uint16, erased bool, cdw10 uint32) []byte {
+	b := make([]byte, 512)
+	binary.LittleEndian.PutUint16(b[0:], 0xffff)
+	if erased {
+		sos |= 1 << 8
+	}
+	binary.LittleEndian.PutUint16(b[2:], sos)
+	binary.LittleEndian.PutUint32(b[4:], cdw10)
+	binary.LittleEndian.PutUint32(b[12:], 100)
+	binary.LittleEndian.PutUint32(b[16:], 50)
+	return b
+}
+
+const (
+	cryptoCDW10 = 0x204
+	blockCDW10  = 0x2
+)
+
+var markerSeed = strings.Repeat("5", 64)
+
+// driveStory is the journal of a cryptographic erase and a block erase that went well.
+func driveStory(t testing.TB, verify VerifyMode) []entry {
+	t.Helper()
+	dp, err := chooseFor(nvmeDrive(), Request{Method: Purge, Verify: verify})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []entry{
+		{kindOpened, openedRecord{Job: "j", PlanDigest: "p", Drive: dp}},
+		{kindIntent, intentRecord{0, strings.Repeat("1", 64)}},
+		{kindAttempt, attemptRecord{1, "v"}},
+		{kindHealth, healthRecord{When: "before"}},
+		{kindMarkersBegun, markersBegunRecord{markerSeed, overwrite.SamplePRNG}},
+		{kindMarkersSet, markersSetRecord{}},
+		{kindDriveStatus, driveStatusRecord{Operation: 1, When: whenBefore, Page: page(1, false, blockCDW10)}},
+		{kindBegun, begunRecord{1, "x", cryptoCDW10}},
+		{kindSent, sentRecord{Operation: 1}},
+		{kindDriveStatus, driveStatusRecord{Operation: 1, When: whenAfter, Page: page(1, true, cryptoCDW10)}},
+		{kindEnded, endedRecord{1, "x"}},
+		{kindDriveStatus, driveStatusRecord{Operation: 2, When: whenBefore, Page: page(1, true, cryptoCDW10)}},
+		{kindBegun, begunRecord{2, "x", blockCDW10}},
+		{kindSent, sentRecord{Operation: 2}},
+		{kindDriveStatus, driveStatusRecord{Operation: 2, When: whenAfter, Page: page(1, true, blockCDW10)}},
+		{kindEnded, endedRecord{2, "x"}},
+		{kindMarkersRead, markersReadRecord{After: 2, Begin: true}},
+		{kindMarkersRead, markersReadRecord{After: 2, Read: all}},
+		{kindMarkersRead, markersReadRecord{After: 2, End: true}},
+		{kindVerifyBegun, verifyBegunRecord{Mode: VerifyFull}},
+		{kindVerified, verifiedRecord{Done: all, Zeros: 2048}},
+		{kindVerifyDone, verifyDoneRecord{Complete: true}},
+		{kindFinished, finishedRecord{Status: statusCompleted}},
+	}
+}
+
+// Take any one record away, and the journal no longer says sanitized. Only what is noted for
+// people may be missing: the drive's condition, and that a command was completed, which proves nothing.
+func TestEveryRecordOfADriveIsNeeded(t *testing.T) {
+	good := driveStory(t, VerifyFull)
+	e := fold(t, good)
+	if e.Outcome != Sanitized || len(e.Operations) != 2 || e.Markers == nil || e.Markers.Changed != e.Markers.Set || e.Verification.Zeros != 2048 {
+		t.Fatalf("%s %s %+v", e.Outcome, e.Reason, e.Markers)
+	}
+	for i := range good {
+		e := fold(t, slices.Delete(slices.Clone(good), i, i+1))
+		if e.Outcome == Sanitized && good[i].kind != kindHealth && good[i].kind != kindSent {
+			t.Errorf("without record %d (%s) the drive is called sanitized", i+1, good[i].kind)
+		}
+	}
+	for i := range good {
+		if e := fold(t, good[:i]); i > 0 && e.Outcome != Interrupted {
+			t.Errorf("cut after %d records: %s", i, e.Outcome)
+		}
+	}
+}
+
+func TestFoldJudgesTheDrive(t *testing.T) {
+	block := []overwrite.Extent{{Offset: 0, Length: 512}} // the first block is always marked
+	half := []overwrite.Extent{{Offset: 0, Length: 1<<19 - 512}}
+	for _, c := range []struct {
+		name   string
+		at     int // record, from 1
+		data   any
+		want   Outcome
+		reason string
+	}{
+		{"a failure", 15, driveStatusRecord{Operation: 2, When: whenAfter, Page: page(3, true, blockCDW10)}, "error", ""},
+		{"a success of another command", 15, driveStatusRecord{Operation: 2, When: whenAfter, Page: page(1, true, 3)}, "error", ""},
+		{"without global data erased", 15, driveStatusRecord{Operation: 2, When: whenAfter, Page: page(1, false, blockCDW10)}, "error", ""},
+		{"a page of zeros", 15, driveStatusRecord{Operation: 2, When: whenAfter, Page: make([]byte, 512)}, "error", ""},
+		{"half a page", 15, driveStatusRecord{Operation: 2, When: whenAfter, Page: page(1, true, blockCDW10)[:256]}, "error", ""},
+		{"no page", 15, driveStatusRecord{Operation: 2, When: whenAfter, Error: "EIO"}, "error", ""},
+		{"still running", 15, driveStatusRecord{Operation: 2, When: whenAfter, Page: page(2, false, blockCDW10)}, "error", ""},
+		{"the status before", 15, driveStatusRecord{Operation: 2, When: whenBefore, Page: page(1, true, blockCDW10)}, "error", ""},
+		{"the same success before", 12, driveStatusRecord{Operation: 2, When: whenBefore, Page: page(1, true, blockCDW10)}, "error", ""},
+		{"begun while one ran", 12, driveStatusRecord{Operation: 2, When: whenBefore, Page: page(2, false, cryptoCDW10)}, "error", ""},
+		{"another command than planned", 13, begunRecord{2, "x", 3}, "error", ""},
+		{"deallocated unexpectedly", 15, driveStatusRecord{Operation: 2, When: whenAfter, Page: page(4, true, blockCDW10)}, Sanitized, ""},
+		{"a marker is left", 18, markersReadRecord{After: 2, Read: all, Unchanged: block}, Unproven, "still hold"},
+		{"half of the markers were not read", 18, markersReadRecord{After: 2, Read: half}, Unproven, "too few"},
+		{"half of the markers cannot be read", 18, markersReadRecord{After: 2, Read: half, Failed: []overwrite.Extent{{Offset: 1<<19 - 512, Length: 1<<19 + 512}}}, Unproven, "too few"},
+		{"markers read after another operation", 17, markersReadRecord{After: 3, Begin: true}, "error", ""},
+		{"markers without a seed", 5, markersBegunRecord{"", "x"}, "error", ""},
+		{"all markers lost", 6, markersSetRecord{Lost: all}, Unproven, "too few"},
+		{"a block does not look erased", 21, verifiedRecord{Done: all, Mismatch: block}, Unproven, "do not look erased"},
+		{"a quarter cannot be read", 21, verifiedRecord{Done: []overwrite.Extent{{Offset: 0, Length: 3 << 18}}, Failed: []overwrite.Extent{{Offset: 3 << 18, Length: 1 << 18}}}, Sanitized, ""},
+		{"most cannot be read", 21, verifiedRecord{Done: half, Failed: []overwrite.Extent{{Offset: 1<<19 - 512, Length: 1<<19 + 512}}}, Unproven, "not enough"},
+		{"sampled where full was planned", 20, verifyBegunRecord{VerifySampled, markerSeed, "x"}, Unknown, ""},
+		{"failed", 23, finishedRecord{statusFailed, "x"}, Failed, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			entries := driveStory(t, VerifyFull)
+			entries[c.at-1].data = c.data
+			if e := fold(t, entries); !strings.HasPrefix(string(e.Outcome), string(c.want)) || !strings.Contains(e.Reason, c.reason) {
+				t.Fatalf("%s (%s), want %s", e.Outcome, e.Reason, c.want)
+			}
+		})
+	}
+}
+
+// The same success before and after counts when the operation was seen running, or when the
+// markers are gone, and not otherwise.
+func TestWhoseSuccess(t *testing.T) {
+	same := driveStatusRecord{Operation: 2, When: whenBefore, Page: page(1, true, blockCDW10)}
+	running := entry{kindDriveStatus, driveStatusRecord{Operation: 2, When: whenAfter, Page: page(2, false, blockCDW10)}}
+	other := entry{kindDriveStatus, driveStatusRecord{Operation: 2, When: whenAfter, Page: page(2, false, 3)}}
+	markers := func(read markersReadRecord) []entry {
+		return []entry{{kindMarkersRead, markersReadRecord{After: 2, Begin: true}}, {kindMarkersRead, read}, {kindMarkersRead, markersReadRecord{After: 2, End: true}}}
+	}
+	for _, c := range []struct {
+		name    string
+		between []entry // the command was sent; its success is seen
+		want    string
+	}{
+		{"nothing else", nil, "error"},
+		{"seen running", []entry{running}, "sanitized"},
+		{"another seen running", []entry{other}, "error"},
+		{"markers gone", markers(markersReadRecord{After: 2, Read: all}), "sanitized"},
+		{"one marker left", markers(markersReadRecord{After: 2, Read: all, Unchanged: all[:1]}), "error"},
+		{"markers not read", markers(markersReadRecord{After: 2}), "error"},
+	} {
+		entries := driveStory(t, VerifyFull)
+		entries[11].data = same
+		at := 14
+		if len(c.between) == 3 {
+			at = 15 // markers are read when the success is there
+		}
+		entries = slices.Insert(entries, at, c.between...)
+		if e := fold(t, entries); !strings.HasPrefix(string(e.Outcome), c.want) {
+			t.Errorf("%s: %s %s", c.name, e.Outcome, e.Reason)
+		}
+	}
+	// A success that was seen running does not make another command's: a new one begins anew.
+	entries := driveStory(t, VerifyFull)
+	entries = slices.Insert(entries, 14, running,
+		entry{kindDriveStatus, same}, entry{kindBegun, begunRecord{2, "x", blockCDW10}})
+	if e := fold(t, entries); !strings.HasPrefix(string(e.Outcome), "error") {
+		t.Errorf("an older attempt's running: %s", e.Outcome)
+	}
+}
+
+// What is sent is what was planned, bit for bit, and nothing else can be.
+func TestCommandOf(t *testing.T) {
+	for cdw10, ok := range map[uint32]bool{cryptoCDW10: true, blockCDW10: true, 0xa: true, 0xc: true, 0x804: true, 0x1: false, 0x3: false, 0x5: false, 0x12: false, 0x402: false, 0: false, 0x80000002: false} {
+		c, err := commandOf(Operation{Command: "x", CDW10: cdw10})
+		if (err == nil) != ok || ok && (c.CDW10 != cdw10 || c.Opcode != 0x84 || c.NSID != 0) {
+			t.Errorf("%#x: %+v, %v", cdw10, c, err)
+		}
+	}
+}
+
+func TestErasedBlocks(t *testing.T) {
+	const size = 512
+	zeros, ones, data := make([]byte, size), bytes.Repeat([]byte{0xff}, size), bytes.Repeat([]byte{0x5a}, size)
+	almost := bytes.Clone(zeros)
+	almost[size-1] = 1
+	gpt := append([]byte("EFI PART"), bytes.Repeat([]byte{7}, size-8)...)
+	buf := slices.Concat(zeros, ones, data, almost, gpt)
+	e := erasedBlocks{block: size, constant: true}
+	if wrong := e.judge(buf, 4096); len(wrong) != 3 || wrong[0].Offset != 4096+2*size || e.zeros != 1 || e.ones != 1 {
+		t.Errorf("after a block erase: %v, %d zeros, %d ones", wrong, e.zeros, e.ones)
+	}
+	e = erasedBlocks{block: size}
+	if wrong := e.judge(buf, 0); len(wrong) != 1 || wrong[0].Offset != 4*size {
+		t.Errorf("after a cryptographic erase: %v", wrong)
+	}
+}
+
+// A part of a marker is as telling as all of it.
+func TestMarkersUnchanged(t *testing.T) {
+	p, err := newMarkerPattern(bytes.Repeat([]byte{9}, 32), 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := make([]byte, 4*512)
+	p.Fill(whole, 512)
+	got := bytes.Clone(whole)
+	clear(got[512:1024])
+	clear(got[1024+16 : 1536]) // sixteen bytes are left
+	for i := 1536; i < 2048; i += 16 {
+		got[i] ^= 1 // no sixteen bytes are left
+	}
+	left := p.unchanged(got, 512, 512)
+	if len(left) != 2 || left[0].Offset != 512 || left[1].Offset != 1536 {
+		t.Errorf("%v", left)
+	}
+}
+
+func TestTiming(t *testing.T) {
+	for _, c := range []struct {
+		elapsed, estimate int64
+		known             bool
+		want              string
+	}{
+		{5, 100, true, timingFast}, {10, 100, true, timingPlausible}, {200, 100, true, timingPlausible}, {201, 100, true, timingSlow},
+		{0, 29, true, timingPlausible}, {1000, 29, true, timingPlausible}, {5, 0, true, timingUnknown}, {5, 100, false, timingUnknown},
+	} {
+		if got := timing(c.elapsed, c.estimate, c.known); got != c.want {
+			t.Errorf("%+v: %s", c, got)
+		}
+	}
+}
+
+func TestTechniquesOfDrives(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*devices.Drive)
+		r      Request
+		want   Technique // or the code of the refusal
+	}{
+		{"both", func(*devices.Drive) {}, Request{Method: Purge}, CryptoThenBlock},
+		{"both, for clear", func(*devices.Drive) {}, Request{}, CryptoThenBlock},
+		{"asked for one", func(*devices.Drive) {}, Request{Method: Purge, Technique: "crypto"}, CryptographicErase},
+		{"block only", func(d *devices.Drive) { d.Sanitize.Crypto = false }, Request{Method: Purge}, BlockErase},
+		{"crypto only", func(d *devices.Drive) { d.Sanitize.Block = false }, Request{Method: Purge}, CryptographicErase},
+		{"asked for what it cannot", func(d *devices.Drive) { d.Sanitize.Block = false }, Request{Method: Purge, Technique: BlockErase}, "method_not_reached"},
+		{"none, purge", func(d *devices.Drive) { d.Sanitize = nil }, Request{Method: Purge}, "method_not_reached"},
+		{"none, clear", func(d *devices.Drive) { d.Sanitize = nil }, Request{}, HostOverwrite},
+		{"a pattern", func(*devices.Drive) {}, Request{Pattern: "zero"}, HostOverwrite},
+		{"a host's word", func(d *devices.Drive) { d.Identity = devices.IdentityHost }, Request{Method: Purge}, "method_not_reached"},
+		{"two namespaces", func(d *devices.Drive) {
+			d.Sanitize, d.Namespaces = nil, append(d.Namespaces, devices.Namespace{NSID: 2, SizeBytes: 1 << 20, LogicalBlock: 512})
+		}, Request{}, "method_not_reached"},
+		{"failed", func(d *devices.Drive) { d.Sanitize.State = devices.SanitizeFailed }, Request{Method: Purge}, CryptoThenBlock},
+		{"failed, crypto alone", func(d *devices.Drive) { d.Sanitize.State = devices.SanitizeFailed }, Request{Method: Purge, Technique: "crypto"}, "not_provable"},
+		{"failed, unrestricted", func(d *devices.Drive) { d.Sanitize.State = devices.SanitizeFailed }, Request{Method: Purge, FailureMode: Unrestricted}, "method_not_reached"},
+		{"SATA", func(d *devices.Drive) { d.Protocol, d.Sanitize, d.Namespaces = devices.ProtocolATA, nil, nil }, Request{Method: Purge}, "method_not_reached"},
+	} {
+		d := nvmeDrive()
+		c.change(&d)
+		p, err := chooseFor(d, c.r)
+		got := p.Technique
+		var refusal *Refusal
+		if err != nil {
+			got = Technique(err.Error())
+		}
+		if errors.As(err, &refusal) {
+			got = Technique(refusal.Reasons[0].Code)
+		}
+		if got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+		if err == nil && p.Technique != HostOverwrite && (len(p.RestsOn) == 0 || p.RestsOn[0].Message != Reliance || len(p.Operations) == 0) {
+			t.Errorf("%s: %+v", c.name, p)
+		}
+	}
+	// A drive that may not deallocate afterwards is not told so, and one that can demand purge is.
+	d := nvmeDrive()
+	d.Sanitize.NoDeallocate, d.Sanitize.PurgeRequired = false, true
+	p, err := chooseFor(d, Request{Method: Purge})
+	if err != nil || p.Operations[0].CDW10 != 0x804 || p.Operations[1].CDW10 != 0x802 {
+		t.Errorf("%+v, %v", p.Operations, err)
+	}
+	st := nvme.SanitizeStatus{SSTAT: 0x101, SCDW10: 0x804}
+	if explicit(st, p.Operations[0]) {
+		t.Error("purge was demanded and not confirmed, and counts")
+	}
+	if st.SSTAT |= 1 << 11; !explicit(st, p.Operations[0]) {
+		t.Error("purge was confirmed and does not count")
+	}
+}
