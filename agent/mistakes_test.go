@@ -337,7 +337,7 @@ func TestForeignOperationBefore(t *testing.T) {
 		if cmd.Opcode == 0x02 && cmd.CDW10&0xff == 0x81 {
 			if pages++; pages >= 4 {
 				cmd.Data[2], cmd.Data[3] = 2, 0
-				binary.LittleEndian.PutUint32(cmd.Data[4:], 0x3)
+				binary.LittleEndian.PutUint32(cmd.Data[4:], 0x204) // the very command that we would send
 			}
 		}
 		return nil

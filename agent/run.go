@@ -57,7 +57,7 @@ func (a *Agent) Run(ctx context.Context, p sanitize.Plan, o Observer) (Job, erro
 		return Job{}, fmt.Errorf("begin job %s: %w", job, err)
 	}
 	a.log.Info("job began", "job", job, "drives", len(p.Drives))
-	return a.carryOn(ctx, job, p, refusals, o)
+	return a.carryOn(ctx, job, p, refusals, o, nil)
 }
 
 // WasRun says whether the plan is used up: running it again only resumes or reports.
@@ -155,11 +155,11 @@ func (a *Agent) Resume(ctx context.Context, job string, o Observer) (Job, error)
 	if err := a.ready(len(p.Drives)); err != nil {
 		return Job{}, err
 	}
-	return a.carryOn(ctx, job, p, nil, o)
+	return a.carryOn(ctx, job, p, nil, o, nil)
 }
 
-// carryOn works on every drive of a job that has not come to an end.
-func (a *Agent) carryOn(ctx context.Context, job string, p sanitize.Plan, refusals map[devices.ID]*sanitize.Refusal, o Observer) (done Job, err error) {
+// carryOn works on every drive of a job that has not come to an end, or on those that only names.
+func (a *Agent) carryOn(ctx context.Context, job string, p sanitize.Plan, refusals map[devices.ID]*sanitize.Refusal, o Observer, only func(devices.ID) bool) (done Job, err error) {
 	lock, err := a.lockJob(job)
 	if err != nil {
 		return Job{}, err
@@ -168,6 +168,10 @@ func (a *Agent) carryOn(ctx context.Context, job string, p sanitize.Plan, refusa
 	results := make([]DriveResult, len(p.Drives))
 	var wait sync.WaitGroup
 	for i, d := range p.Drives {
+		if only != nil && !only(d.ID) {
+			results[i] = a.result(job, d)
+			continue
+		}
 		wait.Go(func() {
 			results[i] = a.carryOnDrive(ctx, job, p, d, refusals[d.ID], o)
 			if o.Ended != nil {

@@ -43,8 +43,8 @@ type SanitizeSupport struct {
 	State         SanitizeState `json:"state"`
 	// Unrestricted: the failed operation allowed its failure to be left without success.
 	Unrestricted bool `json:"unrestricted,omitempty"`
-	// ReadsZeros: every attached namespace reads zeros where blocks are deallocated.
-	ReadsZeros bool `json:"reads_zeros,omitempty"`
+	// Percent is how far it is while it runs.
+	Percent int `json:"percent,omitempty"`
 	// EstimateBlock and EstimateCrypto are the drive's own, in seconds; nil where it has none.
 	EstimateBlock  *int64 `json:"estimate_block_seconds,omitempty"`
 	EstimateCrypto *int64 `json:"estimate_crypto_seconds,omitempty"`
@@ -245,11 +245,12 @@ func readSanitizeState(ctx context.Context, t Transport, d *Drive) error {
 	d.Sanitize.State = SanitizeIdle
 	switch s.Status() {
 	case nvme.SanitizeInProgress:
-		d.Sanitize.State = SanitizeRunning
+		d.Sanitize.State, d.Sanitize.Percent = SanitizeRunning, int(s.SPROG)*100/65536
 		d.refuse(StateBlocked, Reason{ReasonSanitizing,
-			fmt.Sprintf("it is sanitizing itself (%s, %d %%)", nvme.Action(s.SCDW10&7), int(s.SPROG)*100/65536), "expunge recover waits for it if the job is one of this state; leave the drive alone otherwise"})
+			fmt.Sprintf("it is sanitizing itself (%s, %d %%)", nvme.Action(s.SCDW10&7), d.Sanitize.Percent), "expunge recover waits for it if the job is one of this state; leave the drive alone otherwise"})
 	case nvme.SanitizeFailed:
 		d.Sanitize.State, d.Sanitize.Unrestricted = SanitizeFailed, s.Unrestricted()
+		d.Notes = append(d.Notes, Reason{Code: "sanitize_failed", Message: "its latest sanitize failed: it holds data", Hint: "expunge recover says what can be done"})
 	}
 	for _, x := range []struct {
 		to *(*int64)

@@ -140,7 +140,7 @@ func Execute(ctx context.Context, e Execution) error {
 		r.now = time.Now
 	}
 	if r.wait == nil {
-		r.wait = wait
+		r.wait = Wait
 	}
 	if r.meter == nil {
 		r.meter = &Meter{}
@@ -171,8 +171,8 @@ func (r *run) conclude(err error) error {
 	return nil
 }
 
-// wait waits, or until ctx ends.
-func wait(ctx context.Context, d time.Duration) error {
+// Wait waits so long, or until ctx ends.
+func Wait(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

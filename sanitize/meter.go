@@ -17,6 +17,7 @@ type Meter struct {
 	total  int64
 	before int64 // done in earlier attempts
 	since  time.Time
+	own    bool // the drive does it
 }
 
 // Reading is what a Meter says at one moment.
@@ -29,13 +30,26 @@ type Reading struct {
 	// is (Done - Before) over the time since.
 	Since  time.Time `json:"since"`
 	Before int64     `json:"before_bytes"`
+	// ByDrive: the drive does it, and Done and Total are shares of its own progress, not bytes.
+	ByDrive bool `json:"by_drive,omitempty"`
 }
 
 func (m *Meter) begin(stage string, total, before int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.stage, m.total, m.before, m.since = stage, total, before, time.Now()
+	m.stage, m.total, m.before, m.since, m.own = stage, total, before, time.Now(), false
 	m.moved.Store(0)
+}
+
+// wholeProgress is what a drive counts its progress to (NVMe base 2.0, SPROG).
+const wholeProgress = 1 << 16
+
+// beginOwn begins a stage that the drive itself carries out.
+func (m *Meter) beginOwn(stage string) {
+	m.begin(stage, wholeProgress, 0)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.own = true
 }
 
 // set says how far a stage is that the drive itself carries out.
@@ -46,5 +60,5 @@ func (m *Meter) Read() Reading {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	done := min(m.before+m.moved.Load(), m.total)
-	return Reading{m.stage, done, m.total, m.bad.Load(), m.since, m.before}
+	return Reading{m.stage, done, m.total, m.bad.Load(), m.since, m.before, m.own}
 }

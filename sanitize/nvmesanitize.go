@@ -171,7 +171,7 @@ func (r *run) await(ctx context.Context, i int, answered bool) error {
 	op, planned := &r.operations[i], r.drive.Operations[i]
 	now := r.now()
 	w := watch{began: op.begun, answered: now, moved: now, looked: now}
-	r.meter.begin(string(planned.Technique), 1<<16, 0)
+	r.meter.beginOwn(string(planned.Technique))
 	for {
 		if err := r.wait(ctx, r.pause(i, &w)); err != nil {
 			return err

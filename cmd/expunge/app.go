@@ -111,7 +111,7 @@ func (a *app) command() *cobra.Command {
 	flags.Lookup("json").NoOptDefVal = "document"
 	flags.StringVar(&a.logLevel, "log-level", "off", "log for operators on standard error: trace, debug, info, warn, error, off")
 	root.AddCommand(
-		a.listCommand(), a.showCommand(), a.planCommand(), a.runCommand(), a.jobsCommand(), a.certificateCommand(),
+		a.listCommand(), a.showCommand(), a.planCommand(), a.runCommand(), a.jobsCommand(), a.watchCommand(), a.recoverCommand(), a.certificateCommand(),
 		a.verifyCommand(), a.keyCommand(), a.rackCommand(), a.demoCommand(), a.doctorCommand(), a.versionCommand(), a.manCommand(),
 	)
 	return root

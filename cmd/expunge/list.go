@@ -103,8 +103,11 @@ func showText(w io.Writer, drives []devices.Drive) error {
 			{"serial", dash(d.Serial)}, {"model", dash(d.Model)}, {"firmware", dash(d.Firmware)}, {"wwn", dash(d.WWN)},
 			{"id", string(d.ID)}, {"nodes", strings.Join(d.Nodes, " ")}, {"protocol", string(d.Protocol)}, {"media", string(d.Media)},
 			{"identity", string(d.Identity)}, {"size", fmt.Sprintf("%s (%d bytes, blocks of %d)", size(d.SizeBytes), d.SizeBytes, d.LogicalBlock)},
-			{"state", stateWord(d.State)},
+			{"namespaces", namespaceWords(d)}, {"sanitize", sanitizeWords(d)}, {"state", stateWord(d.State)},
 		} {
+			if row[1] == "" {
+				continue
+			}
 			fmt.Fprintf(t, "%s\t%s\n", row[0], row[1])
 		}
 		for _, r := range d.Reasons {
@@ -115,6 +118,40 @@ func showText(w io.Writer, drives []devices.Drive) error {
 		}
 	}
 	return t.Flush()
+}
+
+func namespaceWords(d devices.Drive) string {
+	var list []string
+	for _, n := range d.Namespaces {
+		w := fmt.Sprintf("%d (%s, %s)", n.NSID, size(n.SizeBytes), dash(n.Node))
+		if !n.Attached {
+			w = fmt.Sprintf("%d (%s, attached to no controller)", n.NSID, size(n.SizeBytes))
+		}
+		list = append(list, w)
+	}
+	return strings.Join(list, ", ")
+}
+
+// sanitizeWords say what the drive's own sanitize can do and how it stands.
+func sanitizeWords(d devices.Drive) string {
+	s := d.Sanitize
+	if s == nil {
+		return ""
+	}
+	var can []string
+	for _, x := range []struct {
+		has  bool
+		word string
+	}{{s.Crypto, "crypto"}, {s.Block, "block"}, {s.Overwrite, "overwrite"}} {
+		if x.has {
+			can = append(can, x.word)
+		}
+	}
+	words := strings.Join(can, ", ") + "; " + string(s.State)
+	if s.State == devices.SanitizeRunning {
+		words += fmt.Sprintf(" (%d %%)", s.Percent)
+	}
+	return words
 }
 
 func withHint(r devices.Reason) string {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -19,7 +20,8 @@ import (
 // requestFlags are the flags by which people say what they want.
 func requestFlags(flags *pflag.FlagSet, r *sanitize.Request) {
 	flags.StringVar((*string)(&r.Method), "method", "", "clear or purge (default: what policy asks for, else clear)")
-	flags.StringVar((*string)(&r.Technique), "technique", "", "this technique and no other, such as host-overwrite")
+	flags.StringVar((*string)(&r.Technique), "technique", "", "this technique and no other: crypto+block, crypto, block, host-overwrite")
+	flags.StringVar((*string)(&r.FailureMode), "failure-mode", "", "restricted (default): after a failed sanitize the drive takes nothing but another; or unrestricted")
 	flags.StringVar(&r.Pattern, "pattern", "", "what an overwrite writes: zero, one, random (default) or `HEX`")
 	flags.StringVar(&r.Scheme, "scheme", "", "the passes of an older standard, such as dod-5220.22-m (clear at most)")
 	flags.StringVar((*string)(&r.Verify), "verify", "", "status, sampled (default) or full")
@@ -125,9 +127,15 @@ func planText(w io.Writer, p sanitize.Plan, result planResult) error {
 	for _, d := range p.Drives {
 		fmt.Fprintf(&b, "%s %s (%s, %s)\n", d.Model, d.Serial, size(d.SizeBytes), strings.Join(d.Nodes, " "))
 		fmt.Fprintf(&b, "  will be     %s by %s%s, %s\n", d.Method, d.Technique, passWords(d), verifyWords(d.Verification))
-		fmt.Fprintf(&b, "  scope       %s\n", d.Scope)
+		for i, o := range d.Operations {
+			fmt.Fprintf(&b, "  step %d      %s (CDW10 %#x)%s\n", i+1, o.Command, o.CDW10, estimateWords(o.EstimateSeconds))
+		}
+		fmt.Fprintf(&b, "  scope       %s\n", scopeWords(d))
 		for _, e := range d.Excludes {
 			fmt.Fprintf(&b, "  not reached %s\n", e.Message)
+		}
+		for _, e := range d.RestsOn {
+			fmt.Fprintf(&b, "  rests on    %s\n", e.Message)
 		}
 		for _, n := range d.Notes {
 			fmt.Fprintf(&b, "  found       %s\n", n.Message)
@@ -165,6 +173,30 @@ func together(rejected []sanitize.Rejected) []string {
 
 func runLine(r planResult) string {
 	return fmt.Sprintf("expunge run --plan %s --confirm %s", quote(r.File), r.Digest[:12])
+}
+
+// scopeWords says how far the plan reaches.
+func scopeWords(d sanitize.DrivePlan) string {
+	words := string(d.Scope)
+	if len(d.Operations) == 0 || len(d.Namespaces) == 0 {
+		return words
+	}
+	var list []string
+	for _, n := range d.Namespaces {
+		w := fmt.Sprintf("%d (%s", n.NSID, size(n.SizeBytes))
+		if !n.Attached {
+			w += ", attached to no controller"
+		}
+		list = append(list, w+")")
+	}
+	return words + ": everything in the drive, namespaces " + strings.Join(list, ", ")
+}
+
+func estimateWords(seconds *int64) string {
+	if seconds == nil {
+		return ""
+	}
+	return fmt.Sprintf(", about %v by the drive's own estimate", time.Duration(*seconds)*time.Second)
 }
 
 func passWords(d sanitize.DrivePlan) string {

@@ -164,7 +164,11 @@ func (m *metered) line(now time.Time) string {
 	if r.Stage == "" {
 		return m.drive.Serial + ": starting"
 	}
-	line := fmt.Sprintf("%s: %s %5.1f %%  %s of %s", m.drive.Serial, r.Stage, 100*float64(r.Done)/float64(max(1, r.Total)), size(r.Done), size(r.Total))
+	line := fmt.Sprintf("%s: %s %5.1f %%", m.drive.Serial, r.Stage, 100*float64(r.Done)/float64(max(1, r.Total)))
+	if r.ByDrive {
+		return line + "  by the drive itself"
+	}
+	line += fmt.Sprintf("  %s of %s", size(r.Done), size(r.Total))
 	if m.rate > 0 {
 		left := time.Duration(float64(r.Total-r.Done) / m.rate * float64(time.Second)).Round(time.Second)
 		line += fmt.Sprintf("  %s/s  %v left", size(int64(m.rate)), left)

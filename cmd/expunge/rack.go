@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/devices/virtual"
 )
 
@@ -105,6 +106,8 @@ func (a *app) rackAddCommand() *cobra.Command {
 	c.Flags().StringVar(&spec.Serial, "serial", "", "serial number (default: drawn)")
 	c.Flags().StringVar(&each, "size", each, "size, in bytes or with k, M, G (powers of 1024)")
 	c.Flags().IntVar(&spec.LogicalBlock, "block", 512, "bytes of a logical block: 512 or 4096")
+	c.Flags().Int64Var(&spec.EraseSeconds, "erase-seconds", 2, "how long the drive's own block erase takes; its cryptographic erase takes half of it")
+	c.Flags().StringSliceVar(&spec.Sanitize, "sanitize", nil, "what the drive's own sanitize can do: crypto, block (default: all that the profile has)")
 	c.Flags().BoolVar(&spec.ReadOnly, "read-only", false, "write-protected")
 	c.Flags().BoolVar(&spec.SameSerial, "same-serial", false, "permit a serial number that another drive has")
 	return c
@@ -167,10 +170,7 @@ func (a *app) rackFaultCommand() *cobra.Command {
 	remove := false
 	c := &cobra.Command{
 		Use: "fault [DIR] DRIVE [FAULT...]", Short: "make something go wrong with a drive of a rack", Args: cobra.MinimumNArgs(1),
-		Long: "Faults, from the next opening of the drive on:\n\n" +
-			"  write-error:LBA+COUNT   writing these blocks fails\n  read-error:LBA+COUNT    reading them fails\n" +
-			"  drop-writes[:LBA+COUNT] writes succeed and change nothing\n  power-cut:N             power fails in the n-th write\n" +
-			"  pulled:N                the drive is gone from the n-th request on\n  slow:RATE               so many bytes per second",
+		Long: "Faults, from the next opening of the drive on:\n\n" + virtual.FaultHelp(),
 		RunE: a.verb("rack-fault", func(_ context.Context, args []string) (answer, error) {
 			rack, args, err := a.openRack(args, 1)
 			if err != nil {
@@ -188,8 +188,10 @@ func (a *app) rackFaultCommand() *cobra.Command {
 				if err != nil {
 					return answer{}, usage("expunge rack fault --help lists them", err)
 				}
-				if err := rack.Fault(args[0], f); err != nil {
+				if err := rack.Fault(args[0], f); errors.Is(err, devices.ErrNotFound) || errors.Is(err, devices.ErrAmbiguous) {
 					return answer{}, err
+				} else if err != nil {
+					return answer{}, usage("expunge rack profiles says what each kind of drive is", err)
 				}
 			}
 			return a.rackAnswer(rack)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -37,11 +38,38 @@ type driveItem struct {
 	Verification *verificationItem  `json:"verification,omitempty"`
 	Exceptions   int64              `json:"exception_bytes"`
 	Attempts     int                `json:"attempts"`
+	Operations   []operationItem    `json:"operations,omitempty"` // what the drive did by itself
+	Markers      *markerItem        `json:"markers,omitempty"`
+	Warnings     []string           `json:"warnings,omitempty"`
 	Reasons      []devices.Reason   `json:"reasons"`
 	Certificate  *string            `json:"certificate"` // null: none could be made, or not yet
 	Error        string             `json:"error,omitempty"`
 	code         int
 	words        string
+}
+
+type operationItem struct {
+	Technique sanitize.Technique `json:"technique"`
+	Status    string             `json:"status"` // the drive's last word
+	Because   string             `json:"because,omitempty"`
+	Complete  bool               `json:"complete"`
+	Seconds   int64              `json:"seconds"`
+	Estimate  *int64             `json:"estimate_seconds,omitempty"`
+}
+
+// text is the drive's own word, and what ties it to this job.
+func (o operationItem) text() string {
+	if !o.Complete {
+		return fmt.Sprintf("%s: not complete; the drive last said: %s", o.Technique, dash(o.Status))
+	}
+	return fmt.Sprintf("%s: the drive reports that it %s, after %v; %s", o.Technique, o.Status, time.Duration(o.Seconds)*time.Second, o.Because)
+}
+
+type markerItem struct {
+	Set        int64 `json:"set"`
+	Changed    int64 `json:"changed"`
+	Unchanged  int64 `json:"unchanged"`
+	Unreadable int64 `json:"unreadable"`
 }
 
 type verificationItem struct {
@@ -71,6 +99,13 @@ func itemOf(r agent.DriveResult) driveItem {
 		item.BytesWritten, item.Exceptions, item.Attempts = e.BytesWritten, e.ExceptionBytes, e.Attempts
 		v := e.Verification
 		item.Verification = &verificationItem{v.Mode, v.Result, v.Samples, v.Bytes, v.Mismatches, v.ReadErrors}
+		item.Warnings = e.Warnings
+		for _, o := range e.Operations {
+			item.Operations = append(item.Operations, operationItem{o.Technique, o.Status, o.Because, o.Complete, o.ElapsedSeconds, o.EstimateSeconds})
+		}
+		if m := e.Markers; m != nil {
+			item.Markers = &markerItem{m.Set, m.Changed, max(m.Unchanged, m.UnchangedEver), m.Unreadable}
+		}
 		if r.Outcome == sanitize.Sanitized || r.Outcome == sanitize.Exceptions {
 			item.Method = e.Drive.Method
 		}
@@ -279,6 +314,15 @@ func (i driveItem) text() string {
 	}
 	if i.Error != "" && !slices.ContainsFunc(i.Reasons, func(r devices.Reason) bool { return strings.Contains(i.Error, r.Message) }) {
 		fmt.Fprintf(&b, "  %s\n", strings.ReplaceAll(i.Error, "\n", "\n  "))
+	}
+	for _, o := range i.Operations {
+		fmt.Fprintf(&b, "  %s\n", o.text())
+	}
+	if m := i.Markers; m != nil {
+		fmt.Fprintf(&b, "  markers: %d of %d gone, %d left, %d unreadable; %s\n", m.Changed, m.Set, m.Unchanged, m.Unreadable, i.Verification.text())
+	}
+	for _, w := range i.Warnings {
+		fmt.Fprintf(&b, "  note: %s\n", w)
 	}
 	if i.BytesWritten > 0 {
 		fmt.Fprintf(&b, "  %s written, %s\n", size(i.BytesWritten), i.Verification.text())

@@ -190,6 +190,18 @@ func (i Item) text() string {
 	s += fmt.Sprintf("  outcome   %s\n", Words(*r))
 	s += fmt.Sprintf("  technique %s, policy %s, scope %s\n", r.Sanitization.Technique, r.Policy.Name, r.Scope)
 	s += fmt.Sprintf("  read back %s\n", readBack(r.Verification))
+	for _, o := range r.Sanitization.Operations {
+		s += fmt.Sprintf("  the drive %s: %s\n", o.Technique, map[bool]string{true: o.Status + ", " + o.Because, false: "not complete"}[o.Complete])
+	}
+	if m := r.Verification.Markers; m != nil {
+		s += fmt.Sprintf("  markers   %d of %d gone, %d left, %d unreadable\n", m.Changed, m.Set, m.Unchanged, m.Unreadable)
+	}
+	for _, w := range r.Sanitization.RestsOn {
+		s += "  rests on  " + w + "\n"
+	}
+	for _, w := range r.Sanitization.Warnings {
+		s += "  note      " + w + "\n"
+	}
 	if r.Sanitization.Finished != "" {
 		s += fmt.Sprintf("  when      %s to %s (host clock)\n", r.Sanitization.Started, r.Sanitization.Finished)
 	}

@@ -1,0 +1,266 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+
+	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/devices/nvme"
+	"github.com/expunge-dev/expunge/sanitize"
+	"github.com/expunge-dev/expunge/sanitize/journal"
+)
+
+// Left is a drive that somebody has to look at, and why it was left alone.
+type Left struct {
+	Drive  devices.Drive
+	Job    string // one of this state that waits for it; "" for none
+	Reason devices.Reason
+}
+
+// Recover finds the drives that erase themselves, or did while nobody watched. Those that a job of
+// this state ordered to are waited for, proven and certified; nothing new is begun on a drive that
+// was never ordered to. Others are only reported. It is what to call when a host comes up.
+func (a *Agent) Recover(ctx context.Context, o Observer) ([]Job, []Left, error) {
+	names, err := a.jobNames()
+	if err != nil {
+		return nil, nil, err
+	}
+	var jobs []Job
+	var left []Left
+	waiting := map[devices.ID]bool{}
+	for _, name := range names {
+		p, err := a.loadPlan(name)
+		if err != nil {
+			left = append(left, Left{Job: name, Reason: devices.Reason{Code: "unreadable_job", Message: err.Error(), Hint: "keep its files as they are"}})
+			continue
+		}
+		ordered := map[devices.ID]bool{}
+		for _, d := range p.Drives {
+			if r := a.result(name, d); r.Finished() {
+				continue
+			}
+			waiting[d.ID] = true
+			switch sent, err := a.sent(name, d); {
+			case err != nil:
+				return nil, nil, err
+			case sent:
+				ordered[d.ID] = true
+			default:
+				left = append(left, Left{Drive: devices.Drive{ID: d.ID, Serial: d.Serial, Model: d.Model}, Job: name, Reason: devices.Reason{Code: "interrupted",
+					Message: "its job was interrupted while the host was at work", Hint: resumeHint(name)}})
+			}
+		}
+		if len(ordered) == 0 {
+			continue
+		}
+		job, err := a.carryOn(ctx, name, p, nil, o, func(id devices.ID) bool { return ordered[id] })
+		if errors.Is(err, ErrJobBusy) {
+			left = append(left, Left{Job: name, Reason: devices.Reason{Code: "busy", Message: "job " + name + " is being run by another process", Hint: "run: expunge watch " + name}})
+			continue
+		}
+		if err != nil {
+			return jobs, left, err
+		}
+		jobs = append(jobs, job)
+	}
+	listed, err := a.host.Drives(ctx)
+	if err != nil {
+		return jobs, left, err
+	}
+	for _, d := range listed {
+		if reason, is := unattended(d); is && !waiting[d.ID] {
+			left = append(left, Left{Drive: d, Reason: reason})
+		}
+	}
+	return jobs, left, nil
+}
+
+// unattended says what a drive is in the middle of that no job of this state knows.
+func unattended(d devices.Drive) (devices.Reason, bool) {
+	if d.Sanitize == nil {
+		return devices.Reason{}, false
+	}
+	switch d.Sanitize.State {
+	case devices.SanitizeRunning:
+		return devices.Reason{Code: devices.ReasonSanitizing, Message: "it is sanitizing itself, by no order of this state: it is left alone",
+			Hint: "ask whoever ordered it; when it has ended, make a plan for the drive"}, true
+	case devices.SanitizeFailed:
+		if d.Sanitize.Unrestricted {
+			return devices.Reason{Code: "sanitize_failed", Message: "its latest sanitize failed, unrestricted: it holds data",
+				Hint: fmt.Sprintf("expunge plan %s; or use it with its data: expunge recover %s --exit-failure-mode", d.Serial, d.Serial)}, true
+		}
+		return devices.Reason{Code: "sanitize_failed", Message: "its latest sanitize failed, restricted: it holds data and takes nothing but another sanitize",
+			Hint: "expunge plan " + d.Serial + " --method purge"}, true
+	}
+	return devices.Reason{}, false
+}
+
+// sent says whether a job has ordered a drive to erase itself.
+func (a *Agent) sent(job string, d sanitize.DrivePlan) (bool, error) {
+	parsed, err := journal.Read(a.driveFile(job, d.ID, journalFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return sanitize.Sent(parsed.Records), err
+}
+
+// ErrNotFailed: the drive is in no failure mode that could be left.
+var ErrNotFailed = errors.New("the drive is not in a failure mode that can be left")
+
+// ExitFailureMode lets a drive whose unrestricted sanitize failed be used again, with whatever
+// data it holds (NVMe base 2.0, 5.24, SANACT 1). Nothing is certified of it.
+func (a *Agent) ExitFailureMode(ctx context.Context, name string) (left devices.Drive, err error) {
+	listed, err := a.host.Drives(ctx)
+	if err != nil {
+		return devices.Drive{}, err
+	}
+	selected, err := a.host.Select(listed, []string{name})
+	if err != nil {
+		return devices.Drive{}, err
+	}
+	d := selected[0]
+	unfinished, err := a.unfinished()
+	if err != nil {
+		return d, err
+	}
+	switch s := d.Sanitize; {
+	case unfinished[d.ID] != "":
+		return d, unfinishedRefusal(unfinished[d.ID])
+	case s == nil || s.State != devices.SanitizeFailed:
+		return d, fmt.Errorf("%s %s: %w", d.Model, d.Serial, ErrNotFailed)
+	case !s.Unrestricted:
+		return d, fmt.Errorf("%s %s: its sanitize failed in restricted mode, which only a successful sanitize ends: %w", d.Model, d.Serial, ErrNotFailed)
+	}
+	handle, err := a.host.Open(ctx, d, devices.OpenOptions{})
+	if err != nil {
+		return d, err
+	}
+	defer func() { err = errors.Join(err, handle.Close()) }()
+	command, err := nvme.Sanitize{SANACT: nvme.ExitFailureMode}.Command()
+	if err != nil {
+		return d, err
+	}
+	done, err := handle.Transport().NVMe(ctx, command)
+	if err == nil {
+		err = done.Err()
+	}
+	if err != nil {
+		return d, fmt.Errorf("exit failure mode of %s: %w", d.Serial, err)
+	}
+	if _, err := handle.PartitionTable(ctx); err != nil {
+		return d, fmt.Errorf("%s was told to leave its failure mode, and cannot be read all the same: %w", d.Serial, err)
+	}
+	a.log.Info("a drive left its failure mode, with its data", "drive", string(d.ID), "serial", d.Serial)
+	return d, nil
+}
+
+// watchEvery is how often a watched job is looked at.
+const watchEvery = time.Second
+
+// Watch follows a job that another process runs, or that its drives go on with by themselves,
+// until it has ended or nobody is at work on it any more. It changes nothing.
+func (a *Agent) Watch(ctx context.Context, job string, o Observer) (Job, error) {
+	p, err := a.loadPlan(job)
+	if err != nil {
+		return Job{}, err
+	}
+	meters := map[devices.ID]*sanitize.Meter{}
+	ended := map[devices.ID]bool{}
+	for {
+		attended, err := a.attended(job)
+		if err != nil {
+			return Job{}, err
+		}
+		sanitizing, err := a.sanitizing(ctx)
+		if err != nil {
+			return Job{}, err
+		}
+		j := a.job(job)
+		for _, r := range j.Drives {
+			id := r.Drive.ID
+			if r.Finished() && meters[id] != nil && !ended[id] {
+				ended[id] = true
+				if o.Ended != nil {
+					o.Ended(r)
+				}
+			}
+			percent, byItself := sanitizing[id]
+			if r.Finished() || !attended && !byItself {
+				continue
+			}
+			if !byItself {
+				percent = -1
+			}
+			if meters[id] == nil {
+				meters[id] = &sanitize.Meter{}
+				if o.Begun != nil {
+					o.Begun(r.Drive, meters[id])
+				}
+			}
+			parsed, err := journal.Read(a.driveFile(job, id, journalFile))
+			if err == nil {
+				err = sanitize.Follow(meters[id], parsed.Records, percent)
+			}
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return Job{}, err
+			}
+		}
+		if !attended && !slices.ContainsFunc(p.Drives, func(d sanitize.DrivePlan) bool { _, is := sanitizing[d.ID]; return is }) {
+			return a.job(job), nil
+		}
+		wait := a.wait
+		if wait == nil {
+			wait = sanitize.Wait
+		}
+		if err := wait(ctx, watchEvery); err != nil {
+			return a.job(job), nil // whoever watched has gone; the job goes on
+		}
+	}
+}
+
+// attended says whether a process is at work on a job.
+func (a *Agent) attended(job string) (bool, error) {
+	lock, err := a.lockJob(job)
+	if errors.Is(err, ErrJobBusy) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return false, lock.Unlock()
+}
+
+// sanitizing maps drives that erase themselves to how far they are, in percent.
+func (a *Agent) sanitizing(ctx context.Context) (map[devices.ID]int, error) {
+	listed, err := a.host.Drives(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found := map[devices.ID]int{}
+	for _, d := range listed {
+		if d.Sanitize != nil && d.Sanitize.State == devices.SanitizeRunning {
+			found[d.ID] = d.Sanitize.Percent
+		}
+	}
+	return found, nil
+}
+
+// Unfinished lists the jobs that have not come to an end on all their drives.
+func (a *Agent) Unfinished() ([]string, error) {
+	found, err := a.unfinished()
+	if err != nil {
+		return nil, err
+	}
+	var jobs []string
+	for _, job := range found {
+		if !slices.Contains(jobs, job) {
+			jobs = append(jobs, job)
+		}
+	}
+	slices.Sort(jobs)
+	return jobs, nil
+}

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/expunge-dev/expunge/agent"
+	"github.com/expunge-dev/expunge/devices"
+)
+
+// leftItem is a drive that was left alone, for --json.
+type leftItem struct {
+	ID     devices.ID     `json:"id,omitempty"`
+	Serial string         `json:"serial,omitempty"`
+	Model  string         `json:"model,omitempty"`
+	Job    string         `json:"job,omitempty"`
+	Reason devices.Reason `json:"reason"`
+}
+
+type recoverResult struct {
+	Jobs []runResult `json:"jobs"` // whose drives were waited for
+	Left []leftItem  `json:"left"` // what was only reported
+}
+
+func (a *app) recoverCommand() *cobra.Command {
+	exit, confirm := false, ""
+	c := &cobra.Command{
+		Use: "recover [DRIVE --exit-failure-mode]", Short: "find drives that erase themselves, and wait for those that a job ordered to",
+		Args: cobra.MaximumNArgs(1), ValidArgsFunction: a.completeDrives,
+		Long: "recover is for after a crash, a power cut or a restart. A drive that sanitizes itself goes on without the host: those that a job of\n" +
+			"this state ordered to are waited for, proven and certified; nothing is begun that was not. Others are reported and left alone.\n\n" +
+			"With --exit-failure-mode a drive whose unrestricted sanitize failed can be used again, with the data on it. It is not certified.",
+		RunE: a.served("recover", func(ctx context.Context, ag *agent.Agent, args []string) (answer, error) {
+			switch {
+			case exit && len(args) == 1:
+				return a.exitFailureMode(ctx, ag, args[0], confirm)
+			case exit || len(args) > 0 || confirm != "":
+				return answer{}, usage("expunge recover; or expunge recover DRIVE --exit-failure-mode --confirm SERIAL", errors.New("a drive and --exit-failure-mode belong together"))
+			}
+			return a.recover(ctx, ag)
+		}),
+	}
+	c.Flags().BoolVar(&exit, "exit-failure-mode", false, "let a drive whose unrestricted sanitize failed be used again, with its data")
+	c.Flags().StringVar(&confirm, "confirm", "", "the drive's `SERIAL`")
+	return c
+}
+
+func (a *app) recover(ctx context.Context, ag *agent.Agent) (answer, error) {
+	progress := a.follow()
+	jobs, left, err := ag.Recover(ctx, progress.observer())
+	progress.end()
+	if err != nil {
+		return answer{}, err
+	}
+	result := recoverResult{Jobs: []runResult{}, Left: []leftItem{}}
+	var codes []int
+	for _, j := range jobs {
+		list := items(j)
+		result.Jobs = append(result.Jobs, runResult{j.ID, j.Plan.Digest(), list})
+		for _, i := range list {
+			codes = append(codes, i.code)
+		}
+	}
+	for _, l := range left {
+		result.Left = append(result.Left, leftItem{l.Drive.ID, l.Drive.Serial, l.Drive.Model, l.Job, l.Reason})
+		switch l.Reason.Code {
+		case "sanitize_failed":
+			codes = append(codes, exitFailed)
+		case "unreadable_job":
+			codes = append(codes, exitUnproven)
+		default:
+			codes = append(codes, exitInterrupted)
+		}
+	}
+	var problem error
+	if code := worst(codes); code != exitOK {
+		problem = silently(code)
+	}
+	return answer{result: result, text: func(w io.Writer) error { return recoverText(w, result) }}, problem
+}
+
+// silently is an exit code whose reasons were printed.
+func silently(code int) error {
+	return &problem{code: code, name: "outcome", err: errors.New("not everything is done"), silent: true}
+}
+
+func recoverText(w io.Writer, r recoverResult) error {
+	var b strings.Builder
+	for _, j := range r.Jobs {
+		for _, i := range j.Drives {
+			b.WriteString(i.text())
+		}
+	}
+	for _, l := range r.Left {
+		name := strings.TrimSpace(l.Model + " " + l.Serial)
+		if name == "" {
+			name = "job " + l.Job
+		}
+		fmt.Fprintf(&b, "%s: %s\n", name, l.Reason.Message)
+		if l.Reason.Hint != "" {
+			fmt.Fprintf(&b, "  %s\n", l.Reason.Hint)
+		}
+	}
+	if b.Len() == 0 {
+		b.WriteString("Nothing is in the middle of anything.\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (a *app) exitFailureMode(ctx context.Context, ag *agent.Agent, name, confirm string) (answer, error) {
+	host, _, err := a.host()
+	if err != nil {
+		return answer{}, err
+	}
+	listed, err := host.Drives(ctx)
+	if err != nil {
+		return answer{}, err
+	}
+	selected, err := host.Select(listed, []string{name})
+	if err != nil {
+		return answer{}, err
+	}
+	if d := selected[0]; confirm == "" || confirm != d.Serial {
+		return answer{}, &problem{code: exitRefused, name: "not_confirmed", err: fmt.Errorf("not confirmed for %s %s: nothing was sent", d.Model, d.Serial),
+			hint: "the drive holds data and will be usable with it: --confirm " + quote(d.Serial)}
+	}
+	d, err := ag.ExitFailureMode(ctx, name)
+	if errors.Is(err, agent.ErrNotFailed) {
+		return answer{}, &problem{code: exitCannot, name: "not_failed", err: err, hint: "expunge show " + quote(name)}
+	}
+	if err != nil {
+		return answer{}, err
+	}
+	return answer{result: map[string]string{"id": string(d.ID), "serial": d.Serial}, text: func(w io.Writer) error {
+		_, err := fmt.Fprintf(w, "%s %s can be used again. It HOLDS DATA: its sanitize failed.\n", d.Model, d.Serial)
+		return err
+	}}, nil
+}
+
+func (a *app) watchCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "watch [JOB]", Short: "follow a job that another process runs, until it ends", Args: cobra.MaximumNArgs(1), ValidArgsFunction: a.completeJobs,
+		Long: "watch follows a job from another terminal, or one whose drives go on by themselves. Without a name it follows the one that is not\n" +
+			"finished. It changes nothing, and ends when the job has ended or nobody is at work on it; its exit status is then the job's.",
+		RunE: a.served("watch", func(ctx context.Context, ag *agent.Agent, args []string) (answer, error) {
+			if len(args) == 0 {
+				open, err := ag.Unfinished()
+				if err != nil {
+					return answer{}, err
+				}
+				if len(open) != 1 {
+					return answer{}, &problem{code: exitNotFound, name: "not_found", err: fmt.Errorf("%d jobs are not finished: name one", len(open)), hint: "expunge jobs lists them"}
+				}
+				args = open
+			}
+			progress := a.follow()
+			j, err := ag.Watch(ctx, args[0], progress.observer())
+			progress.end()
+			if err != nil {
+				return answer{}, err
+			}
+			return a.runAnswer(j), a.runProblem(j)
+		}),
+	}
+}
