@@ -44,6 +44,12 @@ const (
 	demoLiar   = "DEMO-LIAR"
 	demoInUse  = "DEMO-IN-USE"
 	demoSystem = "DEMO-SYSTEM"
+
+	demoSATA   = "DEMO-SATA"
+	demoNVMe   = "DEMO-NVME"
+	demoFalse  = "DEMO-NVME-LIAR"
+	demoFails  = "DEMO-NVME-FAILS"
+	demoShared = "DEMO-NVME-SHARED"
 )
 
 func (a *app) demo(ctx context.Context, out string) (err error) {
@@ -87,12 +93,16 @@ func (d *demo) build() (*virtual.Rack, error) {
 	if err != nil {
 		return nil, usage("--out names a directory that is empty or not there", err)
 	}
-	for _, serial := range []string{demoGood, demoWorn, demoLiar, demoInUse, demoSystem} {
-		if err := addDrive(rack, virtual.Spec{Serial: serial, SizeBytes: 32 << 20}); err != nil {
+	for _, x := range []struct{ serial, profile string }{
+		{demoGood, "plain"}, {demoWorn, "plain"}, {demoLiar, "plain"}, {demoInUse, "plain"}, {demoSystem, "plain"}, {demoSATA, "sata-hdd"},
+		{demoNVMe, "nvme-two-namespaces"}, {demoFalse, "nvme-ssd"}, {demoFails, "nvme-ssd"}, {demoShared, "nvme-shared"},
+	} {
+		if err := addDrive(rack, virtual.Spec{Serial: x.serial, Profile: x.profile, SizeBytes: 32 << 20}); err != nil {
 			return nil, err
 		}
 	}
 	return rack, errors.Join(
+		rack.Fault(demoFalse, virtual.Fault{Kind: virtual.Lie, Word: virtual.LieNothing}), rack.Fault(demoFails, virtual.Fault{Kind: virtual.SanitizeFail, Count: 60}),
 		rack.Use(demoInUse, "mounted:/srv/data"), rack.Use(demoSystem, "mounted:/"),
 		rack.Fault(demoWorn, virtual.Fault{Kind: virtual.WriteError, Block: 20000, Count: 8}),
 		rack.Fault(demoLiar, virtual.Fault{Kind: virtual.DropWrites, Block: 30000, Count: 9000}),
@@ -141,33 +151,38 @@ func (w replaceWriter) Write(p []byte) (int, error) {
 }
 
 func (d *demo) session(rack *virtual.Rack) error {
-	d.step("A virtual host with five drives full of old data. Two are in use, one is worn out, one loses writes.")
+	d.step("A virtual host with ten drives full of old data. Two are in use, one is shared with another host; others are worn out, lose writes, lie or fail.")
 	d.expunge(exitOK, "list")
 
 	d.step("A drive in use, or that the system runs from, is refused. There is no --force.")
 	d.expunge(exitRefused, "plan", demoInUse)
 	d.expunge(exitRefused, "plan", demoSystem)
+	d.expunge(exitRefused, "plan", demoShared, "--method", "purge")
 
 	d.step("A method that this drive cannot reach is refused, never replaced by a weaker one.")
 	d.expunge(exitCannot, "plan", demoGood, "--method", "purge")
 
 	d.step("A plan says what will be done and what not, and touches nothing.")
 	file := filepath.Join(d.dir, "plan.json")
-	d.expunge(exitOK, "plan", demoGood, demoWorn, demoLiar, "-o", file)
-	var plan struct {
-		Digest string `json:"digest"`
-	}
-	data, err := os.ReadFile(file)
-	if err == nil {
-		err = json.Unmarshal(data, &plan)
-	}
+	d.expunge(exitOK, "plan", demoGood, demoWorn, demoLiar, demoSATA, "-o", file)
+	digest, err := planDigest(file)
 	if err != nil {
-		return fmt.Errorf("read the plan back: %w", err)
+		return err
 	}
 
 	d.step("It runs once, after its digest was confirmed. Each drive ends as what it is.")
 	d.expunge(exitRefused, "run", "--plan", file)
-	d.expunge(exitUnproven, "run", "--plan", file, "--confirm", plan.Digest[:12])
+	d.expunge(exitUnproven, "run", "--plan", file, "--confirm", digest[:12])
+
+	d.step("Drives that erase themselves. Success is not taken on their word: markers must be gone, and one drive lies.")
+	purge := filepath.Join(d.dir, "purge.json")
+	d.expunge(exitOK, "plan", demoNVMe, demoFalse, demoFails, "--method", "purge", "-o", purge)
+	if digest, err = planDigest(purge); err != nil {
+		return err
+	}
+	d.expunge(exitUnproven, "run", "--plan", purge, "--confirm", digest[:12])
+	d.step("What was left in the middle of something is found again. This drive failed, and takes nothing but another sanitize.")
+	d.expunge(exitFailed, "recover")
 	if err := d.outcomes(rack); err != nil {
 		return err
 	}
@@ -175,6 +190,20 @@ func (d *demo) session(rack *virtual.Rack) error {
 	d.step("Each has a certificate, the failures too. A stranger checks them with the public key alone.")
 	d.expunge(exitOK, "certificate", "list")
 	return d.certificates()
+}
+
+func planDigest(file string) (string, error) {
+	var plan struct {
+		Digest string `json:"digest"`
+	}
+	data, err := os.ReadFile(file)
+	if err == nil {
+		err = json.Unmarshal(data, &plan)
+	}
+	if err != nil || len(plan.Digest) < 12 {
+		return "", fmt.Errorf("read the plan back: %w", err)
+	}
+	return plan.Digest, nil
 }
 
 // outcomes compares what was reported with what is on the media.
@@ -187,14 +216,19 @@ func (d *demo) outcomes(rack *virtual.Rack) error {
 	if err := d.ask(&jobs, "jobs"); err != nil {
 		return fmt.Errorf("list jobs: %w", err)
 	}
-	if len(jobs.Items) != 1 {
-		return fmt.Errorf("there are %d jobs, want one", len(jobs.Items))
+	var drives []driveItem
+	for _, j := range jobs.Items {
+		drives = append(drives, j.Drives...)
 	}
-	d.step("What is really on the media, read below the drives:")
+	d.step("What is really on the media, read below the drives, with every key that they still have:")
 	for _, want := range []struct {
 		serial, outcome string
-		left            bool
-	}{{demoGood, "sanitized", false}, {demoWorn, "exceptions", true}, {demoLiar, "unproven", true}, {demoInUse, "", true}, {demoSystem, "", true}} {
+		left, hidden    bool
+	}{
+		{demoGood, "sanitized", false, true}, {demoWorn, "exceptions", true, true}, {demoLiar, "unproven", true, true}, {demoSATA, "sanitized", false, true},
+		{demoNVMe, "sanitized", false, false}, {demoFalse, "unproven", true, true}, {demoFails, "failed", true, true},
+		{demoInUse, "", true, true}, {demoSystem, "", true, true}, {demoShared, "", true, true},
+	} {
 		medium, err := rack.Medium(want.serial)
 		if err != nil {
 			return err
@@ -203,12 +237,12 @@ func (d *demo) outcomes(rack *virtual.Rack) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(d.app.stdout, "%-12s %7d old records in blocks that the host can address, %d in hidden ones\n", want.serial, left, hidden)
-		d.check((left > 0) == want.left, "%d old records on %s", left, want.serial)
-		at := slices.IndexFunc(jobs.Items[0].Drives, func(i driveItem) bool { return i.Serial == want.serial })
+		fmt.Fprintf(d.app.stdout, "%-17s %7d old records in blocks that the host can address, %6d in hidden ones\n", want.serial, left, hidden)
+		d.check((left > 0) == want.left && (hidden > 0) == want.hidden, "%d old records on %s, %d hidden", left, want.serial, hidden)
+		at := slices.IndexFunc(drives, func(i driveItem) bool { return i.Serial == want.serial })
 		outcome := ""
 		if at >= 0 {
-			outcome = string(jobs.Items[0].Drives[at].Outcome)
+			outcome = string(drives[at].Outcome)
 		}
 		d.check(outcome == want.outcome, "outcome %q of %s, want %q", outcome, want.serial, want.outcome)
 	}
@@ -222,10 +256,10 @@ func (d *demo) certificates() error {
 	if err := d.ask(&list, "certificate", "list"); err != nil {
 		return fmt.Errorf("list certificates: %w", err)
 	}
-	d.check(len(list.Items) == 3, "%d certificates, want 3", len(list.Items))
+	d.check(len(list.Items) == 7, "%d certificates, want 7", len(list.Items))
 	key := filepath.Join(d.dir, "agent/keys/simulation.pub")
 	for _, c := range list.Items {
-		want := map[string]int{demoGood: exitOK, demoWorn: exitOutcome, demoLiar: exitOutcome}[c.Serial]
+		want := map[string]int{demoWorn: exitOutcome, demoLiar: exitOutcome, demoFalse: exitOutcome, demoFails: exitOutcome}[c.Serial] // 0 for the others
 		file := filepath.Join(d.dir, c.Serial+".json")
 		d.expunge(exitOK, "certificate", "export", c.Serial, "-o", file)
 		d.expunge(want, "verify", file, "--trust", key, "--allow-simulated")
@@ -245,7 +279,7 @@ func (d *demo) certificates() error {
 			return err
 		}
 		d.expunge(exitInvalid, "verify", forged, "--trust", key, "--allow-simulated")
-		d.step("Those of the other two are as authentic, and say what went wrong.")
+		d.step("The others are as authentic, and say what went wrong.")
 	}
 	return nil
 }

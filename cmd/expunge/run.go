@@ -318,7 +318,7 @@ func (i driveItem) text() string {
 	for _, o := range i.Operations {
 		fmt.Fprintf(&b, "  %s\n", o.text())
 	}
-	if m := i.Markers; m != nil {
+	if m := i.Markers; m != nil && m.Changed+m.Unchanged+m.Unreadable > 0 {
 		fmt.Fprintf(&b, "  markers: %d of %d gone, %d left, %d unreadable; %s\n", m.Changed, m.Set, m.Unchanged, m.Unreadable, i.Verification.text())
 	}
 	for _, w := range i.Warnings {

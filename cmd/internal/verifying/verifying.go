@@ -191,9 +191,9 @@ func (i Item) text() string {
 	s += fmt.Sprintf("  technique %s, policy %s, scope %s\n", r.Sanitization.Technique, r.Policy.Name, r.Scope)
 	s += fmt.Sprintf("  read back %s\n", readBack(r.Verification))
 	for _, o := range r.Sanitization.Operations {
-		s += fmt.Sprintf("  the drive %s: %s\n", o.Technique, map[bool]string{true: o.Status + ", " + o.Because, false: "not complete"}[o.Complete])
+		s += fmt.Sprintf("  operation %s: %s\n", o.Technique, map[bool]string{true: "the drive reports that it " + o.Status + "; " + o.Because, false: "not complete"}[o.Complete])
 	}
-	if m := r.Verification.Markers; m != nil {
+	if m := r.Verification.Markers; m != nil && m.Changed+m.Unchanged+m.Unreadable > 0 {
 		s += fmt.Sprintf("  markers   %d of %d gone, %d left, %d unreadable\n", m.Changed, m.Set, m.Unchanged, m.Unreadable)
 	}
 	for _, w := range r.Sanitization.RestsOn {
