@@ -42,8 +42,9 @@ func (a *Agent) issuer() (attest.Issuer, error) {
 	return attest.Issuer{Key: key, Log: attest.OpenLog(filepath.Join(a.dir, logDir), key), Now: a.now}, nil
 }
 
-// roomPerDrive is what journal, log and certificate of one drive can need.
-const roomPerDrive = 1 << 20
+// roomPerDrive is what journal, log and certificate of one drive can need: most of it are notes of
+// an operation that a drive carries out for days, a kilobyte a minute.
+const roomPerDrive = 4 << 20
 
 // ready makes sure, before anything is touched, that what will be done can be noted and signed.
 func (a *Agent) ready(drives int) error {
@@ -226,7 +227,7 @@ func operations(list []sanitize.OperationEvidence) []attest.Operation {
 		to = append(to, attest.Operation{
 			Technique: string(o.Technique), Command: o.Command, CDW10: fmt.Sprintf("0x%08x", o.CDW10), Commands: int64(o.Sends),
 			Started: utc(o.Started), Finished: utc(o.Finished), Complete: o.Complete, Because: o.Because, Status: o.Status,
-			StatusPage: base64.StdEncoding.EncodeToString(o.StatusPage), EstimateSeconds: o.EstimateSeconds, ElapsedSeconds: o.ElapsedSeconds, Timing: o.Timing,
+			StatusPageBefore: base64.StdEncoding.EncodeToString(o.Before), StatusPage: base64.StdEncoding.EncodeToString(o.StatusPage), EstimateSeconds: o.EstimateSeconds, ElapsedSeconds: o.ElapsedSeconds, Timing: o.Timing,
 		})
 	}
 	return to

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"strings"
 	"syscall"
 	"testing"
@@ -469,5 +470,30 @@ func TestMistakeOneFailureAmongMany(t *testing.T) {
 	}
 	if len(got) != 2 || got["A"] != sanitize.Failed || got["B"] != sanitize.Sanitized {
 		t.Errorf("%v", got)
+	}
+}
+
+// The controller is reset in the middle of every command in turn: its answer is lost, what it did is
+// not. Nothing is begun twice, and nothing is lost.
+func TestResetInEveryCommand(t *testing.T) {
+	for n := 1; ; n++ {
+		s, _ := newTimed(t)
+		s.add(virtual.Spec{Profile: "nvme-ssd", Serial: "A", SizeBytes: 2 << 20, EraseSeconds: 20})
+		s.fault("A", fmt.Sprintf("reset:%d", n))
+		r := s.run(s.plan(purge(), "A"))
+		want(t, r, sanitize.Sanitized, "")
+		if got := s.begun(); len(got) != 2 {
+			t.Fatalf("reset in command %d: %#x", n, got)
+		}
+		list, err := s.rack.Drives()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(list[0].Faults) > 0 { // it did not happen any more
+			if n < 60 {
+				t.Errorf("a whole run has %d commands only", n)
+			}
+			return
+		}
 	}
 }

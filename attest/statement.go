@@ -180,11 +180,13 @@ type Operation struct {
 	Complete  bool   `json:"complete"`
 	Because   string `json:"because,omitempty"` // what ties the success to this operation
 	Status    string `json:"status,omitempty"`  // the drive's last word
-	// StatusPage is NVMe log page 81h as it came, in base64.
-	StatusPage      string `json:"statusPage,omitempty"`
-	EstimateSeconds *int64 `json:"estimateSeconds,omitempty"` // the drive's own, before the command
-	ElapsedSeconds  int64  `json:"elapsedSeconds"`
-	Timing          string `json:"timing,omitempty"`
+	// StatusPage is NVMe log page 81h as it came, in base64; StatusPageBefore what it was when the
+	// command had not been sent yet.
+	StatusPage       string `json:"statusPage,omitempty"`
+	StatusPageBefore string `json:"statusPageBefore,omitempty"`
+	EstimateSeconds  *int64 `json:"estimateSeconds,omitempty"` // the drive's own, before the command
+	ElapsedSeconds   int64  `json:"elapsedSeconds"`
+	Timing           string `json:"timing,omitempty"`
 }
 
 // Markers are blocks that were written before an erase, to be gone after it.

@@ -83,7 +83,8 @@ type OperationEvidence struct {
 	EstimateSeconds *int64
 	ElapsedSeconds  int64
 	Timing          string
-	// Status is the drive's last word in words, StatusPage the log page it was in.
+	// Status is the drive's last word in words, StatusPage the log page it was in, and Before the one
+	// before the command.
 	Status     string
 	StatusPage []byte
 	Before     []byte

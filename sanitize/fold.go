@@ -118,7 +118,7 @@ func (e *Evidence) driveWork(s *state) {
 		}
 		o := OperationEvidence{
 			Technique: planned.Technique, Command: planned.Command, CDW10: planned.CDW10, Sends: op.sends,
-			Started: op.begun, Finished: op.ended, Complete: op.end != nil, StatusPage: op.page,
+			Started: op.begun, Finished: op.ended, Complete: op.end != nil, StatusPage: op.page, Before: op.was,
 		}
 		if seconds, known := op.estimate(planned); known {
 			o.EstimateSeconds = &seconds

@@ -13,6 +13,7 @@ import (
 // as they came and judged here, so that nothing an agent concluded has to be believed.
 type operationState struct {
 	before *nvme.SanitizeStatus // before the latest command was sent
+	was    []byte               // the page of before
 	fresh  bool                 // before was read since the latest command
 	sends  int
 	seen   bool // running by our command, after it was sent
@@ -128,7 +129,7 @@ func (s *state) applyStatus(r journal.Record, op *operationState, planned Operat
 	}
 	switch d.When {
 	case whenBefore:
-		op.before, op.fresh = &status, true
+		op.before, op.was, op.fresh = &status, d.Page, true
 	case whenAfter:
 		if op.sends == 0 {
 			return fmt.Errorf("journal record %d is a status after a command that was not sent", r.Seq)
