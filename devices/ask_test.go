@@ -103,6 +103,7 @@ func TestDrivesThatCannotBeChosen(t *testing.T) {
 	}
 	for _, x := range []struct {
 		name, profile, fault string
+		readOnly             bool
 		prepare              func(*testing.T, *virtual.Rack)
 		state                devices.State
 		code                 string
@@ -111,11 +112,12 @@ func TestDrivesThatCannotBeChosen(t *testing.T) {
 		{name: "sanitizing", profile: "nvme-ssd", prepare: sanitizing, state: devices.StateBlocked, code: devices.ReasonSanitizing},
 		{name: "status log all zero", profile: "nvme-ssd", fault: "log-zero:sanitize", state: devices.StateBlocked, code: "sanitize_unknown"},
 		{name: "status log missing", profile: "nvme-ssd", fault: "log-missing:sanitize", state: devices.StateBlocked, code: "sanitize_unknown"},
+		{name: "write-protected", profile: "nvme-ssd", readOnly: true, state: devices.StateBlocked, code: "read_only"},
 		{name: "SMART log all zero", profile: "nvme-ssd", fault: "log-zero:smart", state: devices.StateReady},
 		{name: "SMART log missing", profile: "sata-ssd", fault: "log-missing:smart", state: devices.StateReady},
 	} {
 		t.Run(x.name, func(t *testing.T) {
-			r := rackOf(t, virtual.Spec{Profile: x.profile, Serial: "A", EraseSeconds: 3600})
+			r := rackOf(t, virtual.Spec{Profile: x.profile, Serial: "A", EraseSeconds: 3600, ReadOnly: x.readOnly})
 			if x.fault != "" {
 				fault(t, r, "A", x.fault)
 			}

@@ -18,6 +18,7 @@ type Namespace struct {
 	SizeBytes    int64  `json:"size_bytes"`
 	LogicalBlock int    `json:"logical_block_bytes"`
 	Number       Number `json:"-"`
+	protected    bool   // against writes; a sanitize is refused then
 }
 
 // SanitizeState is where a drive's own sanitize stands.
@@ -88,6 +89,9 @@ func identifyNVMe(ctx context.Context, t Transport, d *Drive) error {
 		d.refuse(StateBlocked, Reason{"shared_subsystem", why, "detach it from the other hosts and controllers first: whatever is done here is done to their data"})
 	}
 	for _, n := range namespaces {
+		if n.protected {
+			d.refuse(StateBlocked, Reason{"read_only", fmt.Sprintf("namespace %d is write-protected", n.NSID), "remove the write protection, then list again"})
+		}
 		if n.Attached && n.Node == "" {
 			d.refuse(StateBlocked, Reason{"namespace_unreachable",
 				fmt.Sprintf("namespace %d is attached and has no block device: whether it is used cannot be told", n.NSID), "have the kernel scan the controller again"})
@@ -135,9 +139,7 @@ func readNamespaces(ctx context.Context, t Transport, c nvme.Controller, known [
 				n.Node, n.Number = k.Node, k.Number
 			}
 		}
-		if ns.WriteProtected() {
-			return nil, fmt.Errorf("namespace %d is write-protected", id)
-		}
+		n.protected = ns.WriteProtected()
 		list = append(list, n)
 		delete(is, id)
 	}
