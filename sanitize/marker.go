@@ -250,7 +250,8 @@ func (s *state) applyMarkers(kind string, decode func(any) error, seq int64) err
 	if err := decode(&b); err != nil {
 		return err
 	}
-	if s.markers == nil || !s.markers.isSet || !s.sent() || b.After > len(s.operations) || b.After < 1 {
+	// A reading speaks of an operation that was sent, and all before it had ended by then.
+	if n := b.After - 1; s.markers == nil || !s.markers.isSet || n < 0 || n >= len(s.operations) || n > s.next() || s.operations[n].sends == 0 {
 		return fmt.Errorf("journal record %d reads markers that were not set, or too early", seq)
 	}
 	if b.Begin {

@@ -135,6 +135,7 @@ func TestFoldJudgesTheDrive(t *testing.T) {
 		{"half of the markers were not read", 18, markersReadRecord{After: 2, Read: half}, Unproven, "too few"},
 		{"half of the markers cannot be read", 18, markersReadRecord{After: 2, Read: half, Failed: []overwrite.Extent{{Offset: 1<<19 - 512, Length: 1<<19 + 512}}}, Unproven, "too few"},
 		{"markers read after another operation", 17, markersReadRecord{After: 3, Begin: true}, "error", ""},
+		{"markers of the second read after the first", 11, markersReadRecord{After: 2, Begin: true}, "error", ""},
 		{"markers without a seed", 5, markersBegunRecord{"", "x"}, "error", ""},
 		{"all markers lost", 6, markersSetRecord{Lost: all}, Unproven, "too few"},
 		{"a block does not look erased", 21, verifiedRecord{Done: all, Mismatch: block}, Unproven, "do not look erased"},
@@ -145,7 +146,11 @@ func TestFoldJudgesTheDrive(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			entries := driveStory(t, VerifyFull)
-			entries[c.at-1].data = c.data
+			if _, ok := c.data.(markersReadRecord); ok && entries[c.at-1].kind != kindMarkersRead {
+				entries = slices.Insert(entries, c.at, entry{kindMarkersRead, c.data})
+			} else {
+				entries[c.at-1].data = c.data
+			}
 			if e := fold(t, entries); !strings.HasPrefix(string(e.Outcome), string(c.want)) || !strings.Contains(e.Reason, c.reason) {
 				t.Fatalf("%s (%s), want %s", e.Outcome, e.Reason, c.want)
 			}
