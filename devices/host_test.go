@@ -77,6 +77,17 @@ func (h tree) with(files tree) tree { maps.Copy(h, files); return h }
 
 func (h tree) build(t *testing.T) *devices.Host {
 	t.Helper()
+	return h.buildWith(t, func(_ context.Context, node string, _ devices.Access) (devices.Transport, error) {
+		// Only drives that may have a command door are opened, and these have none.
+		if !strings.HasPrefix(node, "/dev/sd") && !strings.HasPrefix(node, "/dev/nvme") {
+			t.Errorf("%s was opened for a listing", node)
+		}
+		return nil, devices.ErrNoDoor
+	})
+}
+
+func (h tree) buildWith(t *testing.T, open devices.Opener) *devices.Host {
+	t.Helper()
 	root := t.TempDir()
 	for _, name := range slices.Sorted(maps.Keys(h)) {
 		path, content := filepath.Join(root, name), h[name]
@@ -93,13 +104,7 @@ func (h tree) build(t *testing.T) *devices.Host {
 			t.Fatal(err)
 		}
 	}
-	return devices.NewHost(root, func(_ context.Context, node string, _ devices.Access) (devices.Transport, error) {
-		// Only drives that may have a command door are opened, and these have none.
-		if !strings.HasPrefix(node, "/dev/sd") && !strings.HasPrefix(node, "/dev/nvme") {
-			t.Errorf("%s was opened for a listing", node)
-		}
-		return nil, devices.ErrNoDoor
-	}, nil)
+	return devices.NewHost(root, open, nil)
 }
 
 func reasons(d devices.Drive) string {
