@@ -174,13 +174,13 @@ func (r *run) await(ctx context.Context, i int, answered bool) error {
 	r.meter.beginOwn(string(planned.Technique))
 	for {
 		if err := r.wait(ctx, r.pause(i, &w)); err != nil {
-			return err
+			return fmt.Errorf("%w; the drive goes on erasing itself", err)
 		}
 		status, page, err := devices.ReadSanitizeStatus(ctx, r.handle.Transport())
 		now := r.now()
 		if err != nil {
 			if cause := context.Cause(ctx); cause != nil {
-				return cause
+				return fmt.Errorf("%w; the drive goes on erasing itself", cause)
 			}
 			if devices.IsGone(err) {
 				return fmt.Errorf("%s: %w", planned.Command, err)
