@@ -15,7 +15,7 @@ import (
 type queue = blockio.Queue
 
 // pumped opens a queue on a node for as long as do needs it.
-func (r *run) pumped(_ context.Context, h devices.Space, do func(queue) error) error {
+func pumped(h devices.Space, do func(queue) error) error {
 	q, err := h.Queue(queueDepth)
 	if err != nil {
 		return fmt.Errorf("open queue: %w", err)
@@ -93,7 +93,7 @@ func (r *run) verifyErase(ctx context.Context) error {
 			return r.lookNow(ctx)
 		})
 		o.BadLimit = max(r.drive.badLimit(), extents.Bytes()/2)
-		return r.pumped(ctx, h, func(q queue) error { return overwrite.Inspect(ctx, q, todo, look.judge, o) })
+		return pumped(h, func(q queue) error { return overwrite.Inspect(ctx, q, todo, look.judge, o) })
 	})
 	switch {
 	case errors.Is(err, overwrite.ErrTooManyBad) && !errors.Is(err, devices.ErrGone):

@@ -117,19 +117,8 @@ func (r *run) mark(ctx context.Context) error {
 	}
 	r.meter.begin("markers", r.markers.all.Bytes()*2, 0)
 	var lost overwrite.Set
-	take := func(p overwrite.Progress, base int64) error {
-		lost.Add(overwrite.NewSet(p.Failed...).Shift(base).Extents()...)
-		lost.Add(overwrite.NewSet(p.Mismatch...).Shift(base).Extents()...)
-		return r.answering(ctx, p.Failed)
-	}
-	for _, pass := range []func(h devices.Space, s space, p markerPattern, todo []overwrite.Extent, o overwrite.Options) error{
-		func(h devices.Space, s space, p markerPattern, todo []overwrite.Extent, o overwrite.Options) error {
-			return r.pumped(ctx, h, func(q queue) error { return overwrite.Fill(ctx, q, todo, p, o) })
-		},
-		func(h devices.Space, s space, p markerPattern, todo []overwrite.Extent, o overwrite.Options) error {
-			return r.pumped(ctx, h, func(q queue) error { return overwrite.Check(ctx, q, todo, p, o) })
-		},
-	} {
+	// Written and flushed, then read back from the media: what does not come back was never there.
+	for _, do := range []func(context.Context, queue, []overwrite.Extent, overwrite.Pattern, overwrite.Options) error{overwrite.Fill, overwrite.Check} {
 		if err := r.handle.DropCaches(ctx); err != nil {
 			return fmt.Errorf("drop the host's caches: %w", err)
 		}
@@ -138,7 +127,12 @@ func (r *run) mark(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			return pass(h, s, pattern, todo, r.options(s, func(p overwrite.Progress) error { return take(p, s.base) }))
+			o := r.options(s, func(p overwrite.Progress) error {
+				lost.Add(shift(p.Failed, s.base)...)
+				lost.Add(shift(p.Mismatch, s.base)...)
+				return r.answering(ctx, p.Failed)
+			})
+			return pumped(h, func(q queue) error { return do(ctx, q, todo, pattern, o) })
 		})
 		if err != nil {
 			return r.judge(ctx, fmt.Errorf("set markers on %s: %w", r.drive.Serial, err))
@@ -184,7 +178,7 @@ func (r *run) readMarkers(ctx context.Context, after int) error {
 				After: after, Read: shift(p.Done, s.base), Unchanged: shift(p.Mismatch, s.base), Failed: shift(p.Failed, s.base), Error: text(p.Cause),
 			})
 		})
-		return r.pumped(ctx, h, func(q queue) error {
+		return pumped(h, func(q queue) error {
 			return overwrite.Inspect(ctx, q, todo, func(got []byte, off int64) []overwrite.Extent { return pattern.unchanged(got, off, s.block) }, o)
 		})
 	})
