@@ -81,6 +81,8 @@ func (c cell) expected() string {
 		return "failed"
 	case c.fault == "lie:nothing", kind == "skip-erase":
 		return "unproven"
+	case c.fault == "lie:deallocate" && c.technique != string(sanitize.BlockErase):
+		return "unproven" // it was told not to
 	}
 	return "sanitized"
 }

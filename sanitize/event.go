@@ -77,6 +77,7 @@ type markersReadRecord struct {
 	Read      []overwrite.Extent `json:"read,omitempty"`
 	Unchanged []overwrite.Extent `json:"unchanged,omitempty"`
 	Failed    []overwrite.Extent `json:"failed,omitempty"`
+	Constant  int64              `json:"constant,omitempty"` // bytes of blocks with one value throughout
 	Error     string             `json:"error,omitempty"`
 	End       bool               `json:"end,omitempty"`
 }

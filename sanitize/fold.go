@@ -142,6 +142,11 @@ func (e *Evidence) driveWork(s *state) {
 		}
 		e.Operations = append(e.Operations, o)
 	}
+	for i := range e.Operations {
+		if s.unmapped(i + 1) {
+			e.warn(s.opened.Drive.Operations[i].Command + ": " + wordsUnmapped)
+		}
+	}
 	if s.markers != nil && s.markers.isSet {
 		e.Markers = s.markers.evidence(s)
 	}
@@ -252,6 +257,9 @@ func outcome(s *state, e Evidence) (Outcome, string) {
 	return Sanitized, ""
 }
 
+// wordsUnmapped: a drive contradicts itself, and what it was to be believed for is not shown.
+const wordsUnmapped = "blocks read as one value, although the drive was told to leave them allocated and reported nothing else: they were unmapped, which does not show that they were erased"
+
 func outcomeOfDrive(s *state, e Evidence) (Outcome, string) {
 	dp := s.opened.Drive
 	switch {
@@ -266,6 +274,8 @@ func outcomeOfDrive(s *state, e Evidence) (Outcome, string) {
 	case dp.wantsMarkers() && (!e.Markers.Read || !s.markers.changed(len(dp.Operations))):
 		return Unproven, fmt.Sprintf("too few of the markers could be read after the erase: %d of %d, %d unreadable: %s",
 			e.Markers.Changed, e.Markers.Set, e.Markers.Unreadable, s.readErr)
+	case s.contradicted():
+		return Unproven, wordsUnmapped + "; a drive that cannot leave them allocated can be asked for a block erase alone (--technique block)"
 	case dp.Verification == VerifyFull && e.Verification.Mode != VerifyFull:
 		return Unknown, "the journal shows a weaker verification than the plan has"
 	case e.Verification.Result != "passed":

@@ -14,6 +14,7 @@ import (
 	"fmt"
 
 	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/devices/nvme"
 	"github.com/expunge-dev/expunge/sanitize/overwrite"
 )
 
@@ -32,6 +33,7 @@ type markerCheck struct {
 	read      overwrite.Set
 	unchanged overwrite.Set
 	failed    overwrite.Set
+	constant  int64 // bytes of blocks with one value throughout
 	ended     bool
 }
 
@@ -170,16 +172,27 @@ func (r *run) readMarkers(ctx context.Context, after int) error {
 		if err != nil {
 			return err
 		}
+		constant := int64(0)
 		o := r.options(s, func(p overwrite.Progress) error {
 			if err := r.answering(ctx, p.Failed); err != nil {
 				return err
 			}
-			return r.append(kindMarkersRead, markersReadRecord{
-				After: after, Read: shift(p.Done, s.base), Unchanged: shift(p.Mismatch, s.base), Failed: shift(p.Failed, s.base), Error: text(p.Cause),
-			})
+			record := markersReadRecord{
+				After: after, Read: shift(p.Done, s.base), Unchanged: shift(p.Mismatch, s.base), Failed: shift(p.Failed, s.base), Error: text(p.Cause), Constant: constant,
+			}
+			constant = 0
+			return r.append(kindMarkersRead, record)
 		})
+		look := func(got []byte, off int64) []overwrite.Extent {
+			for at := 0; at+s.block <= len(got); at += s.block {
+				if b := got[at : at+s.block]; bytes.Count(b, b[:1]) == s.block {
+					constant += int64(s.block)
+				}
+			}
+			return pattern.unchanged(got, off, s.block)
+		}
 		return pumped(h, func(q queue) error {
-			return overwrite.Inspect(ctx, q, todo, func(got []byte, off int64) []overwrite.Extent { return pattern.unchanged(got, off, s.block) }, o)
+			return overwrite.Inspect(ctx, q, todo, look, o)
 		})
 	})
 	if err != nil {
@@ -206,6 +219,24 @@ func (m *markerState) check(after int) *markerCheck {
 func (m *markerState) changed(after int) bool {
 	c := m.check(after)
 	return c != nil && c.ended && c.unchanged.Bytes() == 0 && 2*c.read.Bytes() >= m.set.Bytes() && c.read.Bytes() > 0
+}
+
+// unmapped says whether most markers read as one value after an operation that was told to leave
+// blocks allocated: what is read then are blocks that were unmapped, and nothing of what was erased.
+func (s *state) unmapped(after int) bool {
+	c := s.markers.check(after)
+	return c != nil && s.opened.Drive.Operations[after-1].noDeallocate() && c.constant*2 > c.read.Bytes()
+}
+
+// contradicted says whether a drive unmapped blocks that it was told to leave allocated, after any
+// operation, and did not say so (SOS 4): what it reports is not to be believed then.
+func (s *state) contradicted() bool {
+	for i := range s.operations {
+		if s.unmapped(i+1) && s.operations[i].last.Status() != nvme.SucceededDeallocating {
+			return true
+		}
+	}
+	return false
 }
 
 func shift(extents []overwrite.Extent, by int64) []overwrite.Extent {
@@ -259,6 +290,7 @@ func (s *state) applyMarkers(kind string, decode func(any) error, seq int64) err
 	c.read.Add(overwrite.NewSet(b.Read...).Intersect(s.markers.set).Extents()...)
 	c.unchanged.Add(b.Unchanged...)
 	c.failed.Add(b.Failed...)
+	c.constant += b.Constant
 	if b.Error != "" {
 		s.readErr = b.Error
 	}

@@ -158,6 +158,30 @@ func TestFoldJudgesTheDrive(t *testing.T) {
 	}
 }
 
+// A drive that is told to leave blocks allocated, and shows zeros where the markers were, has unmapped
+// them: what became of the key is not shown. If it says so itself, it is believed.
+func TestUnmappedIsNotErased(t *testing.T) {
+	dp, err := chooseFor(nvmeDrive(), Request{Method: Purge, Technique: "crypto", Verify: VerifyFull})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for sos, want := range map[uint16]Outcome{1: Unproven, 4: Sanitized} {
+		entries := slices.Delete(driveStory(t, VerifyFull), 11, 16)
+		entries[0].data = openedRecord{Job: "j", PlanDigest: "p", Drive: dp}
+		entries[9].data = driveStatusRecord{Operation: 1, When: whenAfter, Page: page(sos, true, cryptoCDW10)}
+		for i, read := range []markersReadRecord{{After: 1, Begin: true}, {After: 1, Read: all, Constant: 1 << 20}, {After: 1, End: true}} {
+			entries[11+i].data = read
+		}
+		if e := fold(t, entries); e.Outcome != want || len(e.Warnings) == 0 {
+			t.Errorf("status %d: %s %s %v", sos, e.Outcome, e.Reason, e.Warnings)
+		}
+		entries[12].data = markersReadRecord{After: 1, Read: all}
+		if e := fold(t, entries); e.Outcome != Sanitized {
+			t.Errorf("noise: %s %s", e.Outcome, e.Reason)
+		}
+	}
+}
+
 // The same success before and after counts when the operation was seen running, or when the
 // markers are gone, and not otherwise.
 func TestWhoseSuccess(t *testing.T) {
