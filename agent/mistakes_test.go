@@ -497,3 +497,18 @@ func TestResetInEveryCommand(t *testing.T) {
 		}
 	}
 }
+
+// A drive that rejects "no deallocation" is not told so, and is purged all the same: the markers are
+// gone after both steps together.
+func TestNoDeallocationInhibited(t *testing.T) {
+	s, _ := newTimed(t)
+	s.add(virtual.Spec{Profile: "nvme-ssd", Serial: "A", SizeBytes: 4 << 20, NoDeallocateInhibited: true})
+	r := s.run(s.plan(purge(), "A"))
+	want(t, r, sanitize.Sanitized, "")
+	if got := s.begun(); len(got) != 2 || got[0] != 0x4 || got[1] != 0x2 {
+		t.Errorf("%#x", got)
+	}
+	if report := s.verify(r); report.Code != attest.CodeOK {
+		t.Errorf("%d %v", report.Code, report.Reasons)
+	}
+}
