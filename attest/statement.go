@@ -6,7 +6,8 @@ import (
 	"encoding/hex"
 )
 
-// The types of a statement. Each version of a predicate is closed: a change is a new version.
+// The types of a statement. Each version of a predicate is closed: once released, a change is a new
+// version.
 const (
 	StatementType     = "https://in-toto.io/Statement/v1"
 	IntentType        = "https://github.com/expunge-dev/expunge/intent/v1"
