@@ -48,7 +48,7 @@ func (m *moments) cut(what string) string {
 	if err := os.Chmod(filepath.Join(dir, "state", keysDir, "simulation.pem"), 0o600); err != nil {
 		m.t.Fatal(err)
 	}
-	m.list = append(m.list, moment{name, dir, m.c.now})
+	m.list = append(m.list, moment{name, dir, m.c.Now()})
 	return dir
 }
 
@@ -146,7 +146,7 @@ func resumeDrive(t *testing.T, dir string, now time.Time, p sanitize.Plan, want 
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &clock{now}
+	c := &clock{now: now}
 	rack.Clock = c.Now
 	s := &site{t: t, rack: rack, state: filepath.Join(dir, "state")}
 	s.agent = s.timed(rack.Host(nil), c)

@@ -253,7 +253,7 @@ func TestOldSuccessAfterACrashIsNotOurs(t *testing.T) {
 	if len(s.begun()) != 1 {
 		t.Fatal("the command arrived")
 	}
-	c.now = c.now.Add(time.Hour)
+	c.pass(time.Hour)
 	if j, err = s.agent.Resume(t.Context(), jobName(p), Observer{}); err != nil {
 		t.Fatal(err)
 	}
@@ -304,7 +304,7 @@ func TestForeignOperationIsLeftAlone(t *testing.T) {
 	if len(other.Refused) != 1 || other.Refused[0].Reasons[0].Code != devices.ReasonSanitizing {
 		t.Fatalf("%+v", other)
 	}
-	c.now = c.now.Add(time.Hour)
+	c.pass(time.Hour)
 	r := s.run(s.plan(purge(), "A"))
 	want(t, r, sanitize.Sanitized, "")
 	if got := s.begun(); len(got) != 3 {

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,19 +15,31 @@ import (
 
 // clock is a time that only waiting moves, shared by drives and agent: what takes a drive hours
 // takes a test nothing.
-type clock struct{ now time.Time }
+type clock struct {
+	mu  sync.Mutex // guards now
+	now time.Time
+}
 
-func newClock() *clock { return &clock{time.Unix(1_800_000_000, 0)} }
+func newClock() *clock { return &clock{now: time.Unix(1_800_000_000, 0)} }
 
-func (c *clock) Now() time.Time { return c.now }
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
 
 func (c *clock) Wait(ctx context.Context, d time.Duration) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.now = c.now.Add(d)
 	return nil
 }
+
+// pass lets time pass in which nobody waits.
+func (c *clock) pass(d time.Duration) { _ = c.Wait(context.Background(), d) }
 
 // newTimed is a site on such a clock.
 func newTimed(t *testing.T) (*site, *clock) {

@@ -59,7 +59,7 @@ func TestStateFullInTheMiddle(t *testing.T) {
 	}
 	s := newSite(t)
 	point := t.TempDir()
-	if err := syscall.Mount("none", point, "tmpfs", 0, "size=2m"); err != nil {
+	if err := syscall.Mount("none", point, "tmpfs", 0, "size=8m"); err != nil {
 		t.Skipf("nothing can be mounted here: %v", err)
 	}
 	t.Cleanup(func() {
