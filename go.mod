@@ -3,6 +3,7 @@ module github.com/expunge-dev/expunge
 go 1.26.0
 
 require (
+	github.com/anatol/smart.go v0.0.0-20260723175002-53b369c3973c
 	github.com/hashicorp/go-hclog v1.6.3
 	github.com/jaypipes/ghw v0.26.0
 	github.com/rogpeppe/go-internal v1.16.0

@@ -142,6 +142,18 @@ func (n *node) DropCaches(context.Context) error {
 	return nil
 }
 
+// Rescan implements Transport: sd reads the capacity again when its device is told to.
+func (n *node) Rescan(context.Context) error {
+	if n.bus != busSCSI {
+		return fmt.Errorf("rescan %s: %w", n.name, errors.ErrUnsupported)
+	}
+	name := fmt.Sprintf("/sys/dev/block/%d:%d/device/rescan", n.number.Major, n.number.Minor)
+	if err := os.WriteFile(name, []byte("1"), 0); err != nil {
+		return wrapGone(fmt.Errorf("rescan %s: %w", n.name, err))
+	}
+	return nil
+}
+
 func (n *node) Geometry(context.Context) (Geometry, error) {
 	var size, sequence uint64
 	var logical, readOnly int32

@@ -38,6 +38,10 @@ type Transport interface {
 	// DropCaches makes later reads come from the drive and not from the host's memory.
 	DropCaches(ctx context.Context) error
 
+	// Rescan has the kernel read the drive's size anew, after a command that changed it. The error
+	// is errors.ErrUnsupported for a node whose size cannot change so.
+	Rescan(ctx context.Context) error
+
 	io.Closer
 }
 

@@ -123,6 +123,7 @@ func identityPage() []byte {
 	swap(b[46:54], "FW01")
 	swap(b[54:94], "MODEL ONE")
 	put(0, 0x0040)
+	put(49, 1<<9|1<<8)
 	put(59, 1<<12|1<<13|1<<15)
 	put(69, 1<<4)
 	put(82, 1)

@@ -195,6 +195,9 @@ func (t *transport) Number() devices.Number {
 // DropCaches has nothing to do: no host caches a virtual drive.
 func (t *transport) DropCaches(context.Context) error { return nil }
 
+// Rescan implements devices.Transport: the size of a virtual drive does not change.
+func (t *transport) Rescan(context.Context) error { return t.wrap("rescan", errors.ErrUnsupported) }
+
 // Close leaves the drive powered: what is in its cache reaches the medium in time.
 func (t *transport) Close() error {
 	t.d.rack.mu.Lock()
