@@ -225,7 +225,7 @@ func operations(list []sanitize.OperationEvidence) []attest.Operation {
 	var to []attest.Operation
 	for _, o := range list {
 		to = append(to, attest.Operation{
-			Technique: string(o.Technique), Command: o.Command, CDW10: fmt.Sprintf("0x%08x", o.CDW10), Commands: int64(o.Sends),
+			Technique: string(o.Technique), Kind: string(o.Kind), Command: o.Command, Code: fmt.Sprintf("0x%08x", o.Code), Unit: int64(o.Unit), Commands: int64(o.Sends),
 			Started: utc(o.Started), Finished: utc(o.Finished), Complete: o.Complete, Because: o.Because, Status: o.Status,
 			StatusPageBefore: base64.StdEncoding.EncodeToString(o.Before), StatusPage: base64.StdEncoding.EncodeToString(o.StatusPage), EstimateSeconds: o.EstimateSeconds, ElapsedSeconds: o.ElapsedSeconds, Timing: o.Timing,
 		})

@@ -118,7 +118,7 @@ func TestDriveGoesOnWhenTheHostStops(t *testing.T) {
 			}
 			var want []uint32
 			for _, o := range p.Drives[0].Operations {
-				want = append(want, o.CDW10)
+				want = append(want, o.Code)
 			}
 			if len(m.list) < 40*len(want) {
 				t.Fatalf("only %d moments were seen", len(m.list))

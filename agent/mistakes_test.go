@@ -143,7 +143,7 @@ func TestMistakeNoDeallocateIsNotSent(t *testing.T) {
 	s, _ := nvmeSite(t)
 	p := s.plan(purge(), "A")
 	s.run(p)
-	if got := s.begun(); len(got) != 2 || got[0] != 0x204 || got[0] != p.Drives[0].Operations[0].CDW10 {
+	if got := s.begun(); len(got) != 2 || got[0] != 0x204 || got[0] != p.Drives[0].Operations[0].Code {
 		t.Errorf("the drive began %#x", got)
 	}
 }
@@ -200,7 +200,7 @@ func TestMistakeHalfASuccess(t *testing.T) {
 				}
 			}))
 			r := s.run(s.plan(purge(), "A"))
-			want(t, r, sanitize.Failed, "its log shows no success of it")
+			want(t, r, sanitize.Failed, "shows no success of it")
 		})
 	}
 }
@@ -219,7 +219,7 @@ func TestOldSuccessIsNotOurs(t *testing.T) {
 		}
 		s.fault("A", "lie:ignored")
 		r := s.run(s.plan(request, "A"))
-		want(t, r, sanitize.Failed, "its log shows no success of it")
+		want(t, r, sanitize.Failed, "shows no success of it")
 		if n := len(s.begun()); n != 1 {
 			t.Errorf("%d operations", n)
 		}

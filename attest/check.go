@@ -1,8 +1,6 @@
 package attest
 
 import (
-	"encoding/base64"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -15,10 +13,11 @@ var (
 	outcomes   = []string{"sanitized", "exceptions", "failed", "unproven", "interrupted", "unknown", "refused"}
 	methods    = []string{"clear", "purge", "destroy"}
 	techniques = []string{"host overwrite", "drive overwrite", "block erase", "cryptographic erase", "cryptographic erase followed by block erase",
-		"security erase", "format", "TCG revert"}
-	scopes  = []string{"device", "logical"}
-	modes   = []string{"status", "sampled", "full"}
-	results = []string{"passed", "failed", "incomplete", "none"}
+		"enhanced security erase", "security erase", "format", "TCG revert"}
+	clearing = []string{"host overwrite", "security erase", "format"} // reach clear at most
+	scopes   = []string{"device", "logical"}
+	modes    = []string{"status", "sampled", "full"}
+	results  = []string{"passed", "failed", "incomplete", "none"}
 )
 
 // rule is a fact that must hold, and what is wrong when it does not.
@@ -89,7 +88,7 @@ func planned(method, technique string) []rule {
 	return []rule{
 		{slices.Contains(methods[:2], method), "the method is none that a host can carry out"},
 		{slices.Contains(techniques, technique), "the technique is unknown"},
-		{technique != "host overwrite" || method == "clear", "a host overwrite reaches clear at most"},
+		{!slices.Contains(clearing, technique) || method == "clear", "the technique reaches clear at most"},
 	}
 }
 
@@ -165,49 +164,6 @@ func (r Result) checkPasses(done bool) error {
 		{bytes == r.Sanitization.BytesWritten, "the bytes written do not add up"},
 		{!done || !overwrite || bytes > 0, "an overwrite wrote nothing"},
 	})
-}
-
-// steps are the operations of techniques that the drive carries out.
-var steps = map[string][]string{
-	"block erase": {"block erase"}, "cryptographic erase": {"cryptographic erase"},
-	"cryptographic erase followed by block erase": {"cryptographic erase", "block erase"},
-}
-
-// checkOperations: what the drive is said to have done by itself is what it says itself.
-func (r Result) checkOperations(done bool) error {
-	s, m := r.Sanitization, r.Verification.Markers
-	want, byDrive := steps[s.Technique]
-	for i, o := range s.Operations {
-		if err := checkRules([]rule{
-			{byDrive && i < len(want) && o.Technique == want[i], "the operations are not those of the technique"},
-			{o.Commands > 0 && o.Command != "" && isTime(o.Started) && optional(o.Finished, isTime) && o.ElapsedSeconds >= 0, "an operation is impossible"},
-			{(o.EstimateSeconds == nil || *o.EstimateSeconds >= 0) && o.Complete == (o.Finished != "") && o.Complete == (o.Because != ""), "an operation is impossible"},
-			{!o.Complete || o.succeeded(), "an operation is called complete, and the drive's own page does not say so"},
-		}); err != nil {
-			return err
-		}
-	}
-	complete := len(s.Operations) == len(want) && !slices.ContainsFunc(s.Operations, func(o Operation) bool { return !o.Complete })
-	marked := m != nil && m.Set > 0 && m.Changed+m.Unreadable == m.Set && m.Unchanged == 0 && 2*m.Changed >= m.Set && isHash(m.Seed) && m.PRNG != ""
-	return checkRules([]rule{
-		{!done || !byDrive || complete, "not every operation of the technique is complete"},
-		{!done || !byDrive || len(s.RestsOn) > 0, "it is not said that the result rests on the drive's report"},
-		{!done || !byDrive || r.Verification.Mode == "status" || marked || s.BlocksBarred, "no markers show that the drive did what it reported"},
-		{!done || byDrive || len(s.Operations) == 0, "the host did it, and the drive too"},
-		{m == nil || m.Set >= 0 && m.Changed >= 0 && m.Unchanged >= 0 && m.Unreadable >= 0, "a number of markers is impossible"},
-		{!done || m == nil || m.Unchanged == 0, "marked blocks are still there"},
-	})
-}
-
-// succeeded reads the drive's own page: NVMe log page 81h with a successful status, the command
-// that this operation is, and global data erased (NVMe base 2.0, figure 244).
-func (o Operation) succeeded() bool {
-	page, err := base64.StdEncoding.Strict().DecodeString(o.StatusPage)
-	if err != nil || len(page) != 512 {
-		return false
-	}
-	status, command := binary.LittleEndian.Uint16(page[2:]), binary.LittleEndian.Uint32(page[4:])
-	return (status&7 == 1 || status&7 == 4) && status&(1<<8) != 0 && o.CDW10 == fmt.Sprintf("0x%08x", command)
 }
 
 func (r Result) checkVerification(done bool) error {

@@ -51,6 +51,14 @@ type Device struct {
 	Nodes             []string `json:"nodes"` // at the time; they change
 	// Namespaces are those of an NVMe drive's subsystem: what a sanitize by the drive reaches.
 	Namespaces []Namespace `json:"namespaces,omitempty"`
+	// LogicalUnits are those of a SCSI drive that has several, such as one with two actuators.
+	LogicalUnits []LogicalUnit `json:"logicalUnits,omitempty"`
+}
+
+// LogicalUnit is one of a SCSI drive's.
+type LogicalUnit struct {
+	LUN       int64 `json:"lun"`
+	SizeBytes int64 `json:"sizeBytes"`
 }
 
 // Namespace is one of an NVMe drive's.
@@ -165,29 +173,21 @@ type Sanitization struct {
 	Operations []Operation `json:"operations,omitempty"`
 	// BlocksBarred: an earlier sanitize had failed, so nothing could be marked before this one.
 	BlocksBarred bool `json:"blocksBarred,omitempty"`
+	// Reshaped: what changed the drive's size before or by the erase. Sizes elsewhere are those after it.
+	Reshaped []Reshape `json:"reshaped,omitempty"`
 	// RestsOn lists what the result rests on that no host can prove.
 	RestsOn  []string `json:"restsOn,omitempty"`
 	Warnings []string `json:"warnings,omitempty"`
 }
 
-// Operation is one thing that the drive did by itself, with its own last word on it.
-type Operation struct {
-	Technique string `json:"technique"`
-	Command   string `json:"command"`
-	CDW10     string `json:"cdw10"`    // of the NVMe command: "0x" and eight hex digits
-	Commands  int64  `json:"commands"` // sent; more than one only after one that was never begun
-	Started   string `json:"started"`
-	Finished  string `json:"finished,omitempty"`
-	Complete  bool   `json:"complete"`
-	Because   string `json:"because,omitempty"` // what ties the success to this operation
-	Status    string `json:"status,omitempty"`  // the drive's last word
-	// StatusPage is NVMe log page 81h as it came, in base64; StatusPageBefore what it was when the
-	// command had not been sent yet.
-	StatusPage       string `json:"statusPage,omitempty"`
-	StatusPageBefore string `json:"statusPageBefore,omitempty"`
-	EstimateSeconds  *int64 `json:"estimateSeconds,omitempty"` // the drive's own, before the command
-	ElapsedSeconds   int64  `json:"elapsedSeconds"`
-	Timing           string `json:"timing,omitempty"`
+// Reshape is a change of the size that a drive shows to the host: hidden blocks were made
+// accessible before the erase, or a format changed the logical blocks.
+type Reshape struct {
+	Why                   string `json:"why"` // "host protected area", "accessible max address", "device configuration overlay", "format"
+	FromBytes             int64  `json:"fromBytes"`
+	ToBytes               int64  `json:"toBytes"`
+	FromLogicalBlockBytes int64  `json:"fromLogicalBlockBytes"`
+	ToLogicalBlockBytes   int64  `json:"toLogicalBlockBytes"`
 }
 
 // Markers are blocks that were written before an erase, to be gone after it.

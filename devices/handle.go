@@ -174,6 +174,9 @@ func (h *Handle) Spaces() []Space { return slices.Clone(h.spaces) }
 // Transport is the first open node: commands of the drive go through it.
 func (h *Handle) Transport() Transport { return h.spaces[0].transport }
 
+// Unit is the open node number i, from 0.
+func (h *Handle) Unit(i int) Transport { return h.spaces[i].transport }
+
 // Geometry asks the open nodes anew, and adds up what they say.
 func (h *Handle) Geometry(ctx context.Context) (Geometry, error) {
 	var sum Geometry

@@ -91,7 +91,8 @@ const (
 type driveStatusRecord struct {
 	Operation int    `json:"operation"` // from 1
 	When      string `json:"when"`
-	Page      []byte `json:"page,omitempty"` // NVMe log page 81h as it came
+	Page      []byte `json:"page,omitempty"`  // as it came: NVMe log page 81h, ATA or SCSI sense data, IDENTIFY DEVICE
+	Reset     bool   `json:"reset,omitempty"` // the drive told of a reset since it was last asked
 	Error     string `json:"error,omitempty"`
 	Warning   string `json:"warning,omitempty"`
 }
@@ -99,7 +100,7 @@ type driveStatusRecord struct {
 type begunRecord struct {
 	Operation int    `json:"operation"`
 	Command   string `json:"command"`
-	CDW10     uint32 `json:"cdw10"`
+	Code      uint32 `json:"code"`
 }
 
 type sentRecord struct {

@@ -73,7 +73,9 @@ type PassEvidence struct {
 type OperationEvidence struct {
 	Technique Technique
 	Command   string
-	CDW10     uint32
+	Kind      Kind
+	Code      uint32
+	Unit      int
 	Sends     int // commands sent; more than one only after one that was never begun
 	Started   time.Time
 	Finished  time.Time
@@ -83,7 +85,7 @@ type OperationEvidence struct {
 	EstimateSeconds *int64
 	ElapsedSeconds  int64
 	Timing          string
-	// Status is the drive's last word in words, StatusPage the log page it was in, and Before the one
+	// Status is the drive's last word in words, StatusPage the page it was in, and Before the one
 	// before the command.
 	Status     string
 	StatusPage []byte

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/expunge-dev/expunge/devices/nvme"
 	"github.com/expunge-dev/expunge/sanitize/journal"
 	"github.com/expunge-dev/expunge/sanitize/overwrite"
 )
@@ -117,14 +116,14 @@ func (e *Evidence) driveWork(s *state) {
 			continue
 		}
 		o := OperationEvidence{
-			Technique: planned.Technique, Command: planned.Command, CDW10: planned.CDW10, Sends: op.sends,
+			Technique: planned.Technique, Command: planned.Command, Kind: planned.Kind, Code: planned.Code, Unit: planned.Unit, Sends: op.sends,
 			Started: op.begun, Finished: op.ended, Complete: op.end != nil, StatusPage: op.page, Before: op.was,
 		}
 		if seconds, known := op.estimate(planned); known {
 			o.EstimateSeconds = &seconds
 		}
 		if op.last != nil {
-			o.Status = op.last.Status().String()
+			o.Status = op.last.words
 		}
 		if op.end != nil {
 			o.Because, o.ElapsedSeconds = op.end.Because, int64(op.ended.Sub(op.begun).Round(time.Second).Seconds())
@@ -133,7 +132,7 @@ func (e *Evidence) driveWork(s *state) {
 			if o.Timing == timingFast || o.Timing == timingSlow {
 				e.warn(fmt.Sprintf("%s: %s (%d s, estimated %d s)", planned.Command, o.Timing, o.ElapsedSeconds, seconds))
 			}
-			if op.last.Status() == nvme.SucceededDeallocating {
+			if op.last.unmapped {
 				e.warn(planned.Command + ": the drive deallocated blocks although it was told not to, so that reading back shows less")
 			}
 		}

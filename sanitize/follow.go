@@ -31,8 +31,8 @@ func Follow(m *Meter, records []journal.Record, percent int) error {
 	case len(d.Operations) > 0 && next < len(d.Operations) && s.operations[next].sends > 0:
 		op := s.operations[next]
 		done := int64(0)
-		if op.last != nil && op.last.SPROG != 0xffff {
-			done = int64(op.last.SPROG)
+		if op.last != nil && op.last.phase == running {
+			done = int64(op.last.progress)
 		}
 		if percent >= 0 {
 			done = int64(percent) * wholeProgress / 100

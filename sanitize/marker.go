@@ -12,9 +12,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/expunge-dev/expunge/devices"
-	"github.com/expunge-dev/expunge/devices/nvme"
 	"github.com/expunge-dev/expunge/sanitize/overwrite"
 )
 
@@ -214,6 +214,13 @@ func (m *markerState) check(after int) *markerCheck {
 	return nil
 }
 
+// forget drops the readings after so many operations: the last of them was sent again.
+func (m *markerState) forget(after int) {
+	if m != nil {
+		m.checks = slices.DeleteFunc(m.checks, func(c markerCheck) bool { return c.after >= after })
+	}
+}
+
 // changed says whether a reading shows that the markers are gone: none is left, and at least half
 // of them could be read.
 func (m *markerState) changed(after int) bool {
@@ -232,7 +239,7 @@ func (s *state) unmapped(after int) bool {
 // operation, and did not say so (SOS 4): what it reports is not to be believed then.
 func (s *state) contradicted() bool {
 	for i := range s.operations {
-		if s.unmapped(i+1) && s.operations[i].last.Status() != nvme.SucceededDeallocating {
+		if s.unmapped(i+1) && !s.operations[i].last.unmapped {
 			return true
 		}
 	}

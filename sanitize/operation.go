@@ -5,19 +5,19 @@ import (
 	"time"
 
 	"github.com/expunge-dev/expunge/devices"
-	"github.com/expunge-dev/expunge/devices/nvme"
 	"github.com/expunge-dev/expunge/sanitize/journal"
 )
 
 // operationState is what a journal says of one operation of the drive. The drive's pages are kept
 // as they came and judged here, so that nothing an agent concluded has to be believed.
 type operationState struct {
-	before *nvme.SanitizeStatus // before the latest command was sent
-	was    []byte               // the page of before
-	fresh  bool                 // before was read since the latest command
+	before *account // before the latest command was sent
+	was    []byte   // the page of before
+	fresh  bool     // before was read since the latest command
 	sends  int
+	taken  bool // the drive completed the latest command without error, and was there ever since
 	seen   bool // running by our command, after it was sent
-	last   *nvme.SanitizeStatus
+	last   *account
 	page   []byte // of last
 	end    *endedRecord
 
@@ -65,17 +65,21 @@ func (s *state) applyOperation(r journal.Record) error {
 		if err := r.Decode(&b); err != nil {
 			return err
 		}
-		if b.CDW10 != planned.CDW10 {
-			return fmt.Errorf("journal record %d sends %#x in operation %d, which the plan does not have", r.Seq, b.CDW10, n)
+		if b.Code != planned.Code {
+			return fmt.Errorf("journal record %d sends %#x in operation %d, which the plan does not have", r.Seq, b.Code, n)
 		}
-		if !op.fresh || op.before.Status() == nvme.SanitizeInProgress {
+		if !op.fresh || op.before.phase == running {
 			return fmt.Errorf("journal record %d begins operation %d while the drive's status was not known to be at rest", r.Seq, n)
 		}
 		s.touch(r.Time)
-		op.sends, op.fresh, op.seen, op.last, op.begun = op.sends+1, false, false, nil, r.Time
+		op.sends, op.fresh, op.seen, op.taken, op.last, op.begun = op.sends+1, false, false, false, nil, r.Time
+		s.markers.forget(n) // readings of what an earlier command did
 		return nil
 	case kindSent:
-		return r.Decode(&sentRecord{})
+		var d sentRecord
+		err := r.Decode(&d)
+		op.taken = op.sends > 0 && d.Error == ""
+		return err
 	}
 	var e endedRecord
 	if err := r.Decode(&e); err != nil {
@@ -118,11 +122,18 @@ func (s *state) applyStatus(r journal.Record, op *operationState, planned Operat
 	if d.Warning != "" && len(op.warnings) < maxWarnings {
 		op.warnings = append(op.warnings, d.Warning)
 	}
+	if d.Reset {
+		op.forget(planned)
+	}
 	if d.Error != "" || len(d.Page) == 0 {
 		op.last = nil
 		return nil
 	}
-	status, err := nvme.ParseSanitizeStatus(d.Page)
+	set, err := commandSetOf(planned)
+	if err != nil {
+		return fmt.Errorf("journal record %d: %w", r.Seq, err)
+	}
+	status, err := set.parse(d.Page, planned)
 	if err != nil {
 		op.last = nil // unknown, whatever came before
 		return nil
@@ -135,7 +146,7 @@ func (s *state) applyStatus(r journal.Record, op *operationState, planned Operat
 			return fmt.Errorf("journal record %d is a status after a command that was not sent", r.Seq)
 		}
 		op.last, op.page = &status, d.Page
-		if status.Status() == nvme.SanitizeInProgress && status.SCDW10 == planned.CDW10 {
+		if status.phase == running && status.mine {
 			op.seen = true
 			s.touch(r.Time)
 		}
@@ -145,50 +156,54 @@ func (s *state) applyStatus(r journal.Record, op *operationState, planned Operat
 	return nil
 }
 
+// forget takes back what was seen of an operation that a drive does not keep over a reset or a
+// loss of power: it may have ended then, and not by success.
+func (op *operationState) forget(planned Operation) {
+	op.taken, op.seen = false, op.seen && planned.Kind.keeps()
+}
+
 // maxWarnings bounds the list that evidence carries.
 const maxWarnings = 16
 
-// explicit says whether a status is an explicit success of the planned command: SOS, SCDW10 and
-// global data erased, and purged where that was demanded (NVMe base 2.0, 5.16.1.25).
-func explicit(st nvme.SanitizeStatus, planned Operation) bool {
-	return st.Succeeded() && st.SCDW10 == planned.CDW10 && st.GlobalDataErased() && (!planned.purgeRequired() || st.Purged())
-}
-
 // ours says whether the latest status is the success of this very operation, and why. An older
-// success looks the same: it counts only when the operation was seen running, when the log did
-// not show such a success before the command was sent, or when the markers are gone.
+// success looks the same: it counts only when the operation was seen running, when the drive's
+// account did not show such a success before the command was sent, or when the markers are gone.
+// Of a drive that keeps no account, and where nothing was marked, it counts that it took the
+// command and is at rest again, if it was there all the time.
 func (s *state) ours(i int) (because string, ok bool) {
 	op, planned := &s.operations[i], s.opened.Drive.Operations[i]
 	switch {
-	case op.sends == 0 || op.last == nil || !explicit(*op.last, planned):
+	case op.sends == 0 || op.last == nil || !op.last.explicit:
 		return "", false
 	case op.seen:
 		return "it was seen running", true
-	case op.before != nil && !explicit(*op.before, planned):
-		return "the drive's log shows the success, and did not before the command was sent", true
+	case op.before != nil && !op.before.explicit:
+		return "the drive's account shows the success, and did not before the command was sent", true
 	case s.markers.changed(i + 1):
 		return "the markers are gone", true
+	case op.taken && !planned.Kind.keeps() && s.markers == nil:
+		return "the drive took the command and is at rest again", true
 	}
 	return "", false
 }
 
 // failedByUs says whether the latest status is the failure of this very operation.
 func (s *state) failedByUs(i int) bool {
-	op, planned := &s.operations[i], s.opened.Drive.Operations[i]
-	if op.sends == 0 || op.last == nil || op.last.Status() != nvme.SanitizeFailed || op.last.SCDW10 != planned.CDW10 {
+	op := &s.operations[i]
+	if op.sends == 0 || op.last == nil || op.last.phase != failed || !op.last.mine {
 		return false
 	}
-	return op.seen || op.before != nil && !(op.before.Status() == nvme.SanitizeFailed && op.before.SCDW10 == planned.CDW10)
+	return op.seen || op.before != nil && !(op.before.phase == failed && op.before.mine)
 }
 
 // estimate is the drive's own, in seconds, from the status before the command; it knows better
 // then than when the plan was made.
 func (op *operationState) estimate(planned Operation) (int64, bool) {
-	if op.before == nil {
+	set, err := commandSetOf(planned)
+	if err != nil || op.before == nil {
 		return 0, false
 	}
-	seconds, known := op.before.Estimate(nvme.Action(planned.CDW10&7), planned.noDeallocate())
-	return int64(seconds), known
+	return set.estimate(op.was, planned)
 }
 
 // The verdicts on how long an operation took.

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/expunge-dev/expunge/devices"
-	"github.com/expunge-dev/expunge/devices/nvme"
 	"github.com/expunge-dev/expunge/sanitize/overwrite"
 )
 
@@ -226,7 +225,7 @@ func TestWhoseSuccess(t *testing.T) {
 // What is sent is what was planned, bit for bit, and nothing else can be.
 func TestCommandOf(t *testing.T) {
 	for cdw10, ok := range map[uint32]bool{cryptoCDW10: true, blockCDW10: true, 0xa: true, 0xc: true, 0x804: true, 0x1: false, 0x3: false, 0x5: false, 0x12: false, 0x402: false, 0: false, 0x80000002: false} {
-		c, err := commandOf(Operation{Command: "x", CDW10: cdw10})
+		c, err := nvmeCommand(Operation{Command: "x", Code: cdw10})
 		if (err == nil) != ok || ok && (c.CDW10 != cdw10 || c.Opcode != 0x84 || c.NSID != 0) {
 			t.Errorf("%#x: %+v, %v", cdw10, c, err)
 		}
@@ -332,14 +331,13 @@ func TestTechniquesOfDrives(t *testing.T) {
 	d := nvmeDrive()
 	d.Sanitize.NoDeallocate, d.Sanitize.PurgeRequired = false, true
 	p, err := chooseFor(d, Request{Method: Purge})
-	if err != nil || p.Operations[0].CDW10 != 0x804 || p.Operations[1].CDW10 != 0x802 {
+	if err != nil || p.Operations[0].Code != 0x804 || p.Operations[1].Code != 0x802 {
 		t.Errorf("%+v, %v", p.Operations, err)
 	}
-	st := nvme.SanitizeStatus{SSTAT: 0x101, SCDW10: 0x804}
-	if explicit(st, p.Operations[0]) {
-		t.Error("purge was demanded and not confirmed, and counts")
-	}
-	if st.SSTAT |= 1 << 11; !explicit(st, p.Operations[0]) {
-		t.Error("purge was confirmed and does not count")
+	for _, sstat := range []uint16{1, 1 | 1<<11} {
+		a, err := nvmeSanitize{}.parse(page(sstat, true, 0x804), p.Operations[0])
+		if confirmed := sstat>>11 != 0; err != nil || a.explicit != confirmed {
+			t.Errorf("purge was demanded, confirmed %v: counts %v, %v", confirmed, a.explicit, err)
+		}
 	}
 }

@@ -138,6 +138,11 @@ func (s *state) applyAttempt(r journal.Record) error {
 		return fmt.Errorf("journal record %d: attempt %d after %d attempts, intent %v", r.Seq, a.N, s.attempts, s.intent != nil)
 	}
 	s.attempts, s.stopped = a.N, ""
+	for i := range s.operations {
+		if op := &s.operations[i]; op.end == nil {
+			op.forget(s.opened.Drive.Operations[i])
+		}
+	}
 	return nil
 }
 

@@ -49,18 +49,20 @@ func techniqueByName(name string) (Technique, error) {
 // Operation is one thing that the drive does by itself: a command, and what it must answer.
 type Operation struct {
 	Technique Technique `json:"technique"` // one, never a sequence
-	Command   string    `json:"command"`   // for people: "NVMe Sanitize, crypto erase"
-	CDW10     uint32    `json:"cdw10"`     // of NVMe Sanitize; the drive's log gives it back
+	Kind      Kind      `json:"kind"`
+	Command   string    `json:"command"` // for people: "NVMe Sanitize, crypto erase"
+	// Code is what the command is sent with: CDW10 of NVMe Sanitize, FEATURE and COUNT of ATA SANITIZE
+	// DEVICE (16 bits each), 1 for an enhanced SECURITY ERASE UNIT, byte 1 of the CDB of SCSI SANITIZE,
+	// the logical block length after FORMAT UNIT (0 leaves it).
+	Code uint32 `json:"code"`
+	Unit int    `json:"unit,omitempty"` // which of the drive's nodes takes it, from 0
 	// EstimateSeconds is the drive's own, when the plan was made; nil where it has none.
 	EstimateSeconds *int64 `json:"estimate_seconds,omitempty"`
 }
 
 // noDeallocate says whether the operation leaves blocks allocated (NDAS), so that reading back
 // shows what is there.
-func (o Operation) noDeallocate() bool { return o.CDW10&(1<<9) != 0 }
-
-// purgeRequired says whether the command demanded purge, so that the log must confirm it (PREQ).
-func (o Operation) purgeRequired() bool { return o.CDW10&(1<<11) != 0 }
+func (o Operation) noDeallocate() bool { return o.Kind == NVMeSanitize && o.Code&cdw10NDAS != 0 }
 
 // operations are the commands of a technique on a drive; none for what the host does.
 func operations(t Technique, d devices.Drive, mode FailureMode) []Operation {
@@ -70,20 +72,7 @@ func operations(t Technique, d devices.Drive, mode FailureMode) []Operation {
 	}
 	crypto := nvme.Sanitize{SANACT: nvme.CryptoErase, NDAS: s.NoDeallocate, AUSE: mode == Unrestricted, PREQ: s.PurgeRequired}
 	block := nvme.Sanitize{SANACT: nvme.BlockErase, AUSE: mode == Unrestricted, PREQ: s.PurgeRequired}
-	words := func(c nvme.Sanitize) string {
-		w := "NVMe Sanitize, " + c.SANACT.String()
-		if c.NDAS {
-			w += ", no deallocation"
-		}
-		if c.AUSE {
-			w += ", unrestricted"
-		}
-		return w
-	}
-	one := func(t Technique, c nvme.Sanitize, estimate *int64) Operation {
-		return Operation{t, words(c), c.CDW10(), estimate}
-	}
-	first, second := one(CryptographicErase, crypto, s.EstimateCrypto), one(BlockErase, block, s.EstimateBlock)
+	first, second := nvmeOperation(CryptographicErase, crypto, s.EstimateCrypto), nvmeOperation(BlockErase, block, s.EstimateBlock)
 	switch t {
 	case CryptoThenBlock:
 		return []Operation{first, second}

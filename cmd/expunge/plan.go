@@ -128,7 +128,7 @@ func planText(w io.Writer, p sanitize.Plan, result planResult) error {
 		fmt.Fprintf(&b, "%s %s (%s, %s)\n", d.Model, d.Serial, size(d.SizeBytes), strings.Join(d.Nodes, " "))
 		fmt.Fprintf(&b, "  will be     %s by %s%s, %s\n", d.Method, d.Technique, passWords(d), verifyWords(d.Verification))
 		for i, o := range d.Operations {
-			fmt.Fprintf(&b, "  step %d      %s (CDW10 %#x)%s\n", i+1, o.Command, o.CDW10, estimateWords(o.EstimateSeconds))
+			fmt.Fprintf(&b, "  step %d      %s (%#x)%s\n", i+1, o.Command, o.Code, estimateWords(o.EstimateSeconds))
 		}
 		fmt.Fprintf(&b, "  scope       %s\n", scopeWords(d))
 		for _, e := range d.Excludes {

@@ -1,0 +1,140 @@
+package attest
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Operation is one thing that the drive did by itself.
+type Operation struct {
+	Technique string `json:"technique"`
+	Kind      string `json:"kind"` // the command as its standard calls it
+	Command   string `json:"command"`
+	// Code is what the command was sent with, "0x" and eight hex digits: CDW10 of NVMe Sanitize,
+	// FEATURE and COUNT of ATA SANITIZE DEVICE, 1 for an enhanced SECURITY ERASE UNIT, byte 1 of the
+	// CDB of SCSI SANITIZE, the logical block length after SCSI FORMAT UNIT.
+	Code     string `json:"code"`
+	Unit     int64  `json:"unit,omitempty"` // which of the drive's logical units, from 0
+	Commands int64  `json:"commands"`       // sent; more than one only after one that was never begun
+	Started  string `json:"started"`
+	Finished string `json:"finished,omitempty"`
+	Complete bool   `json:"complete"`
+	Because  string `json:"because,omitempty"` // what ties the success to this operation
+	Status   string `json:"status,omitempty"`  // the drive's last word
+	// StatusPage is the drive's own account as it came, in base64: NVMe log page 81h, the sense data
+	// of SANITIZE STATUS EXT or REQUEST SENSE, IDENTIFY DEVICE. StatusPageBefore is what it was when
+	// the command had not been sent yet.
+	StatusPage       string `json:"statusPage,omitempty"`
+	StatusPageBefore string `json:"statusPageBefore,omitempty"`
+	EstimateSeconds  *int64 `json:"estimateSeconds,omitempty"` // the drive's own, before the command
+	ElapsedSeconds   int64  `json:"elapsedSeconds"`
+	Timing           string `json:"timing,omitempty"`
+}
+
+// steps are the operations of techniques that the drive carries out.
+var steps = map[string][]string{
+	"block erase": {"block erase"}, "cryptographic erase": {"cryptographic erase"}, "drive overwrite": {"drive overwrite"},
+	"cryptographic erase followed by block erase": {"cryptographic erase", "block erase"},
+	"security erase":          {"security erase"},
+	"enhanced security erase": {"enhanced security erase"},
+	"format":                  {"format"},
+}
+
+// checkOperations: what the drive is said to have done by itself is what it says itself. A drive of
+// several logical units does all of it on each, one after another.
+func (r Result) checkOperations(done bool) error {
+	s, m := r.Sanitization, r.Verification.Markers
+	sequence, byDrive := steps[s.Technique]
+	var want []string
+	for range max(1, len(r.Device.LogicalUnits)) {
+		want = append(want, sequence...)
+	}
+	for i, o := range s.Operations {
+		if err := checkRules([]rule{
+			{byDrive && i < len(want) && o.Technique == want[i] && o.Unit == int64(i/len(sequence)), "the operations are not those of the technique"},
+			{o.Commands > 0 && o.Command != "" && isTime(o.Started) && optional(o.Finished, isTime) && o.ElapsedSeconds >= 0, "an operation is impossible"},
+			{(o.EstimateSeconds == nil || *o.EstimateSeconds >= 0) && o.Complete == (o.Finished != "") && o.Complete == (o.Because != ""), "an operation is impossible"},
+			{!o.Complete || o.succeeded(), "an operation is called complete, and the drive's own page does not say so"},
+		}); err != nil {
+			return err
+		}
+	}
+	complete := len(s.Operations) == len(want) && !slices.ContainsFunc(s.Operations, func(o Operation) bool { return !o.Complete })
+	marked := m != nil && m.Set > 0 && m.Changed+m.Unreadable == m.Set && m.Unchanged == 0 && 2*m.Changed >= m.Set && isHash(m.Seed) && m.PRNG != ""
+	return checkRules([]rule{
+		{!done || !byDrive || complete, "not every operation of the technique is complete"},
+		{!done || !byDrive || len(s.RestsOn) > 0, "it is not said that the result rests on the drive's report"},
+		{!done || !byDrive || r.Verification.Mode == "status" || marked || s.BlocksBarred || s.reformatted(), "no markers show that the drive did what it reported"},
+		{!done || byDrive || len(s.Operations) == 0, "the host did it, and the drive too"},
+		{m == nil || m.Set >= 0 && m.Changed >= 0 && m.Unchanged >= 0 && m.Unreadable >= 0, "a number of markers is impossible"},
+		{!done || m == nil || m.Unchanged == 0, "marked blocks are still there"},
+	})
+}
+
+// reformatted says whether the logical blocks were changed, so that no block can be found again.
+func (s Sanitization) reformatted() bool {
+	return slices.ContainsFunc(s.Reshaped, func(x Reshape) bool { return x.Why == "format" })
+}
+
+// succeeded reads the drive's own page.
+func (o Operation) succeeded() bool {
+	page, err := base64.StdEncoding.Strict().DecodeString(o.StatusPage)
+	before, errBefore := base64.StdEncoding.Strict().DecodeString(o.StatusPageBefore)
+	if errors.Join(err, errBefore) != nil {
+		return false
+	}
+	switch o.Kind {
+	case "NVMe Sanitize":
+		// Log page 81h: a successful status, the command that this operation is, and global data
+		// erased (NVMe base 2.0, figure 244).
+		if len(page) != 512 {
+			return false
+		}
+		status, command := binary.LittleEndian.Uint16(page[2:]), binary.LittleEndian.Uint32(page[4:])
+		return (status&7 == 1 || status&7 == 4) && status&(1<<8) != 0 && o.Code == fmt.Sprintf("0x%08x", command)
+	case "ATA SANITIZE DEVICE":
+		// COUNT of the ATA status return descriptor: completed without error, and not in progress
+		// (ACS-4 7.36, SAT-4 12.2.2.6).
+		d := ataReturn(page)
+		return d != nil && d[13]&0x21 == 0 && d[13] != 0 && d[4]&0xc0 == 0x80
+	case "ATA SECURITY ERASE UNIT":
+		// IDENTIFY DEVICE word 128: security was enabled by the password that an erase takes, and is not
+		// any more (ACS-4 7.13, 4.20).
+		return len(page) == 512 && len(before) == 512 && before[256]&2 != 0 && page[256]&3 == 1
+	case "SCSI SANITIZE", "SCSI FORMAT UNIT":
+		// Sense data of a drive that is at rest: no sense, nothing in progress (SPC-5 4.4).
+		return atRest(page)
+	}
+	return false
+}
+
+// ataReturn finds the ATA status return descriptor in sense data; nil where there is none.
+func ataReturn(sense []byte) []byte {
+	if len(sense) < 8 || sense[0]&0x7f != 0x72 {
+		return nil
+	}
+	for rest := sense[8:]; len(rest) >= 2; {
+		n := int(rest[1]) + 2
+		if n > len(rest) {
+			return nil
+		}
+		if rest[0] == 0x09 && n == 14 {
+			return rest[:n]
+		}
+		rest = rest[n:]
+	}
+	return nil
+}
+
+func atRest(sense []byte) bool {
+	switch {
+	case len(sense) >= 14 && sense[0]&0x7f == 0x70:
+		return sense[2]&0x0f == 0 && sense[12] == 0 && sense[13] == 0
+	case len(sense) >= 8 && sense[0]&0x7f == 0x72:
+		return sense[1]&0x0f == 0 && sense[2] == 0 && sense[3] == 0
+	}
+	return false
+}
