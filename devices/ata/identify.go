@@ -28,12 +28,19 @@ type Identity struct {
 	RotationRate            uint16 // word 217: 1 is a drive without rotating media, above 0400h rpm
 	TrimSupported           bool
 	EncryptsAll             bool // word 69 bit 4
-	SMARTSupported          bool // and enabled
+	// What a read of trimmed blocks brings: always the same, and zeros. Neither says that anything
+	// is erased.
+	ReadsDeterministic bool
+	ReadsZeroes        bool
+	SMARTSupported     bool // and enabled
 
 	Sanitize       bool // word 59: the feature set
 	CryptoScramble bool
 	BlockErase     bool
 	Overwrite      bool
+
+	AntifreezeSupported bool
+	SanitizeAllowsACS3  bool // the commands that it takes during a sanitize are those of ACS-3
 
 	Security uint16 // word 128
 	words    [256]uint16
@@ -44,6 +51,15 @@ func (i Identity) Word(n int) uint16 { return i.words[n] }
 
 // reported says whether a word is one: 0000h and FFFFh are not.
 func reported(w uint16) bool { return w != 0 && w != 0xffff }
+
+// sum is what a page's integrity byte brings to zero.
+func sum(b []byte) byte {
+	n := byte(0)
+	for _, c := range b {
+		n += c
+	}
+	return n
+}
 
 // valid is the mark of words that check themselves: bits 15:14 are 01b.
 func valid(w uint16) bool { return w>>14 == 1 }
@@ -60,11 +76,7 @@ func ParseIdentity(b []byte) (Identity, error) {
 	}
 	w := i.words[:]
 	if w[255]&0xff == 0xa5 {
-		sum := byte(0)
-		for _, c := range b {
-			sum += c
-		}
-		if sum != 0 {
+		if sum(b) != 0 {
 			return Identity{}, errors.New("IDENTIFY DEVICE: its checksum is wrong")
 		}
 	}
@@ -87,16 +99,22 @@ func ParseIdentity(b []byte) (Identity, error) {
 	}
 	i.TrimSupported = w[169] != 0xffff && w[169]&1 != 0
 	i.EncryptsAll = w[69] != 0xffff && w[69]&(1<<4) != 0
+	i.ReadsDeterministic = w[69] != 0xffff && w[69]&(1<<14) != 0
+	i.ReadsZeroes = i.ReadsDeterministic && i.TrimSupported && w[69]&(1<<5) != 0
 	i.SMARTSupported = valid(w[83]) && w[82]&1 != 0 && valid(w[87]) && w[85]&1 != 0
 	if w[59] != 0xffff && w[59]&(1<<12) != 0 {
 		i.Sanitize = true
 		i.CryptoScramble, i.Overwrite, i.BlockErase = w[59]&(1<<13) != 0, w[59]&(1<<14) != 0, w[59]&(1<<15) != 0
+		i.AntifreezeSupported, i.SanitizeAllowsACS3 = w[59]&(1<<10) != 0, w[59]&(1<<11) != 0
 	}
 	if w[128] != 0xffff {
 		i.Security = w[128]
 	}
 	return i, nil
 }
+
+// Extended says whether the drive has the 48-bit address feature set.
+func (i Identity) Extended() bool { return valid(i.words[83]) && i.words[83]&(1<<10) != 0 }
 
 func (i *Identity) sectors() {
 	w := i.words[:]
@@ -116,7 +134,7 @@ func (i *Identity) sectors() {
 	switch {
 	case w[69] != 0xffff && w[69]&(1<<3) != 0 && quad(230) != 0:
 		i.Sectors = quad(230)
-	case valid(w[83]) && w[83]&(1<<10) != 0:
+	case i.Extended():
 		i.Sectors = quad(100)
 	default:
 		i.Sectors = uint64(w[60]) | uint64(w[61])<<16

@@ -22,6 +22,9 @@ func SMARTReturnStatus() Command {
 // ParseSMARTStatus tells whether the drive says that a threshold is exceeded. Any answer but the
 // two of the standard is an error.
 func ParseSMARTStatus(g Registers) (exceeded bool, err error) {
+	if !g.Whole {
+		return false, fmt.Errorf("SMART RETURN STATUS: %w", ErrNoRegisters)
+	}
 	switch g.LBA >> 8 & 0xffff {
 	case 0xc24f:
 		return false, nil

@@ -26,6 +26,7 @@ const (
 	PageIdentification = 0x83
 	PageATAInformation = 0x89
 	PageCharacter      = 0xb1 // block device characteristics (SBC-4 6.6.2)
+	PageProvisioning   = 0xb2 // logical block provisioning
 )
 
 // Command encodes it.
@@ -100,7 +101,12 @@ func ParseUnitSerial(b []byte) (string, error) {
 
 // ParseNAA finds the logical unit's NAA name in the device identification page (SPC-5 7.7.6) and
 // returns it in hex, "" when there is none.
-func ParseNAA(b []byte) (string, error) {
+func ParseNAA(b []byte) (string, error) { return naa(b, 0) }
+
+// ParseTargetNAA finds the NAA name of the target device, which all of its logical units share.
+func ParseTargetNAA(b []byte) (string, error) { return naa(b, 2) }
+
+func naa(b []byte, association uint8) (string, error) {
 	p, err := page(b, PageIdentification)
 	if err != nil {
 		return "", err
@@ -110,26 +116,13 @@ func ParseNAA(b []byte) (string, error) {
 		if n > len(p)-4 {
 			return "", fmt.Errorf("VPD page 83h: designator of %d bytes in %d", n, len(p)-4)
 		}
-		association, kind, body := p[1]>>4&3, p[1]&0x0f, p[4:4+n]
-		if association == 0 && kind == 3 && p[0]&0x0f == 1 && (n == 8 || n == 16) {
+		kind, body := p[1]&0x0f, p[4:4+n]
+		if p[1]>>4&3 == association && kind == 3 && p[0]&0x0f == 1 && (n == 8 || n == 16) {
 			return hex.EncodeToString(body), nil
 		}
 		p = p[4+n:]
 	}
 	return "", nil
-}
-
-// ParseRotation decodes MEDIUM ROTATION RATE of the block device characteristics page: 1 is a
-// drive without rotating media, above 0400h revolutions per minute; 0 not reported (SBC-4 6.6.2).
-func ParseRotation(b []byte) (uint16, error) {
-	p, err := page(b, PageCharacter)
-	if err != nil {
-		return 0, err
-	}
-	if len(p) < 2 {
-		return 0, fmt.Errorf("VPD page b1h: %d bytes", len(p))
-	}
-	return binary.BigEndian.Uint16(p), nil
 }
 
 // ParseATAInformation returns the copy of IDENTIFY DEVICE data that a translation keeps, 512 bytes

@@ -14,6 +14,7 @@ const (
 	MediumError    = 0x3
 	IllegalRequest = 0x5
 	UnitAttention  = 0x6
+	DataProtect    = 0x7
 	AbortedCommand = 0xb
 )
 
@@ -33,6 +34,9 @@ type Sense struct {
 	ATA []byte
 	Raw []byte
 }
+
+// Is says whether it is this sense key with this additional code and qualifier.
+func (s Sense) Is(key, asc, ascq uint8) bool { return s.Key == key && s.ASC == asc && s.ASCQ == ascq }
 
 // ErrNoSense: no sense data came, or only zeros: what happened is unknown.
 var ErrNoSense = errors.New("no sense data")
@@ -133,6 +137,16 @@ func (e *CommandError) FateUnknown() bool {
 		return true
 	}
 	return false
+}
+
+// Refused says whether the target rejected the command and nothing was begun: it is no valid request,
+// or the data is protected. An answer that the transport spoiled, or that tells of an earlier
+// command, says nothing of the kind.
+func (e *CommandError) Refused() bool {
+	if e.HostStatus != 0 || e.Status != 2 || e.Sense == nil || e.Sense.Deferred {
+		return false
+	}
+	return e.Sense.Key == IllegalRequest || e.Sense.Key == DataProtect
 }
 
 // driverSense is the one driver status that is no error: sense data is there.
