@@ -6,11 +6,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/internal/durable"
 	"github.com/expunge-dev/expunge/sanitize"
 	"github.com/expunge-dev/expunge/sanitize/journal"
 )
@@ -124,8 +126,18 @@ func (a *Agent) choose(ctx context.Context, d devices.Drive, r sanitize.Request,
 	if err != nil {
 		return sanitize.DrivePlan{}, err
 	}
-	return sanitize.Choose(inspected, table, r, p)
+	planned, err := sanitize.Choose(inspected, table, r, p)
+	if err == nil && a.volatile() && slices.ContainsFunc(planned.Operations, func(o sanitize.Operation) bool { return o.Kind == sanitize.ATASecurityErase }) {
+		return planned, &sanitize.Refusal{Reasons: []devices.Reason{{Code: "state_volatile",
+			Message: "the state is kept in memory: a drive would stay locked for ever if this host lost power in a security erase",
+			Hint:    "choose a --state on a disk, or another technique"}}}
+	}
+	return planned, err
 }
+
+// volatile says whether what is kept in the state is lost with the host's power, and the drives are
+// not.
+func (a *Agent) volatile() bool { return !a.Simulated() && durable.Volatile(a.dir) }
 
 // inspect opens a drive for reading. What it cannot tell speaks against the drive.
 func (a *Agent) inspect(ctx context.Context, d devices.Drive) (devices.Drive, string, error) {

@@ -365,7 +365,7 @@ func TestAbandonedJobIsCertifiedAsFailed(t *testing.T) {
 	if again := s.plan(sanitize.Request{}, "A"); len(again.Drives) != 0 || again.Refused[0].Reasons[0].Code != "unfinished_job" {
 		t.Fatalf("a second job was planned on a drive with an unfinished one: %+v", again)
 	}
-	j, err := s.agent.Abandon(r.Job, "no longer needed")
+	j, err := s.agent.Abandon(t.Context(), r.Job, "no longer needed")
 	if err != nil {
 		t.Fatal(err)
 	}

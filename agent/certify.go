@@ -147,8 +147,16 @@ func device(d sanitize.DrivePlan) attest.Device {
 		ID: string(d.ID), Model: d.Model, Serial: d.Serial, WWN: d.WWN, Firmware: d.Firmware,
 		Protocol: string(d.Protocol), Media: string(d.Media), Identity: string(d.Identity),
 		SizeBytes: d.SizeBytes, LogicalBlockBytes: int64(d.LogicalBlock), PowerOnHours: d.PowerOnHours,
-		Fabric: d.Fabric, Nodes: slices.Clone(d.Nodes), Namespaces: namespaces(d),
+		Fabric: d.Fabric, Nodes: slices.Clone(d.Nodes), Namespaces: namespaces(d), LogicalUnits: units(d),
 	}
+}
+
+func units(d sanitize.DrivePlan) []attest.LogicalUnit {
+	var list []attest.LogicalUnit
+	for _, u := range d.Units {
+		list = append(list, attest.LogicalUnit{LUN: int64(u.LUN), SizeBytes: u.SizeBytes})
+	}
+	return list
 }
 
 func namespaces(d sanitize.DrivePlan) []attest.Namespace {
@@ -195,6 +203,11 @@ func (a *Agent) resultOf(e sanitize.Evidence) (attest.Result, error) {
 		Policy: policy, Disposition: string(e.Request.Disposition), Category: string(e.Request.Category),
 		Evidence: attest.Evidence{JournalSHA256: e.JournalSHA256, JournalRecords: e.JournalRecords, PlanSHA256: e.PlanDigest},
 		History:  attest.History{Job: e.Job, IntentIndex: e.IntentIndex, IntentLeaf: e.IntentLeaf},
+	}
+	for _, x := range e.Reshaped {
+		r.Sanitization.Reshaped = append(r.Sanitization.Reshaped, attest.Reshape{
+			Why: x.Why, FromBytes: x.From, ToBytes: x.To, FromLogicalBlockBytes: int64(x.FromBlock), ToLogicalBlockBytes: int64(x.ToBlock),
+		})
 	}
 	if len(e.Drive.RestsOn) > 0 {
 		r.Sanitization.RestsOn = messages(e.Drive.RestsOn)

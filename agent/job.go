@@ -75,6 +75,10 @@ func (a *Agent) result(job string, d sanitize.DrivePlan) DriveResult {
 		reason := devices.Reason{Code: string(e.Outcome), Message: e.Reason}
 		if e.Outcome == sanitize.Interrupted {
 			reason.Hint = resumeHint(job)
+			if e.Needs == "power_cycle" {
+				reason.Code = ReasonPowerCycle
+				reason.Hint = "take power from the drive and give it back (pull it and put it back, or switch the host off and on), then " + resumeHint(job)
+			}
 		}
 		r.Reasons = []devices.Reason{reason}
 	}
@@ -104,6 +108,10 @@ func (a *Agent) withCertificate(r DriveResult) DriveResult {
 	r.Certificate = file
 	return r
 }
+
+// ReasonPowerCycle is the code of a drive that goes on only after its power was taken away and given
+// back.
+const ReasonPowerCycle = "power_cycle_needed"
 
 func resumeHint(job string) string { return "run: expunge jobs resume " + job }
 

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/expunge-dev/expunge/devices"
-	"github.com/expunge-dev/expunge/devices/nvme"
 	"github.com/expunge-dev/expunge/sanitize"
 	"github.com/expunge-dev/expunge/sanitize/journal"
 )
@@ -81,7 +80,13 @@ func (a *Agent) Recover(ctx context.Context, o Observer) ([]Job, []Left, error) 
 
 // unattended says what a drive is in the middle of that no job of this state knows.
 func unattended(d devices.Drive) (devices.Reason, bool) {
-	if d.Sanitize == nil {
+	switch {
+	case d.Security != nil && d.Security.Locked:
+		return devices.Reason{Code: devices.ReasonLocked, Message: "it is locked by an ATA password that no job of this state set",
+			Hint: fmt.Sprintf("with its password: expunge recover %s --password-file FILE", d.Serial)}, true
+	case d.FormatFailed:
+		return devices.Reason{Code: "format_failed", Message: "its latest format failed or was cut off: its medium cannot be used", Hint: "expunge plan " + d.Serial + " --technique format"}, true
+	case d.Sanitize == nil:
 		return devices.Reason{}, false
 	}
 	switch d.Sanitize.State {
@@ -92,6 +97,10 @@ func unattended(d devices.Drive) (devices.Reason, bool) {
 		if d.Sanitize.Unrestricted {
 			return devices.Reason{Code: "sanitize_failed", Message: "its latest sanitize failed, unrestricted: it holds data",
 				Hint: fmt.Sprintf("expunge plan %s; or use it with its data: expunge recover %s --exit-failure-mode", d.Serial, d.Serial)}, true
+		}
+		if d.Protocol != devices.ProtocolNVMe {
+			return devices.Reason{Code: "sanitize_failed", Message: "its latest sanitize failed: it holds data and takes nothing but another sanitize",
+				Hint: fmt.Sprintf("expunge plan %s; or, if that sanitize was unrestricted, use it with its data: expunge recover %s --exit-failure-mode", d.Serial, d.Serial)}, true
 		}
 		return devices.Reason{Code: "sanitize_failed", Message: "its latest sanitize failed, restricted: it holds data and takes nothing but another sanitize",
 			Hint: "expunge plan " + d.Serial + " --method purge"}, true
@@ -112,7 +121,7 @@ func (a *Agent) sent(job string, d sanitize.DrivePlan) (bool, error) {
 var ErrNotFailed = errors.New("the drive is not in a failure mode that can be left")
 
 // ExitFailureMode lets a drive whose unrestricted sanitize failed be used again, with whatever
-// data it holds (NVMe base 2.0, 5.24, SANACT 1). Nothing is certified of it.
+// data it holds. Nothing is certified of it.
 func (a *Agent) ExitFailureMode(ctx context.Context, name string) (left devices.Drive, err error) {
 	listed, err := a.host.Drives(ctx)
 	if err != nil {
@@ -132,7 +141,7 @@ func (a *Agent) ExitFailureMode(ctx context.Context, name string) (left devices.
 		return d, unfinishedRefusal(unfinished[d.ID])
 	case s == nil || s.State != devices.SanitizeFailed:
 		return d, fmt.Errorf("%s %s: %w", d.Model, d.Serial, ErrNotFailed)
-	case !s.Unrestricted:
+	case d.Protocol == devices.ProtocolNVMe && !s.Unrestricted:
 		return d, fmt.Errorf("%s %s: its sanitize failed in restricted mode, which only a successful sanitize ends: %w", d.Model, d.Serial, ErrNotFailed)
 	}
 	handle, err := a.host.Open(ctx, d, devices.OpenOptions{})
@@ -140,21 +149,49 @@ func (a *Agent) ExitFailureMode(ctx context.Context, name string) (left devices.
 		return d, err
 	}
 	defer func() { err = errors.Join(err, handle.Close()) }()
-	command, err := nvme.Sanitize{SANACT: nvme.ExitFailureMode}.Command()
-	if err != nil {
-		return d, err
-	}
-	done, err := handle.Transport().NVMe(ctx, command)
-	if err == nil {
-		err = done.Err()
-	}
-	if err != nil {
-		return d, fmt.Errorf("exit failure mode of %s: %w", d.Serial, err)
+	if err := handle.ExitFailureMode(ctx); err != nil {
+		return d, fmt.Errorf("exit failure mode of %s (a drive refuses it after a restricted failure, which only a successful sanitize ends): %w", d.Serial, err)
 	}
 	if _, err := handle.PartitionTable(ctx); err != nil {
 		return d, fmt.Errorf("%s was told to leave its failure mode, and cannot be read all the same: %w", d.Serial, err)
 	}
 	a.log.Info("a drive left its failure mode, with its data", "drive", string(d.ID), "serial", d.Serial)
+	return d, nil
+}
+
+// ErrNoPassword: the drive has no ATA password that could be taken off.
+var ErrNoPassword = errors.New("the drive has no ATA password")
+
+// TakePasswordOff takes an ATA password off a drive that its owner knows, so that the drive can be
+// sanitized. A drive of an unfinished job has the job's password: the job takes that off.
+func (a *Agent) TakePasswordOff(ctx context.Context, name string, password [32]byte, master bool) (d devices.Drive, err error) {
+	listed, err := a.host.Drives(ctx)
+	if err != nil {
+		return devices.Drive{}, err
+	}
+	selected, err := a.host.Select(listed, []string{name})
+	if err != nil {
+		return devices.Drive{}, err
+	}
+	d = selected[0]
+	unfinished, err := a.unfinished()
+	switch {
+	case err != nil:
+		return d, err
+	case unfinished[d.ID] != "":
+		return d, unfinishedRefusal(unfinished[d.ID])
+	case d.Security == nil || !d.Security.Enabled:
+		return d, fmt.Errorf("%s %s: %w", d.Model, d.Serial, ErrNoPassword)
+	}
+	handle, err := a.host.Open(ctx, d, devices.OpenOptions{Ours: true})
+	if err != nil {
+		return d, err
+	}
+	defer func() { err = errors.Join(err, handle.Close()) }()
+	if err := handle.TakePasswordOff(ctx, password, master); err != nil {
+		return d, fmt.Errorf("take the password off %s: %w", d.Serial, err)
+	}
+	a.log.Info("an ATA password was taken off", "drive", string(d.ID), "serial", d.Serial)
 	return d, nil
 }
 

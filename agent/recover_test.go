@@ -87,7 +87,7 @@ func TestAbandonWhileTheDriveErases(t *testing.T) {
 	s, c := nvmeSite(t)
 	p := s.plan(purge(), "A")
 	s.stopWhile(c, p)
-	j, err := s.agent.Abandon(jobName(p), "no time")
+	j, err := s.agent.Abandon(t.Context(), jobName(p), "no time")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 
 	"github.com/expunge-dev/expunge/devices"
@@ -224,7 +223,7 @@ func (a *Agent) work(ctx context.Context, job string, p sanitize.Plan, d sanitiz
 	if refusal != nil {
 		return sanitize.Refuse(j, refusal.Error())
 	}
-	handle, err := a.openDrive(ctx, d, p, sanitize.Sent(records))
+	handle, err := a.openDrive(ctx, d, p, sanitize.Changed(records))
 	if err != nil && !sanitize.HasIntent(records) && context.Cause(ctx) == nil {
 		// Nothing was begun on it, so there is nothing to resume.
 		return sanitize.Refuse(j, openRefusal(devices.Drive{Serial: d.Serial}, err).Error())
@@ -242,14 +241,15 @@ func (a *Agent) work(ctx context.Context, job string, p sanitize.Plan, d sanitiz
 	}
 	return sanitize.Execute(ctx, sanitize.Execution{
 		Handle: handle, Journal: j, Records: records,
-		Secrets: a.driveFile(job, d.ID, secretsFile), Agent: a.version, Meter: meter, Observe: a.testOnlyObserve,
+		Secrets: a.driveFile(job, d.ID, secretsFile), Volatile: a.volatile(), Agent: a.version, Meter: meter, Observe: a.testOnlyObserve,
 		Now: a.now, Wait: a.wait,
 	})
 }
 
-// openDrive takes the drive for as long as the work lasts. sent says that this job has ordered it
-// to erase itself: it may still be at that, or have failed at it, and is opened all the same.
-func (a *Agent) openDrive(ctx context.Context, d sanitize.DrivePlan, p sanitize.Plan, sent bool) (*devices.Handle, error) {
+// openDrive takes the drive for as long as the work lasts. changed says that this job has ordered it
+// to change by itself: it may still be at that, have failed at it, be locked or larger, and is opened
+// all the same.
+func (a *Agent) openDrive(ctx context.Context, d sanitize.DrivePlan, p sanitize.Plan, changed bool) (*devices.Handle, error) {
 	listed, err := a.host.Drives(ctx)
 	if err != nil {
 		return nil, err
@@ -262,32 +262,16 @@ func (a *Agent) openDrive(ctx context.Context, d sanitize.DrivePlan, p sanitize.
 	if err != nil {
 		return nil, err
 	}
-	if sent {
-		want = atRest(want, d.BlocksBarred)
+	if changed {
+		err = d.Continues(want, p.Request.AllowFabric)
+	} else {
+		// The partition table is compared by Execute, which knows whether the first write was done.
+		err = d.Holds(want, "", p.Request, policy)
 	}
-	// The partition table is compared by Execute, which knows whether the first write was done.
-	if err := d.Holds(want, "", p.Request, policy); err != nil {
+	if err != nil {
 		return nil, err
 	}
-	return a.host.Open(ctx, want, devices.OpenOptions{AllowFabric: p.Request.AllowFabric, Sanitizing: sent})
-}
-
-// atRest is a drive as it was before the job had it erase itself.
-func atRest(d devices.Drive, failed bool) devices.Drive {
-	if d.Sanitize == nil {
-		return d
-	}
-	support := *d.Sanitize
-	support.State, support.Unrestricted = devices.SanitizeIdle, false
-	if failed {
-		support.State = devices.SanitizeFailed
-	}
-	d.Sanitize = &support
-	d.Reasons = slices.DeleteFunc(slices.Clone(d.Reasons), func(r devices.Reason) bool { return r.Code == devices.ReasonSanitizing })
-	if len(d.Reasons) == 0 && d.State == devices.StateBlocked {
-		d.State = devices.StateReady
-	}
-	return d
+	return a.host.Open(ctx, want, devices.OpenOptions{AllowFabric: p.Request.AllowFabric, Ours: changed})
 }
 
 // openJournal opens the journal of a job's drive, or begins it.
@@ -318,7 +302,7 @@ func (a *Agent) reopen(j *journal.Journal, name string) (*journal.Journal, []jou
 }
 
 // Abandon ends a job for good: its unfinished drives are recorded as failed, and certified so.
-func (a *Agent) Abandon(job, why string) (given Job, err error) {
+func (a *Agent) Abandon(ctx context.Context, job, why string) (given Job, err error) {
 	p, err := a.loadPlan(job)
 	if err != nil {
 		return Job{}, err
@@ -332,7 +316,7 @@ func (a *Agent) Abandon(job, why string) (given Job, err error) {
 	for _, d := range p.Drives {
 		r := a.result(job, d)
 		if !r.Finished() {
-			problem := a.abandonDrive(job, p, d, why)
+			problem := a.abandonDrive(ctx, job, p, d, why)
 			r = a.result(job, d)
 			r.Err = errors.Join(r.Err, problem)
 		}
@@ -342,7 +326,7 @@ func (a *Agent) Abandon(job, why string) (given Job, err error) {
 	return j, nil
 }
 
-func (a *Agent) abandonDrive(job string, p sanitize.Plan, d sanitize.DrivePlan, why string) error {
+func (a *Agent) abandonDrive(ctx context.Context, job string, p sanitize.Plan, d sanitize.DrivePlan, why string) error {
 	j, records, err := a.openJournal(job, p, d)
 	if err != nil {
 		return err
@@ -350,9 +334,27 @@ func (a *Agent) abandonDrive(job string, p sanitize.Plan, d sanitize.DrivePlan, 
 	if !sanitize.Touched(records) {
 		return errors.Join(sanitize.Refuse(j, "abandoned before it was touched: "+why), j.Close())
 	}
-	_, err = a.ensureIntent(j, records, job, p, d)
+	records, err = a.ensureIntent(j, records, job, p, d)
+	if err == nil && sanitize.Armed(records) {
+		why, err = a.unlock(ctx, j, records, job, p, d, why)
+	}
 	if err == nil {
 		err = sanitize.Abandon(j, why)
 	}
 	return errors.Join(err, j.Close())
+}
+
+// unlock takes the job's password off a drive before the job is given up, so that it does not stay
+// locked. Of a drive that is not there any more it is said where the password is kept.
+func (a *Agent) unlock(ctx context.Context, j *journal.Journal, records []journal.Record, job string, p sanitize.Plan, d sanitize.DrivePlan, why string) (string, error) {
+	secrets := a.driveFile(job, d.ID, secretsFile)
+	handle, err := a.openDrive(ctx, d, p, true)
+	if errors.Is(err, devices.ErrNotFound) {
+		return why + "; it is not attached, and may be locked by the password that is kept with this job", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("the job's password must come off the drive before the job is given up: %w", err)
+	}
+	err = sanitize.Release(ctx, sanitize.Execution{Handle: handle, Journal: j, Records: records, Secrets: secrets, Observe: a.testOnlyObserve, Now: a.now, Wait: a.wait})
+	return why, errors.Join(err, handle.Close())
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"sync"
 )
 
@@ -20,7 +21,10 @@ func (h *Host) askAll(ctx context.Context, drives []Drive) {
 	slots := make(chan struct{}, askers)
 	for i := range drives {
 		d := &drives[i]
-		if d.Protocol != ProtocolNVMe && d.Protocol != ProtocolSCSI && d.Protocol != ProtocolATA || d.SizeBytes == 0 {
+		if d.Protocol != ProtocolNVMe && d.Protocol != ProtocolSCSI && d.Protocol != ProtocolATA {
+			continue
+		}
+		if slices.ContainsFunc(d.Reasons, func(r Reason) bool { return r.Code == "no_medium" || r.Code == "optical" }) {
 			continue
 		}
 		wait.Go(func() {
@@ -40,9 +44,12 @@ func (h *Host) ask(ctx context.Context, d *Drive) {
 		if t.Number() != d.Number {
 			err = fmt.Errorf("%s is device %v now, was %v: %w", d.Nodes[0], t.Number(), d.Number, ErrChanged)
 		} else {
-			err = identifyOpen(ctx, t, d)
+			err = h.identifyOpen(ctx, t, d)
 		}
 		err = errors.Join(err, t.Close())
+	}
+	if d.SizeBytes == 0 && err == nil || errors.Is(err, ErrNoDoor) && d.SizeBytes == 0 {
+		d.refuse(StateBlocked, Reason{"no_medium", "it holds no medium, or none that it tells the size of", ""})
 	}
 	if err == nil || errors.Is(err, ErrNoDoor) {
 		return
@@ -68,14 +75,32 @@ func (d *Drive) refuse(s State, r Reason) {
 	}
 }
 
+// lack notes what keeps erases away that the drive may be able to do. People see it with the drive's
+// notes; a technique that it concerns is rejected for it.
+func (d *Drive) lack(code, message, hint string) {
+	d.Lacks = append(d.Lacks, Reason{code, message, hint})
+}
+
+// Lack finds what keeps an erase away; false when nothing of that code does.
+func (d Drive) Lack(code string) (Reason, bool) {
+	at := slices.IndexFunc(d.Lacks, func(r Reason) bool { return r.Code == code })
+	if at < 0 {
+		return Reason{}, false
+	}
+	return d.Lacks[at], true
+}
+
 // identifyOpen fills in what the open drive says of itself. The error is ErrNoDoor when it has no
 // door for that, and leaves d as it was.
-func identifyOpen(ctx context.Context, t Transport, d *Drive) error {
+func (h *Host) identifyOpen(ctx context.Context, t Transport, d *Drive) error {
 	switch d.Protocol {
 	case ProtocolNVMe:
 		return identifyNVMe(ctx, t, d)
 	case ProtocolSCSI, ProtocolATA:
-		return identifySCSI(ctx, t, d)
+		if err := identifySCSI(ctx, t, d); err != nil || d.Protocol != ProtocolSCSI {
+			return err
+		}
+		return checkUnits(ctx, t, d, func(node string) (Transport, error) { return h.open(ctx, node, ReadOnly) })
 	}
 	return ErrNoDoor
 }

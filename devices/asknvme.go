@@ -19,6 +19,7 @@ type Namespace struct {
 	LogicalBlock int    `json:"logical_block_bytes"`
 	Number       Number `json:"-"`
 	protected    bool   // against writes; a sanitize is refused then
+	lun          uint64 // of a logical unit that is treated like a namespace
 }
 
 // SanitizeState is where a drive's own sanitize stands.
@@ -32,6 +33,17 @@ const (
 	SanitizeUnknown SanitizeState = "unknown"
 )
 
+// ReadBack is what reads return after a drive erased itself, as it says.
+type ReadBack string
+
+// What reads may return.
+const (
+	ReadsConstant ReadBack = "00 or ff" // one of the two throughout each block
+	ReadsZeros    ReadBack = "00"
+	ReadsAnything ReadBack = "anything" // but what was there
+	ReadsNothing  ReadBack = "nothing"  // blocks cannot be read until they are written
+)
+
 // SanitizeSupport is what a drive says of its sanitize command.
 type SanitizeSupport struct {
 	Crypto    bool `json:"crypto"`
@@ -39,14 +51,17 @@ type SanitizeSupport struct {
 	Overwrite bool `json:"overwrite"`
 	// NoDeallocate: blocks can be left allocated after a sanitize, and their media as they are, so
 	// that what is read back is what is there.
-	NoDeallocate  bool          `json:"no_deallocate"`
-	PurgeRequired bool          `json:"purge_required"` // the command can demand purge
-	State         SanitizeState `json:"state"`
+	NoDeallocate  bool `json:"no_deallocate"`
+	PurgeRequired bool `json:"purge_required"` // the command can demand purge
+	// AfterBlock and AfterCrypto are what reads may return after the operation.
+	AfterBlock  ReadBack      `json:"reads_after_block"`
+	AfterCrypto ReadBack      `json:"reads_after_crypto"`
+	State       SanitizeState `json:"state"`
 	// Unrestricted: the failed operation allowed its failure to be left without success.
 	Unrestricted bool `json:"unrestricted,omitempty"`
 	// Percent is how far it is while it runs.
 	Percent int `json:"percent,omitempty"`
-	// EstimateBlock and EstimateCrypto are the drive's own, in seconds; nil where it has none.
+	// EstimateBlock, EstimateCrypto are the drive's own, in seconds; nil where it has none.
 	EstimateBlock  *int64 `json:"estimate_block_seconds,omitempty"`
 	EstimateCrypto *int64 `json:"estimate_crypto_seconds,omitempty"`
 }
@@ -216,6 +231,7 @@ func supportOf(c nvme.Controller) *SanitizeSupport {
 	return &SanitizeSupport{
 		Crypto: c.CryptoErase(), Block: c.BlockErase(), Overwrite: c.Overwrite(), PurgeRequired: c.PurgeRequiredSupported(),
 		NoDeallocate: !c.NoDeallocateInhibited() && c.NoDeallocateModifies() == 1, State: SanitizeUnknown,
+		AfterBlock: ReadsConstant, AfterCrypto: ReadsAnything,
 	}
 }
 
@@ -247,12 +263,9 @@ func readSanitizeState(ctx context.Context, t Transport, d *Drive) error {
 	d.Sanitize.State = SanitizeIdle
 	switch s.Status() {
 	case nvme.SanitizeInProgress:
-		d.Sanitize.State, d.Sanitize.Percent = SanitizeRunning, int(s.SPROG)*100/65536
-		d.refuse(StateBlocked, Reason{ReasonSanitizing,
-			fmt.Sprintf("it is sanitizing itself (%s, %d %%)", nvme.Action(s.SCDW10&7), d.Sanitize.Percent), "expunge recover waits for it if the job is one of this state; leave the drive alone otherwise"})
+		d.sanitizing(nvme.Action(s.SCDW10&7).String(), int(s.SPROG)*100/65536)
 	case nvme.SanitizeFailed:
-		d.Sanitize.State, d.Sanitize.Unrestricted = SanitizeFailed, s.Unrestricted()
-		d.Notes = append(d.Notes, Reason{Code: "sanitize_failed", Message: "its latest sanitize failed: it holds data", Hint: "expunge recover says what can be done"})
+		d.sanitizeFailed(s.Unrestricted())
 	}
 	for _, x := range []struct {
 		to *(*int64)
@@ -264,6 +277,23 @@ func readSanitizeState(ctx context.Context, t Transport, d *Drive) error {
 		}
 	}
 	return nil
+}
+
+// sanitizing marks a drive that is at work by itself.
+func (d *Drive) sanitizing(what string, percent int) {
+	d.Sanitize.State, d.Sanitize.Percent = SanitizeRunning, percent
+	words := fmt.Sprintf("%d %%", percent)
+	if what != "" {
+		words = what + ", " + words
+	}
+	d.refuse(StateBlocked, Reason{ReasonSanitizing, "it is sanitizing itself (" + words + ")",
+		"expunge recover waits for it if the job is one of this state; leave the drive alone otherwise"})
+}
+
+// sanitizeFailed marks a drive whose latest sanitize failed.
+func (d *Drive) sanitizeFailed(unrestricted bool) {
+	d.Sanitize.State, d.Sanitize.Unrestricted = SanitizeFailed, unrestricted
+	d.Notes = append(d.Notes, Reason{Code: "sanitize_failed", Message: "its latest sanitize failed: it holds data", Hint: "expunge recover says what can be done"})
 }
 
 // ReasonSanitizing is the code of a drive that is at work by itself.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/expunge-dev/expunge/devices/ata"
 	"github.com/expunge-dev/expunge/devices/scsi"
 )
 
@@ -38,21 +37,8 @@ func ask(ctx context.Context, t Transport, c *scsi.Command) (scsi.Result, error)
 	}
 }
 
-// ataData sends an ATA data-in command through the translation.
-func ataData(ctx context.Context, t Transport, a ata.Command) ([]byte, error) {
-	c, err := a.SCSI()
-	if err != nil {
-		return nil, err
-	}
-	r, err := ask(ctx, t, c)
-	if err != nil {
-		return nil, err
-	}
-	return ata.ParseData(c, r)
-}
-
 // identifySCSI asks what is behind a SCSI node: an ATA drive behind a translation, or a SCSI drive.
-// A USB bridge that does not pass ATA commands speaks for itself only, and is not believed.
+// A USB bridge speaks for itself in everything but ATA commands, and is not believed.
 func identifySCSI(ctx context.Context, t Transport, d *Drive) error {
 	page, err := dataIn(ctx, t, scsi.Inquiry{}.Command())
 	if err != nil {
@@ -62,34 +48,49 @@ func identifySCSI(ctx context.Context, t Transport, d *Drive) error {
 	if err != nil {
 		return err
 	}
+	if d.Bridge != "" {
+		err := identifyATA(ctx, t, d)
+		if err == nil || IsGone(err) || errors.Is(err, ErrChanged) {
+			return err
+		}
+		d.Notes = append(d.Notes, Reason{Code: ReasonBridgeOpaque, Message: "what is behind its USB bridge cannot be asked what it is: the serial number is what the bridge reports, maybe its own",
+			Hint: "attach the drive directly; as it is it can be overwritten, and the certificate speaks of a logical device"})
+		return ErrNoDoor
+	}
 	if inq.Vendor == "ATA" || translated(ctx, t) {
 		return identifyATA(ctx, t, d)
 	}
-	if d.bridged {
+	if d.raid != "" {
+		d.Notes = append(d.Notes, Reason{Code: "logical_device", Message: fmt.Sprintf("it is behind a RAID controller (%s): a volume made of drives, or a drive that the controller speaks for", d.raid),
+			Hint: hintRAID})
 		return ErrNoDoor
 	}
-	page, err = dataIn(ctx, t, scsi.Inquiry{EVPD: true, PageCode: scsi.PageUnitSerial}.Command())
-	if err != nil {
-		return fmt.Errorf("unit serial number: %w", err)
-	}
-	serial, err := scsi.ParseUnitSerial(page)
+	serial, wwn, err := unitIdentity(ctx, t)
 	if err != nil {
 		return err
 	}
-	wwn := ""
-	if page, err = dataIn(ctx, t, scsi.Inquiry{EVPD: true, PageCode: scsi.PageIdentification}.Command()); err == nil {
-		if wwn, err = scsi.ParseNAA(page); err != nil {
-			return err
-		}
-	}
 	d.Protocol = ProtocolSCSI
 	d.vouch(strings.TrimSpace(inq.Vendor+" "+inq.Product), serial, wwn, inq.Revision)
-	if page, err := dataIn(ctx, t, scsi.Inquiry{EVPD: true, PageCode: scsi.PageCharacter}.Command()); err == nil {
-		if rate, err := scsi.ParseRotation(page); err == nil {
-			d.Media = mediaOf(rate == 1, rate == 1 || rate > 0x400)
-		}
+	return describeSCSI(ctx, t, d)
+}
+
+// unitIdentity asks a logical unit for its serial number and its name.
+func unitIdentity(ctx context.Context, t Transport) (serial, wwn string, err error) {
+	page, err := dataIn(ctx, t, scsi.Inquiry{EVPD: true, PageCode: scsi.PageUnitSerial}.Command())
+	if err != nil {
+		return "", "", fmt.Errorf("unit serial number: %w", err)
 	}
-	return nil
+	if serial, err = scsi.ParseUnitSerial(page); err != nil {
+		return "", "", err
+	}
+	if page, err = dataIn(ctx, t, scsi.Inquiry{EVPD: true, PageCode: scsi.PageIdentification}.Command()); err == nil {
+		wwn, err = scsi.ParseNAA(page)
+		return serial, wwn, err
+	}
+	if IsGone(err) {
+		return "", "", err
+	}
+	return serial, "", nil
 }
 
 // translated says whether the node has the page that SCSI/ATA translations have.
@@ -100,29 +101,6 @@ func translated(ctx context.Context, t Transport) bool {
 	}
 	pages, err := scsi.ParsePages(page)
 	return err == nil && bytes.IndexByte(pages, scsi.PageATAInformation) >= 0
-}
-
-func identifyATA(ctx context.Context, t Transport, d *Drive) error {
-	page, err := ataData(ctx, t, ata.IdentifyDevice())
-	if err != nil {
-		return fmt.Errorf("IDENTIFY DEVICE: %w", err)
-	}
-	i, err := ata.ParseIdentity(page)
-	if err != nil {
-		return err
-	}
-	if size := int64(i.Sectors) * int64(i.LogicalBytes); size < d.SizeBytes {
-		return fmt.Errorf("IDENTIFY DEVICE: %d bytes, and the node has %d: one of them is another drive", size, d.SizeBytes)
-	}
-	d.Protocol = ProtocolATA
-	d.vouch(i.Model, i.Serial, i.WWN, i.Firmware)
-	d.Media = mediaOf(i.SolidState())
-	if h, err := readATASMART(ctx, t); err == nil && h.PowerOnHours != nil {
-		d.PowerOnHours = h.PowerOnHours
-	} else if IsGone(err) {
-		return err
-	}
-	return nil
 }
 
 func mediaOf(solid, known bool) Media {

@@ -1,6 +1,7 @@
 package devices
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"slices"
@@ -57,8 +58,8 @@ func (s sysfs) siblings(controller string) []string {
 	return nil
 }
 
-// gather makes one drive of the block devices that are namespaces of one NVMe controller. What is
-// no namespace stays alone. The first of each group is the one by which the drive is known.
+// gather makes one drive of the block devices that are namespaces of one NVMe controller, or logical
+// units of one SCSI drive. What is neither stays alone. The first of each group is the one by which the drive is known.
 func (s sysfs) gather(devs []blockdev) [][]blockdev {
 	var groups [][]blockdev
 	at := map[string]int{}
@@ -71,6 +72,8 @@ func (s sysfs) gather(devs []blockdev) [][]blockdev {
 			if dir, err := filepath.EvalSymlinks(filepath.Join(b.dir, "device")); err == nil {
 				key = dir
 			}
+		} else if unit, _, ok := s.unitKey(b); ok {
+			key = unit
 		}
 		if i, known := at[key]; known && key != "" {
 			groups[i] = append(groups[i], b)
@@ -80,7 +83,14 @@ func (s sysfs) gather(devs []blockdev) [][]blockdev {
 		groups = append(groups, []blockdev{b})
 	}
 	for _, g := range groups {
-		slices.SortFunc(g, func(a, b blockdev) int { return compareNodes(a.name, b.name) })
+		slices.SortFunc(g, func(a, b blockdev) int {
+			_, x, unit := s.unitKey(a)
+			_, y, _ := s.unitKey(b)
+			if unit && x != y {
+				return cmp.Compare(x, y)
+			}
+			return compareNodes(a.name, b.name)
+		})
 	}
 	return groups
 }

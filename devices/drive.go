@@ -39,18 +39,30 @@ type Drive struct {
 	Geometry
 	PowerOnHours *int64 `json:"power_on_hours,omitempty"` // nil where the drive did not say
 
-	Namespaces []Namespace      `json:"namespaces,omitempty"` // of an NVMe drive, all of its subsystem
-	Sanitize   *SanitizeSupport `json:"sanitize,omitempty"`   // nil: the drive has no such command that is known here
+	Namespaces   []Namespace      `json:"namespaces,omitempty"`    // of an NVMe drive, all of its subsystem
+	Units        []LogicalUnit    `json:"logical_units,omitempty"` // of a SCSI drive that has several
+	Sanitize     *SanitizeSupport `json:"sanitize,omitempty"`      // nil: the drive has no such command that is known here
+	Security     *SecurityState   `json:"security,omitempty"`      // of an ATA drive that has it
+	Format       bool             `json:"format,omitempty"`        // SCSI: FORMAT UNIT is supported
+	FormatFailed bool             `json:"format_failed,omitempty"` // nothing can be read or written until a format succeeds
+	Hidden       []HiddenArea     `json:"hidden,omitempty"`        // blocks kept from the host that it can make accessible
+	Lacks        []Reason         `json:"lacks,omitempty"`         // what keeps erases away that the drive may have
+	// GrownDefects and Depopulated count reallocated blocks and elements taken out of use, where the
+	// drive tells: nothing that the host writes reaches them.
+	GrownDefects *int64 `json:"grown_defects,omitempty"`
+	Depopulated  *int64 `json:"depopulated_elements,omitempty"`
 
 	Fabric     string `json:"fabric,omitempty"` // "tcp", "rdma", "fc", "iscsi" when reached over one
 	Controller string `json:"controller,omitempty"`
+	Bridge     string `json:"bridge,omitempty"` // "usb" when reached through a bridge, which may speak for itself
 
 	State   State    `json:"state"`
 	Reasons []Reason `json:"reasons"`         // why it is not ready; empty when it is
 	Notes   []Reason `json:"notes,omitempty"` // worth knowing, no reason to refuse: old signatures, …
 
-	Number  Number `json:"-"` // of the first node
-	bridged bool   // behind a USB bridge, which may speak for itself
+	Number Number `json:"-"` // of the first node
+	raid   string // driver of the RAID controller that it is behind
+	byDoor bool   // its blocks are reached by SCSI commands alone: the kernel does not take their size
 }
 
 // Geometry is a node's size as its open descriptor reports it; of a drive with several nodes, the

@@ -20,11 +20,12 @@ type Handle struct {
 	spaces []Space
 }
 
-// Space is a range of a drive's blocks that has a node of its own: a namespace, or all of a drive
-// that has none.
+// Space is a range of a drive's blocks that has a node of its own: a namespace, a logical unit, or
+// all of a drive that has neither.
 type Space struct {
 	Node string
 	NSID uint32 // 0 where there are no namespaces
+	LUN  uint64 // 0 where there are no logical units
 	Geometry
 	transport Transport
 }
@@ -35,8 +36,8 @@ func (s Space) Queue(depth int) (blockio.Queue, error) { return s.transport.Queu
 // OpenOptions say what an open may overlook.
 type OpenOptions struct {
 	AllowFabric bool // the person said that storage reached over a fabric is theirs
-	// Sanitizing opens a drive that is sanitizing itself: the caller knows that it began that.
-	Sanitizing bool
+	// Ours opens a drive that is erasing itself, or is locked: the caller knows that it brought that about.
+	Ours bool
 }
 
 // Inspect opens a drive for reading and returns what the open nodes say of its size, and the
@@ -60,17 +61,16 @@ func (h *Host) Inspect(ctx context.Context, d Drive) (inspected Drive, partition
 
 // openSpaces opens every node of a drive and makes sure that each is what was listed.
 func (h *Host) openSpaces(ctx context.Context, d Drive, access Access) ([]Space, error) {
-	want := []Namespace{{Node: d.Nodes[0], Number: d.Number, SizeBytes: d.SizeBytes, LogicalBlock: d.LogicalBlock}}
-	if len(d.Namespaces) > 0 {
-		want = slices.DeleteFunc(slices.Clone(d.Namespaces), func(n Namespace) bool { return n.Node == "" })
-	}
 	var spaces []Space
-	for _, n := range want {
+	for _, n := range d.nodes() {
 		t, err := h.open(ctx, n.Node, access)
 		if err != nil {
 			return spaces, err
 		}
-		s := Space{Node: n.Node, NSID: n.NSID, transport: t}
+		if d.byDoor {
+			t = byDoor{t}
+		}
+		s := Space{Node: n.Node, NSID: n.NSID, LUN: n.lun, transport: t}
 		spaces = append(spaces, s)
 		if t.Number() != n.Number {
 			return spaces, fmt.Errorf("%s is device %v now, was %v: %w", n.Node, t.Number(), n.Number, ErrChanged)
@@ -88,6 +88,22 @@ func (h *Host) openSpaces(ctx context.Context, d Drive, access Access) ([]Space,
 		return nil, fmt.Errorf("%s %s has no node: %w", d.Model, d.Serial, ErrNotFound)
 	}
 	return spaces, nil
+}
+
+// nodes are the drive's nodes as they were listed: its namespaces that have one, its logical units,
+// or the only one it has.
+func (d Drive) nodes() []Namespace {
+	switch {
+	case len(d.Namespaces) > 0:
+		return slices.DeleteFunc(slices.Clone(d.Namespaces), func(n Namespace) bool { return n.Node == "" })
+	case len(d.Units) > 0:
+		var list []Namespace
+		for _, u := range d.Units {
+			list = append(list, Namespace{Node: u.Node, lun: u.LUN, Number: u.Number, SizeBytes: u.SizeBytes, LogicalBlock: u.LogicalBlock})
+		}
+		return list
+	}
+	return []Namespace{{Node: d.Nodes[0], Number: d.Number, SizeBytes: d.SizeBytes, LogicalBlock: d.LogicalBlock}}
 }
 
 func closeSpaces(spaces []Space) error {
@@ -127,7 +143,8 @@ func (h *Host) Open(ctx context.Context, want Drive, o OpenOptions) (*Handle, er
 // free says whether nothing speaks against touching the drive but what may be overlooked.
 func free(d Drive, o OpenOptions) error {
 	left := slices.DeleteFunc(slices.Clone(d.Reasons), func(r Reason) bool {
-		return o.AllowFabric && r.Code == "fabric" || o.Sanitizing && r.Code == ReasonSanitizing
+		ours := r.Code == ReasonSanitizing || r.Code == ReasonLocked || r.Code == ReasonCountExpired
+		return o.AllowFabric && r.Code == "fabric" || o.Ours && ours
 	})
 	if len(left) == 0 && (d.State == StateReady || d.State == StateBlocked && len(d.Reasons) > 0) {
 		return nil
@@ -236,8 +253,8 @@ func (h *Handle) Reidentify(ctx context.Context) error {
 		return h.reidentifyByHost(devs)
 	}
 	now := h.drive
-	now.Reasons, now.State, now.Sanitize = nil, StateReady, nil
-	if err := identifyOpen(ctx, h.Transport(), &now); err != nil {
+	now.Reasons, now.State, now.Sanitize, now.Notes, now.Lacks, now.Hidden = nil, StateReady, nil, nil, nil, nil
+	if err := h.host.identifyOpen(ctx, h.inner(), &now); err != nil {
 		return fmt.Errorf("%s cannot be asked what it is: %w", h.drive.Nodes[0], err)
 	}
 	if now.ID != h.drive.ID || !slices.Equal(now.Namespaces, h.drive.Namespaces) {
@@ -267,6 +284,14 @@ func (h *Handle) reidentifyByHost(devs []blockdev) error {
 	return nil
 }
 
+// inner is the first open node without what stands in for its blocks.
+func (h *Handle) inner() Transport {
+	if b, ok := h.Transport().(byDoor); ok {
+		return b.Transport
+	}
+	return h.Transport()
+}
+
 // PartitionTable is the hex SHA-256 of the drive's first 34 and last 33 logical blocks: the
 // protective MBR and both copies of a GPT, or whatever is there instead. For a drive with several
 // nodes it is the digest of theirs.
@@ -284,7 +309,7 @@ func digestTables(ctx context.Context, spaces []Space) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		fmt.Fprintf(sum, "%d:%s\n", s.NSID, digest)
+		fmt.Fprintf(sum, "%d:%s\n", uint64(s.NSID)+s.LUN, digest)
 	}
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }

@@ -44,6 +44,9 @@ func (h *Host) Drives(ctx context.Context) ([]Drive, error) {
 	for _, group := range h.fs.gather(devs) {
 		d := h.fs.identify(group[0], known[group[0].name])
 		d.join(group)
+		if d.Protocol == ProtocolSCSI {
+			d.joinUnits(h.fs, group)
+		}
 		h.judge(group, &d, uses)
 		for _, b := range group {
 			d.Notes = append(d.Notes, h.fs.notes(b)...)
@@ -163,7 +166,7 @@ func unsuitable(b blockdev, d Drive) (Reason, bool) {
 		return Reason{"floppy", "a floppy drive: its media are to be destroyed", ""}, true
 	case mapped[kind] != "":
 		return Reason{"mapped_device", "made of other devices (" + mapped[kind] + ")", "choose the drives it is made of"}, true
-	case d.SizeBytes == 0:
+	case d.SizeBytes == 0 && (d.Protocol != ProtocolSCSI || text(b.dir, "removable") == "1"):
 		return Reason{"no_medium", "it holds no medium", ""}, true
 	case d.ReadOnly:
 		return Reason{"read_only", "it is write-protected", "remove the write protection, then list again"}, true

@@ -100,8 +100,14 @@ func (s sysfs) identifySCSI(b blockdev, d *Drive) {
 		d.WWN = "" // vendor text, not a world wide name
 	}
 	d.Media = rotation(b)
-	d.bridged = strings.Contains(s.devicePath(b), "/usb")
+	d.raid, _ = s.volume(b)
 	switch path := s.devicePath(b); {
+	case strings.Contains(path, "/usb"):
+		// The serial number may be the dock's own: it is never taken for the drive's.
+		d.Bridge = "usb"
+		if d.Serial != "" {
+			d.Serial = "USB-" + d.Serial
+		}
 	case strings.Contains(path, "/session"):
 		d.Fabric = "iscsi"
 	case strings.Contains(path, "/rport-"):

@@ -39,7 +39,7 @@ type commandSet interface {
 }
 
 var commandSets = map[Kind]commandSet{
-	NVMeSanitize: nvmeSanitize{},
+	NVMeSanitize: nvmeSanitize{}, ATASanitize: ataSanitize{}, ATASecurityErase: ataSecurityErase{}, SCSISanitize: scsiErase{}, SCSIFormat: scsiErase{},
 }
 
 func commandSetOf(o Operation) (commandSet, error) {

@@ -29,6 +29,12 @@ type DrivePlan struct {
 
 	// Namespaces are all of an NVMe drive's, attached or not: what a sanitize reaches.
 	Namespaces []Namespace `json:"namespaces,omitempty"`
+	// Units are those of a SCSI drive that has several: each is erased by itself.
+	Units []Unit `json:"logical_units,omitempty"`
+	// Restore are the areas hidden from the host that are made accessible first, in order.
+	Restore []devices.HiddenArea `json:"restore,omitempty"`
+	// Reformat is the logical block length that a format gives the drive; 0 leaves it.
+	Reformat int `json:"reformat,omitempty"`
 	// BlocksBarred: an earlier sanitize failed, so that nothing can be read or written before this one.
 	BlocksBarred bool `json:"blocks_barred,omitempty"`
 
@@ -38,6 +44,7 @@ type DrivePlan struct {
 	Scheme       string           `json:"scheme,omitempty"`
 	Passes       []Pass           `json:"passes,omitempty"`
 	Operations   []Operation      `json:"operations,omitempty"` // what the drive does by itself, in order
+	Leaves       devices.ReadBack `json:"leaves,omitempty"`     // what reads return after them
 	Verification VerifyMode       `json:"verification"`
 	Rejected     []Rejected       `json:"rejected"`
 	Excludes     []devices.Reason `json:"excludes"`           // what the technique does not reach
@@ -53,8 +60,15 @@ type Namespace struct {
 	LogicalBlock int    `json:"logical_block_bytes"`
 }
 
+// Unit is a logical unit as a plan binds it.
+type Unit struct {
+	LUN          uint64 `json:"lun"`
+	SizeBytes    int64  `json:"size_bytes"`
+	LogicalBlock int    `json:"logical_block_bytes"`
+}
+
 // space is a range of the drive's address space that has blocks of one size: a namespace that can
-// be read, or all of a drive without namespaces. Base is where it begins when the spaces are
+// be read, a logical unit, or all of a drive that has neither. Base is where it begins when the spaces are
 // counted one after another, as journal and certificate do.
 type space struct {
 	base   int64
@@ -64,6 +78,15 @@ type space struct {
 }
 
 func (dp DrivePlan) spaces() []space {
+	if len(dp.Units) > 0 {
+		var list []space
+		base := int64(0)
+		for _, u := range dp.Units {
+			list = append(list, space{base, u.SizeBytes, u.LogicalBlock, uint32(u.LUN)})
+			base += u.SizeBytes
+		}
+		return list
+	}
 	if len(dp.Namespaces) == 0 {
 		return []space{{0, dp.SizeBytes, dp.LogicalBlock, 0}}
 	}
@@ -117,7 +140,7 @@ func Choose(d devices.Drive, partitionTable string, r Request, p Policy) (DriveP
 		plan.Verification = r.Verify
 	}
 	for _, technique := range Techniques() {
-		code, why := unfit(technique, method, d, r.FailureMode)
+		code, why := unfit(technique, method, d, r, p)
 		switch {
 		case code != "":
 			plan.Rejected = append(plan.Rejected, Rejected{technique, code, why})
@@ -135,10 +158,21 @@ func Choose(d devices.Drive, partitionTable string, r Request, p Policy) (DriveP
 	for _, n := range d.Namespaces {
 		plan.Namespaces = append(plan.Namespaces, Namespace{n.NSID, n.Attached, n.SizeBytes, n.LogicalBlock})
 	}
+	for _, u := range d.Units {
+		plan.Units = append(plan.Units, Unit{u.LUN, u.SizeBytes, u.LogicalBlock})
+	}
+	for _, a := range d.Hidden {
+		if !a.Locked {
+			plan.Restore = append(plan.Restore, a)
+		}
+	}
 	plan.Excludes, plan.RestsOn = excludes(d, plan.Technique), restsOn(d, plan.Technique)
 	if plan.Technique != HostOverwrite {
-		plan.Operations = operations(plan.Technique, d, r.FailureMode)
-		plan.BlocksBarred = d.Sanitize.State == devices.SanitizeFailed
+		plan.Operations, plan.Leaves = operations(plan.Technique, d, r), leaves(plan.Technique, d)
+		plan.BlocksBarred = d.FormatFailed || d.Sanitize != nil && d.Sanitize.State == devices.SanitizeFailed
+		if r.BlockSize != d.LogicalBlock {
+			plan.Reformat = r.BlockSize
+		}
 		return plan, plan.provable()
 	}
 	plan.Passes, err = passesOf(r)
@@ -161,7 +195,7 @@ func choosable(d devices.Drive, allowFabric bool) error {
 		return refuse("read_only", "the drive is write-protected", "remove the write protection, then list again")
 	}
 	block := d.LogicalBlock
-	if block < 512 || block&(block-1) != 0 || d.SizeBytes < int64(block) || d.SizeBytes%int64(block) != 0 {
+	if block < 512 || block > 1<<16 || d.SizeBytes < int64(block) || d.SizeBytes%int64(block) != 0 {
 		return refuse("geometry", fmt.Sprintf("%d bytes in blocks of %d are no size of a drive", d.SizeBytes, block), "")
 	}
 	return nil
@@ -169,9 +203,9 @@ func choosable(d devices.Drive, allowFabric bool) error {
 
 // provable refuses what could end as nothing but unproven.
 func (dp DrivePlan) provable() error {
-	if dp.BlocksBarred && dp.Technique == CryptographicErase && dp.Verification != VerifyStatus {
-		return refuse("not_provable", "an earlier sanitize failed, so nothing can be marked before, and after a cryptographic erase alone there is nothing to compare",
-			"ask for --technique crypto+block or block, or for --verify status")
+	if known := dp.Leaves == devices.ReadsConstant || dp.Leaves == devices.ReadsZeros; dp.BlocksBarred && !known && dp.Verification != VerifyStatus {
+		return refuse("not_provable", fmt.Sprintf("an earlier erase failed, so nothing can be marked before, and after %s alone there is nothing to compare", dp.Technique),
+			"ask for a technique that leaves a known value (--technique crypto+block, block, drive-overwrite), or for --verify status")
 	}
 	return nil
 }

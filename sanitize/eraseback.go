@@ -76,7 +76,7 @@ func (r *run) verifyErase(ctx context.Context) error {
 	todo := extents.Without(r.verify.done).Without(r.unread)
 	r.meter.begin("verify", extents.Bytes(), extents.Bytes()-todo.Bytes())
 	err = r.eachSpace(todo, func(h devices.Space, s space, todo []overwrite.Extent) error {
-		look := erasedBlocks{block: s.block, constant: r.drive.leavesConstant()}
+		look := erasedBlocks{block: s.block, leaves: r.drive.Leaves}
 		o := r.options(s, func(p overwrite.Progress) error {
 			r.meter.bad.Add(overwrite.NewSet(p.Failed...).Bytes() + overwrite.NewSet(p.Mismatch...).Bytes())
 			if err := r.answering(ctx, p.Failed); err != nil {
@@ -104,16 +104,10 @@ func (r *run) verifyErase(ctx context.Context) error {
 	return r.append(kindVerifyDone, verifyDoneRecord{Complete: true})
 }
 
-// leavesConstant says whether every block must hold one value after the technique.
-func (dp DrivePlan) leavesConstant() bool {
-	n := len(dp.Operations)
-	return n > 0 && dp.Operations[n-1].Technique == BlockErase
-}
-
 // erasedBlocks judges what was read after an erase by the drive, and counts it.
 type erasedBlocks struct {
 	block       int
-	constant    bool
+	leaves      devices.ReadBack
 	zeros, ones int64
 }
 
@@ -121,13 +115,24 @@ func (e *erasedBlocks) judge(got []byte, off int64) []overwrite.Extent {
 	var wrong []overwrite.Extent
 	for at := 0; at+e.block <= len(got); at += e.block {
 		b := got[at : at+e.block]
-		switch same := bytes.Count(b, b[:1]) == len(b); {
-		case same && b[0] == 0x00:
-			e.zeros++
-		case same && b[0] == 0xff:
-			e.ones++
-		case e.constant || signed(b):
+		same := bytes.Count(b, b[:1]) == len(b)
+		zeros, ones := same && b[0] == 0x00, same && b[0] == 0xff
+		right := false
+		switch e.leaves {
+		case devices.ReadsZeros:
+			right = zeros
+		case devices.ReadsConstant:
+			right = zeros || ones
+		case devices.ReadsAnything:
+			right = zeros || ones || !signed(b)
+		}
+		switch {
+		case !right:
 			wrong = append(wrong, overwrite.Extent{Offset: off + int64(at), Length: int64(e.block)})
+		case zeros:
+			e.zeros++
+		case ones:
+			e.ones++
 		}
 	}
 	return wrong

@@ -13,9 +13,13 @@ const (
 	kindAttempt      = "attempt"         // the work begins, or begins again
 	kindReidentified = "reidentified"    // the open drive is still the planned one
 	kindHealth       = "health"          // what the drive says of its condition, from time to time
+	kindRestoreBegun = "restore_begun"   // before a hidden area is made accessible
+	kindReshaped     = "reshaped"        // the size that the drive has now
 	kindMarkersBegun = "markers_begun"   // before the first write of a marker
 	kindMarkersSet   = "markers_set"     // they are on stable media and were read back from there
 	kindDriveStatus  = "drive_status"    // the drive's own account of its sanitize, as it came
+	kindArmed        = "password_drawn"  // before an ATA drive gets the password of an erase
+	kindReleased     = "password_off"    // it was taken off without an erase
 	kindBegun        = "operation_begun" // before the command is sent
 	kindSent         = "operation_sent"  // how the command was completed, or that its fate is unknown
 	kindEnded        = "operation_ended" // the drive reported success, and it is this operation's
@@ -60,6 +64,27 @@ type healthRecord struct {
 	When   string         `json:"when"` // before, during or after
 	Health devices.Health `json:"health"`
 	Error  string         `json:"error,omitempty"` // why the drive did not say
+}
+
+type restoreRecord struct {
+	Area        string `json:"area"`
+	NativeBytes int64  `json:"native_bytes"`
+}
+
+type reshapedRecord struct {
+	Why           string `json:"why"` // a hidden area's kind, or "format"
+	SizeBytes     int64  `json:"size_bytes"`
+	LogicalBlock  int    `json:"logical_block_bytes"`
+	PhysicalBlock int    `json:"physical_block_bytes"`
+}
+
+type armedRecord struct {
+	Operation      int    `json:"operation"`
+	PasswordSHA256 string `json:"password_sha256"` // random and 160 bits strong: its hash gives nothing away
+}
+
+type releasedRecord struct {
+	Operation int `json:"operation"`
 }
 
 type markersBegunRecord struct {
@@ -156,7 +181,11 @@ type verifyDoneRecord struct {
 
 type stoppedRecord struct {
 	Reason string `json:"reason"`
+	Needs  string `json:"needs,omitempty"` // what must be done before it can go on: needsPowerCycle
 }
+
+// needsPowerCycle: the drive's power must be taken away and given back.
+const needsPowerCycle = "power_cycle"
 
 // How a job ends for good.
 const (

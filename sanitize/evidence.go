@@ -33,6 +33,7 @@ type Evidence struct {
 
 	Outcome Outcome
 	Reason  string // why it is not Sanitized; empty when it is
+	Needs   string // what must be done before an interrupted job can go on: "power_cycle"
 
 	Attempts      int
 	Interruptions int // attempts that did not get to the end
@@ -40,6 +41,7 @@ type Evidence struct {
 	Finished      time.Time // the last destructive or verifying step
 	Passes        []PassEvidence
 	Operations    []OperationEvidence
+	Reshaped      []Reshape       // changes of the drive's size; Drive has what it is after them
 	Markers       *MarkerEvidence // nil when the technique has none, or none were set
 	Health        HealthEvidence
 	Warnings      []string

@@ -20,10 +20,12 @@ type Execution struct {
 	Handle  *devices.Handle
 	Journal *journal.Journal
 	Records []journal.Record // what is in Journal already; the first is by Begin
-	Secrets string           // file for keys, made when needed
-	Agent   string           // version, for the journal
-	Meter   *Meter           // may be nil
-	Now     func() time.Time // nil is time.Now
+	Secrets string           // file for keys and passwords, made when needed
+	// Volatile: the secrets are lost with the host's power, so that no drive may be locked by them.
+	Volatile bool
+	Agent    string           // version, for the journal
+	Meter    *Meter           // may be nil
+	Now      func() time.Time // nil is time.Now
 	// Wait waits for what a drive does by itself; nil waits as long as it is told to.
 	Wait func(ctx context.Context, d time.Duration) error
 
@@ -61,12 +63,16 @@ func Refuse(j *journal.Journal, why string) error {
 
 // Touched says whether a destructive step was begun, as far as the records tell.
 func Touched(records []journal.Record) bool {
-	return has(records, kindPassBegun) || has(records, kindMarkersBegun) || Sent(records)
+	return has(records, kindPassBegun) || has(records, kindMarkersBegun) || has(records, kindRestoreBegun) || Sent(records)
 }
 
 // Sent says whether a command by which the drive works by itself may have reached it: it may be
 // at work, by this job's order.
-func Sent(records []journal.Record) bool { return has(records, kindBegun) }
+func Sent(records []journal.Record) bool { return has(records, kindBegun) || has(records, kindArmed) }
+
+// Changed says whether the job has ordered the drive to change by itself: to erase itself, to take a
+// password, to show more blocks.
+func Changed(records []journal.Record) bool { return Sent(records) || has(records, kindRestoreBegun) }
 
 func has(records []journal.Record, kind string) bool {
 	return slices.ContainsFunc(records, func(r journal.Record) bool { return r.Kind == kind })
@@ -96,13 +102,14 @@ func (r *recorder) append(kind string, data any) error {
 // run is an Execution under way.
 type run struct {
 	recorder
-	drive   DrivePlan
-	handle  *devices.Handle
-	secrets *secrets
-	meter   *Meter
-	now     func() time.Time
-	wait    func(ctx context.Context, d time.Duration) error
-	looked  time.Time // when the drive was last asked for its condition
+	drive    DrivePlan
+	handle   *devices.Handle
+	secrets  *secrets
+	volatile bool
+	meter    *Meter
+	now      func() time.Time
+	wait     func(ctx context.Context, d time.Duration) error
+	looked   time.Time // when the drive was last asked for its condition
 }
 
 // fault is an end for good that the drive or the host reported.
@@ -116,25 +123,35 @@ func (f *fault) Unwrap() error { return f.err }
 // ErrInterrupted and its cause, and the same call can be made again. When ctx ends, what is in
 // flight is waited for and noted first.
 func Execute(ctx context.Context, e Execution) error {
+	r, err := e.start()
+	if err != nil || r.finished != nil {
+		return err
+	}
+	if err := r.append(kindAttempt, attemptRecord{r.attempts + 1, e.Agent}); err != nil {
+		return fmt.Errorf("%w: %w", ErrInterrupted, err)
+	}
+	return r.conclude(r.carryOut(ctx))
+}
+
+// start takes up the work where the journal has it.
+func (e Execution) start() (*run, error) {
 	past, err := resume(e.Records)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	switch {
 	case past.opened == nil:
-		return errors.New("the journal has no plan")
-	case past.finished != nil:
-		return nil
-	case past.intent == nil:
-		return errors.New("no intent is in the log: nothing may be sent to the drive")
+		return nil, errors.New("the journal has no plan")
+	case past.intent == nil && past.finished == nil:
+		return nil, errors.New("no intent is in the log: nothing may be sent to the drive")
 	}
 	keys, err := openSecrets(e.Secrets)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrInterrupted, err)
+		return nil, fmt.Errorf("%w: %w", ErrInterrupted, err)
 	}
 	r := &run{
 		recorder: recorder{past, e.Journal, e.Observe},
-		drive:    past.opened.Drive, handle: e.Handle, secrets: keys, meter: e.Meter, now: e.Now, wait: e.Wait,
+		drive:    past.opened.Drive, handle: e.Handle, secrets: keys, volatile: e.Volatile, meter: e.Meter, now: e.Now, wait: e.Wait,
 	}
 	if r.now == nil {
 		r.now = time.Now
@@ -145,10 +162,7 @@ func Execute(ctx context.Context, e Execution) error {
 	if r.meter == nil {
 		r.meter = &Meter{}
 	}
-	if err := r.append(kindAttempt, attemptRecord{past.attempts + 1, e.Agent}); err != nil {
-		return fmt.Errorf("%w: %w", ErrInterrupted, err)
-	}
-	return r.conclude(r.carryOut(ctx))
+	return r, nil
 }
 
 // conclude writes the record that ends the attempt.
@@ -163,7 +177,11 @@ func (r *run) conclude(err error) error {
 		end = finishedRecord{statusFailed, err.Error()}
 	default:
 		// The journal itself may be what failed; the cause goes first.
-		return errors.Join(fmt.Errorf("%w: %w", ErrInterrupted, err), r.append(kindStopped, stoppedRecord{err.Error()}))
+		stop := stoppedRecord{Reason: err.Error()}
+		if errors.Is(err, devices.ErrPowerCycle) {
+			stop.Needs = needsPowerCycle
+		}
+		return errors.Join(fmt.Errorf("%w: %w", ErrInterrupted, err), r.append(kindStopped, stop))
 	}
 	if err := r.append(kindFinished, end); err != nil {
 		return fmt.Errorf("%w: %w", ErrInterrupted, err)
@@ -197,6 +215,9 @@ func (r *run) carryOut(ctx context.Context) error {
 		if err := r.look(ctx, "before"); err != nil {
 			return err
 		}
+	}
+	if err := r.restore(ctx); err != nil {
+		return err
 	}
 	var err error
 	switch {
@@ -241,6 +262,9 @@ func (r *run) operateAll(ctx context.Context) error {
 				return err
 			}
 		}
+	}
+	if err := r.reformatted(ctx); err != nil {
+		return err
 	}
 	if r.drive.Verification == VerifyStatus {
 		return nil

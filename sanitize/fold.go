@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/sanitize/journal"
 	"github.com/expunge-dev/expunge/sanitize/overwrite"
 )
@@ -37,6 +38,7 @@ func Fold(p journal.Parsed) (Evidence, error) {
 		})
 		e.BytesWritten += pass.done.Bytes()
 	}
+	e.Reshaped, e.Needs = s.reshapes, s.needs
 	e.driveWork(s)
 	if err := e.verification(s); err != nil {
 		return Evidence{}, err
@@ -96,8 +98,10 @@ func millionths(part, whole int64) int64 {
 // expected says in words what was compared with.
 func (dp DrivePlan) expected(passes []passState) string {
 	switch {
-	case dp.leavesConstant():
+	case dp.Leaves == devices.ReadsConstant:
 		return "bytes 00h or FFh, one of them throughout each block"
+	case dp.Leaves == devices.ReadsZeros:
+		return "bytes 00h"
 	case len(dp.Operations) > 0:
 		return "no block that begins like a partition table, a volume or a file"
 	}

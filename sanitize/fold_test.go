@@ -180,7 +180,7 @@ func TestVerifyingAgainForgetsNothing(t *testing.T) {
 	good := story(t, Request{Pattern: "zero", Verify: VerifyFull})
 	block := []overwrite.Extent{{Offset: 512, Length: 512}}
 	entries := append(append([]entry{}, good[:9]...),
-		entry{kindVerified, verifiedRecord{Done: all, Mismatch: block}}, entry{kindStopped, stoppedRecord{"x"}}, entry{kindAttempt, attemptRecord{2, "v"}})
+		entry{kindVerified, verifiedRecord{Done: all, Mismatch: block}}, entry{kindStopped, stoppedRecord{Reason: "x"}}, entry{kindAttempt, attemptRecord{2, "v"}})
 	entries = append(entries, good[8:]...)
 	if e := fold(t, entries); e.Outcome != Unproven || e.Interruptions != 1 {
 		t.Fatalf("%s %s, %d interruptions", e.Outcome, e.Reason, e.Interruptions)

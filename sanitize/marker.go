@@ -94,10 +94,10 @@ func (m markerPattern) unchanged(got []byte, off int64, block int) []overwrite.E
 	return left
 }
 
-// wantsMarkers says whether the plan has markers: there must be something to read afterwards, and
-// blocks to write them to.
+// wantsMarkers says whether the plan has markers: there must be something to read afterwards, blocks
+// to write them to, and the same blocks to find them in again.
 func (dp DrivePlan) wantsMarkers() bool {
-	return len(dp.Operations) > 0 && dp.Verification != VerifyStatus && !dp.BlocksBarred
+	return len(dp.Operations) > 0 && dp.Verification != VerifyStatus && !dp.BlocksBarred && dp.Reformat == 0
 }
 
 // errNoMarkers: too few markers could be set for anything to be proven by them.

@@ -23,7 +23,13 @@ const (
 )
 
 // nvmeOperation plans a Sanitize command. Its code is CDW10, which the drive's log gives back.
-func nvmeOperation(t Technique, c nvme.Sanitize, estimate *int64) Operation {
+func nvmeOperation(step Technique, d devices.Drive, r Request) Operation {
+	s := d.Sanitize
+	c := nvme.Sanitize{SANACT: nvme.BlockErase, AUSE: r.FailureMode == Unrestricted, PREQ: s.PurgeRequired}
+	estimate := s.EstimateBlock
+	if step == CryptographicErase {
+		c.SANACT, c.NDAS, estimate = nvme.CryptoErase, s.NoDeallocate, s.EstimateCrypto
+	}
 	w := "NVMe Sanitize, " + c.SANACT.String()
 	if c.NDAS {
 		w += ", no deallocation"
@@ -31,7 +37,7 @@ func nvmeOperation(t Technique, c nvme.Sanitize, estimate *int64) Operation {
 	if c.AUSE {
 		w += ", unrestricted"
 	}
-	return Operation{Technique: t, Kind: NVMeSanitize, Command: w, Code: c.CDW10(), EstimateSeconds: estimate}
+	return Operation{Kind: NVMeSanitize, Command: w, Code: c.CDW10(), EstimateSeconds: estimate}
 }
 
 type nvmeSanitize struct{}

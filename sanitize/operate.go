@@ -13,10 +13,6 @@ import (
 // left alone; resume the job when the drive has ended.
 var ErrForeignOperation = errors.New("the drive is erasing itself by a command that this job did not send")
 
-// ErrPowerCycle: the drive does what it is asked only after its power was taken away and given
-// back. Do that, then resume the job.
-var ErrPowerCycle = errors.New("the drive needs a power cycle")
-
 // How long is waited for what.
 const (
 	settleTime = 10 * time.Second // for the drive to show an operation whose command was completed

@@ -14,6 +14,7 @@ type operationState struct {
 	before *account // before the latest command was sent
 	was    []byte   // the page of before
 	fresh  bool     // before was read since the latest command
+	armed  bool     // its password may be on the drive
 	sends  int
 	taken  bool // the drive completed the latest command without error, and was there ever since
 	seen   bool // running by our command, after it was sent
@@ -32,7 +33,7 @@ type healthAt struct {
 
 // sent says whether a command of any operation may have reached the drive.
 func (s *state) sent() bool {
-	return len(s.operations) > 0 && s.operations[0].sends > 0
+	return len(s.operations) > 0 && (s.operations[0].sends > 0 || s.operations[0].armed)
 }
 
 // next is the index of the first operation that has not ended; the number of operations when all have.
@@ -60,6 +61,17 @@ func (s *state) applyOperation(r journal.Record) error {
 	switch r.Kind {
 	case kindDriveStatus:
 		return s.applyStatus(r, op, planned)
+	case kindArmed:
+		if planned.Kind != ATASecurityErase || !op.fresh {
+			return fmt.Errorf("journal record %d draws a password where the plan needs none, or too early", r.Seq)
+		}
+		s.touch(r.Time)
+		op.armed, op.fresh = true, false
+		return r.Decode(&armedRecord{})
+	case kindReleased:
+		// Security is off now by our own hand, which must never be taken for an erase.
+		op.armed, op.fresh, op.before, op.last, op.was = false, false, nil, nil, nil
+		return r.Decode(&releasedRecord{})
 	case kindBegun:
 		var b begunRecord
 		if err := r.Decode(&b); err != nil {
@@ -70,6 +82,9 @@ func (s *state) applyOperation(r journal.Record) error {
 		}
 		if !op.fresh || op.before.phase == running {
 			return fmt.Errorf("journal record %d begins operation %d while the drive's status was not known to be at rest", r.Seq, n)
+		}
+		if planned.Kind == ATASecurityErase && (!op.armed || op.before.explicit) {
+			return fmt.Errorf("journal record %d begins operation %d while the job's password was not known to be set", r.Seq, n)
 		}
 		s.touch(r.Time)
 		op.sends, op.fresh, op.seen, op.taken, op.last, op.begun = op.sends+1, false, false, false, nil, r.Time
@@ -106,6 +121,14 @@ func operationOf(r journal.Record) (int, error) {
 		return d.Operation, err
 	case kindSent:
 		var d sentRecord
+		err := r.Decode(&d)
+		return d.Operation, err
+	case kindArmed:
+		var d armedRecord
+		err := r.Decode(&d)
+		return d.Operation, err
+	case kindReleased:
+		var d releasedRecord
 		err := r.Decode(&d)
 		return d.Operation, err
 	}

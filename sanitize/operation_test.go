@@ -16,7 +16,7 @@ func nvmeDrive() devices.Drive {
 	d := drive()
 	d.Protocol, d.Identity, d.Media = devices.ProtocolNVMe, devices.IdentityDrive, devices.MediaFlash
 	d.Namespaces = []devices.Namespace{{NSID: 1, Node: "/dev/nvme0n1", Attached: true, SizeBytes: 1 << 20, LogicalBlock: 512}}
-	d.Sanitize = &devices.SanitizeSupport{Crypto: true, Block: true, NoDeallocate: true, State: devices.SanitizeIdle}
+	d.Sanitize = &devices.SanitizeSupport{Crypto: true, Block: true, NoDeallocate: true, State: devices.SanitizeIdle, AfterBlock: devices.ReadsConstant, AfterCrypto: devices.ReadsAnything}
 	return d
 }
 
@@ -239,13 +239,25 @@ func TestErasedBlocks(t *testing.T) {
 	almost[size-1] = 1
 	gpt := append([]byte("EFI PART"), bytes.Repeat([]byte{7}, size-8)...)
 	buf := slices.Concat(zeros, ones, data, almost, gpt)
-	e := erasedBlocks{block: size, constant: true}
-	if wrong := e.judge(buf, 4096); len(wrong) != 3 || wrong[0].Offset != 4096+2*size || e.zeros != 1 || e.ones != 1 {
-		t.Errorf("after a block erase: %v, %d zeros, %d ones", wrong, e.zeros, e.ones)
+	for _, c := range []struct {
+		leaves devices.ReadBack
+		wrong  []int64 // blocks
+	}{
+		{devices.ReadsConstant, []int64{2, 3, 4}}, {devices.ReadsZeros, []int64{1, 2, 3, 4}}, {devices.ReadsAnything, []int64{4}},
+		{devices.ReadsNothing, []int64{0, 1, 2, 3, 4}}, {"", []int64{0, 1, 2, 3, 4}}, {"something new", []int64{0, 1, 2, 3, 4}},
+	} {
+		var got []int64
+		e := erasedBlocks{block: size, leaves: c.leaves}
+		for _, x := range e.judge(buf, 4096) {
+			got = append(got, (x.Offset-4096)/size)
+		}
+		if !slices.Equal(got, c.wrong) {
+			t.Errorf("%q: blocks %v are wrong, want %v", c.leaves, got, c.wrong)
+		}
 	}
-	e = erasedBlocks{block: size}
-	if wrong := e.judge(buf, 0); len(wrong) != 1 || wrong[0].Offset != 4*size {
-		t.Errorf("after a cryptographic erase: %v", wrong)
+	e := erasedBlocks{block: size, leaves: devices.ReadsConstant}
+	if e.judge(buf, 0); e.zeros != 1 || e.ones != 1 {
+		t.Errorf("%d zeros, %d ones", e.zeros, e.ones)
 	}
 }
 

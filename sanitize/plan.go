@@ -188,6 +188,39 @@ func (dp DrivePlan) Holds(d devices.Drive, partitionTable string, r Request, p P
 	return nil
 }
 
+// Continues checks that a drive which the job has begun to change is the planned one, and that
+// nothing but what the job itself brought about speaks against it: it may be erasing itself, be locked
+// by the job's password, or have the size that the job gave it.
+func (dp DrivePlan) Continues(d devices.Drive, allowFabric bool) error {
+	var reasons []devices.Reason
+	for _, r := range d.Reasons {
+		switch r.Code {
+		case devices.ReasonSanitizing, devices.ReasonLocked, devices.ReasonCountExpired:
+			continue
+		case "fabric":
+			if allowFabric {
+				continue
+			}
+		}
+		reasons = append(reasons, r)
+	}
+	if len(reasons) > 0 {
+		return &Refusal{Reasons: reasons}
+	}
+	sameUnits := slices.EqualFunc(dp.Units, d.Units, func(a Unit, b devices.LogicalUnit) bool {
+		return a == Unit{b.LUN, b.SizeBytes, b.LogicalBlock}
+	})
+	sameNamespaces := slices.EqualFunc(dp.Namespaces, d.Namespaces, func(a Namespace, b devices.Namespace) bool {
+		return a == Namespace{b.NSID, b.Attached, b.SizeBytes, b.LogicalBlock}
+	})
+	sameSize := d.SizeBytes == dp.SizeBytes && d.LogicalBlock == dp.LogicalBlock || dp.Reformat != 0 && d.LogicalBlock == dp.Reformat ||
+		slices.ContainsFunc(dp.Restore, func(a devices.HiddenArea) bool { return d.SizeBytes == a.NativeBytes })
+	if d.ID != dp.ID || d.Protocol != dp.Protocol || d.Firmware != dp.Firmware || d.ReadOnly || !sameUnits || !sameNamespaces || !sameSize {
+		return fmt.Errorf("%s %s: %d bytes in blocks of %d, firmware %q: %w", d.Model, d.Serial, d.SizeBytes, d.LogicalBlock, d.Firmware, ErrPlanChanged)
+	}
+	return nil
+}
+
 // withoutEstimates are operations as they are compared: a drive's estimate may change.
 func withoutEstimates(list []Operation) []Operation {
 	bare := slices.Clone(list)
@@ -208,6 +241,10 @@ func difference(was, now DrivePlan) string {
 		return fmt.Sprintf("firmware was %q, is %q", was.Firmware, now.Firmware)
 	case !slices.Equal(was.Namespaces, now.Namespaces):
 		return fmt.Sprintf("it had %d namespaces, which are not the %d it has now", len(was.Namespaces), len(now.Namespaces))
+	case !slices.Equal(was.Units, now.Units):
+		return "its logical units are not those it had"
+	case !slices.Equal(was.Restore, now.Restore):
+		return "what is hidden from the host is otherwise than it was"
 	case was.BlocksBarred != now.BlocksBarred:
 		return "whether a sanitize of it has failed is otherwise than it was"
 	case was.PartitionTable != now.PartitionTable:

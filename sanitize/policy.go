@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+
+	"github.com/expunge-dev/expunge/devices"
 )
 
 // Policy says which method is required, and under which standard's name it is certified.
@@ -13,6 +15,8 @@ type Policy struct {
 	Standard string `json:"standard"`
 	// Verify is the verification used when none is asked for.
 	Verify VerifyMode `json:"verify"`
+	// Reaches is what techniques reach at most, by media; "" stands for media that are not named.
+	Reaches map[Technique]map[devices.Media]Method `json:"reaches"`
 	// Required is the weakest method for a category and disposition.
 	Required map[Category]map[Disposition]Method `json:"required"`
 }
@@ -31,9 +35,37 @@ func Policies() []Policy {
 		High:     {Reuse: Purge, Decommission: Destroy},
 	}
 	return []Policy{
-		{DefaultPolicy, "NIST SP 800-88r2, IEEE 2883-2022", VerifySampled, required},
-		{"nist-800-88r1", "NIST SP 800-88r1", VerifySampled, required},
+		{DefaultPolicy, "NIST SP 800-88r2, IEEE 2883-2022", VerifySampled, map[Technique]map[devices.Media]Method{
+			CryptoThenBlock:       {"": Purge},
+			CryptographicErase:    {"": Purge},
+			BlockErase:            {"": Purge},
+			DriveOverwrite:        {"": Purge},
+			EnhancedSecurityErase: {devices.MediaMagnetic: Purge, "": Clear}, // on flash readings of the standard differ
+			SecurityErase:         {"": Clear},
+			Format:                {"": Clear},
+			HostOverwrite:         {"": Clear},
+		}, required},
+		{"nist-800-88r1", "NIST SP 800-88r1", VerifySampled, map[Technique]map[devices.Media]Method{
+			CryptoThenBlock:       {"": Purge},
+			CryptographicErase:    {"": Purge},
+			BlockErase:            {devices.MediaFlash: Purge, "": Clear}, // appendix A, tables A-5 and A-8
+			DriveOverwrite:        {devices.MediaMagnetic: Purge, "": Clear},
+			EnhancedSecurityErase: {devices.MediaMagnetic: Purge, "": Clear},
+			SecurityErase:         {"": Clear},
+			Format:                {"": Clear},
+			HostOverwrite:         {"": Clear},
+		}, required},
 	}
+}
+
+// reaches is the method that a technique reaches at most on a kind of media; "" for one that the
+// policy does not know, which reaches nothing.
+func (p Policy) reaches(t Technique, media devices.Media) Method {
+	by := p.Reaches[t]
+	if m, named := by[media]; named {
+		return m
+	}
+	return by[""]
 }
 
 // PolicyByName finds a policy; the empty name is the default. The error is a *RequestError.

@@ -61,10 +61,12 @@ const (
 
 // Request is what a person asks for. Empty fields are chosen by policy.
 type Request struct {
-	Method      Method      `json:"method,omitempty"`
-	Technique   Technique   `json:"technique,omitempty"`
-	Pattern     string      `json:"pattern,omitempty"` // zero, one, random or hex digits; host overwrite only
-	Scheme      string      `json:"scheme,omitempty"`  // a named list of passes, instead of Pattern
+	Method    Method    `json:"method,omitempty"`
+	Technique Technique `json:"technique,omitempty"`
+	Pattern   string    `json:"pattern,omitempty"` // zero, one, random or hex digits; host overwrite only
+	// BlockSize is the logical block length that a format shall give the drive; 0 leaves it.
+	BlockSize   int         `json:"block_size,omitempty"`
+	Scheme      string      `json:"scheme,omitempty"` // a named list of passes, instead of Pattern
 	Verify      VerifyMode  `json:"verify,omitempty"`
 	Disposition Disposition `json:"disposition,omitempty"`
 	Category    Category    `json:"category,omitempty"`
@@ -115,8 +117,16 @@ func (r Request) Normal() (Request, error) {
 		}
 		r.Technique = technique
 	}
-	if r.FailureMode != "" && r.Technique == HostOverwrite {
-		return r, &RequestError{"failure mode", string(r.FailureMode), "it belongs to what a drive does by itself"}
+	if r.FailureMode != "" && r.Technique != "" && !r.Technique.hasFailureMode() {
+		return r, &RequestError{"failure mode", string(r.FailureMode), "it belongs to the sanitize commands of drives"}
+	}
+	switch {
+	case r.BlockSize != 0 && !slices.Contains(blockSizes, r.BlockSize):
+		return r, &RequestError{"block size", fmt.Sprint(r.BlockSize), "drives are formatted to 512 or 4096 bytes"}
+	case r.BlockSize != 0 && r.Technique == "":
+		r.Technique = Format
+	case r.BlockSize != 0 && r.Technique != Format:
+		return r, &RequestError{"block size", fmt.Sprint(r.BlockSize), "only a format gives another: --technique format"}
 	}
 	return r.normalPasses()
 }

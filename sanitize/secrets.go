@@ -16,12 +16,14 @@ import (
 	"github.com/expunge-dev/expunge/sanitize/overwrite"
 )
 
-// secrets holds the keys of overwrite streams. They are in a file of their own, 0600 and on disk
+// secrets holds the keys of overwrite streams and the passwords of erases. They are in a file of their own, 0600 and on disk
 // before first use, and nowhere else: whoever has a key can make the drive's expected content, and
 // only with it can an interrupted pass be continued and verified.
 type secrets struct {
 	name string
 	Keys map[string]string `json:"keys"` // pass number to hex key
+	// Passwords are those of ATA security erases, by operation number.
+	Passwords map[string]string `json:"passwords,omitempty"`
 }
 
 // openSecrets reads the file; one that does not exist is empty.
@@ -58,14 +60,19 @@ func (s *secrets) newKey(pass int) ([]byte, error) {
 		s.Keys = map[string]string{}
 	}
 	s.Keys[strconv.Itoa(pass)] = hex.EncodeToString(key)
+	return key, s.keep(fmt.Sprintf("key of pass %d", pass))
+}
+
+// keep puts the secrets on disk.
+func (s *secrets) keep(what string) error {
 	data, err := json.Marshal(s)
 	if err != nil {
-		return nil, fmt.Errorf("encode secrets: %w", err)
+		return fmt.Errorf("encode secrets: %w", err)
 	}
 	if err := durable.WriteFile(s.name, append(data, '\n'), 0o600); err != nil {
-		return nil, fmt.Errorf("keep key of pass %d: %w", pass, err)
+		return fmt.Errorf("keep %s: %w", what, err)
 	}
-	return key, nil
+	return nil
 }
 
 func keyDigest(key []byte) string {

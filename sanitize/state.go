@@ -19,6 +19,11 @@ type state struct {
 	attempts int
 	stops    int // attempts that did not get to the end
 	stopped  string
+	needs    string // before it can go on
+
+	restoring bool // a hidden area may have been made accessible
+	restored  int  // areas that were
+	reshapes  []Reshape
 
 	health     []healthAt
 	markers    *markerState
@@ -85,7 +90,9 @@ func (s *state) apply(r journal.Record) error {
 		err := r.Decode(&h)
 		s.health = append(s.health, healthAt{r.Time, h})
 		return err
-	case kindMarkersBegun, kindMarkersSet, kindMarkersRead, kindDriveStatus, kindBegun, kindSent, kindEnded:
+	case kindRestoreBegun, kindReshaped:
+		return s.applyReshape(r)
+	case kindMarkersBegun, kindMarkersSet, kindMarkersRead, kindDriveStatus, kindArmed, kindReleased, kindBegun, kindSent, kindEnded:
 		return s.applyDriveWork(r)
 	case kindPassBegun, kindExtents, kindPassDone:
 		return s.applyPass(r)
@@ -94,7 +101,7 @@ func (s *state) apply(r journal.Record) error {
 	case kindStopped:
 		var stop stoppedRecord
 		err := r.Decode(&stop)
-		s.stopped = stop.Reason
+		s.stopped, s.needs = stop.Reason, stop.Needs
 		return err
 	case kindFinished:
 		return keep(r, &s.finished)
@@ -116,6 +123,9 @@ func (s *state) applyDriveWork(r journal.Record) error {
 	if s.attempts == 0 {
 		return fmt.Errorf("journal record %d (%s) outside an attempt", r.Seq, r.Kind)
 	}
+	if s.restored < len(s.opened.Drive.Restore) {
+		return fmt.Errorf("journal record %d (%s) before all hidden areas were made accessible", r.Seq, r.Kind)
+	}
 	switch r.Kind {
 	case kindMarkersBegun, kindMarkersSet, kindMarkersRead:
 		if r.Kind == kindMarkersRead || r.Kind == kindMarkersBegun {
@@ -127,7 +137,9 @@ func (s *state) applyDriveWork(r journal.Record) error {
 }
 
 // touched says whether anything was written to the drive, or may have been sent to it.
-func (s *state) touched() bool { return len(s.passes) > 0 || s.markers != nil || s.sent() }
+func (s *state) touched() bool {
+	return len(s.passes) > 0 || s.markers != nil || s.restoring || s.sent()
+}
 
 func (s *state) applyAttempt(r journal.Record) error {
 	var a attemptRecord
@@ -137,7 +149,7 @@ func (s *state) applyAttempt(r journal.Record) error {
 	if s.intent == nil || a.N != s.attempts+1 {
 		return fmt.Errorf("journal record %d: attempt %d after %d attempts, intent %v", r.Seq, a.N, s.attempts, s.intent != nil)
 	}
-	s.attempts, s.stopped = a.N, ""
+	s.attempts, s.stopped, s.needs = a.N, "", ""
 	for i := range s.operations {
 		if op := &s.operations[i]; op.end == nil {
 			op.forget(s.opened.Drive.Operations[i])
@@ -147,8 +159,8 @@ func (s *state) applyAttempt(r journal.Record) error {
 }
 
 func (s *state) applyPass(r journal.Record) error {
-	if s.attempts == 0 {
-		return fmt.Errorf("journal record %d (%s) outside an attempt", r.Seq, r.Kind)
+	if s.attempts == 0 || s.restored < len(s.opened.Drive.Restore) {
+		return fmt.Errorf("journal record %d (%s) outside an attempt, or before all hidden areas were made accessible", r.Seq, r.Kind)
 	}
 	s.touch(r.Time)
 	switch r.Kind {
@@ -290,10 +302,19 @@ func (s *state) all() overwrite.Set {
 	return overwrite.NewSet(overwrite.Extent{Offset: 0, Length: s.opened.Drive.SizeBytes})
 }
 
-// erased says whether every pass and every operation of the plan is complete.
+// operatedAll says whether every operation of the plan has.
+func (s *state) operatedAll() bool {
+	return !slices.ContainsFunc(s.operations, func(o operationState) bool { return o.end == nil })
+}
+
+// erased says whether every pass and every operation of the plan is complete, and the drive as large
+// as the plan makes it.
 func (s *state) erased() bool {
+	if s.restored < len(s.opened.Drive.Restore) || s.opened.Drive.Reformat != 0 && !s.wasReformatted() {
+		return false
+	}
 	if len(s.operations) > 0 {
-		return !slices.ContainsFunc(s.operations, func(o operationState) bool { return o.end == nil })
+		return s.operatedAll()
 	}
 	planned := len(s.opened.Drive.Passes)
 	return planned > 0 && len(s.passes) == planned && s.passes[planned-1].complete

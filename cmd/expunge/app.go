@@ -31,9 +31,10 @@ type app struct {
 
 // answer is what a verb has to say: data for --json and the same for people.
 type answer struct {
-	items  any // a list, or
-	result any // one thing
-	text   func(w io.Writer) error
+	items      any // a list, or
+	result     any // one thing
+	notReached any // what a list of drives does not have
+	text       func(w io.Writer) error
 }
 
 // document is what --json prints, also on error.
@@ -41,6 +42,7 @@ type document struct {
 	Schema     string          `json:"schema"`
 	ExitStatus int             `json:"exit_status"`
 	Items      any             `json:"items,omitempty"`
+	NotReached any             `json:"not_reached,omitempty"`
 	Result     any             `json:"result,omitempty"`
 	Errors     []documentError `json:"errors"`
 }
@@ -155,7 +157,7 @@ func (a *app) checkGlobals() error {
 
 // finish prints answer and problem and sets the exit code.
 func (a *app) finish(name string, out answer, err error) {
-	doc := document{Schema: "expunge/" + name + "/v1", Items: out.items, Result: out.result, Errors: []documentError{}}
+	doc := document{Schema: "expunge/" + name + "/v1", Items: out.items, NotReached: out.notReached, Result: out.result, Errors: []documentError{}}
 	if err != nil {
 		p := problemOf(err)
 		doc.ExitStatus = p.code

@@ -24,7 +24,11 @@ func (a *app) listCommand() *cobra.Command {
 			if err != nil {
 				return answer{items: []devices.Drive{}}, err
 			}
-			return answer{items: drives, text: func(w io.Writer) error { return listText(w, drives) }}, nil
+			hidden, err := host.NotReached()
+			if err != nil {
+				return answer{items: drives}, err
+			}
+			return answer{items: drives, notReached: hidden, text: func(w io.Writer) error { return listText(w, drives, hidden) }}, nil
 		}),
 	}
 }
@@ -74,7 +78,7 @@ func stateWord(s devices.State) string {
 	return strings.ToUpper(strings.ReplaceAll(string(s), "_", " "))
 }
 
-func listText(w io.Writer, drives []devices.Drive) error {
+func listText(w io.Writer, drives []devices.Drive, hidden []devices.NotReached) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "STATE\tSERIAL\tMODEL\tSIZE\tPROTOCOL\tNODE\tWHY")
 	for _, d := range drives {
@@ -90,7 +94,15 @@ func listText(w io.Writer, drives []devices.Drive) error {
 	if len(drives) == 0 {
 		fmt.Fprintln(t, "(no drives)")
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, n := range hidden {
+		if _, err := fmt.Fprintf(w, "NOT REACHED  %s: %s\n             %s\n", n.Name, n.Reason.Message, n.Reason.Hint); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func showText(w io.Writer, drives []devices.Drive) error {
@@ -103,7 +115,7 @@ func showText(w io.Writer, drives []devices.Drive) error {
 			{"serial", dash(d.Serial)}, {"model", dash(d.Model)}, {"firmware", dash(d.Firmware)}, {"wwn", dash(d.WWN)},
 			{"id", string(d.ID)}, {"nodes", strings.Join(d.Nodes, " ")}, {"protocol", string(d.Protocol)}, {"media", string(d.Media)},
 			{"identity", string(d.Identity)}, {"size", fmt.Sprintf("%s (%d bytes, blocks of %d)", size(d.SizeBytes), d.SizeBytes, d.LogicalBlock)},
-			{"namespaces", namespaceWords(d)}, {"sanitize", sanitizeWords(d)}, {"state", stateWord(d.State)},
+			{"namespaces", namespaceWords(d)}, {"units", unitWords(d)}, {"sanitize", sanitizeWords(d)}, {"security", securityWords(d)}, {"hidden", hiddenWords(d)}, {"state", stateWord(d.State)},
 		} {
 			if row[1] == "" {
 				continue
@@ -112,6 +124,9 @@ func showText(w io.Writer, drives []devices.Drive) error {
 		}
 		for _, r := range d.Reasons {
 			fmt.Fprintf(t, "why not\t%s\n", withHint(r))
+		}
+		for _, r := range d.Lacks {
+			fmt.Fprintf(t, "lacks\t%s\n", withHint(r))
 		}
 		for _, r := range d.Notes {
 			fmt.Fprintf(t, "note\t%s\n", withHint(r))
@@ -128,6 +143,43 @@ func namespaceWords(d devices.Drive) string {
 			w = fmt.Sprintf("%d (%s, attached to no controller)", n.NSID, size(n.SizeBytes))
 		}
 		list = append(list, w)
+	}
+	return strings.Join(list, ", ")
+}
+
+func unitWords(d devices.Drive) string {
+	var list []string
+	for _, u := range d.Units {
+		list = append(list, fmt.Sprintf("%d (%s, %s)", u.LUN, size(u.SizeBytes), u.Node))
+	}
+	return strings.Join(list, ", ")
+}
+
+// securityWords say how an ATA drive's passwords stand.
+func securityWords(d devices.Drive) string {
+	s := d.Security
+	if s == nil {
+		return ""
+	}
+	words := "no password"
+	if s.Enabled {
+		words = "password set"
+	}
+	for _, x := range []struct {
+		is   bool
+		word string
+	}{{s.Locked, "LOCKED"}, {s.Frozen, "frozen"}, {s.CountExpired, "count expired"}, {s.Enhanced, "enhanced erase"}} {
+		if x.is {
+			words += ", " + x.word
+		}
+	}
+	return words
+}
+
+func hiddenWords(d devices.Drive) string {
+	var list []string
+	for _, a := range d.Hidden {
+		list = append(list, fmt.Sprintf("%s by %s", size(a.NativeBytes-a.FromBytes), a.Kind))
 	}
 	return strings.Join(list, ", ")
 }

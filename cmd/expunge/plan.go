@@ -20,9 +20,10 @@ import (
 // requestFlags are the flags by which people say what they want.
 func requestFlags(flags *pflag.FlagSet, r *sanitize.Request) {
 	flags.StringVar((*string)(&r.Method), "method", "", "clear or purge (default: what policy asks for, else clear)")
-	flags.StringVar((*string)(&r.Technique), "technique", "", "this technique and no other: crypto+block, crypto, block, host-overwrite")
+	flags.StringVar((*string)(&r.Technique), "technique", "", "this technique and no other: crypto+block, crypto, block, drive-overwrite, enhanced-security-erase, security-erase, format, host-overwrite")
 	flags.StringVar((*string)(&r.FailureMode), "failure-mode", "", "restricted (default): after a failed sanitize the drive takes nothing but another; or unrestricted")
 	flags.StringVar(&r.Pattern, "pattern", "", "what an overwrite writes: zero, one, random (default) or `HEX`")
+	flags.IntVar(&r.BlockSize, "block-size", 0, "the logical block length that a format gives the drive: 512 or 4096 `BYTES`")
 	flags.StringVar(&r.Scheme, "scheme", "", "the passes of an older standard, such as dod-5220.22-m (clear at most)")
 	flags.StringVar((*string)(&r.Verify), "verify", "", "status, sampled (default) or full")
 	flags.StringVar((*string)(&r.Disposition), "disposition", "", "reuse or decommission; recorded, and by policy decides the method")
@@ -127,6 +128,9 @@ func planText(w io.Writer, p sanitize.Plan, result planResult) error {
 	for _, d := range p.Drives {
 		fmt.Fprintf(&b, "%s %s (%s, %s)\n", d.Model, d.Serial, size(d.SizeBytes), strings.Join(d.Nodes, " "))
 		fmt.Fprintf(&b, "  will be     %s by %s%s, %s\n", d.Method, d.Technique, passWords(d), verifyWords(d.Verification))
+		for _, h := range d.Restore {
+			fmt.Fprintf(&b, "  first       %s that a %s hides are made accessible, for good\n", size(h.NativeBytes-h.FromBytes), h.Kind)
+		}
 		for i, o := range d.Operations {
 			fmt.Fprintf(&b, "  step %d      %s (%#x)%s\n", i+1, o.Command, o.Code, estimateWords(o.EstimateSeconds))
 		}
@@ -178,10 +182,16 @@ func runLine(r planResult) string {
 // scopeWords says how far the plan reaches.
 func scopeWords(d sanitize.DrivePlan) string {
 	words := string(d.Scope)
+	var list []string
+	for _, u := range d.Units {
+		list = append(list, fmt.Sprintf("%d (%s)", u.LUN, size(u.SizeBytes)))
+	}
+	if len(list) > 0 {
+		return words + ": everything in the drive, logical units " + strings.Join(list, ", ")
+	}
 	if len(d.Operations) == 0 || len(d.Namespaces) == 0 {
 		return words
 	}
-	var list []string
 	for _, n := range d.Namespaces {
 		w := fmt.Sprintf("%d (%s", n.NSID, size(n.SizeBytes))
 		if !n.Attached {

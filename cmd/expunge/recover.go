@@ -1,16 +1,19 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/expunge-dev/expunge/agent"
 	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/sanitize"
 )
 
 // leftItem is a drive that was left alone, for --json.
@@ -27,26 +30,40 @@ type recoverResult struct {
 	Left []leftItem  `json:"left"` // what was only reported
 }
 
+// recovery is what `recover DRIVE` shall do.
+type recovery struct {
+	exit     bool
+	password string // file
+	master   bool
+	confirm  string
+}
+
 func (a *app) recoverCommand() *cobra.Command {
-	exit, confirm := false, ""
+	var r recovery
 	c := &cobra.Command{
-		Use: "recover [DRIVE --exit-failure-mode]", Short: "find drives that erase themselves, and wait for those that a job ordered to",
+		Use: "recover [DRIVE --exit-failure-mode | DRIVE --password-file FILE]", Short: "find drives that erase themselves or are locked, and finish what a job ordered",
 		Args: cobra.MaximumNArgs(1), ValidArgsFunction: a.completeDrives,
 		Long: "recover is for after a crash, a power cut or a restart. A drive that sanitizes itself goes on without the host: those that a job of\n" +
-			"this state ordered to are waited for, proven and certified; nothing is begun that was not. Others are reported and left alone.\n\n" +
-			"With --exit-failure-mode a drive whose unrestricted sanitize failed can be used again, with the data on it. It is not certified.",
+			"this state ordered to are waited for, proven and certified. A security erase that was cut off leaves its drive locked by a password\n" +
+			"that the job has: it is begun again with it, or the password is taken off. Nothing is begun that was not ordered. Others are reported.\n\n" +
+			"With --exit-failure-mode a drive whose unrestricted sanitize failed can be used again, with the data on it. It is not certified.\n" +
+			"With --password-file an ATA password that its owner knows is taken off a drive, so that it can be sanitized.",
 		RunE: a.served("recover", func(ctx context.Context, ag *agent.Agent, args []string) (answer, error) {
+			one := r.exit != (r.password != "")
 			switch {
-			case exit && len(args) == 1:
-				return a.exitFailureMode(ctx, ag, args[0], confirm)
-			case exit || len(args) > 0 || confirm != "":
-				return answer{}, usage("expunge recover; or expunge recover DRIVE --exit-failure-mode --confirm SERIAL", errors.New("a drive and --exit-failure-mode belong together"))
+			case len(args) == 1 && one:
+				return a.recoverDrive(ctx, ag, args[0], r)
+			case len(args) > 0 || r != recovery{}:
+				return answer{}, usage("expunge recover; or expunge recover DRIVE --exit-failure-mode --confirm SERIAL; or expunge recover DRIVE --password-file FILE",
+					errors.New("a drive and one of --exit-failure-mode and --password-file belong together"))
 			}
 			return a.recover(ctx, ag)
 		}),
 	}
-	c.Flags().BoolVar(&exit, "exit-failure-mode", false, "let a drive whose unrestricted sanitize failed be used again, with its data")
-	c.Flags().StringVar(&confirm, "confirm", "", "the drive's `SERIAL`")
+	c.Flags().BoolVar(&r.exit, "exit-failure-mode", false, "let a drive whose unrestricted sanitize failed be used again, with its data")
+	c.Flags().StringVar(&r.confirm, "confirm", "", "the drive's `SERIAL`")
+	c.Flags().StringVar(&r.password, "password-file", "", "take the drive's ATA password off, which is in `FILE` (at most 32 bytes; a line end is not part of it)")
+	c.Flags().BoolVar(&r.master, "master", false, "it is the master password, not the user's")
 	return c
 }
 
@@ -69,7 +86,7 @@ func (a *app) recover(ctx context.Context, ag *agent.Agent) (answer, error) {
 	for _, l := range left {
 		result.Left = append(result.Left, leftItem{l.Drive.ID, l.Drive.Serial, l.Drive.Model, l.Job, l.Reason})
 		switch l.Reason.Code {
-		case "sanitize_failed":
+		case "sanitize_failed", "format_failed", devices.ReasonLocked:
 			codes = append(codes, exitFailed)
 		case "unreadable_job":
 			codes = append(codes, exitUnproven)
@@ -113,7 +130,8 @@ func recoverText(w io.Writer, r recoverResult) error {
 	return err
 }
 
-func (a *app) exitFailureMode(ctx context.Context, ag *agent.Agent, name, confirm string) (answer, error) {
+// recoverDrive does to one drive what a person asked for.
+func (a *app) recoverDrive(ctx context.Context, ag *agent.Agent, name string, r recovery) (answer, error) {
 	host, _, err := a.host()
 	if err != nil {
 		return answer{}, err
@@ -126,21 +144,50 @@ func (a *app) exitFailureMode(ctx context.Context, ag *agent.Agent, name, confir
 	if err != nil {
 		return answer{}, err
 	}
-	if d := selected[0]; confirm == "" || confirm != d.Serial {
+	d := selected[0]
+	done := "can be used again. It HOLDS DATA: its sanitize failed."
+	switch {
+	case r.exit && (r.confirm == "" || r.confirm != d.Serial):
 		return answer{}, &problem{code: exitRefused, name: "not_confirmed", err: fmt.Errorf("not confirmed for %s %s: nothing was sent", d.Model, d.Serial),
 			hint: "the drive holds data and will be usable with it: --confirm " + quote(d.Serial)}
+	case r.exit:
+		d, err = ag.ExitFailureMode(ctx, name)
+	default:
+		var password [32]byte
+		if password, err = readPassword(r.password); err == nil {
+			done = "has no password any more. It HOLDS DATA."
+			d, err = ag.TakePasswordOff(ctx, name, password, r.master)
+		}
 	}
-	d, err := ag.ExitFailureMode(ctx, name)
-	if errors.Is(err, agent.ErrNotFailed) {
-		return answer{}, &problem{code: exitCannot, name: "not_failed", err: err, hint: "expunge show " + quote(name)}
-	}
-	if err != nil {
+	var refusal *sanitize.Refusal
+	switch {
+	case errors.As(err, &refusal):
+		return answer{}, &problem{code: exitRefused, name: refusal.Reasons[0].Code, err: err, hint: refusal.Reasons[0].Hint}
+	case errors.Is(err, agent.ErrNotFailed), errors.Is(err, agent.ErrNoPassword):
+		return answer{}, &problem{code: exitCannot, name: "nothing_to_recover", err: err, hint: "expunge show " + quote(name)}
+	case errors.Is(err, devices.ErrPowerCycle):
+		return answer{}, &problem{code: exitFailed, name: agent.ReasonPowerCycle, err: err, hint: "take power from the drive and give it back, then try again"}
+	case err != nil:
 		return answer{}, err
 	}
 	return answer{result: map[string]string{"id": string(d.ID), "serial": d.Serial}, text: func(w io.Writer) error {
-		_, err := fmt.Fprintf(w, "%s %s can be used again. It HOLDS DATA: its sanitize failed.\n", d.Model, d.Serial)
+		_, err := fmt.Fprintf(w, "%s %s %s\n", d.Model, d.Serial, done)
 		return err
 	}}, nil
+}
+
+// readPassword reads an ATA password: 32 bytes, filled up with zeros (ACS-4 4.20).
+func readPassword(file string) (p [32]byte, err error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return p, fmt.Errorf("read the password: %w", err)
+	}
+	data = bytes.TrimRight(data, "\r\n")
+	if len(data) == 0 || len(data) > len(p) {
+		return p, usage("ATA passwords have 1 to 32 bytes", fmt.Errorf("%s has %d bytes", file, len(data)))
+	}
+	copy(p[:], data)
+	return p, nil
 }
 
 func (a *app) watchCommand() *cobra.Command {

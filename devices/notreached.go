@@ -1,0 +1,112 @@
+package devices
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// NotReached is something of this host that has drives behind it which the host cannot reach one
+// by one: it is listed, so that nobody takes the list for all there is.
+type NotReached struct {
+	Name   string   `json:"name"`   // "megaraid_sas at 0000:03:00.0"
+	Driver string   `json:"driver"` // of the kernel
+	Where  string   `json:"where"`  // PCI address
+	Nodes  []string `json:"nodes"`  // block devices that it makes of them
+	Reason Reason   `json:"reason"`
+}
+
+// What RAID drivers keep from the host, and what to do about it.
+const (
+	ReasonRAID   = "raid_members"
+	ReasonVMD    = "vmd"
+	hintRAID     = "erase the members one by one: attach them to a host bus adapter without RAID, or set the controller to pass them through (JBOD, HBA mode), or use its own erase and record that"
+	hintVMD      = "the kernel driver vmd must be loaded for the NVMe drives behind it to appear; or switch VMD off in the firmware's setup"
+	hintImplicit = "switch the firmware's setup from RAID to AHCI, so that the drives behind it appear"
+)
+
+// raidDrivers are the kernel drivers of controllers that make volumes of drives and hide them.
+var raidDrivers = map[string]string{
+	"megaraid_sas": "MegaRAID", "mpi3mr": "MegaRAID", "hpsa": "Smart Array", "smartpqi": "Smart RAID", "aacraid": "Adaptec RAID",
+	"arcmsr": "Areca RAID", "3w-sas": "3ware RAID", "3w-9xxx": "3ware RAID", "cciss": "Smart Array", "mvumi": "Marvell RAID", "stex": "Promise RAID",
+	"ips": "ServeRAID", "pmcraid": "PMC RAID",
+}
+
+// The PCI classes of controllers that can have drives behind them (PCI Code and ID Assignment 1.11).
+const (
+	classRAID = "0x0104"
+	classVMD  = "0x8086" // vendor; the device is known by its driver, or its class and no driver
+)
+
+// NotReached lists the controllers of the host behind which drives may be hidden. The error says
+// that the buses could not be read.
+func (h *Host) NotReached() ([]NotReached, error) {
+	entries, err := names(h.fs.root, "sys/bus/pci/devices")
+	if err != nil {
+		return nil, fmt.Errorf("list PCI devices: %w", err)
+	}
+	list := []NotReached{}
+	for _, address := range entries {
+		dir := h.fs.path("sys/bus/pci/devices", address)
+		driver := ""
+		if target, err := os.Readlink(filepath.Join(dir, "driver")); err == nil {
+			driver = filepath.Base(target)
+		}
+		path, err := filepath.EvalSymlinks(dir)
+		if err != nil {
+			continue // unplugged while listing
+		}
+		class := text(dir, "class")
+		n := NotReached{Driver: driver, Where: address, Nodes: h.below(path)}
+		switch {
+		case raidDrivers[driver] != "" && driver != "":
+			n.Reason = Reason{ReasonRAID, fmt.Sprintf("a %s controller: the drives behind it are not reached one by one", raidDrivers[driver]), hintRAID}
+		case driver == "vmd" && len(n.Nodes) == 0:
+			n.Reason = Reason{ReasonVMD, "an Intel VMD controller, and no drive behind it appears", hintVMD}
+		case driver == "vmd":
+			continue // its drives are in the list like any other
+		case driver == "" && strings.HasPrefix(class, classRAID) && text(dir, "vendor") == classVMD:
+			n.Reason = Reason{ReasonVMD, "an Intel controller in RAID or VMD mode, which no driver of this kernel serves", hintVMD + "; " + hintImplicit}
+		case driver == "" && strings.HasPrefix(class, classRAID):
+			n.Reason = Reason{ReasonRAID, "a RAID controller that no driver of this kernel serves: the drives behind it do not appear", hintRAID}
+		default:
+			continue
+		}
+		n.Name = strings.TrimSpace(driver + " at " + address)
+		list = append(list, n)
+	}
+	return list, nil
+}
+
+// below lists the block devices that are below a device in the tree of buses.
+func (h *Host) below(device string) []string {
+	nodes := []string{}
+	devs, err := h.fs.blockdevs()
+	if err != nil {
+		return nodes
+	}
+	for _, b := range devs {
+		if strings.HasPrefix(h.fs.devicePath(b), device+"/") {
+			nodes = append(nodes, nodePath(b.name))
+		}
+	}
+	slices.Sort(nodes)
+	return nodes
+}
+
+// volume says whether a block device is one that a RAID controller makes of its drives: it has no
+// identity of a drive, whatever it says.
+func (s sysfs) volume(b blockdev) (driver string, is bool) {
+	for dir := s.devicePath(b); strings.Contains(dir, "/devices/"); dir = filepath.Dir(dir) {
+		target, err := os.Readlink(filepath.Join(dir, "driver"))
+		if err != nil {
+			continue
+		}
+		if name := filepath.Base(target); raidDrivers[name] != "" {
+			return name, true
+		}
+	}
+	return "", false
+}

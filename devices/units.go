@@ -1,0 +1,99 @@
+package devices
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/expunge-dev/expunge/devices/scsi"
+)
+
+// LogicalUnit is one of a SCSI drive that has several, such as one with two actuators (SAM-6 4.8).
+// A sanitize is a unit's own; the drive is erased when all of them are.
+type LogicalUnit struct {
+	LUN          uint64 `json:"lun"`
+	Node         string `json:"node"`
+	SizeBytes    int64  `json:"size_bytes"`
+	LogicalBlock int    `json:"logical_block_bytes"`
+	Number       Number `json:"-"`
+}
+
+// unitKey groups block devices that are logical units of one SCSI drive: one target, one serial
+// number. Arrays, which are reached over fabrics, give many volumes one serial number, and are not
+// grouped. lun is the unit's number.
+func (s sysfs) unitKey(b blockdev) (key string, lun uint64, ok bool) {
+	path := s.devicePath(b)
+	if b.subsystem() != busSCSI || strings.Contains(path, "/session") || strings.Contains(path, "/rport-") || strings.Contains(path, "/usb") {
+		return "", 0, false
+	}
+	device, err := filepath.EvalSymlinks(filepath.Join(b.dir, "device"))
+	serial := vpdSerial(b.dir)
+	if err != nil || serial == "" || text(b.dir, "device/vendor") == "ATA" {
+		return "", 0, false
+	}
+	address := strings.Split(filepath.Base(device), ":") // host:channel:target:lun
+	if len(address) != 4 {
+		return "", 0, false
+	}
+	if lun, err = strconv.ParseUint(address[3], 10, 64); err != nil {
+		return "", 0, false
+	}
+	return strings.Join([]string{filepath.Dir(device), serial, text(b.dir, "device/model")}, "\n"), lun, true
+}
+
+// joinUnits adds the other logical units of a drive to it.
+func (d *Drive) joinUnits(s sysfs, group []blockdev) {
+	if len(group) < 2 {
+		return
+	}
+	d.Nodes, d.SizeBytes = nil, 0
+	for _, b := range group {
+		_, lun, _ := s.unitKey(b)
+		u := LogicalUnit{LUN: lun, Node: nodePath(b.name), Number: b.number, SizeBytes: b.sizeBytes(), LogicalBlock: int(integer(b.dir, "queue/logical_block_size"))}
+		d.Nodes, d.Units = append(d.Nodes, u.Node), append(d.Units, u)
+		d.SizeBytes += u.SizeBytes
+		d.LogicalBlock = min(d.LogicalBlock, u.LogicalBlock)
+		d.PhysicalBlock = max(d.PhysicalBlock, int(integer(b.dir, "queue/physical_block_size")))
+		d.ReadOnly = d.ReadOnly || text(b.dir, "ro") == "1"
+	}
+	slices.SortFunc(d.Units, func(a, b LogicalUnit) int { return int(a.LUN) - int(b.LUN) })
+}
+
+// checkUnits makes sure that the units of a drive are all of it, and that each is the drive's. open
+// gives the node of a unit other than the first, which t is.
+func checkUnits(ctx context.Context, t Transport, d *Drive, open func(node string) (Transport, error)) error {
+	page, err := dataIn(ctx, t, scsi.ReportLUNs())
+	if IsGone(err) {
+		return err
+	}
+	if err == nil {
+		luns, err := scsi.ParseLUNs(page)
+		if err != nil {
+			return fmt.Errorf("report LUNs: %w", err)
+		}
+		if have := max(1, len(d.Units)); len(luns) != have {
+			d.refuse(StateBlocked, Reason{"unit_unreachable", fmt.Sprintf("the drive has %d logical units, and %d of them have a block device", len(luns), have),
+				"have the kernel scan the adapter again, so that every unit is there"})
+		}
+	} else if len(d.Units) > 0 {
+		return fmt.Errorf("report LUNs: %w", err)
+	}
+	for _, u := range d.Units[min(1, len(d.Units)):] {
+		other, err := open(u.Node)
+		if err != nil {
+			return err
+		}
+		serial, _, err := unitIdentity(ctx, other)
+		if err := errors.Join(err, other.Close()); err != nil {
+			return fmt.Errorf("logical unit %d: %w", u.LUN, err)
+		}
+		if cleanASCII(serial) != d.Serial {
+			return fmt.Errorf("%s says that it is %s, and belongs to %s by its address: %w", u.Node, cleanASCII(serial), d.Serial, ErrChanged)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,228 @@
+package sanitize
+
+import (
+	"fmt"
+
+	"github.com/expunge-dev/expunge/devices"
+)
+
+// unfit says why a technique cannot reach what was asked on a drive; "" when it can. What is
+// supported is what the drive says of itself: nothing is found out by trying.
+func unfit(t Technique, m Method, d devices.Drive, r Request, p Policy) (code, why string) {
+	reached := p.reaches(t, d.Media)
+	if reached == "" {
+		return "not_in_this_version", "this version of expunge does not carry it out"
+	}
+	if reached.rank() < m.rank() {
+		if t == HostOverwrite {
+			return "reaches_clear", "an overwrite by the host cannot reach spare and reallocated blocks (IEEE 2883-2022): clear at most"
+		}
+		return "reaches_less", fmt.Sprintf("under policy %s it reaches %s at most on %s", p.Name, reached, mediaWords(d.Media))
+	}
+	if t == HostOverwrite {
+		return unfitOverwrite(d, r)
+	}
+	if d.Identity != devices.IdentityDrive {
+		return "no_command_door", "a command of the drive, which cannot be asked what it is"
+	}
+	if r.FailureMode != "" && !t.hasFailureMode() {
+		return "not_asked", "a failure mode was asked for, which belongs to sanitize commands"
+	}
+	if r.BlockSize != 0 && t != Format {
+		return "not_asked", "another block size was asked for, which only a format gives"
+	}
+	switch d.Protocol {
+	case devices.ProtocolNVMe:
+		return unfitSanitize(t, d, r)
+	case devices.ProtocolATA:
+		if t == SecurityErase || t == EnhancedSecurityErase {
+			return unfitSecurityErase(t, d)
+		}
+		return unfitSanitize(t, d, r)
+	case devices.ProtocolSCSI:
+		if t == Format {
+			return unfitFormat(d, r)
+		}
+		return unfitSanitize(t, d, r)
+	}
+	return "no_command_door", "a command of the drive, and this node takes reads and writes only"
+}
+
+// hasFailureMode says whether the technique's commands can be told what a failure leaves.
+func (t Technique) hasFailureMode() bool {
+	switch t {
+	case CryptoThenBlock, CryptographicErase, BlockErase, DriveOverwrite:
+		return true
+	}
+	return false
+}
+
+// unfitSanitize judges the sanitize commands, which NVMe, ATA and SCSI drives have alike.
+func unfitSanitize(t Technique, d devices.Drive, r Request) (code, why string) {
+	s := d.Sanitize
+	if s == nil {
+		for _, code := range []string{devices.ReasonBridgeOpaque, "sanitize_unknown", "opcodes_unreported"} {
+			if lack, is := d.Lack(code); is {
+				return code, lack.Message
+			}
+		}
+		s = &devices.SanitizeSupport{}
+		if t.hasFailureMode() {
+			return "not_supported", "the drive has no sanitize command"
+		}
+	}
+	if lack, is := d.Lack(devices.ReasonSanitizeFrozen); is {
+		return devices.ReasonSanitizeFrozen, lack.Message
+	}
+	has, word := false, ""
+	switch t {
+	case CryptoThenBlock:
+		has, word = s.Crypto && s.Block, "both"
+	case CryptographicErase:
+		has, word = s.Crypto, "a cryptographic erase"
+	case BlockErase:
+		has, word = s.Block, "a block erase"
+	case DriveOverwrite:
+		if d.Protocol == devices.ProtocolNVMe {
+			return "not_in_this_version", "this version of expunge sends no overwrite to NVMe drives"
+		}
+		if lack, is := d.Lack(devices.ReasonHBADrops); is {
+			return devices.ReasonHBADrops, lack.Message
+		}
+		has, word = s.Overwrite, "an overwrite"
+	case SecurityErase, EnhancedSecurityErase:
+		return "not_supported", "a command of ATA drives"
+	case Format:
+		if d.Protocol == devices.ProtocolATA {
+			return "not_supported", "a command of SCSI and NVMe drives"
+		}
+		return "not_in_this_version", "this version of expunge sends no format to NVMe drives"
+	default:
+		return "not_in_this_version", "this version of expunge does not carry it out"
+	}
+	switch {
+	case !has:
+		return "not_supported", "its sanitize command cannot do " + word
+	case s.State == devices.SanitizeFailed && d.Protocol == devices.ProtocolNVMe && !s.Unrestricted && r.FailureMode == Unrestricted:
+		return "restricted_failure", "an earlier sanitize failed in restricted mode: only a restricted one can follow"
+	case r.Verify != VerifyStatus && leaves(t, d) == devices.ReadsNothing:
+		return "not_provable", "the drive lets nothing be read after it until it is written again, so that nothing could be read back; --verify status takes its word"
+	}
+	return "", ""
+}
+
+func unfitSecurityErase(t Technique, d devices.Drive) (code, why string) {
+	s := d.Security
+	switch {
+	case s == nil:
+		return "not_supported", "the drive has no ATA security commands"
+	case t == EnhancedSecurityErase && !s.Enhanced:
+		return "not_supported", "the drive has no enhanced security erase"
+	case d.Bridge != "":
+		return "usb_security_erase", "some USB bridges drop the drive in the middle of a security erase, and leave it locked: attach it directly"
+	case d.Sanitize != nil && d.Sanitize.State == devices.SanitizeFailed:
+		return "sanitize_failed", "an earlier sanitize of the drive failed, and it takes nothing but another"
+	}
+	for _, code := range []string{devices.ReasonFrozen, devices.ReasonEnabled} {
+		if lack, is := d.Lack(code); is {
+			return code, lack.Message
+		}
+	}
+	return "", ""
+}
+
+// blockSizes are the logical block lengths that drives are formatted to.
+var blockSizes = []int{512, 4096}
+
+func unfitFormat(d devices.Drive, r Request) (code, why string) {
+	switch {
+	case !d.Format:
+		for _, code := range []string{"sanitize_unknown", "opcodes_unreported"} {
+			if lack, is := d.Lack(code); is {
+				return code, lack.Message
+			}
+		}
+		return "not_supported", "the drive does not list FORMAT UNIT among its commands"
+	case d.Sanitize != nil && d.Sanitize.State == devices.SanitizeFailed:
+		return "sanitize_failed", "an earlier sanitize of the drive failed, and it takes nothing but another"
+	case r.BlockSize != 0 && len(d.Units) > 0:
+		return "logical_units", "the drive has several logical units, whose blocks are changed one by one with other tools"
+	}
+	return "", ""
+}
+
+func unfitOverwrite(d devices.Drive, r Request) (code, why string) {
+	switch {
+	case len(d.Namespaces) > 1:
+		return "namespaces", fmt.Sprintf("the drive has %d namespaces, and the host would overwrite one", len(d.Namespaces))
+	case d.Sanitize != nil && d.Sanitize.State == devices.SanitizeFailed:
+		return "sanitize_failed", "an earlier sanitize of the drive failed, and it may take no writes before another has succeeded"
+	case d.FormatFailed:
+		return "format_failed", "an earlier format of the drive failed or was cut off: nothing can be written before one has succeeded"
+	case r.FailureMode != "":
+		return "not_asked", "a failure mode was asked for, which belongs to what a drive does by itself"
+	case r.BlockSize != 0:
+		return "not_asked", "another block size was asked for, which only a format gives"
+	}
+	for _, a := range d.Hidden {
+		if a.Locked {
+			return "hidden_area_locked", fmt.Sprintf("%d bytes are hidden by a %s that a password keeps as it is: the host cannot overwrite them", a.NativeBytes-a.FromBytes, a.Kind)
+		}
+	}
+	return "", ""
+}
+
+func mediaWords(m devices.Media) string {
+	switch m {
+	case devices.MediaMagnetic:
+		return "magnetic media"
+	case devices.MediaFlash:
+		return "flash"
+	}
+	return "media of unknown kind"
+}
+
+// operations are the commands of a technique on a drive, unit by unit; none for what the host does.
+func operations(t Technique, d devices.Drive, r Request) []Operation {
+	var list []Operation
+	for unit := range max(1, len(d.Units)) {
+		for _, step := range t.steps() {
+			var o Operation
+			switch d.Protocol {
+			case devices.ProtocolNVMe:
+				o = nvmeOperation(step, d, r)
+			case devices.ProtocolATA:
+				o = ataOperation(step, d, r)
+			case devices.ProtocolSCSI:
+				o = scsiOperation(step, d, r)
+			}
+			o.Technique, o.Unit = step, unit
+			if len(d.Units) > 0 {
+				o.Command += fmt.Sprintf(", logical unit %d", d.Units[unit].LUN)
+			}
+			list = append(list, o)
+		}
+	}
+	return list
+}
+
+// leaves says what reads must return after the technique.
+func leaves(t Technique, d devices.Drive) devices.ReadBack {
+	s := d.Sanitize
+	switch t {
+	case CryptoThenBlock, BlockErase:
+		if s != nil {
+			return s.AfterBlock
+		}
+		return devices.ReadsConstant
+	case CryptographicErase:
+		if s != nil {
+			return s.AfterCrypto
+		}
+	case DriveOverwrite, Format:
+		return devices.ReadsZeros // which is what they are told to write
+	case SecurityErase:
+		return devices.ReadsConstant // ACS-4 7.45: binary zeros or binary ones
+	}
+	return devices.ReadsAnything
+}
