@@ -71,7 +71,7 @@ func (a *app) abandonCommand() *cobra.Command {
 	why := ""
 	c := &cobra.Command{
 		Use: "abandon JOB", Short: "give an interrupted job up: its drives are certified as failed", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeJobs,
-		RunE: a.served("jobs-abandon", func(_ context.Context, ag *agent.Agent, args []string) (answer, error) {
+		RunE: a.served("jobs-abandon", func(ctx context.Context, ag *agent.Agent, args []string) (answer, error) {
 			j, err := ag.Abandon(ctx, args[0], why)
 			if err != nil {
 				return answer{}, err
