@@ -78,7 +78,7 @@ func TestSCSIIdentity(t *testing.T) {
 		{"a blank serial number", func(d *scsiDrive) { d.pages[0x80] = bytes.Repeat([]byte{' '}, 20) }, false, devices.IdentityHost, devices.StateUnreadable, "KERNEL"},
 		{"a name behind the end", func(d *scsiDrive) { d.pages[0x83] = naa[:6] }, false, devices.IdentityHost, devices.StateUnreadable, "KERNEL"},
 		{"an ATA drive that does not answer", func(d *scsiDrive) { d.pages[0x00] = []byte{0x89} }, false, devices.IdentityHost, devices.StateUnreadable, "KERNEL"},
-		{"a bridge", func(*scsiDrive) {}, true, devices.IdentityHost, devices.StateReady, "KERNEL"},
+		{"a bridge", func(*scsiDrive) {}, true, devices.IdentityHost, devices.StateReady, "USB-KERNEL"},
 	} {
 		d := sas()
 		x.change(d)
