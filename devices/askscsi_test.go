@@ -38,15 +38,17 @@ func (d *scsiDrive) SCSI(_ context.Context, c *scsi.Command) (scsi.Result, error
 	return scsi.Result{Status: 2, DriverStatus: 8, Sense: []byte{0x70, 0, 5, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0x24, 0, 0, 0, 0, 0}}, nil
 }
 
+// sas is a SAS drive of which the standard pages are known.
+func sas() *scsiDrive {
+	naa := append([]byte{0x01, 0x03, 0, 8}, 0x50, 0, 0xc5, 0, 0xa1, 0xb2, 0xc3, 0xd4)
+	rotation := append([]byte{0x1c, 0x20}, make([]byte, 58)...)
+	return &scsiDrive{number: devices.Number{Major: 8}, inquiry: "SEAGATE ST4000NM0023    0004",
+		pages: map[byte][]byte{0x00: {0x00, 0x80, 0x83, 0xb1}, 0x80: []byte("Z1Z0ABCD            "), 0x83: naa, 0xb1: rotation}}
+}
+
 // A SAS drive speaks for itself; a USB bridge only for itself, and is not believed; one that is
 // there for an ATA drive must pass its commands.
 func TestSCSIIdentity(t *testing.T) {
-	naa := append([]byte{0x01, 0x03, 0, 8}, 0x50, 0, 0xc5, 0, 0xa1, 0xb2, 0xc3, 0xd4)
-	rotation := append([]byte{0x1c, 0x20}, make([]byte, 58)...)
-	sas := func() *scsiDrive {
-		return &scsiDrive{number: devices.Number{Major: 8}, inquiry: "SEAGATE ST4000NM0023    0004",
-			pages: map[byte][]byte{0x00: {0x00, 0x80, 0x83, 0xb1}, 0x80: []byte("Z1Z0ABCD            "), 0x83: naa, 0xb1: rotation}}
-	}
 	host := func(d *scsiDrive, usb bool) *devices.Host {
 		h := machine().disk("sda", "8:0", "KERNEL")
 		if usb {
@@ -76,7 +78,7 @@ func TestSCSIIdentity(t *testing.T) {
 		{"after a reset", func(d *scsiDrive) { d.attention = 2 }, false, devices.IdentityDrive, devices.StateReady, "Z1Z0ABCD"},
 		{"no serial number", func(d *scsiDrive) { delete(d.pages, 0x80) }, false, devices.IdentityHost, devices.StateUnreadable, "KERNEL"},
 		{"a blank serial number", func(d *scsiDrive) { d.pages[0x80] = bytes.Repeat([]byte{' '}, 20) }, false, devices.IdentityHost, devices.StateUnreadable, "KERNEL"},
-		{"a name behind the end", func(d *scsiDrive) { d.pages[0x83] = naa[:6] }, false, devices.IdentityHost, devices.StateUnreadable, "KERNEL"},
+		{"a name behind the end", func(d *scsiDrive) { d.pages[0x83] = d.pages[0x83][:6] }, false, devices.IdentityHost, devices.StateUnreadable, "KERNEL"},
 		{"an ATA drive that does not answer", func(d *scsiDrive) { d.pages[0x00] = []byte{0x89} }, false, devices.IdentityHost, devices.StateUnreadable, "KERNEL"},
 		{"a bridge", func(*scsiDrive) {}, true, devices.IdentityHost, devices.StateReady, "USB-KERNEL"},
 	} {
