@@ -116,9 +116,9 @@ func TestDriveGoesOnWhenTheHostStops(t *testing.T) {
 			if _, err := a.Run(t.Context(), p, Observer{}); err != nil {
 				t.Fatal(err)
 			}
-			var want []uint32
+			var want []string
 			for _, o := range p.Drives[0].Operations {
-				want = append(want, o.Code)
+				want = append(want, fmt.Sprintf("84:%08x", o.Code))
 			}
 			if len(m.list) < 40*len(want) {
 				t.Fatalf("only %d moments were seen", len(m.list))
@@ -141,7 +141,7 @@ func TestDriveGoesOnWhenTheHostStops(t *testing.T) {
 	}
 }
 
-func resumeDrive(t *testing.T, dir string, now time.Time, p sanitize.Plan, want []uint32) {
+func resumeDrive(t *testing.T, dir string, now time.Time, p sanitize.Plan, want []string) {
 	rack, err := virtual.Open(filepath.Join(dir, "rack"))
 	if err != nil {
 		t.Fatal(err)
@@ -170,7 +170,7 @@ func resumeDrive(t *testing.T, dir string, now time.Time, p sanitize.Plan, want 
 		t.Fatal(err)
 	}
 	if !slices.Equal(m.Begun(), want) {
-		t.Errorf("the drive began %#x, planned were %#x", m.Begun(), want)
+		t.Errorf("the drive began %q, planned were %q", m.Begun(), want)
 	}
 	if a, h, err := m.CountCanary(canary); err != nil || a+h != 0 {
 		t.Errorf("%d canaries, %d hidden, %v", a, h, err)

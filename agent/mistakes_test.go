@@ -65,7 +65,7 @@ func nvmeSite(t *testing.T, list ...string) (*site, *clock) {
 func purge() sanitize.Request { return sanitize.Request{Method: sanitize.Purge} }
 
 // begun is what the drive began, by its own account.
-func (s *site) begun() []uint32 {
+func (s *site) begun() []string {
 	s.t.Helper()
 	m, err := s.rack.Medium("A")
 	if err != nil {
@@ -143,7 +143,7 @@ func TestMistakeNoDeallocateIsNotSent(t *testing.T) {
 	s, _ := nvmeSite(t)
 	p := s.plan(purge(), "A")
 	s.run(p)
-	if got := s.begun(); len(got) != 2 || got[0] != 0x204 || got[0] != p.Drives[0].Operations[0].Code {
+	if got := s.begun(); len(got) != 2 || got[0] != "84:00000204" || p.Drives[0].Operations[0].Code != 0x204 {
 		t.Errorf("the drive began %#x", got)
 	}
 }
@@ -367,7 +367,7 @@ func TestUnrestrictedFailure(t *testing.T) {
 	s, _ := nvmeSite(t, "sanitize-fail:40")
 	r := s.run(s.plan(sanitize.Request{Method: sanitize.Purge, FailureMode: sanitize.Unrestricted}, "A"))
 	want(t, r, sanitize.Failed, "unrestricted")
-	if got := s.begun(); len(got) != 1 || got[0] != 0x20c {
+	if got := s.begun(); len(got) != 1 || got[0] != "84:0000020c" {
 		t.Errorf("%#x", got)
 	}
 }
@@ -505,7 +505,7 @@ func TestNoDeallocationInhibited(t *testing.T) {
 	s.add(virtual.Spec{Profile: "nvme-ssd", Serial: "A", SizeBytes: 4 << 20, NoDeallocateInhibited: true})
 	r := s.run(s.plan(purge(), "A"))
 	want(t, r, sanitize.Sanitized, "")
-	if got := s.begun(); len(got) != 2 || got[0] != 0x4 || got[1] != 0x2 {
+	if got := s.begun(); len(got) != 2 || got[0] != "84:00000004" || got[1] != "84:00000002" {
 		t.Errorf("%#x", got)
 	}
 	if report := s.verify(r); report.Code != attest.CodeOK {

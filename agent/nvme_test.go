@@ -73,8 +73,8 @@ func TestPurgedByTheDrive(t *testing.T) {
 	if blank, err := m.Blank(); err != nil || !blank {
 		t.Errorf("the medium is not erased: %v", err)
 	}
-	if begun := m.Begun(); len(begun) != 2 || begun[0] != 0x204 || begun[1] != 0x2 {
-		t.Errorf("operations %#x", begun)
+	if begun := m.Begun(); len(begun) != 2 || begun[0] != "84:00000204" || begun[1] != "84:00000002" {
+		t.Errorf("operations %q", begun)
 	}
 	report := s.verify(r)
 	if report.Code != attest.CodeOK || report.Result.Outcome.Method != "purge" || report.Result.Scope != "device" {

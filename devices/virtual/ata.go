@@ -3,30 +3,88 @@ package virtual
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/expunge-dev/expunge/devices"
 )
 
-// ata carries an ATA command out. false is ABRT. d.mu is held.
-func (d *drive) ata(t *transport, opcode, protocol byte, g *registers) (data []byte, ok bool) {
+// The protocols of ATA commands, in the codes of ATA PASS-THROUGH (SAT-4 12.2.2.2).
+const (
+	nonData = 3
+	pioIn   = 4
+	pioOut  = 5
+)
+
+// Bits of the error register.
+const (
+	abrt = 1 << 2
+	idnf = 1 << 4
+	unc  = 1 << 6
+)
+
+// ata carries an ATA command out; g.failure is the error register. out is what the host sends. d.mu
+// is held, and the drive's memory is up to date.
+func (d *drive) ata(t *transport, opcode, protocol byte, g *registers, out []byte) (data []byte, err error) {
+	before := d.last
+	d.last = opcode
+	want := byte(nonData)
+	switch {
+	case opcode == 0xec, opcode == 0xb0 && g.feature&0xff == 0xd0, opcode == 0xb1 && g.feature&0xff == 0xc2:
+		want = pioIn
+	case opcode == 0xf1, opcode == 0xf2, opcode == 0xf4, opcode == 0xf6:
+		want = pioOut
+	}
+	if protocol != want || want == pioOut && len(out) != 512 || d.memory.Units[0].busy() && !sanitizeAllows(opcode, g.feature) {
+		g.failure = abrt
+		return nil, nil
+	}
 	switch opcode {
 	case 0xec:
-		return d.ataIdentity(), protocol == 4
+		return d.ataIdentity(), nil
 	case 0xe7, 0xea:
-		return nil, protocol == 3 && d.writeBack() == nil
+		return nil, d.writeBack()
+	case 0x42:
+		d.readVerify(t, g)
+		return nil, nil
+	case 0xb4:
+		return nil, d.ataSanitize(g)
+	case 0xf1, 0xf2, 0xf3, 0xf4, 0xf5, 0xf6:
+		g.failure, err = d.ataSecurity(opcode, before, out)
+		return nil, err
+	case 0x27, 0xf8, 0x37, 0xf9, 0x78, 0xb1:
+		return d.ataMax(opcode, before, g)
 	case 0xb0:
-		if g.lba>>8&0xffff != 0xc24f || d.faults().has(LogMissing, "smart") {
-			return nil, false
-		}
-		switch g.feature & 0xff {
-		case 0xd0:
-			return d.ataSMART(), protocol == 4
-		case 0xda:
-			return nil, protocol == 3 // all is well: the signature comes back as it was
+		switch {
+		case g.lba>>8&0xffff != 0xc24f, d.faults().has(LogMissing, "smart"):
+		case g.feature&0xff == 0xd0:
+			return d.ataSMART(), nil
+		case g.feature&0xff == 0xda:
+			return nil, nil // all is well: the signature comes back as it was
 		}
 	}
-	return nil, false
+	g.failure = abrt
+	return nil, nil
+}
+
+// readVerify is READ VERIFY SECTORS EXT (ACS-3 7.41): it finds what cannot be addressed, and what
+// cannot be read.
+func (d *drive) readVerify(t *transport, g *registers) {
+	block := int64(d.memory.Units[0].Block)
+	count := int64(g.count)
+	if count == 0 {
+		count = 65536
+	}
+	switch first := int64(g.lba); {
+	case d.memory.Power.Locked:
+		g.failure = abrt
+	case first >= d.memory.Units[0].Blocks || first+count > d.memory.Units[0].Blocks:
+		g.failure, g.lba = idnf, uint64(max(first, d.memory.Units[0].Blocks))
+	default:
+		if n := int64(d.before(ReadError, first*block, int(count*block))); n < count*block {
+			g.failure, g.lba = unc, uint64(first+n/block)
+		}
+	}
 }
 
 // rotation is the medium's rate: 1 does not rotate.
@@ -53,23 +111,17 @@ func (d *drive) ataIdentity() []byte {
 		}
 	}
 	spec := d.info.Spec
-	sectors := uint64(spec.SizeBytes / int64(spec.LogicalBlock))
+	sectors := uint64(d.memory.Units[0].Blocks)
 	ataText(page, 10, 10, spec.Serial)
 	ataText(page, 23, 4, firmware)
 	ataText(page, 27, 20, d.profile.model)
 	put(0, 0x0040, 1)
 	put(49, 1<<9|1<<8, 1)
 	put(60, min(sectors, 0xfffffff), 2)
-	if d.profile.encrypts {
-		put(69, 1<<4, 1)
-	}
+	d.ataFeatures(put)
 	put(76, 0x000e, 1)
 	put(80, 0x0ff0, 1)
-	put(82, 1<<0|1<<5, 1)
-	put(83, 1<<14|1<<13|1<<10, 1)
 	put(84, 1<<14|1<<8, 1)
-	put(85, 1<<0|1<<5, 1)
-	put(86, 1<<13|1<<10, 1)
 	put(87, 1<<14|1<<8, 1)
 	put(100, sectors, 4)
 	shape := uint64(1 << 14)
@@ -93,6 +145,56 @@ func (d *drive) ataIdentity() []byte {
 	page[510] = 0xa5
 	seal(page)
 	return page
+}
+
+// ataFeatures are the words of IDENTIFY DEVICE data about what the drive can do (ACS-3 7.12.7).
+func (d *drive) ataFeatures(put func(word int, v uint64, words int)) {
+	p, m := d.profile, d.memory
+	var sanitize, extra, set uint64
+	for word, bit := range map[string]uint64{kindCrypto: 1 << 13, kindOverwrite: 1 << 14, kindBlock: 1 << 15} {
+		if slices.Contains(d.info.Spec.Sanitize, word) {
+			sanitize |= bit | 1<<12 | 1<<11 | 1<<10
+		}
+	}
+	put(59, sanitize, 1)
+	if p.encrypts {
+		extra |= 1 << 4
+	}
+	if p.solid() {
+		extra |= 1<<14 | 1<<5 // reads zeros after a trim
+	}
+	put(69, extra, 1)
+	supported, enabled := uint64(1<<0|1<<5), uint64(1<<0|1<<5)
+	if p.hpa {
+		supported, enabled = supported|1<<10, enabled|1<<10
+	}
+	if p.dco {
+		set = 1 << 11
+	}
+	if p.Security {
+		supported |= 1 << 1
+		put(128, d.securityState(), 1)
+		normal, enhanced := d.securityTimes()
+		put(89, uint64(normal), 1)
+		put(90, uint64(enhanced), 1)
+		put(92, uint64(m.ATA.MasterID), 1)
+	}
+	if m.ATA.Enabled {
+		enabled |= 1 << 1
+	}
+	put(82, supported, 1)
+	put(83, 1<<14|1<<13|1<<10|set, 1)
+	put(85, enabled, 1)
+	put(86, 1<<15|1<<13|1<<10|set, 1)
+	address := [2]uint64{1 << 14, 1 << 14}
+	if p.ama {
+		address[0] |= 1 << 8
+		if m.Units[0].Blocks < m.ATA.DCO {
+			address[1] |= 1 << 8
+		}
+	}
+	put(119, address[0], 1)
+	put(120, address[1], 1)
 }
 
 // seal makes the bytes of a page add up to zero.

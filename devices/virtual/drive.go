@@ -31,6 +31,9 @@ type drive struct {
 	writes  int64           // since power-on
 	request int64           // since power-on, of those who hold the drive
 	command int64           // the same, commands alone
+	wakes   int             // the power-on that this process knows of
+	alarms  int             // power-ons and resets, which SCSI drives tell of once
+	last    byte            // the ATA command before this one; 0 is a read or write
 	free    time.Time       // when a slow drive will have done what it was asked
 }
 
@@ -45,17 +48,20 @@ var (
 	errGone = fmt.Errorf("%w: %w", devices.ErrGone, syscall.ENODEV)
 )
 
-// powerOn opens the medium and reads the drive's faults anew. What the drive did by itself when
-// power failed, it goes on with.
+// powerOn opens the medium and reads the drive's faults anew. A drive whose power failed wakes up.
 func (d *drive) powerOn(info Info) error {
 	profile, err := profileByName(info.Spec.Profile)
 	if err != nil {
 		return err
 	}
-	m, err := d.rack.remember(info.Name, func(_ Info, m *memory) error {
-		if o := m.Operation; o != nil && o.Paused {
-			o.Paused, o.Since = false, d.rack.now()
+	news := false
+	m, err := d.rack.remember(info.Name, func(info Info, m *memory) error {
+		if m.Unpowered {
+			if err := d.rack.wake(info, m); err != nil {
+				return err
+			}
 		}
+		news, m.Attention = m.Attention, false
 		return nil
 	})
 	if err != nil {
@@ -67,6 +73,10 @@ func (d *drive) powerOn(info Info) error {
 	}
 	d.info, d.profile, d.memory, d.medium, d.off = info, profile, m, f, false
 	d.power++
+	d.wakes, d.last = m.PowerOns, 0
+	if news {
+		d.alarms++
+	}
 	d.writes, d.request, d.command = 0, 0, 0
 	d.forget()
 	d.rng = rand.New(rand.NewPCG(uint64(info.Index), info.Sequence))
@@ -88,12 +98,21 @@ func (d *drive) arrive(t *transport) error {
 	}
 	d.request++
 	if f, ok := d.faults().find(Pulled); ok && d.request >= f.Count {
-		d.off = true
-		d.forget()
 		d.info.Gone = true
-		return errors.Join(errGone, d.rack.unplug(d.info), d.rack.save(d.info))
+		return errors.Join(errGone, d.loseMemory(), d.rack.unplug(d.info), d.rack.save(d.info))
 	}
 	return nil
+}
+
+// loseMemory is what a failing power does to the drive. d.mu is held.
+func (d *drive) loseMemory() error {
+	d.off = true
+	d.forget()
+	_, err := d.rack.remember(d.info.Name, func(_ Info, m *memory) error {
+		m.lose(d.rack.now())
+		return nil
+	})
+	return err
 }
 
 // begin checks a block request as the kernel and the drive do before any byte moves. d.mu is held.
@@ -101,22 +120,29 @@ func (d *drive) begin(t *transport, n int, off int64) error {
 	if err := d.arrive(t); err != nil {
 		return err
 	}
-	block := int64(d.info.Spec.LogicalBlock)
-	if off < 0 || off%block != 0 || int64(n)%block != 0 || n == 0 {
+	if off < 0 || off%int64(t.block) != 0 || n%t.block != 0 || n == 0 {
 		return syscall.EINVAL // direct I/O moves whole blocks
 	}
-	return d.barred()
+	d.last = 0
+	return d.barred(t)
 }
 
-// barred fails I/O while a sanitize runs or has failed, as the drive does (NVMe base 2.0, 8.21).
-func (d *drive) barred() error {
-	if d.memory.Operation == nil && !d.memory.Sanitize.FailureMode {
+// busy says whether a unit refuses reads and writes: an erase runs, or has failed.
+func (u *unit) busy() bool { return u.Operation != nil || u.FailureMode || u.Format != "" }
+
+// unit is the account of a transport's logical unit.
+func (d *drive) unit(t *transport) *unit { return &d.memory.Units[d.memory.unitOf(t.space)] }
+
+// barred fails I/O while an erase runs or has failed, as the drive does (NVMe base 2.0, 8.21), and
+// while a password locks it.
+func (d *drive) barred(t *transport) error {
+	if !d.unit(t).busy() && !d.memory.Power.Locked {
 		return nil
 	}
 	if err := d.recall(nil); err != nil {
 		return err
 	}
-	if d.memory.Operation != nil || d.memory.Sanitize.FailureMode {
+	if d.unit(t).busy() || d.memory.Power.Locked {
 		return errIO
 	}
 	return nil
@@ -124,8 +150,9 @@ func (d *drive) barred() error {
 
 // recall brings the drive's memory up to date and changes it. d.mu is held.
 func (d *drive) recall(change func(m *memory) error) error {
+	lost := func(m *memory) bool { return m.Unpowered || m.PowerOns != d.wakes }
 	m, err := d.rack.remember(d.info.Name, func(_ Info, m *memory) error {
-		if o := m.Operation; o != nil && o.Paused || change == nil {
+		if lost(m) || change == nil {
 			return nil
 		}
 		return change(m)
@@ -136,7 +163,7 @@ func (d *drive) recall(change func(m *memory) error) error {
 	if err != nil {
 		return err
 	}
-	if o := d.memory.Operation; o != nil && o.Paused {
+	if lost(d.memory) {
 		d.off = true // the power went, the drive's own memory tells
 		d.forget()
 		return errGone
@@ -167,43 +194,53 @@ func (d *drive) readAt(t *transport, p []byte, off int64) (int, error) {
 	if err := d.begin(t, len(p), off); err != nil {
 		return 0, err
 	}
-	if off+int64(len(p)) > t.space.SizeBytes {
+	switch {
+	case t.size == 0:
+		return 0, fmt.Errorf("end of device: %w", devices.ErrGone)
+	case off+int64(len(p)) > t.size:
+		return 0, errIO
+	}
+	return d.read(t, p, off)
+}
+
+// read reads blocks of a transport's space, as far as the drive lets it. d.mu is held.
+func (d *drive) read(t *transport, p []byte, off int64) (int, error) {
+	u := d.unit(t)
+	if off+int64(len(p)) > t.limit(u) {
 		return 0, errIO
 	}
 	off += t.space.Offset
 	d.pace(len(p))
-	block := d.info.Spec.LogicalBlock
 	n := d.before(ReadError, off, len(p))
+	failed := error(errIO)
+	if d.info.Spec.WriteAfterErase > 0 {
+		erased, err := d.unwritten(off, n)
+		switch {
+		case err != nil:
+			return 0, err
+		case erased < n && d.info.Spec.WriteAfterErase == 1:
+			for i := range p {
+				p[i] = byte(d.rng.Uint32()) // what is read is not specified
+			}
+			return len(p), nil
+		case erased < n:
+			n, failed = erased, errUnwritten
+		}
+	}
 	for at := 0; at < n; {
 		number, inside := (off+int64(at))/lineSize, int((off+int64(at))%lineSize)
 		part := p[at:min(n, at+lineSize-inside)]
 		if l := d.cache[number]; l != nil {
 			copy(part, l.data[inside:])
-		} else if err := d.readMedium(part, off+int64(at)); err != nil {
-			return at / block * block, err
+		} else if err := d.memory.readMedium(d.medium, part, off+int64(at)); err != nil {
+			return at / u.Block * u.Block, err
 		}
 		at += len(part)
 	}
 	if n < len(p) {
-		return n, errIO
+		return n, failed
 	}
 	return n, nil
-}
-
-// readMedium and writeMedium pass what is stored through the drive's encryption.
-func (d *drive) readMedium(p []byte, off int64) error {
-	_, err := d.medium.ReadAt(p, off)
-	d.memory.decipher(p, off)
-	return err
-}
-
-func (d *drive) writeMedium(p []byte, off int64) error {
-	if len(d.memory.Key) > 0 {
-		p = append([]byte(nil), p...)
-		d.memory.crypt(p, off)
-	}
-	_, err := d.medium.WriteAt(p, off)
-	return err
 }
 
 // before is how many bytes lie before the first block with such a fault.
@@ -229,21 +266,40 @@ func (d *drive) writeAt(t *transport, p []byte, off int64) (int, error) {
 	switch {
 	case d.info.Spec.ReadOnly:
 		return 0, syscall.EPERM
-	case off+int64(len(p)) > t.space.SizeBytes:
+	case off+int64(len(p)) > t.size:
 		return 0, syscall.ENOSPC
+	case d.reserved():
+		return 0, syscall.EBADE
+	}
+	return d.write(t, p, off)
+}
+
+// reserved says whether another host has the drive reserved for its writes.
+func (d *drive) reserved() bool { return d.info.Spec.ReservedBy != "" && d.profile.Format }
+
+// write writes blocks of a transport's space, as far as the drive lets it. d.mu is held.
+func (d *drive) write(t *transport, p []byte, off int64) (int, error) {
+	if off+int64(len(p)) > t.limit(d.unit(t)) {
+		return 0, errIO
 	}
 	off += t.space.Offset
 	d.writes++
 	if f, ok := d.faults().find(PowerCut); ok && d.writes >= f.Count {
 		return 0, errors.Join(errGone, d.cutPower(p, off))
 	}
-	if d.memory.Sanitize.GDE {
-		if err := d.recall(func(m *memory) error { m.Sanitize.GDE = false; return nil }); err != nil {
+	if d.unit(t).GDE {
+		number := d.memory.unitOf(t.space)
+		if err := d.recall(func(m *memory) error { m.Units[number].GDE = false; return nil }); err != nil {
 			return 0, err
 		}
 	}
 	d.pace(len(p))
 	n := d.before(WriteError, off, len(p))
+	if d.info.Spec.WriteAfterErase > 0 {
+		if err := d.rack.mark(d.info, off, int64(n), 0); err != nil {
+			return 0, err
+		}
+	}
 	if err := d.store(p[:n], off); err != nil {
 		return 0, err
 	}
@@ -257,10 +313,8 @@ func (d *drive) writeAt(t *transport, p []byte, off int64) (int, error) {
 func (d *drive) cutPower(p []byte, off int64) error {
 	block := d.info.Spec.LogicalBlock
 	torn := d.rng.IntN(len(p)/block+1) * block
-	err := d.writeMedium(p[:torn], off)
-	d.off = true
-	d.forget()
-	return errors.Join(err, d.rack.dropFaults(d.info.Name, PowerCut))
+	err := d.memory.writeMedium(d.medium, p[:torn], off)
+	return errors.Join(err, d.loseMemory(), d.rack.dropFaults(d.info.Name, PowerCut))
 }
 
 // store puts data into the cache, block by block where some are to be dropped.
@@ -288,7 +342,7 @@ func (d *drive) cacheWrite(p []byte, off int64) error {
 		if l == nil {
 			l = &line{make([]byte, d.lineLength(number))}
 			if len(part) < len(l.data) {
-				if err := d.readMedium(l.data, number*lineSize); err != nil {
+				if err := d.memory.readMedium(d.medium, l.data, number*lineSize); err != nil {
 					return err
 				}
 			}
@@ -316,7 +370,7 @@ func (d *drive) lineLength(number int64) int64 {
 func (d *drive) evict(at int) error {
 	number := d.order[at]
 	l := d.cache[number]
-	if err := d.writeMedium(l.data, number*lineSize); err != nil {
+	if err := d.memory.writeMedium(d.medium, l.data, number*lineSize); err != nil {
 		return err
 	}
 	delete(d.cache, number)

@@ -35,6 +35,9 @@ const (
 	Lie              = "lie"
 	LogMissing       = "log-missing"
 	LogZero          = "log-zero"
+	Registers        = "registers"
+	HBAZero          = "hba-zero"
+	Refuse           = "refuse"
 )
 
 // The lies of a drive that reports success.
@@ -45,7 +48,7 @@ const (
 	LieDeallocate = "deallocate" // blocks were unmapped: they read as zeros and are all still there
 )
 
-// sanitizeFaults are those of drives that can sanitize themselves.
+// sanitizeFaults are those of drives that can erase themselves.
 var sanitizeFaults = []string{SkipErase, SanitizeFail, SanitizePowerCut, SanitizeRefused, ProgressStuck, ProgressBackward, Lie}
 
 // form is how a kind of fault is written.
@@ -60,20 +63,23 @@ var forms = []form{
 	{kind: WriteError, want: "LBA+COUNT", example: "2048+8", help: "writing these blocks fails with an I/O error", extent: true},
 	{kind: ReadError, want: "LBA+COUNT", example: "2048+8", help: "reading them does", extent: true},
 	{kind: DropWrites, want: "LBA+COUNT", example: "2048+8", help: "writes to them succeed and change nothing; drop-writes alone is all blocks", extent: true},
-	{kind: SkipErase, want: "LBA+COUNT", example: "2048+800", help: "a sanitize reports success and leaves these blocks as they were", extent: true},
+	{kind: SkipErase, want: "LBA+COUNT", example: "2048+800", help: "an erase by the drive reports success and leaves these blocks as they were", extent: true},
 	{kind: PowerCut, want: "N", example: "1000", help: "power fails in the n-th write from the next opening on; it is back at the opening after that", most: math.MaxInt64},
 	{kind: Pulled, want: "N", example: "1000", help: "the drive is gone from the n-th request on, until the fault is cleared", most: math.MaxInt64},
 	{kind: Slow, want: "BYTES", example: "1000000", help: "at most so many bytes per second", most: math.MaxInt64},
 	{kind: Reset, want: "N", example: "3", help: "the n-th command is carried out, and a reset of the controller takes its answer away", most: math.MaxInt64},
-	{kind: SanitizeFail, want: "PERCENT", example: "40", help: "a sanitize fails after so much of it", most: 99},
-	{kind: SanitizePowerCut, want: "PERCENT", example: "40", help: "power fails after so much of a sanitize, which goes on when power is back", most: 99},
-	{kind: SanitizeRefused, want: "STATUS", example: "2", help: "a sanitize command is refused with this NVMe status", most: 0x7ff},
+	{kind: SanitizeFail, want: "PERCENT", example: "40", help: "an erase by the drive fails after so much of it", most: 99},
+	{kind: SanitizePowerCut, want: "PERCENT", example: "40", help: "power fails after so much of an erase; a sanitize goes on when power is back, no other does", most: 99},
+	{kind: SanitizeRefused, want: "STATUS", example: "2", help: "an erase is refused: with this NVMe status, with this reason of ATA sanitize, or by SCSI with 05/24/00", most: 0x7ff},
 	{kind: ProgressStuck, want: "SECONDS", example: "30", help: "a sanitize stands still half way for so long", most: 1 << 31},
 	{kind: ProgressBackward, want: "PERCENT", example: "60", help: "the progress of a sanitize falls to half when it gets there", most: 99},
 	{kind: Lie, want: "WHAT", example: LieNothing, help: "a sanitize reports success: nothing erased; ignored altogether; hidden blocks left; blocks only deallocated",
 		words: []string{LieNothing, LieIgnored, LieHidden, LieDeallocate}},
-	{kind: LogMissing, want: "PAGE", example: "sanitize", help: "this log page is not supported", words: []string{"smart", "sanitize"}},
-	{kind: LogZero, want: "PAGE", example: "sanitize", help: "this log page is all zero", words: []string{"smart", "sanitize"}},
+	{kind: LogMissing, want: "PAGE", example: "sanitize", help: "this log page is not supported, nor is what ATA and SCSI have in its place", words: []string{"smart", "sanitize"}},
+	{kind: LogZero, want: "PAGE", example: "sanitize", help: "it is all zero", words: []string{"smart", "sanitize"}},
+	{kind: Registers, want: "HOW", example: "none", help: "the translation returns no ATA registers, or zeros", words: []string{"none", "zero"}},
+	{kind: HBAZero, want: "REGISTER", example: "count", help: "the host adapter zeroes this register of ATA commands without data", words: []string{"count", "lba"}},
+	{kind: Refuse, want: "COMMAND", example: "set-password", help: "the drive refuses this command", words: slices.Concat(ataRefusals, scsiRefusals)},
 }
 
 // FaultHelp lists the forms of faults, one a line, for people.
@@ -182,4 +188,27 @@ func (l faults) has(kind, word string) bool {
 // on says whether a fault of a kind lies on a block.
 func (l faults) on(kind string, block int64) bool {
 	return slices.ContainsFunc(l, func(f Fault) bool { return f.Kind == kind && f.covers(block) })
+}
+
+// The commands that a drive can be made to refuse.
+var (
+	ataRefusals  = []string{"set-password", "erase-prepare", "erase-unit", "set-max"}
+	scsiRefusals = []string{"mode-select", "format"}
+)
+
+// lacks says what keeps a fault from drives of a profile; "" when nothing does.
+func (p Profile) lacks(f Fault) string {
+	status := (f.Kind == LogMissing || f.Kind == LogZero) && f.Word == "sanitize"
+	ata := f.Kind == Registers || f.Kind == HBAZero || f.Kind == Refuse && slices.Contains(ataRefusals, f.Word)
+	switch {
+	case slices.Contains(sanitizeFaults, f.Kind) && !p.erases():
+		return "cannot erase itself"
+	case status && len(p.Sanitize) == 0:
+		return "cannot sanitize itself"
+	case ata && !p.translated():
+		return "has no ATA commands"
+	case f.Kind == Refuse && !ata && !p.Format:
+		return "has no FORMAT UNIT"
+	}
+	return ""
 }

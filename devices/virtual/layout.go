@@ -15,6 +15,7 @@ import (
 func (r *Rack) layHost() error {
 	for _, dir := range []string{
 		"sys/block", "sys/bus/virtio/drivers/virtio_blk", "sys/bus/scsi/drivers/sd", "sys/class/nvme", "sys/class/nvme-subsystem",
+		"sys/class/scsi_generic", "sys/class/scsi_host",
 		"sys/devices", "sys/power", "run/udev/data", "proc/self", "proc/1", "dev", "media", "state",
 	} {
 		if err := os.MkdirAll(filepath.Join(r.dir, dir), 0o755); err != nil {
@@ -48,6 +49,11 @@ func (r *Rack) write(files map[string]string) error {
 	return nil
 }
 
+func readText(path string) (string, error) {
+	data, err := os.ReadFile(path)
+	return strings.TrimSpace(string(data)), err
+}
+
 // link makes symbolic links, from and to both relative to the rack's root.
 func (r *Rack) link(links map[string]string) error {
 	for at, to := range links {
@@ -66,13 +72,13 @@ func (r *Rack) link(links map[string]string) error {
 	return nil
 }
 
-// bus is the drive's place on the buses; its block devices are directories below it.
-func (i Info) bus() string {
+// bus is the place on the buses of a space's device.
+func (i Info) bus(s Space) string {
 	switch {
 	case strings.HasPrefix(i.Name, "nvme"):
 		return fmt.Sprintf("sys/devices/pci0000:00/0000:01:%02x.0/nvme/%s", i.Index, i.Name)
 	case strings.HasPrefix(i.Name, "sd"):
-		return fmt.Sprintf("sys/devices/pci0000:00/0000:00:17.0/ata%d/host%d/target%d:0:0/%d:0:0:0", i.Index+1, i.Index, i.Index, i.Index)
+		return fmt.Sprintf("%s/target%d:0:0/%d:0:0:%d", i.scsiHost(), i.Index, i.Index, s.LUN)
 	}
 	return fmt.Sprintf("sys/devices/pci0000:00/0000:00:%02x.0/virtio%d", i.Index+4, i.Index)
 }
@@ -80,9 +86,9 @@ func (i Info) bus() string {
 // dir is the directory of a space's block device.
 func (i Info) dir(s Space) string {
 	if s.NSID != 0 {
-		return i.bus() + "/" + filepath.Base(s.Node)
+		return i.bus(s) + "/" + filepath.Base(s.Node)
 	}
-	return i.bus() + "/block/" + filepath.Base(s.Node)
+	return i.bus(s) + "/block/" + filepath.Base(s.Node)
 }
 
 // nodes are the spaces that have a block device.
@@ -104,19 +110,21 @@ func (r *Rack) layDrive(info Info, p Profile) error {
 		}
 	}
 	var err error
+	first := info.Spaces[0]
 	switch p.Protocol {
 	case devices.ProtocolNVMe:
 		err = r.layNVMe(info, p)
-	case devices.ProtocolATA:
-		err = r.layATA(info, p)
+	case devices.ProtocolATA, devices.ProtocolSCSI:
+		err = r.laySCSI(info, p)
 	default:
-		err = errors.Join(r.write(map[string]string{info.bus() + "/vendor": "0x1af4", info.bus() + "/device": "0x0002", info.dir(info.Spaces[0]) + "/serial": info.Spec.Serial}),
-			r.link(map[string]string{info.bus() + "/subsystem": "sys/bus/virtio", info.bus() + "/driver": "sys/bus/virtio/drivers/virtio_blk"}))
+		bus := info.bus(first)
+		err = errors.Join(r.write(map[string]string{bus + "/vendor": "0x1af4", bus + "/device": "0x0002", info.dir(first) + "/serial": info.Spec.Serial}),
+			r.link(map[string]string{bus + "/subsystem": "sys/bus/virtio", bus + "/driver": "sys/bus/virtio/drivers/virtio_blk"}))
 	}
 	if err != nil {
 		return err
 	}
-	return errors.Join(r.makeMedium(info, p.encrypts), r.plug(info))
+	return errors.Join(r.makeMedium(info, p), r.rescan(info, newMemory(info, p)), r.plug(info))
 }
 
 // layBlock makes what every block device has.
@@ -129,23 +137,20 @@ func (r *Rack) layBlock(info Info, p Profile, s Space) error {
 	}
 	rotational := flag(p.Media != devices.MediaFlash) // virtio says so whatever is behind it
 	return errors.Join(r.write(map[string]string{
-		dir + "/size":                      fmt.Sprint(s.SizeBytes / 512),
-		dir + "/dev":                       s.Number,
-		dir + "/ro":                        flag(spec.ReadOnly),
-		dir + "/removable":                 "0",
-		dir + "/hidden":                    "0",
-		dir + "/diskseq":                   fmt.Sprint(info.Sequence),
-		dir + "/queue/logical_block_size":  fmt.Sprint(spec.LogicalBlock),
-		dir + "/queue/physical_block_size": fmt.Sprint(spec.PhysicalBlock),
-		dir + "/queue/rotational":          rotational,
-		"run/udev/data/b" + s.Number:       "I:1\nE:ID_SERIAL=" + spec.Serial,
-		s.Node[1:]:                         fmt.Sprintf(`{"profile":%q,"drive":%q,"nsid":%d}`, spec.Profile, info.Name, s.NSID),
-	}), r.link(map[string]string{dir + "/device": info.bus()}))
+		dir + "/dev":                 s.Number,
+		dir + "/ro":                  flag(spec.ReadOnly),
+		dir + "/removable":           "0",
+		dir + "/hidden":              "0",
+		dir + "/diskseq":             fmt.Sprint(info.Sequence),
+		dir + "/queue/rotational":    rotational,
+		"run/udev/data/b" + s.Number: "I:1\nE:ID_SERIAL=" + spec.Serial,
+		s.Node[1:]:                   fmt.Sprintf(`{"profile":%q,"drive":%q,"nsid":%d}`, spec.Profile, info.Name, s.NSID),
+	}), r.link(map[string]string{dir + "/device": info.bus(s)}))
 }
 
 // layNVMe makes a controller and its subsystem.
 func (r *Rack) layNVMe(info Info, p Profile) error {
-	bus := info.bus()
+	bus := info.bus(info.Spaces[0])
 	files := map[string]string{
 		bus + "/model": p.model, bus + "/serial": info.Spec.Serial, bus + "/firmware_rev": firmware, bus + "/transport": "pcie",
 		bus + "/cntlid": "1", bus + "/state": "live", bus + "/subsysnqn": nqn(info.Spec.Serial),
@@ -161,15 +166,6 @@ func (r *Rack) layNVMe(info Info, p Profile) error {
 	}))
 }
 
-// layATA makes what the kernel's translation shows of a SATA drive: sixteen characters of its model.
-func (r *Rack) layATA(info Info, p Profile) error {
-	bus, serial := info.bus(), info.Spec.Serial
-	return errors.Join(r.write(map[string]string{
-		bus + "/vendor": "ATA     ", bus + "/model": fmt.Sprintf("%-16.16s", p.model), bus + "/rev": firmware, bus + "/type": "0",
-		bus + "/wwid": "naa." + wwn(serial), bus + "/vpd_pg80": string([]byte{0, 0x80, 0, 20}) + fmt.Sprintf("%20s", serial),
-	}), r.link(map[string]string{bus + "/subsystem": "sys/bus/scsi", bus + "/driver": "sys/bus/scsi/drivers/sd"}))
-}
-
 func flag(b bool) string {
 	if b {
 		return "1"
@@ -181,7 +177,7 @@ func flag(b bool) string {
 func (r *Rack) plug(info Info) error {
 	links := map[string]string{}
 	if strings.HasPrefix(info.Name, "nvme") {
-		links["sys/class/nvme/"+info.Name] = info.bus()
+		links["sys/class/nvme/"+info.Name] = info.bus(info.Spaces[0])
 		links["sys/class/nvme-subsystem/nvme-subsys"+strings.TrimPrefix(info.Name, "nvme")] = "sys/devices/virtual/nvme-subsystem/nvme-subsys" + strings.TrimPrefix(info.Name, "nvme")
 	}
 	for _, s := range info.nodes() {
@@ -189,6 +185,9 @@ func (r *Rack) plug(info Info) error {
 			return err
 		}
 		links["sys/block/"+filepath.Base(s.Node)] = info.dir(s)
+		if generic := info.generic(s); generic != "" {
+			links["sys/class/scsi_generic/"+generic] = info.bus(s) + "/scsi_generic/" + generic
+		}
 	}
 	for at, to := range links {
 		if err := r.link(map[string]string{at: to}); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -202,6 +201,9 @@ func (r *Rack) unplug(info Info) error {
 	var err error
 	for _, s := range info.nodes() {
 		err = errors.Join(err, os.Remove(filepath.Join(r.dir, "sys/block", filepath.Base(s.Node))))
+		if generic := info.generic(s); generic != "" {
+			err = errors.Join(err, os.Remove(filepath.Join(r.dir, "sys/class/scsi_generic", generic)))
+		}
 	}
 	if strings.HasPrefix(info.Name, "nvme") {
 		err = errors.Join(err, os.Remove(filepath.Join(r.dir, "sys/class/nvme", info.Name)),

@@ -32,20 +32,21 @@ func (r *Rack) Medium(name string) (*Medium, error) {
 	return &Medium{r.image(info.Name), moved, m, info.addressable(), info.Spec.HiddenBytes}, err
 }
 
-func (r *Rack) makeMedium(info Info, encrypts bool) error {
+func (r *Rack) makeMedium(info Info, p Profile) error {
 	f, err := os.OpenFile(r.image(info.Name), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err
 	}
-	m := &memory{Hours: 4380}
-	if encrypts {
-		m.Key = newKey()
-	}
-	return errors.Join(f.Truncate(info.addressable()+info.Spec.HiddenBytes), f.Close(), r.writeMemory(info.Name, m))
+	return errors.Join(f.Truncate(info.addressable()+info.Spec.HiddenBytes), f.Close(), r.writeMemory(info.Name, newMemory(info, p)))
 }
 
-// Begun lists the sanitize operations that the drive ever began, by CDW10 of their commands.
-func (m *Medium) Begun() []uint32 { return m.memory.Begun }
+// Begun lists the erases that the drive ever began, a word for each: NVMe "84:" and CDW10, ATA
+// sanitize "b4:" and the feature, security erase "f4:0" or, enhanced, "f4:1", SCSI sanitize "48:" and
+// the service action, format "04"; "@1" follows for another logical unit than the first.
+func (m *Medium) Begun() []string { return m.memory.Begun }
+
+// Locked says whether a password of ATA Security is set: the drive is locked after a power cycle.
+func (m *Medium) Locked() bool { return m.memory.ATA.Enabled }
 
 // Key is the media key that the drive has now; nil when it does not encrypt.
 func (m *Medium) Key() []byte { return m.memory.Key }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,23 +17,98 @@ import (
 	"github.com/expunge-dev/expunge/internal/strict"
 )
 
-// memory is what a drive itself keeps without power, beside the media.
+// memory is what a drive itself keeps, beside the media.
 type memory struct {
 	// Key enciphers everything on the media; empty for drives that do not encrypt.
 	Key []byte `json:"key,omitempty"`
-	// Sanitize is the drive's account of its sanitize operations, in the words of its log.
-	Sanitize struct {
-		SOS         uint8  `json:"sos"`
-		GDE         bool   `json:"gde"`
-		CDW10       uint32 `json:"cdw10"`
-		FailureMode bool   `json:"failure_mode"`
-	} `json:"sanitize"`
-	Operation *operation `json:"operation,omitempty"`
-	// Begun is the truth about operations: CDW10 of every one, in order.
-	Begun []uint32 `json:"begun"`
+	// Units is the account of each logical unit: one, but for SCSI drives that have more.
+	Units []unit `json:"units"`
+	// Begun is the truth about erases: a word for every one that was begun, in order.
+	Begun []string `json:"begun"`
 	Hours uint64   `json:"hours"`
 	// Ended counts operations that took effect; media moved away keep that number in their name.
-	Ended int `json:"ended"`
+	Ended int        `json:"ended"`
+	ATA   ataMemory  `json:"ata"`
+	Power powerState `json:"power"`
+	// Unpowered: the power failed, and the drive wakes up when it is opened the next time.
+	Unpowered bool `json:"unpowered,omitempty"`
+	// PowerOns counts power-ons; Attention is that nobody was told of the last one.
+	PowerOns  int  `json:"power_ons"`
+	Attention bool `json:"attention,omitempty"`
+}
+
+// unit is a logical unit's account of its blocks and of its erases.
+type unit struct {
+	Block  int   `json:"block"`  // bytes of a logical block
+	Blocks int64 `json:"blocks"` // that the host can address
+	// SOS is how the last sanitize stands, in the words of NVMe's log: 0 never begun, 1 done, 2 running, 3 failed.
+	SOS         uint8  `json:"sos"`
+	GDE         bool   `json:"gde"`  // nothing was written since
+	Code        uint32 `json:"code"` // of the last sanitize: CDW10
+	AUSE        bool   `json:"ause"` // the last sanitize may be left when it fails
+	FailureMode bool   `json:"failure_mode"`
+	// Format is how a format that did not succeed ended: "failed" or "interrupted".
+	Format    string     `json:"format,omitempty"`
+	Operation *operation `json:"operation,omitempty"`
+	// Next is what the next format makes of the unit.
+	Next *shape `json:"next,omitempty"`
+}
+
+// shape is a size in blocks.
+type shape struct {
+	Block  int   `json:"block"`
+	Blocks int64 `json:"blocks"`
+}
+
+// ataMemory is what an ATA drive keeps of its settings.
+type ataMemory struct {
+	User     []byte `json:"user,omitempty"`
+	Master   []byte `json:"master,omitempty"`
+	MasterID uint16 `json:"master_id"`
+	Enabled  bool   `json:"enabled,omitempty"` // a user password is set
+	Maximum  bool   `json:"maximum,omitempty"` // the master password erases, and does not unlock
+	DCO      int64  `json:"dco"`               // blocks that the overlay leaves
+	Max      int64  `json:"max"`               // blocks that the host can address after power-on
+}
+
+// powerState is what a drive forgets when its power goes.
+type powerState struct {
+	Locked         bool `json:"locked,omitempty"`
+	Frozen         bool `json:"frozen,omitempty"`
+	Wrong          int  `json:"wrong,omitempty"`           // passwords
+	Changed        bool `json:"changed,omitempty"`         // the accessible size, for good
+	MaxFrozen      bool `json:"max_frozen,omitempty"`      // so is the accessible max address
+	DCOFrozen      bool `json:"dco_frozen,omitempty"`      // and the overlay
+	SanitizeFrozen bool `json:"sanitize_frozen,omitempty"` // and sanitize
+	Antifreeze     bool `json:"antifreeze,omitempty"`
+	Restricted     bool `json:"restricted,omitempty"` // a restricted sanitize succeeded
+}
+
+// newMemory is that of a drive fresh from its box.
+func newMemory(info Info, p Profile) *memory {
+	m := &memory{Hours: 4380, Attention: true}
+	if p.encrypts {
+		m.Key = newKey()
+	}
+	block, blocks := info.Spec.LogicalBlock, info.addressable()/int64(info.Spec.LogicalBlock)
+	m.Units = []unit{{Block: block, Blocks: blocks}}
+	if p.units > 1 {
+		m.Units = nil
+		for _, s := range info.Spaces {
+			m.Units = append(m.Units, unit{Block: block, Blocks: s.SizeBytes / int64(block)})
+		}
+	}
+	if p.translated() {
+		m.ATA.DCO = blocks - info.Spec.DCOBytes/int64(block)
+		m.ATA.Max = m.ATA.DCO - (info.Spec.HPABytes+info.Spec.AMABytes)/int64(block)
+		m.ATA.Master, m.ATA.MasterID = make([]byte, 32), 0xfffe
+		m.Units[0].Blocks = m.ATA.Max
+		m.Power.Frozen = p.frozen
+		if p.locked {
+			m.ATA.User, m.ATA.Master, m.ATA.Enabled, m.Power.Locked = newKey(), newKey(), true, true
+		}
+	}
+	return m
 }
 
 func (r *Rack) memoryFile(name string) string {
@@ -122,7 +198,7 @@ func (m *memory) decipher(p []byte, off int64) {
 	if len(m.Key) == 0 {
 		return
 	}
-	const unit = 512
+	const unit = cryptUnit
 	for len(p) > 0 {
 		n := 0
 		for n < len(p) && !zero(p[n:min(n+unit, len(p))]) {
@@ -148,4 +224,53 @@ func (r *Rack) now() time.Time {
 		return r.Clock()
 	}
 	return time.Now()
+}
+
+// cryptUnit is what encryption goes by: parts of one that are not read or written are read, too.
+const cryptUnit = 512
+
+// around is the whole units of encryption about a range.
+func around(off int64, n int) (from int64, all []byte) {
+	from = off / cryptUnit * cryptUnit
+	to := (off + int64(n) + cryptUnit - 1) / cryptUnit * cryptUnit
+	return from, make([]byte, to-from)
+}
+
+// readMedium and writeMedium pass what is stored through the drive's encryption.
+func (m *memory) readMedium(f *os.File, p []byte, off int64) error {
+	if len(m.Key) == 0 || off%cryptUnit == 0 {
+		_, err := f.ReadAt(p, off)
+		m.decipher(p, off)
+		return err
+	}
+	from, all := around(off, len(p))
+	n, err := f.ReadAt(all, from)
+	if errors.Is(err, io.EOF) && n >= int(off-from)+len(p) {
+		err = nil
+	}
+	m.decipher(all, from)
+	copy(p, all[off-from:])
+	return err
+}
+
+func (m *memory) writeMedium(f *os.File, p []byte, off int64) error {
+	switch {
+	case len(m.Key) == 0:
+	case off%cryptUnit == 0 && len(p)%cryptUnit == 0:
+		p = append([]byte(nil), p...)
+		m.crypt(p, off)
+	default:
+		from, all := around(off, len(p))
+		n, err := f.ReadAt(all, from)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		all = all[:max(n, int(off-from)+len(p))]
+		m.decipher(all, from)
+		copy(all[off-from:], p)
+		m.crypt(all, from)
+		p, off = all, from
+	}
+	_, err := f.WriteAt(p, off)
+	return err
 }

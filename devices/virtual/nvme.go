@@ -62,6 +62,7 @@ func (d *drive) resets(t *transport) bool {
 	if !ok || d.command != f.Count {
 		return false
 	}
+	d.alarms++
 	d.info.Faults = slices.DeleteFunc(d.info.Faults, func(f Fault) bool { return f.Kind == Reset })
 	return true
 }
@@ -214,7 +215,7 @@ func (d *drive) logPage(c *nvme.Command) uint16 {
 
 // temperature is a made-up one: a drive at work is warmer.
 func (d *drive) temperature() int {
-	if d.memory.Operation != nil {
+	if slices.ContainsFunc(d.memory.Units, func(u unit) bool { return u.Operation != nil }) {
 		return 48
 	}
 	return 34
@@ -230,10 +231,10 @@ func (d *drive) healthLog(page []byte) {
 }
 
 func (d *drive) sanitizeLog(page []byte) {
-	le, m := binary.LittleEndian, d.memory
+	le, m := binary.LittleEndian, d.memory.Units[0]
 	le.PutUint16(page[0:], 0xffff)
-	status := uint16(m.Sanitize.SOS)
-	if m.Sanitize.GDE {
+	status := uint16(m.SOS)
+	if m.GDE {
 		status |= 1 << 8
 	}
 	if m.Operation != nil {
@@ -241,7 +242,7 @@ func (d *drive) sanitizeLog(page []byte) {
 		le.PutUint16(page[0:], shown)
 	}
 	le.PutUint16(page[2:], status)
-	le.PutUint32(page[4:], m.Sanitize.CDW10)
+	le.PutUint32(page[4:], m.Code)
 	block := uint32(d.info.Spec.EraseSeconds)
 	for at, seconds := range map[int]uint32{8: 0xffffffff, 12: block, 16: (block + 1) / 2, 20: 0xffffffff, 24: block, 28: (block + 1) / 2} {
 		le.PutUint32(page[at:], seconds)
@@ -262,8 +263,8 @@ func (d *drive) sanitize(c *nvme.Command) (status uint16, err error) {
 		}
 		return false
 	}
-	m := d.memory
-	restricted := m.Sanitize.FailureMode && m.Sanitize.CDW10&(1<<3) == 0
+	m := d.memory.Units[0]
+	restricted := m.FailureMode && !m.AUSE
 	switch {
 	case c.NSID != 0, c.CDW10&^(7|1<<3|1<<9) != 0, action != 1 && action != 2 && action != 4,
 		action == 2 && !can("block"), action == 4 && !can("crypto"), ndas && d.info.Spec.NoDeallocateInhibited:
@@ -273,17 +274,12 @@ func (d *drive) sanitize(c *nvme.Command) (status uint16, err error) {
 	case restricted && (ause || action == 1):
 		return scSanitizeFailed, nil
 	case action == 1:
-		return 0, d.recall(func(m *memory) error { m.Sanitize.FailureMode = false; return nil })
+		return 0, d.recall(func(m *memory) error { m.Units[0].FailureMode = false; return nil })
 	case d.faults().has(Lie, LieIgnored):
 		return 0, nil
 	}
-	d.forget() // what is in the volatile cache is sanitized with the rest
-	return 0, d.recall(func(m *memory) error {
-		m.Operation = &operation{Crypto: action == 4, NDAS: ndas, AUSE: ause, CDW10: c.CDW10, Since: d.rack.now()}
-		m.Sanitize.SOS, m.Sanitize.GDE, m.Sanitize.CDW10, m.Sanitize.FailureMode = 2, false, c.CDW10, false
-		m.Begun = append(m.Begun, c.CDW10)
-		return nil
-	})
+	o := operation{Kind: map[bool]string{true: kindCrypto, false: kindBlock}[action == 4], NDAS: ndas}
+	return 0, d.start(0, fmt.Sprintf("84:%08x", c.CDW10), o, func(u *unit) { u.begin(c.CDW10, ause) })
 }
 
 // nvmeIO carries the I/O commands, by the way that block requests take.
@@ -321,9 +317,9 @@ func (d *drive) nvmeIO(t *transport, c *nvme.Command) (nvme.Completion, error) {
 		return nvme.Completion{}, nil
 	case off < 0 || off+int64(len(c.Data)) > t.space.SizeBytes:
 		return nvme.Completion{Status: scLBAOutOfRange | scDoNotRetry}, nil
-	case err == errIO && d.memory.Operation != nil:
+	case err == errIO && d.memory.Units[0].Operation != nil:
 		return nvme.Completion{Status: scSanitizeRunning | scDoNotRetry}, nil
-	case err == errIO && d.memory.Sanitize.FailureMode:
+	case err == errIO && d.memory.Units[0].FailureMode:
 		return nvme.Completion{Status: scSanitizeFailed | scDoNotRetry}, nil
 	case err == errIO:
 		return nvme.Completion{Status: failed}, nil

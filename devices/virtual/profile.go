@@ -2,7 +2,6 @@ package virtual
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/expunge-dev/expunge/devices"
@@ -15,15 +14,36 @@ type Profile struct {
 	Protocol devices.Protocol `json:"protocol"`
 	Media    devices.Media    `json:"media"`
 	Sanitize []string         `json:"sanitize,omitempty"` // what its sanitize command can do
+	Security bool             `json:"security,omitempty"` // it has the ATA Security feature set
+	Format   bool             `json:"format,omitempty"`   // it has FORMAT UNIT
 
 	model       string
 	encrypts    bool // all it stores, under a media key
 	unattached  bool // it has a second namespace, which is attached to no controller
 	controllers int  // of its subsystem
+	units       int  // SCSI logical units, when there are more than one
+
+	hpa, dco, ama bool   // ways to hide the end of the native blocks, that it supports
+	frozen        bool   // its security is frozen, as firmware of a host leaves it
+	locked        bool   // by a password that nobody knows
+	fixedSense    bool   // its translation returns registers in fixed format
+	block         int    // bytes of a logical block, when not 512
+	bridge        string // the USB dock's name
+	drops         bool   // its bridge returns no registers
 }
+
+// erases says whether the drive has any erase of its own.
+func (p Profile) erases() bool { return len(p.Sanitize) > 0 || p.Security || p.Format }
+
+// translated says whether an ATA drive is behind the SCSI door.
+func (p Profile) translated() bool { return p.Protocol == devices.ProtocolATA }
 
 // Profiles lists the kinds of drives.
 func Profiles() []Profile {
+	return append(append(nvmeProfiles(), sataProfiles()...), scsiProfiles()...)
+}
+
+func nvmeProfiles() []Profile {
 	crypto := []string{"crypto", "block"}
 	return []Profile{
 		{Name: "plain", Summary: "a block device that takes reads, writes and flushes, and no command: the disk of a virtual machine",
@@ -34,10 +54,52 @@ func Profiles() []Profile {
 			Protocol: devices.ProtocolNVMe, Media: devices.MediaFlash, Sanitize: crypto, model: "Virtual NVMe SSD 2NS", encrypts: true, unattached: true, controllers: 1},
 		{Name: "nvme-shared", Summary: "the same as nvme-ssd, in a subsystem that another host reaches through a second controller",
 			Protocol: devices.ProtocolNVMe, Media: devices.MediaFlash, Sanitize: crypto, model: "Virtual NVMe Dual Port", encrypts: true, controllers: 2},
-		{Name: "sata-ssd", Summary: "a SATA SSD behind SCSI/ATA translation: identity, reads, writes and SMART",
-			Protocol: devices.ProtocolATA, Media: devices.MediaFlash, model: "Virtual SATA SSD of the rack", encrypts: true},
-		{Name: "sata-hdd", Summary: "a SATA hard disk behind SCSI/ATA translation: identity, reads, writes and SMART",
-			Protocol: devices.ProtocolATA, Media: devices.MediaMagnetic, model: "Virtual SATA disk of the rack"},
+	}
+}
+
+// sataProfiles are ATA drives behind SCSI/ATA translation: the kernel's, or that of a USB bridge.
+func sataProfiles() []Profile {
+	ssd := func(p Profile) Profile {
+		p.Protocol, p.Media, p.Sanitize, p.Security, p.encrypts, p.ama = devices.ProtocolATA, devices.MediaFlash, []string{"crypto", "block"}, true, true, true
+		return p
+	}
+	hdd := func(p Profile) Profile {
+		p.Protocol, p.Media, p.Sanitize, p.Security, p.hpa, p.dco = devices.ProtocolATA, devices.MediaMagnetic, []string{"overwrite"}, true, true, true
+		return p
+	}
+	return []Profile{
+		ssd(Profile{Name: "sata-ssd", Summary: "a SATA SSD that encrypts what it stores: sanitize by crypto scramble and block erase, ATA Security", model: "Virtual SATA SSD of the rack"}),
+		hdd(Profile{Name: "sata-hdd", Summary: "a SATA hard disk: sanitize by overwrite, ATA Security", model: "Virtual SATA disk of the rack"}),
+		{Name: "sata-ssd-basic", Summary: "a SATA SSD with ATA Security and no sanitize", Protocol: devices.ProtocolATA, Media: devices.MediaFlash,
+			Security: true, model: "Virtual SATA SSD basic"},
+		{Name: "sata-old", Summary: "an old SATA hard disk with no erase of its own", Protocol: devices.ProtocolATA, Media: devices.MediaMagnetic, model: "Virtual SATA disk 2005"},
+		hdd(Profile{Name: "sata-hdd-hpa", Summary: "sata-hdd with a quarter of its blocks hidden in a host protected area", model: "Virtual SATA disk HPA"}),
+		hdd(Profile{Name: "sata-hdd-dco", Summary: "sata-hdd with a quarter of its blocks hidden by a device configuration overlay", model: "Virtual SATA disk DCO"}),
+		ssd(Profile{Name: "sata-ssd-ama", Summary: "sata-ssd with a quarter of its blocks above the accessible max address", model: "Virtual SATA SSD AMA"}),
+		ssd(Profile{Name: "sata-ssd-frozen", Summary: "sata-ssd whose security is frozen until a power cycle", model: "Virtual SATA SSD frozen", frozen: true}),
+		hdd(Profile{Name: "sata-hdd-locked", Summary: "sata-hdd locked by a password that nobody knows", model: "Virtual SATA disk locked", locked: true}),
+		ssd(Profile{Name: "sata-fixed-sense", Summary: "sata-ssd behind a translation that returns registers in fixed format", model: "Virtual SATA SSD fixed", fixedSense: true}),
+		ssd(Profile{Name: "usb-sata", Summary: "sata-ssd in a USB dock that passes ATA commands and their registers", model: "Virtual SATA SSD in dock", bridge: "Dock"}),
+		ssd(Profile{Name: "usb-sata-drops", Summary: "the same in a dock that returns no registers", model: "Virtual SATA SSD in dock", bridge: "Dock Lite", drops: true}),
+	}
+}
+
+// scsiProfiles are drives that speak SCSI themselves.
+func scsiProfiles() []Profile {
+	hdd := func(p Profile) Profile {
+		p.Protocol, p.Media, p.Format = devices.ProtocolSCSI, devices.MediaMagnetic, true
+		return p
+	}
+	return []Profile{
+		hdd(Profile{Name: "sas-hdd", Summary: "a SAS hard disk that encrypts what it stores: sanitize by overwrite and cryptographic erase, format",
+			Sanitize: []string{"overwrite", "crypto"}, model: "Virtual SAS HDD", encrypts: true}),
+		{Name: "sas-ssd", Summary: "a SAS SSD that encrypts what it stores: sanitize by block and cryptographic erase, format", Protocol: devices.ProtocolSCSI,
+			Media: devices.MediaFlash, Sanitize: []string{"block", "crypto"}, Format: true, model: "Virtual SAS SSD", encrypts: true},
+		hdd(Profile{Name: "sas-520", Summary: "a SAS hard disk of a storage array, in blocks of 520 bytes that the kernel does not take: sanitize by overwrite, format",
+			Sanitize: []string{"overwrite"}, model: "Virtual SAS 520", block: 520}),
+		hdd(Profile{Name: "sas-dual", Summary: "a SAS hard disk with two actuators, each a logical unit with half of the blocks: sanitize by overwrite, format",
+			Sanitize: []string{"overwrite"}, model: "Virtual SAS Dual", units: 2}),
+		{Name: "usb-stick", Summary: "a USB stick: reads and writes, and no way to its own commands", Protocol: devices.ProtocolSCSI, Media: devices.MediaUnknown, model: "Virtual stick", bridge: "Stick"},
 	}
 }
 
@@ -50,130 +112,4 @@ func profileByName(name string) (Profile, error) {
 		names = append(names, p.Name)
 	}
 	return Profile{}, fmt.Errorf("profile %q: not one of %s", name, strings.Join(names, ", "))
-}
-
-// Spec says what drive to add to a rack. The zero value of a field is its default.
-type Spec struct {
-	Profile       string `json:"profile"` // plain
-	Serial        string `json:"serial"`  // drawn; at most 20 characters
-	SizeBytes     int64  `json:"size_bytes"`
-	LogicalBlock  int    `json:"logical_block_bytes"`  // 512, or 4096
-	PhysicalBlock int    `json:"physical_block_bytes"` // 4096
-	HiddenBytes   int64  `json:"hidden_bytes"`         // 1 MiB: spare blocks that the host cannot address
-	CacheBytes    int64  `json:"cache_bytes"`          // 1 MiB of volatile write cache
-	ReadOnly      bool   `json:"read_only,omitempty"`
-	// EraseSeconds is how long a block erase takes, and what the drive estimates for it; a
-	// cryptographic erase takes half of it. 2 by default.
-	EraseSeconds int64 `json:"erase_seconds"`
-	// Sanitize limits what a sanitize command can do; all that the profile has by default.
-	Sanitize []string `json:"sanitize,omitempty"`
-	// NoDeallocateInhibited: a Sanitize command with NDAS is rejected (SANICAP bit 29).
-	NoDeallocateInhibited bool `json:"no_deallocate_inhibited,omitempty"`
-	// AttachAll attaches a second namespace, too, so that it has a node.
-	AttachAll bool `json:"attach_all,omitempty"`
-	// SameSerial permits a serial that another drive has, as some docks report it.
-	SameSerial bool `json:"-"`
-}
-
-// The bounds of a virtual drive.
-const (
-	defaultSize  = 64 << 20
-	maxSize      = 64 << 40
-	defaultExtra = 1 << 20
-	maxSerial    = 20 // VIRTIO_BLK_ID_BYTES, and the serial number field of NVMe and ATA
-)
-
-// normal fills in defaults and checks bounds.
-func (s Spec) normal() (Spec, error) {
-	orElse(&s.Profile, "plain")
-	orElse(&s.SizeBytes, defaultSize)
-	orElse(&s.LogicalBlock, 512)
-	orElse(&s.PhysicalBlock, max(4096, s.LogicalBlock))
-	orElse(&s.HiddenBytes, defaultExtra)
-	orElse(&s.CacheBytes, defaultExtra)
-	orElse(&s.EraseSeconds, 2)
-	p, err := profileByName(s.Profile)
-	if err != nil {
-		return s, err
-	}
-	if s.Sanitize == nil {
-		s.Sanitize = p.Sanitize
-	}
-	unit := int64(s.LogicalBlock)
-	if p.unattached {
-		unit *= 2 // the second namespace has half the size
-	}
-	switch {
-	case s.LogicalBlock != 512 && s.LogicalBlock != 4096:
-		return s, fmt.Errorf("logical block of %d bytes: 512 and 4096 are possible", s.LogicalBlock)
-	case s.SizeBytes < unit || s.SizeBytes > maxSize || s.SizeBytes%unit != 0:
-		return s, fmt.Errorf("size of %d bytes: whole blocks of %d, at most %d bytes", s.SizeBytes, unit, int64(maxSize))
-	case s.HiddenBytes < 0 || s.HiddenBytes > maxSize || s.CacheBytes < 0 || s.CacheBytes > 1<<30:
-		return s, fmt.Errorf("%d hidden bytes and %d bytes of cache: out of bounds", s.HiddenBytes, s.CacheBytes)
-	case s.EraseSeconds < 0 || s.EraseSeconds > 1<<31:
-		return s, fmt.Errorf("an erase of %d seconds: out of bounds", s.EraseSeconds)
-	case slices.ContainsFunc(s.Sanitize, func(w string) bool { return !slices.Contains(p.Sanitize, w) }):
-		return s, fmt.Errorf("sanitize %q: profile %s has %q", s.Sanitize, s.Profile, p.Sanitize)
-	case len(s.Serial) > maxSerial:
-		return s, fmt.Errorf("serial %q: at most %d characters", s.Serial, maxSerial)
-	case strings.ContainsFunc(s.Serial, func(r rune) bool { return r <= ' ' || r > '~' || r == '/' || r == '\\' }):
-		return s, fmt.Errorf("serial %q: printable ASCII without spaces and slashes", s.Serial)
-	}
-	return s, nil
-}
-
-func orElse[T comparable](v *T, other T) {
-	var zero T
-	if *v == zero {
-		*v = other
-	}
-}
-
-// Space is a range of a drive's blocks that the host addresses by a node of its own: a namespace,
-// or all of a drive that has none.
-type Space struct {
-	Node      string `json:"node,omitempty"` // "" when it is attached to no controller
-	NSID      uint32 `json:"nsid,omitempty"`
-	Offset    int64  `json:"offset"`
-	SizeBytes int64  `json:"size_bytes"`
-	Number    string `json:"number,omitempty"` // major:minor
-}
-
-// spaces lays a drive's address space out.
-func (p Profile) spaces(name string, index int, s Spec) []Space {
-	switch p.Protocol {
-	case devices.ProtocolNVMe:
-		list := []Space{{"/dev/" + name + "n1", 1, 0, s.SizeBytes, fmt.Sprintf("259:%d", index*4)}}
-		if p.unattached {
-			second := Space{NSID: 2, Offset: s.SizeBytes, SizeBytes: s.SizeBytes / 2}
-			if s.AttachAll {
-				second.Node, second.Number = "/dev/"+name+"n2", fmt.Sprintf("259:%d", index*4+1)
-			}
-			list = append(list, second)
-		}
-		return list
-	case devices.ProtocolATA:
-		return []Space{{"/dev/" + name, 0, 0, s.SizeBytes, fmt.Sprintf("8:%d", index*16)}}
-	}
-	return []Space{{"/dev/" + name, 0, 0, s.SizeBytes, fmt.Sprintf("253:%d", index*16)}}
-}
-
-// kernelName names the n-th drive of a kind as a kernel does: vda, sda, nvme0.
-func (p Profile) kernelName(n int) string {
-	switch p.Protocol {
-	case devices.ProtocolNVMe:
-		return fmt.Sprintf("nvme%d", n)
-	case devices.ProtocolATA:
-		return "sd" + letters(n)
-	}
-	return "vd" + letters(n)
-}
-
-// letters counts a, …, z, aa.
-func letters(n int) string {
-	s := ""
-	for n++; n > 0; n = (n - 1) / 26 {
-		s = string(rune('a'+(n-1)%26)) + s
-	}
-	return s
 }

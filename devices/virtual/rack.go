@@ -210,8 +210,8 @@ func (r *Rack) Add(spec Spec) (node string, err error) {
 	}
 	index := 0
 	for _, i := range list {
-		if other, err := profileByName(i.Spec.Profile); err == nil && other.Protocol == profile.Protocol {
-			index = max(index, i.Index+1)
+		if other, err := profileByName(i.Spec.Profile); err == nil && other.kernelName(0) == profile.kernelName(0) {
+			index = max(index, i.Index+max(1, other.units))
 		}
 	}
 	name := profile.kernelName(index)
@@ -240,9 +240,8 @@ func (r *Rack) Fault(name string, f Fault) error {
 	if err != nil {
 		return err
 	}
-	if len(profile.Sanitize) == 0 && slices.Contains(sanitizeFaults, f.Kind) || f == (Fault{Kind: LogMissing, Word: "sanitize"}) && profile.Protocol != devices.ProtocolNVMe ||
-		f == (Fault{Kind: LogZero, Word: "sanitize"}) && profile.Protocol != devices.ProtocolNVMe {
-		return fmt.Errorf("fault %s: a drive of profile %s cannot sanitize itself", f, profile.Name)
+	if why := profile.lacks(f); why != "" {
+		return fmt.Errorf("fault %s: a drive of profile %s %s", f, profile.Name, why)
 	}
 	info.Faults = append(info.Faults, f)
 	return r.save(info)

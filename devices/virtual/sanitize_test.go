@@ -406,7 +406,7 @@ func TestSATARoundTrip(t *testing.T) {
 			}
 		}
 		var aborted *ata.Error
-		c, err := ata.Command{Protocol: ata.NonData, Extend: true, Opcode: 0xb4, CheckCondition: true, Timeout: time.Second}.SCSI()
+		c, err := ata.Command{Protocol: ata.NonData, Extend: true, Opcode: 0x77, CheckCondition: true, Timeout: time.Second}.SCSI()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,159 +1,221 @@
 package virtual
 
 import (
-	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
-	"fmt"
-	"syscall"
 
 	"github.com/expunge-dev/expunge/devices/scsi"
 )
 
-// wwn is a name in NAA format 5 that belongs to the serial.
-func wwn(serial string) string { return hex.EncodeToString(wwnBytes(serial)) }
-
-func wwnBytes(serial string) []byte {
-	sum := sha256.Sum256([]byte("virtual drive " + serial))
-	sum[0] = 0x50 | sum[0]&0x0f
-	return sum[:8]
-}
-
-// scsi is the drive's SCSI door: the translation in front of a SATA drive (SAT-4).
-func (d *drive) scsi(t *transport, c *scsi.Command) (scsi.Result, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err := d.arrive(t); err != nil {
-		return scsi.Result{}, err
-	}
-	if len(c.CDB) < 6 {
-		return scsi.Result{}, syscall.EINVAL
-	}
-	r := d.translate(t, c)
-	if d.resets(t) {
-		return scsi.Result{HostStatus: 8}, d.rack.dropFaults(d.info.Name, Reset)
-	}
-	return r, nil
-}
-
-// illegal is ILLEGAL REQUEST in fixed format.
-func illegal(asc byte) scsi.Result {
-	return scsi.Result{Status: 2, DriverStatus: 8, Sense: []byte{0x70, 0, 5, 0, 0, 0, 0, 10, 0, 0, 0, 0, asc, 0, 0, 0, 0, 0}}
-}
-
-// in answers a data-in command.
-func in(c *scsi.Command, allocated int, data []byte) scsi.Result {
-	return scsi.Result{Transferred: copy(c.Data[:min(len(c.Data), allocated)], data)}
-}
-
-func (d *drive) translate(t *transport, c *scsi.Command) scsi.Result {
+// translate carries a SCSI command out as the translation in front of a SATA drive does (SAT-4).
+func (d *drive) translate(t *transport, c *scsi.Command) (scsi.Result, error) {
 	cdb := c.CDB
+	if n := map[byte]int{0: 6, 1: 10, 2: 10, 4: 16, 5: 12}[cdb[0]>>5]; n != len(cdb) {
+		return illegal(0x24), nil
+	}
 	switch cdb[0] {
 	case 0x00:
-		return scsi.Result{}
+		return d.testUnit(), nil
+	case 0x03:
+		return in(c, int(cdb[4]), sense{}.bytes(cdb[1]&1 != 0)), nil
 	case 0x12:
-		return d.inquiry(c)
-	case 0x9e:
-		if len(cdb) != 16 || cdb[1]&0x1f != 0x10 {
-			return illegal(0x24)
-		}
-		return in(c, int(binary.BigEndian.Uint32(cdb[10:])), d.capacity())
-	case 0x85:
-		if len(cdb) != 16 {
-			return illegal(0x24)
-		}
+		return d.inquiry(t, c), nil
+	case 0x5a:
+		return d.modeSense(t, c), nil
+	case 0x25, 0x88, 0x8a, 0x91, 0x9e, 0xa0:
+		return d.blockCommand(t, c)
+	case 0xa1, 0x85:
 		return d.passThrough(t, c)
+	case 0xa2:
+		return d.securityIn(c), nil
+	case 0xb5:
+		return d.securityOut(t, c)
 	}
-	return illegal(0x20)
+	return illegal(0x20), nil
 }
 
-func (d *drive) inquiry(c *scsi.Command) scsi.Result {
-	allocated := int(binary.BigEndian.Uint16(c.CDB[3:]))
-	if c.CDB[1]&1 == 0 {
-		data := make([]byte, 36)
-		data[2], data[3], data[4] = 6, 2, 31
-		copy(data[8:], fmt.Sprintf("%-8s%-16.16s%-4.4s", "ATA", d.profile.model, firmware))
-		return in(c, allocated, data)
+// testUnit is TEST UNIT READY: a locked drive, or one that erases itself, is not.
+func (d *drive) testUnit() scsi.Result {
+	switch u := &d.memory.Units[0]; {
+	case d.memory.Power.Locked:
+		return sense{key: 5, asc: 0x74, ascq: 0x71}.check()
+	case u.Operation != nil:
+		return sense{key: 2, asc: 0x04, ascq: 0x1b}.check()
 	}
-	var body []byte
-	switch c.CDB[2] {
-	case 0x00:
-		body = []byte{0x00, 0x80, 0x83, 0x89, 0xb1}
-	case 0x80:
-		body = fmt.Appendf(nil, "%20s", d.info.Spec.Serial)
-	case 0x83:
-		body = append([]byte{0x01, 0x03, 0, 8}, wwnBytes(d.info.Spec.Serial)...)
-	case 0x89:
-		body = make([]byte, 56)
-		copy(body[4:], fmt.Sprintf("%-8s%-16s%-4s", "expunge", "virtual SATL", "1"))
-		body[32], body[52] = 0x34, 0xec
-		body = append(body, d.ataIdentity()...)
-	case 0xb1:
-		body = make([]byte, 60)
-		binary.BigEndian.PutUint16(body, d.rotation())
-	default:
-		return illegal(0x24)
-	}
-	page := append([]byte{0, c.CDB[2], byte(len(body) >> 8), byte(len(body))}, body...)
-	return in(c, allocated, page)
-}
-
-func (d *drive) capacity() []byte {
-	data := make([]byte, 32)
-	block := int64(d.info.Spec.LogicalBlock)
-	binary.BigEndian.PutUint64(data, uint64(d.info.Spec.SizeBytes/block-1))
-	binary.BigEndian.PutUint32(data[8:], uint32(block))
-	for n := d.info.Spec.PhysicalBlock / int(block); n > 1; n /= 2 {
-		data[13]++
-	}
-	return data
+	return scsi.Result{}
 }
 
 // registers of an ATA drive, in and out.
 type registers struct {
 	feature, count uint16
 	lba            uint64
-	device, status byte
+	device         byte
+	extend         bool
+	status         byte
 	failure        byte // the error register
+	lost           bool // a fault: they come back as zeros
 }
 
-// passThrough takes an ATA command out of its CDB, has the drive carry it out, and answers as the
-// kernel's translation does: registers in descriptor format when they were asked for or the
-// command failed.
-func (d *drive) passThrough(t *transport, c *scsi.Command) scsi.Result {
+// passThrough takes an ATA command out of its CDB, 12 or 16 bytes long, and has the drive carry it out.
+func (d *drive) passThrough(t *transport, c *scsi.Command) (scsi.Result, error) {
 	b := c.CDB
-	g := registers{feature: uint16(b[4]), count: uint16(b[6]), lba: uint64(b[8]) | uint64(b[10])<<8 | uint64(b[12])<<16, device: b[13]}
-	extend := b[1]&1 != 0
-	if extend {
+	g, opcode := registers{}, byte(0)
+	if b[0] == 0xa1 {
+		g = registers{feature: uint16(b[3]), count: uint16(b[4]), lba: uint64(b[5]) | uint64(b[6])<<8 | uint64(b[7])<<16, device: b[8]}
+		opcode = b[9]
+	} else {
+		g = registers{feature: uint16(b[4]), count: uint16(b[6]), lba: uint64(b[8]) | uint64(b[10])<<8 | uint64(b[12])<<16, device: b[13], extend: b[1]&1 != 0}
+		opcode = b[14]
+	}
+	if g.extend {
 		g.feature |= uint16(b[3]) << 8
 		g.count |= uint16(b[5]) << 8
 		g.lba |= uint64(b[7])<<24 | uint64(b[9])<<32 | uint64(b[11])<<40
 	}
-	data, ok := d.ata(t, b[14], b[1]>>1&0x0f, &g)
-	if ok {
-		g.status = 0x50
-	} else {
-		g.status, g.failure = 0x51, 0x04
+	protocol, ck := b[1]>>1&0x0f, b[2]&(1<<5) != 0
+	if opcode >= 0xf1 && opcode <= 0xf6 && d.info.Spec.FilterSecurity {
+		return illegal(0x24), nil
+	}
+	if protocol == nonData {
+		if d.faults().has(HBAZero, "count") {
+			g.count = 0
+		}
+		if d.faults().has(HBAZero, "lba") {
+			g.lba = 0
+		}
+	}
+	data, err := d.ata(t, opcode, protocol, &g, c.Data)
+	if err != nil {
+		return scsi.Result{}, err
 	}
 	r := scsi.Result{}
-	if ok && data != nil {
+	switch {
+	case g.failure != 0:
+	case data != nil:
 		r = in(c, len(c.Data), data)
+	case c.Direction == scsi.DataOut:
+		r.Transferred = len(c.Data)
 	}
-	if ok && b[2]&(1<<5) == 0 {
+	return d.withRegisters(r, &g, ck), nil
+}
+
+// withRegisters answers as the translation does: registers when they were asked for or the command
+// failed.
+func (d *drive) withRegisters(r scsi.Result, g *registers, ck bool) scsi.Result {
+	g.status = 0x50
+	if g.failure != 0 {
+		g.status = 0x51
+	}
+	switch {
+	case g.failure == 0 && !ck:
 		return r
+	case d.profile.drops || d.faults().has(Registers, "none"):
+		if ck {
+			return r // nothing is told, whatever came of it
+		}
+		return sense{key: 0x0b}.check()
 	}
 	r.Status, r.DriverStatus = 2, 8
-	key, ascq := byte(0x01), byte(0x1d)
-	if !ok {
-		key, ascq = 0x0b, 0x00
+	s := sense{key: 1, ascq: 0x1d}
+	if g.failure != 0 {
+		s = sense{key: 0x0b}
 	}
-	flag := byte(0)
-	if extend {
-		flag = 1
+	if g.lost || d.faults().has(Registers, "zero") {
+		*g = registers{}
 	}
-	r.Sense = []byte{
-		0x72, key, 0, ascq, 0, 0, 0, 14, 0x09, 12, flag, g.failure, byte(g.count >> 8), byte(g.count),
-		byte(g.lba >> 24), byte(g.lba), byte(g.lba >> 32), byte(g.lba >> 8), byte(g.lba >> 40), byte(g.lba >> 16), g.device, g.status,
+	if d.info.Spec.FixedSense {
+		r.Sense = g.fixed(s)
+	} else {
+		r.Sense = g.descriptor(s)
 	}
 	return r
+}
+
+// descriptor is the ATA return descriptor (SAT-4 12.2.2.6).
+func (g *registers) descriptor(s sense) []byte {
+	count, lba, extend := g.count, g.lba, byte(1)
+	if !g.extend {
+		count, lba, extend = count&0xff, lba&0xffffff, 0
+	}
+	return []byte{
+		0x72, s.key, s.asc, s.ascq, 0, 0, 0, 14, 0x09, 12, extend, g.failure, byte(count >> 8), byte(count),
+		byte(lba >> 24), byte(lba), byte(lba >> 32), byte(lba >> 8), byte(lba >> 40), byte(lba >> 16), g.device, g.status,
+	}
+}
+
+// fixed is the fixed format, which has no room for the upper half of most registers (SAT-4 12.2.2.7).
+func (g *registers) fixed(s sense) []byte {
+	flags := byte(0)
+	if g.extend {
+		flags |= 1 << 7
+	}
+	if g.count>>8 != 0 {
+		flags |= 1 << 6
+	}
+	if g.lba>>24 != 0 {
+		flags |= 1 << 5
+	}
+	code := byte(0x70)
+	if g.failure != 0 {
+		code |= 0x80 // the information field is valid
+	}
+	return []byte{code, 0, s.key, g.failure, g.status, g.device, byte(g.count), 10, flags, byte(g.lba), byte(g.lba >> 8), byte(g.lba >> 16), s.asc, s.ascq, 0, 0, 0, 0}
+}
+
+// securityIn and securityOut are the translation's security protocol EFh, which stands for the
+// commands of ATA Security (SAT-4 12.5).
+func (d *drive) securityIn(c *scsi.Command) scsi.Result {
+	if c.CDB[1] != 0xef || !d.profile.Security {
+		return illegal(0x24)
+	}
+	if c.CDB[2] != 0 || c.CDB[3] != 0 {
+		return illegal(0x24)
+	}
+	m, info := d.memory, make([]byte, 16)
+	info[1] = 0x0e
+	normal, enhanced := d.securityTimes()
+	binary.BigEndian.PutUint16(info[2:], normal)
+	binary.BigEndian.PutUint16(info[4:], enhanced)
+	binary.BigEndian.PutUint16(info[6:], m.ATA.MasterID)
+	if m.ATA.Maximum {
+		info[8] = 1
+	}
+	info[9] = byte(d.securityState() & 0x3f)
+	return in(c, int(binary.BigEndian.Uint32(c.CDB[6:])), info)
+}
+
+func (d *drive) securityOut(t *transport, c *scsi.Command) (scsi.Result, error) {
+	function := binary.BigEndian.Uint16(c.CDB[2:])
+	if c.CDB[1] != 0xef || !d.profile.Security || function < 1 || function > 6 || c.CDB[4]&(1<<7) != 0 {
+		return illegal(0x24), nil
+	}
+	length := int(binary.BigEndian.Uint32(c.CDB[6:]))
+	if want := []int{1: 36, 2: 34, 3: 0, 4: 34, 5: 0, 6: 34}[function]; length != want {
+		return illegal(0x24), nil
+	}
+	list, block := []byte{}, []byte(nil)
+	protocol := byte(nonData)
+	if length > 0 {
+		if list = out(c, length); list == nil {
+			return illegal(0x1a), nil
+		}
+		protocol, block = pioOut, make([]byte, 512)
+		block[0] = list[1] & 1 // whose password
+		copy(block[2:34], list[2:34])
+		switch function {
+		case 1:
+			block[1] = list[0] & 1 // maximum capability
+			block[34], block[35] = list[35], list[34]
+		case 4:
+			block[0] |= list[0] & 1 << 1 // enhanced
+		}
+	}
+	g := registers{}
+	if _, err := d.ata(t, 0xf0+byte(function), protocol, &g, block); err != nil {
+		return scsi.Result{}, err
+	}
+	r := scsi.Result{Transferred: length}
+	if g.failure != 0 {
+		r.Transferred = 0
+	}
+	return d.withRegisters(r, &g, false), nil
 }

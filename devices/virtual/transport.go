@@ -25,6 +25,9 @@ type transport struct {
 	space  Space
 	power  uint64
 	access devices.Access
+	size   int64 // that the kernel has read: what block I/O goes by
+	block  int
+	alarms int           // power-ons and resets that it was told of
 	claim  *durable.Lock // held while open exclusively, also against other processes
 }
 
@@ -48,8 +51,11 @@ func (r *Rack) open(ctx context.Context, node string, access devices.Access) (de
 			return nil, err
 		}
 	}
-	if t.d, t.power, err = r.attach(info); err != nil {
+	if err := r.attach(info, t); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", node, err), t.unclaim())
+	}
+	if t.size, t.block, err = r.sizeNow(info, space); err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", node, err), t.Close())
 	}
 	return t, nil
 }
@@ -102,7 +108,7 @@ func (t *transport) unclaim() error {
 }
 
 // attach gives the drive power, if it has none yet, and counts one more that has it open.
-func (r *Rack) attach(info Info) (*drive, uint64, error) {
+func (r *Rack) attach(info Info, t *transport) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	d := r.live[info.Name]
@@ -112,23 +118,30 @@ func (r *Rack) attach(info Info) (*drive, uint64, error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	t.alarms = d.alarms
 	if d.opened == 0 || d.off {
 		if d.medium != nil {
 			if err := d.medium.Close(); err != nil {
-				return nil, 0, err
+				return err
 			}
 			d.medium = nil
 		}
 		if err := d.powerOn(info); err != nil {
-			return nil, 0, err
+			return err
 		}
 	}
 	d.opened++
-	return d, d.power, nil
+	t.d, t.power = d, d.power
+	return nil
+}
+
+// limit is how many bytes of the transport's space the drive lets be read and written.
+func (t *transport) limit(u *unit) int64 {
+	return min(t.space.SizeBytes, u.Blocks*int64(u.Block))
 }
 
 func (t *transport) SCSI(ctx context.Context, c *scsi.Command) (scsi.Result, error) {
-	if t.d.profile.Protocol != devices.ProtocolATA {
+	if t.d.profile.Protocol != devices.ProtocolATA && t.d.profile.Protocol != devices.ProtocolSCSI {
 		return scsi.Result{}, fmt.Errorf("%s: SCSI: %w", t.node, devices.ErrNoDoor)
 	}
 	if err := ctx.Err(); err != nil {
@@ -182,8 +195,11 @@ func (t *transport) Geometry(context.Context) (devices.Geometry, error) {
 	if t.d.off || t.power != t.d.power {
 		return devices.Geometry{}, t.wrap("size", errGone)
 	}
+	if t.size == 0 {
+		return devices.Geometry{}, t.wrap("size", fmt.Errorf("0 bytes: %w", devices.ErrGone))
+	}
 	s := t.d.info.Spec
-	return devices.Geometry{SizeBytes: t.space.SizeBytes, LogicalBlock: s.LogicalBlock, PhysicalBlock: s.PhysicalBlock, ReadOnly: s.ReadOnly, Sequence: t.d.info.Sequence}, nil
+	return devices.Geometry{SizeBytes: t.size, LogicalBlock: t.block, PhysicalBlock: max(t.block, s.PhysicalBlock), ReadOnly: s.ReadOnly, Sequence: t.d.info.Sequence}, nil
 }
 
 func (t *transport) Number() devices.Number {
@@ -195,8 +211,25 @@ func (t *transport) Number() devices.Number {
 // DropCaches has nothing to do: no host caches a virtual drive.
 func (t *transport) DropCaches(context.Context) error { return nil }
 
-// Rescan implements devices.Transport: the size of a virtual drive does not change.
-func (t *transport) Rescan(context.Context) error { return t.wrap("rescan", errors.ErrUnsupported) }
+// Rescan implements devices.Transport: the kernel reads the drive's size anew.
+func (t *transport) Rescan(context.Context) error {
+	if p := t.d.profile.Protocol; p != devices.ProtocolATA && p != devices.ProtocolSCSI {
+		return t.wrap("rescan", errors.ErrUnsupported)
+	}
+	t.d.mu.Lock()
+	defer t.d.mu.Unlock()
+	if t.d.off || t.power != t.d.power {
+		return t.wrap("rescan", errGone)
+	}
+	err := t.d.recall(nil)
+	if err == nil {
+		err = t.d.rack.rescan(t.d.info, t.d.memory)
+	}
+	if err == nil {
+		t.size, t.block, err = t.d.rack.sizeNow(t.d.info, t.space)
+	}
+	return t.wrap("rescan", err)
+}
 
 // Close leaves the drive powered: what is in its cache reaches the medium in time.
 func (t *transport) Close() error {
