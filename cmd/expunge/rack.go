@@ -23,7 +23,7 @@ func (a *app) rackCommand() *cobra.Command {
 			"what it certifies says SIMULATED.",
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(a.rackCreateCommand(), a.rackAddCommand(), a.rackShowCommand(), a.rackFaultCommand(), a.rackUseCommand(), &cobra.Command{
+	c.AddCommand(a.rackCreateCommand(), a.rackAddCommand(), a.rackShowCommand(), a.rackFaultCommand(), a.rackUseCommand(), a.rackPowerCycleCommand(), &cobra.Command{
 		Use: "profiles", Short: "list the kinds of virtual drives", Args: cobra.NoArgs,
 		RunE: a.verb("rack-profiles", func(context.Context, []string) (answer, error) {
 			list := virtual.Profiles()
@@ -86,6 +86,7 @@ func addDrive(rack *virtual.Rack, spec virtual.Spec) error {
 func (a *app) rackAddCommand() *cobra.Command {
 	var spec virtual.Spec
 	each := "64M"
+	hpa, dco, ama := "", "", ""
 	c := &cobra.Command{
 		Use: "add [DIR]", Short: "add a drive to a rack", Args: cobra.MaximumNArgs(1),
 		RunE: a.verb("rack-add", func(_ context.Context, args []string) (answer, error) {
@@ -96,6 +97,17 @@ func (a *app) rackAddCommand() *cobra.Command {
 			if spec.SizeBytes, err = parseSize(each); err != nil {
 				return answer{}, usage("as in --size 64M", err)
 			}
+			for _, f := range []struct {
+				text string
+				to   *int64
+			}{{hpa, &spec.HPABytes}, {dco, &spec.DCOBytes}, {ama, &spec.AMABytes}} {
+				if f.text == "" {
+					continue
+				}
+				if *f.to, err = parseSize(f.text); err != nil {
+					return answer{}, usage("as in --hpa 16M", err)
+				}
+			}
 			if err := addDrive(rack, spec); err != nil {
 				return answer{}, err
 			}
@@ -105,9 +117,12 @@ func (a *app) rackAddCommand() *cobra.Command {
 	c.Flags().StringVar(&spec.Profile, "profile", "plain", "kind of drive: see rack profiles")
 	c.Flags().StringVar(&spec.Serial, "serial", "", "serial number (default: drawn)")
 	c.Flags().StringVar(&each, "size", each, "size, in bytes or with k, M, G (powers of 1024)")
-	c.Flags().IntVar(&spec.LogicalBlock, "block", 512, "bytes of a logical block: 512 or 4096")
+	c.Flags().IntVar(&spec.LogicalBlock, "block", 0, "bytes of a logical block: 512 or 4096; of SAS drives also 520, 528 or 4160 (default: the profile's)")
 	c.Flags().Int64Var(&spec.EraseSeconds, "erase-seconds", 2, "how long the drive's own block erase takes; its cryptographic erase takes half of it")
-	c.Flags().StringSliceVar(&spec.Sanitize, "sanitize", nil, "what the drive's own sanitize can do: crypto, block (default: all that the profile has)")
+	c.Flags().StringSliceVar(&spec.Sanitize, "sanitize", nil, "what the drive's own sanitize can do: crypto, block, overwrite (default: all that the profile has)")
+	c.Flags().StringVar(&hpa, "hpa", "", "how much of the size a SATA disk hides in its host protected area")
+	c.Flags().StringVar(&dco, "dco", "", "how much of it its device configuration overlay hides")
+	c.Flags().StringVar(&ama, "ama", "", "how much of it a SATA SSD hides above its accessible max address")
 	c.Flags().BoolVar(&spec.ReadOnly, "read-only", false, "write-protected")
 	c.Flags().BoolVar(&spec.SameSerial, "same-serial", false, "permit a serial number that another drive has")
 	return c
@@ -213,6 +228,25 @@ func (a *app) rackUseCommand() *cobra.Command {
 				if err := rack.Use(args[0], use); err != nil {
 					return answer{}, usage("expunge rack use --help", err)
 				}
+			}
+			return a.rackAnswer(rack)
+		}),
+	}
+}
+
+func (a *app) rackPowerCycleCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "power-cycle [DIR] DRIVE", Short: "take a drive's power away and give it back", Args: cobra.RangeArgs(1, 2),
+		Long: "The drive loses its cache and whatever else it keeps only while it has power: a set password locks it,
+" +
+			"a freeze ends, a changed size takes effect, and an erase that it was doing goes on or has failed.",
+		RunE: a.verb("rack-power-cycle", func(_ context.Context, args []string) (answer, error) {
+			rack, args, err := a.openRack(args, 1)
+			if err != nil {
+				return answer{}, err
+			}
+			if err := rack.PowerCycle(args[0]); err != nil {
+				return answer{}, err
 			}
 			return a.rackAnswer(rack)
 		}),

@@ -92,7 +92,7 @@ func (d *drive) passThrough(t *transport, c *scsi.Command) (scsi.Result, error) 
 	case g.failure != 0:
 	case data != nil:
 		r = in(c, len(c.Data), data)
-	case c.Direction == scsi.DataOut:
+	case protocol == pioOut:
 		r.Transferred = len(c.Data)
 	}
 	return d.withRegisters(r, &g, ck), nil

@@ -57,7 +57,7 @@ func in(c *scsi.Command, allocated int, data []byte) scsi.Result {
 
 // out is the parameter list of a data-out command; nil when the host sent less than its CDB says.
 func out(c *scsi.Command, length int) []byte {
-	if c.Direction != scsi.DataOut || length > len(c.Data) {
+	if length > len(c.Data) {
 		return nil
 	}
 	return c.Data[:length]
