@@ -237,8 +237,7 @@ func (a *app) rackUseCommand() *cobra.Command {
 func (a *app) rackPowerCycleCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "power-cycle [DIR] DRIVE", Short: "take a drive's power away and give it back", Args: cobra.RangeArgs(1, 2),
-		Long: "The drive loses its cache and whatever else it keeps only while it has power: a set password locks it,
-" +
+		Long: "The drive loses its cache and whatever else it keeps only while it has power: a set password locks it,\n" +
 			"a freeze ends, a changed size takes effect, and an erase that it was doing goes on or has failed.",
 		RunE: a.verb("rack-power-cycle", func(_ context.Context, args []string) (answer, error) {
 			rack, args, err := a.openRack(args, 1)
