@@ -28,6 +28,11 @@ const (
 func (d *drive) ata(t *transport, opcode, protocol byte, g *registers, out []byte) (data []byte, err error) {
 	before := d.last
 	d.last = opcode
+	defer func() {
+		if g.failure != 0 {
+			d.last = 0 // what was not carried out precedes nothing
+		}
+	}()
 	want := byte(nonData)
 	switch {
 	case opcode == 0xec, opcode == 0xb0 && g.feature&0xff == 0xd0, opcode == 0xb1 && g.feature&0xff == 0xc2:

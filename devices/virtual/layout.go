@@ -143,7 +143,7 @@ func (r *Rack) layBlock(info Info, p Profile, s Space) error {
 		dir + "/hidden":              "0",
 		dir + "/diskseq":             fmt.Sprint(info.Sequence),
 		dir + "/queue/rotational":    rotational,
-		"run/udev/data/b" + s.Number: "I:1\nE:ID_SERIAL=" + spec.Serial,
+		"run/udev/data/b" + s.Number: "I:1\nE:ID_SERIAL=" + strings.TrimSpace(string(p.unitSerial(spec))),
 		s.Node[1:]:                   fmt.Sprintf(`{"profile":%q,"drive":%q,"nsid":%d}`, spec.Profile, info.Name, s.NSID),
 	}), r.link(map[string]string{dir + "/device": info.bus(s)}))
 }

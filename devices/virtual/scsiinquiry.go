@@ -33,9 +33,9 @@ func (p Profile) inquiryNames() (vendor, product, revision string) {
 	return "VIRTUAL", p.model, firmware
 }
 
-// unitSerial is the page of the unit serial number (SPC-5 7.7.18); a dock's is the dock's.
+// unitSerial is the page of the unit serial number (SPC-5 7.7.18); a drive's in a dock is the dock's.
 func (p Profile) unitSerial(s Spec) []byte {
-	if p.bridge != "" {
+	if p.bridge != "" && p.translated() {
 		return fmt.Appendf(nil, "%-12.12s", "D0C"+wwn("dock of "+s.Serial))
 	}
 	return fmt.Appendf(nil, "%20s", s.Serial)
