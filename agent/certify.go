@@ -104,7 +104,7 @@ func (a *Agent) ensureIntent(j *journal.Journal, records []journal.Record, job s
 // certifyResult has a drive's end signed, when it has come to one that touched the log.
 func (a *Agent) certifyResult(r *DriveResult) {
 	if r.Evidence == nil || !r.Finished() || r.Evidence.IntentLeaf == "" || r.Certificate != "" {
-		return
+		return // nothing is due, or it is there
 	}
 	name, err := a.certify(*r.Evidence)
 	if err != nil {

@@ -260,7 +260,7 @@ func TestNoIntentNoWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = j.Close() }() // what it holds was looked at
-	handle, err := s.agent.openDrive(t.Context(), p.Drives[0], p, false)
+	handle, err := s.agent.openDrive(t.Context(), p.Drives[0], p, false, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,6 +37,11 @@ type DriveResult struct {
 // Finished says whether the outcome is final.
 func (r DriveResult) Finished() bool { return r.Outcome != sanitize.Interrupted }
 
+// uncertified says whether the drive has come to an end that a certificate is due for.
+func (r DriveResult) uncertified() bool {
+	return r.Evidence != nil && r.Finished() && r.Evidence.IntentLeaf != "" && r.Certificate == "" && r.Err == nil
+}
+
 // Seconds is the time from the first to the last step on the drive, pauses included.
 func (r DriveResult) Seconds() float64 {
 	if r.Evidence == nil || r.Evidence.Started.IsZero() {

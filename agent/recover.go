@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/expunge-dev/expunge/devices"
@@ -31,6 +32,11 @@ func (a *Agent) Recover(ctx context.Context, o Observer) ([]Job, []Left, error) 
 	var jobs []Job
 	var left []Left
 	waiting := map[devices.ID]bool{}
+	type order struct {
+		plan    sanitize.Plan
+		ordered map[devices.ID]bool
+	}
+	orders := map[string]order{}
 	for _, name := range names {
 		p, err := a.loadPlan(name)
 		if err != nil {
@@ -39,7 +45,11 @@ func (a *Agent) Recover(ctx context.Context, o Observer) ([]Job, []Left, error) 
 		}
 		ordered := map[devices.ID]bool{}
 		for _, d := range p.Drives {
-			if r := a.result(name, d); r.Finished() {
+			r := a.result(name, d)
+			if r.Finished() {
+				if r.uncertified() {
+					ordered[d.ID] = true // carrying it on has it certified
+				}
 				continue
 			}
 			waiting[d.ID] = true
@@ -53,18 +63,33 @@ func (a *Agent) Recover(ctx context.Context, o Observer) ([]Job, []Left, error) 
 					Message: "its job was interrupted while the host was at work", Hint: resumeHint(name)}})
 			}
 		}
-		if len(ordered) == 0 {
-			continue
+		if len(ordered) > 0 {
+			orders[name] = order{p, ordered}
 		}
-		job, err := a.carryOn(ctx, name, p, nil, o, func(id devices.ID) bool { return ordered[id] })
-		if errors.Is(err, ErrJobBusy) {
-			left = append(left, Left{Job: name, Reason: devices.Reason{Code: "busy", Message: "job " + name + " is being run by another process", Hint: "run: expunge watch " + name}})
-			continue
-		}
-		if err != nil {
-			return jobs, left, err
-		}
-		jobs = append(jobs, job)
+	}
+	// All at once: a drive that takes days holds up no other.
+	var mu sync.Mutex
+	var wait sync.WaitGroup
+	var failed error
+	for name, x := range orders {
+		wait.Go(func() {
+			job, err := a.carryOn(ctx, name, x.plan, nil, o, func(id devices.ID) bool { return x.ordered[id] })
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case errors.Is(err, ErrJobBusy):
+				left = append(left, Left{Job: name, Reason: devices.Reason{Code: "busy", Message: "job " + name + " is being run by another process", Hint: "run: expunge watch " + name}})
+			case err != nil:
+				failed = errors.Join(failed, err)
+			default:
+				jobs = append(jobs, job)
+			}
+		})
+	}
+	wait.Wait()
+	sortJobs(jobs)
+	if failed != nil {
+		return jobs, left, failed
 	}
 	listed, err := a.host.Drives(ctx)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/internal/durable"
@@ -183,7 +184,13 @@ func (a *Agent) carryOn(ctx context.Context, job string, p sanitize.Plan, refusa
 }
 
 func (a *Agent) lockJob(job string) (*durable.Lock, error) {
-	lock, err := durable.TryLock(filepath.Join(a.jobDir(job), lockFile))
+	name := filepath.Join(a.jobDir(job), lockFile)
+	lock, err := durable.TryLock(name)
+	for n := 0; n < 20 && errors.Is(err, durable.ErrLocked); n++ {
+		// Whoever watches the job holds it for a moment each second.
+		time.Sleep(5 * time.Millisecond)
+		lock, err = durable.TryLock(name)
+	}
 	if errors.Is(err, durable.ErrLocked) {
 		return nil, fmt.Errorf("job %s: %w", job, ErrJobBusy)
 	}
@@ -223,7 +230,7 @@ func (a *Agent) work(ctx context.Context, job string, p sanitize.Plan, d sanitiz
 	if refusal != nil {
 		return sanitize.Refuse(j, refusal.Error())
 	}
-	handle, err := a.openDrive(ctx, d, p, sanitize.Changed(records))
+	handle, err := a.openDrive(ctx, d, p, sanitize.Touched(records), sanitize.Changed(records))
 	if err != nil && !sanitize.HasIntent(records) && context.Cause(ctx) == nil {
 		// Nothing was begun on it, so there is nothing to resume.
 		return sanitize.Refuse(j, openRefusal(devices.Drive{Serial: d.Serial}, err).Error())
@@ -246,10 +253,10 @@ func (a *Agent) work(ctx context.Context, job string, p sanitize.Plan, d sanitiz
 	})
 }
 
-// openDrive takes the drive for as long as the work lasts. changed says that this job has ordered it
-// to change by itself: it may still be at that, have failed at it, be locked or larger, and is opened
-// all the same.
-func (a *Agent) openDrive(ctx context.Context, d sanitize.DrivePlan, p sanitize.Plan, changed bool) (*devices.Handle, error) {
+// openDrive takes the drive for as long as the work lasts. touched says that the job has begun on it,
+// so that not everything is as it was when it was planned; changed, that it was ordered to change by
+// itself: it may still be at that, have failed at it, be locked or larger, and is opened all the same.
+func (a *Agent) openDrive(ctx context.Context, d sanitize.DrivePlan, p sanitize.Plan, touched, changed bool) (*devices.Handle, error) {
 	listed, err := a.host.Drives(ctx)
 	if err != nil {
 		return nil, err
@@ -262,10 +269,10 @@ func (a *Agent) openDrive(ctx context.Context, d sanitize.DrivePlan, p sanitize.
 	if err != nil {
 		return nil, err
 	}
-	if changed {
+	if touched {
 		err = d.Continues(want, p.Request.AllowFabric)
 	} else {
-		// The partition table is compared by Execute, which knows whether the first write was done.
+		// The partition table is compared by Execute.
 		err = d.Holds(want, "", p.Request, policy)
 	}
 	if err != nil {
@@ -348,7 +355,7 @@ func (a *Agent) abandonDrive(ctx context.Context, job string, p sanitize.Plan, d
 // locked. Of a drive that is not there any more it is said where the password is kept.
 func (a *Agent) unlock(ctx context.Context, j *journal.Journal, records []journal.Record, job string, p sanitize.Plan, d sanitize.DrivePlan, why string) (string, error) {
 	secrets := a.driveFile(job, d.ID, secretsFile)
-	handle, err := a.openDrive(ctx, d, p, true)
+	handle, err := a.openDrive(ctx, d, p, true, true)
 	if errors.Is(err, devices.ErrNotFound) {
 		return why + "; it is not attached, and may be locked by the password that is kept with this job", nil
 	}

@@ -125,7 +125,7 @@ func (r Result) check() error {
 		rule{isHash(r.Evidence.JournalSHA256) && r.Evidence.JournalRecords > 0, "the evidence is missing"},
 		rule{isHash(r.History.IntentLeaf) && r.History.IntentIndex >= 0, "the intent is missing"},
 		rule{slices.Contains(modes, v.Mode) && slices.Contains(results, v.Result), "the verification is unknown"},
-	)), r.checkExceptions(), r.checkPasses(done), r.checkOperations(done), r.checkVerification(done))
+	)), r.checkExceptions(), r.checkPasses(done), r.checkOperations(done), r.checkReshaped(), r.checkVerification(done))
 }
 
 func (r Result) checkExceptions() error {

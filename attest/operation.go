@@ -79,6 +79,35 @@ func (s Sanitization) reformatted() bool {
 	return slices.ContainsFunc(s.Reshaped, func(x Reshape) bool { return x.Why == "format" })
 }
 
+// sizeBefore is the drive's size when the work was announced, before anything changed it.
+func (r Result) sizeBefore() int64 {
+	if len(r.Sanitization.Reshaped) > 0 {
+		return r.Sanitization.Reshaped[0].FromBytes
+	}
+	return r.Device.SizeBytes
+}
+
+// checkReshaped: each change follows from the one before, and leads to the size that is stated.
+func (r Result) checkReshaped() error {
+	list := r.Sanitization.Reshaped
+	for i, x := range list {
+		grows := x.ToBytes > x.FromBytes && x.ToLogicalBlockBytes == x.FromLogicalBlockBytes
+		next := i+1 == len(list)
+		if err := checkRules([]rule{
+			{slices.Contains(reshapes, x.Why) && x.FromBytes > 0 && x.ToBytes > 0 && x.FromLogicalBlockBytes > 0 && x.ToLogicalBlockBytes > 0, "a change of the drive's size is impossible"},
+			{x.Why == "format" && r.Sanitization.Technique == "format" && next || x.Why != "format" && grows, "a change of the drive's size is impossible"},
+			{next || list[min(i+1, len(list)-1)].FromBytes == x.ToBytes, "the changes of the drive's size do not follow each other"},
+			{!next || x.ToBytes == r.Device.SizeBytes && x.ToLogicalBlockBytes == r.Device.LogicalBlockBytes, "the drive's size is not what the changes left"},
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reshapes are why a drive's size can change.
+var reshapes = []string{"host protected area", "accessible max address", "device configuration overlay", "format"}
+
 // succeeded reads the drive's own page.
 func (o Operation) succeeded() bool {
 	page, err := base64.StdEncoding.Strict().DecodeString(o.StatusPage)

@@ -186,7 +186,7 @@ func openStatement[P checked](e Envelope, key ed25519.PublicKey, kind string) (S
 func agree(intent Statement[Intent], result Statement[Result], key string) error {
 	i, r := intent.Predicate, result.Predicate
 	return checkRules([]rule{
-		{i.Device.ID == r.Device.ID && i.Device.SizeBytes == r.Device.SizeBytes && i.Device.Identity == r.Device.Identity, "intent and result are of different drives"},
+		{i.Device.ID == r.Device.ID && i.Device.SizeBytes == r.sizeBefore() && i.Device.Identity == r.Device.Identity, "intent and result are of different drives"},
 		{i.Job == r.History.Job && i.PlanSHA256 == r.Evidence.PlanSHA256, "intent and result are of different jobs"},
 		{i.Simulated == r.Simulated && i.Scope == r.Scope, "intent and result differ in scope"},
 		{i.Method == r.Sanitization.Method && i.Technique == r.Sanitization.Technique && i.Scheme == r.Sanitization.Scheme, "the result is not what was intended"},

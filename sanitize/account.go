@@ -71,10 +71,20 @@ type account struct {
 	// the account is kept for ever an older success looks the same.
 	explicit     bool
 	unrestricted bool // a failure can be left without success
+	written      bool // blocks were written since the latest success
 	unmapped     bool // succeeded, and deallocated blocks that it was told to leave
 	progress     uint16
 	hasProgress  bool
-	words        string // for people
+	words        string // what it comes to: "succeeded"
+	detail       string // what else is in it, for errors
+}
+
+// all is all of it in words.
+func (a account) all() string {
+	if a.detail == "" {
+		return a.words
+	}
+	return a.words + ", " + a.detail
 }
 
 // percent is how far it is.

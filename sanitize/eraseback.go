@@ -31,8 +31,8 @@ func (r *run) eachSpace(set overwrite.Set, do func(h devices.Space, s space, tod
 		return fmt.Errorf("the drive has %d nodes, planned were %d: %w", len(nodes), len(spaces), devices.ErrChanged)
 	}
 	for i, s := range spaces {
-		if nodes[i].NSID != s.number || nodes[i].SizeBytes != s.size || nodes[i].LogicalBlock != s.block {
-			return fmt.Errorf("%s is not the namespace %d that was planned: %w", nodes[i].Node, s.number, devices.ErrChanged)
+		if uint64(nodes[i].NSID)+nodes[i].LUN != uint64(s.number) || nodes[i].SizeBytes != s.size || nodes[i].LogicalBlock != s.block {
+			return fmt.Errorf("%s is not the namespace or logical unit %d that was planned: %w", nodes[i].Node, s.number, devices.ErrChanged)
 		}
 		in := set.Intersect(overwrite.NewSet(overwrite.Extent{Offset: s.base, Length: s.size})).Shift(-s.base)
 		if in.Bytes() == 0 {

@@ -191,6 +191,7 @@ const needsPowerCycle = "power_cycle"
 const (
 	statusCompleted = "completed" // every step ran to its end; what that proves is Fold's to say
 	statusFailed    = "failed"    // the drive or the host reported failure
+	statusUntold    = "untold"    // what the drive says leaves open what it did
 	statusAbandoned = "abandoned" // a person gave up
 	statusRefused   = "refused"   // nothing destructive was done
 )

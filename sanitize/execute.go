@@ -118,6 +118,12 @@ type fault struct{ err error }
 func (f *fault) Error() string { return f.err.Error() }
 func (f *fault) Unwrap() error { return f.err }
 
+// untold is an end for good of which nobody can tell what it is.
+type untold struct{ err error }
+
+func (u *untold) Error() string { return u.err.Error() }
+func (u *untold) Unwrap() error { return u.err }
+
 // Execute carries the plan out, or goes on where an earlier attempt stopped. It returns nil when
 // the journal has an end; what that end proves is Fold's to say. Otherwise the error wraps
 // ErrInterrupted and its cause, and the same call can be made again. When ctx ends, what is in
@@ -168,6 +174,7 @@ func (e Execution) start() (*run, error) {
 // conclude writes the record that ends the attempt.
 func (r *run) conclude(err error) error {
 	var failure *fault
+	var unknown *untold
 	end := finishedRecord{Status: statusCompleted}
 	switch {
 	case err == nil:
@@ -175,6 +182,8 @@ func (r *run) conclude(err error) error {
 		end = finishedRecord{statusRefused, err.Error()}
 	case errors.As(err, &failure):
 		end = finishedRecord{statusFailed, err.Error()}
+	case errors.As(err, &unknown):
+		end = finishedRecord{statusUntold, err.Error()}
 	default:
 		// The journal itself may be what failed; the cause goes first.
 		stop := stoppedRecord{Reason: err.Error()}

@@ -72,7 +72,7 @@ func (e *Evidence) verification(s *state) error {
 	v.Samples, v.Zeros, v.Ones = samples, s.zeros, s.ones
 	read := s.verify.done.Intersect(want)
 	v.Bytes = read.Bytes()
-	v.Coverage = millionths(v.Bytes, s.opened.Drive.SizeBytes)
+	v.Coverage = millionths(v.Bytes, s.opened.Drive.wholeBytes())
 	left := want.Without(read).Without(s.unread).Bytes()
 	switch {
 	case v.Mismatches > 0, v.ReadErrors > 0 && v.Mode == VerifySampled && !byDrive:
@@ -85,6 +85,19 @@ func (e *Evidence) verification(s *state) error {
 		v.Result = "passed"
 	}
 	return nil
+}
+
+// wholeBytes is all that the technique reaches: of an NVMe drive that erases itself, namespaces that
+// cannot be read, too.
+func (dp DrivePlan) wholeBytes() int64 {
+	if len(dp.Operations) == 0 || len(dp.Namespaces) == 0 {
+		return dp.SizeBytes
+	}
+	var n int64
+	for _, ns := range dp.Namespaces {
+		n += ns.SizeBytes
+	}
+	return n
 }
 
 // millionths is part/whole in millionths, rounded down, without overflow.
@@ -130,9 +143,13 @@ func (e *Evidence) driveWork(s *state) {
 			o.Status = op.last.words
 		}
 		if op.end != nil {
-			o.Because, o.ElapsedSeconds = op.end.Because, int64(op.ended.Sub(op.begun).Round(time.Second).Seconds())
+			elapsed := op.ended.Sub(op.begun)
 			seconds, known := op.estimate(planned)
-			o.Timing = timing(o.ElapsedSeconds, seconds, known)
+			o.Because, o.ElapsedSeconds = op.end.Because, max(0, int64(elapsed.Round(time.Second).Seconds()))
+			if o.Timing = timing(o.ElapsedSeconds, seconds, known); elapsed < 0 {
+				o.Timing = timingBackward
+				e.warn(planned.Command + ": " + timingBackward)
+			}
 			if o.Timing == timingFast || o.Timing == timingSlow {
 				e.warn(fmt.Sprintf("%s: %s (%d s, estimated %d s)", planned.Command, o.Timing, o.ElapsedSeconds, seconds))
 			}
@@ -234,6 +251,8 @@ func outcome(s *state, e Evidence) (Outcome, string) {
 		return Failed, "abandoned before the end: " + s.finished.Error
 	case s.finished.Status == statusFailed:
 		return Failed, s.finished.Error
+	case s.finished.Status == statusUntold:
+		return Unknown, s.finished.Error
 	case s.finished.Status != statusCompleted:
 		return Unknown, fmt.Sprintf("the journal ends with the unknown status %q", s.finished.Status)
 	case len(s.operations) > 0:

@@ -196,8 +196,15 @@ func TestNothingFollowsTheEnd(t *testing.T) {
 }
 
 func FuzzFold(f *testing.F) {
+	stories := [][]entry{driveStory(f, VerifyFull), driveStory(f, VerifyStatus)}
 	for _, r := range []Request{{Pattern: "zero", Verify: VerifyFull}, {}, {Scheme: "dod"}} {
-		p := write(f, story(f, r))
+		stories = append(stories, story(f, r))
+	}
+	for _, k := range kindStories {
+		stories = append(stories, storyOf(f, k.drive, k.request, k.before, k.running, k.after))
+	}
+	for _, entries := range stories {
+		p := write(f, entries)
 		var lines [][]byte
 		for _, rec := range p.Records {
 			line, err := json.Marshal(rec)

@@ -57,7 +57,7 @@ func (nvmeSanitize) parse(page []byte, planned Operation) (account, error) {
 	a := account{
 		phase: atRest, mine: st.SCDW10 == planned.Code, unrestricted: st.Unrestricted(), unmapped: st.Status() == nvme.SucceededDeallocating,
 		progress: st.SPROG, hasProgress: true,
-		words: fmt.Sprintf("%s, CDW10 %#x, global data erased: %v", st.Status(), st.SCDW10, st.GlobalDataErased()),
+		words: st.Status().String(), detail: fmt.Sprintf("of CDW10 %#x, ours is %#x, global data erased: %v", st.SCDW10, planned.Code, st.GlobalDataErased()),
 	}
 	switch st.Status() {
 	case nvme.SanitizeInProgress:
@@ -65,6 +65,7 @@ func (nvmeSanitize) parse(page []byte, planned Operation) (account, error) {
 	case nvme.SanitizeFailed:
 		a.phase = failed
 	}
+	a.written = st.Succeeded() && !st.GlobalDataErased()
 	a.explicit = st.Succeeded() && a.mine && st.GlobalDataErased() && (planned.Code&cdw10PREQ == 0 || st.Purged())
 	return a, nil
 }
@@ -92,8 +93,8 @@ func (nvmeSanitize) send(ctx context.Context, r *run, i int) (bool, error) {
 		}
 		return err
 	}, func(err error) bool {
-		var refused *nvme.StatusError
-		return errors.As(err, &refused)
+		var failed *nvme.StatusError
+		return errors.As(err, &failed) && failed.Refused()
 	})
 }
 

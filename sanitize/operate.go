@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/expunge-dev/expunge/devices"
@@ -41,7 +42,7 @@ func (r *run) operate(ctx context.Context, i int) error {
 	}
 	switch {
 	case at.phase == running && (op.sends == 0 || !at.mine):
-		return fmt.Errorf("%w (%s): it is left alone", ErrForeignOperation, at.words)
+		return fmt.Errorf("%w (%s): it is left alone", ErrForeignOperation, at.all())
 	case op.sends > 0 && at.phase != running:
 		if done, err := r.concluded(ctx, i); done || err != nil {
 			return err
@@ -53,8 +54,11 @@ func (r *run) operate(ctx context.Context, i int) error {
 			if at, err = r.status(ctx, i, false); err != nil {
 				return fmt.Errorf("%s: what the drive is doing is not known: %w", r.drive.Serial, err)
 			} else if at.phase == running {
-				return fmt.Errorf("%w (%s): it is left alone", ErrForeignOperation, at.words)
+				return fmt.Errorf("%w (%s): it is left alone", ErrForeignOperation, at.all())
 			}
+		}
+		if err := r.unused(ctx, i, at); err != nil {
+			return err
 		}
 		if answered, err = set.send(ctx, r, i); err != nil {
 			return err
@@ -140,7 +144,7 @@ func (r *run) sendOnce(i int, send func() error, refused func(error) bool) (answ
 		return true, nil
 	case refused(err):
 		return false, &fault{fmt.Errorf("%s: the drive refused the command, and nothing was begun: %w", planned.Command, err)}
-	case devices.IsGone(err), errors.Is(err, devices.ErrNoDoor):
+	case devices.IsGone(err), errors.Is(err, devices.ErrNoDoor), errors.Is(err, fs.ErrPermission):
 		return false, fmt.Errorf("%s: %w", planned.Command, err)
 	}
 	return false, nil
@@ -190,7 +194,7 @@ func (r *run) await(ctx context.Context, i int, answered bool) error {
 		w.answered = now
 		warning := r.warn(i, &w, at, now)
 		if at.phase == running && !at.mine {
-			return fmt.Errorf("%w (%s): it is left alone", ErrForeignOperation, at.words)
+			return fmt.Errorf("%w (%s): it is left alone", ErrForeignOperation, at.all())
 		}
 		if at.phase != running || !op.seen || reset || warning != "" || now.Sub(w.noted) >= noteTime {
 			w.noted = now
@@ -215,8 +219,11 @@ func (r *run) await(ctx context.Context, i int, answered bool) error {
 		if now.Sub(w.began) >= settleTime && !answered {
 			return fmt.Errorf("%s: no answer came to the command, and the drive does not show that it arrived", planned.Command)
 		}
+		if now.Sub(w.began) >= settleTime && op.last.explicit {
+			return &untold{fmt.Errorf("%s: the drive shows a success, as it did before the command, and nothing tells whether it is of this one: read back (--verify sampled) in a new job", planned.Command)}
+		}
 		if now.Sub(w.began) >= settleTime {
-			return &fault{fmt.Errorf("%s: the drive completed the command and shows no success of it (%s)", planned.Command, at.words)}
+			return &fault{fmt.Errorf("%s: the drive completed the command and shows no success of it (%s)", planned.Command, at.all())}
 		}
 	}
 }

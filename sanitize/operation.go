@@ -170,6 +170,9 @@ func (s *state) applyStatus(r journal.Record, op *operationState, planned Operat
 		}
 		op.last, op.page = &status, d.Page
 		if status.phase == running && status.mine {
+			if !op.seen {
+				s.markers.forget(d.Operation) // a look at them before it ran tells nothing
+			}
 			op.seen = true
 			s.touch(r.Time)
 		}
@@ -235,6 +238,7 @@ const (
 	timingFast      = "implausibly fast: less than a tenth of the drive's own estimate"
 	timingSlow      = "slow: more than twice the drive's own estimate"
 	timingUnknown   = "the drive gives no estimate"
+	timingBackward  = "how long it took is not known: the host's clock went back meanwhile"
 )
 
 // leastJudged is the estimate, in seconds, below which speed says nothing.

@@ -71,11 +71,19 @@ func (s *state) apply(r journal.Record) error {
 		if s.opened != nil {
 			return fmt.Errorf("journal record %d opens the job a second time", r.Seq)
 		}
-		err := keep(r, &s.opened)
-		if err == nil {
-			s.operations = make([]operationState, len(s.opened.Drive.Operations))
+		if err := keep(r, &s.opened); err != nil {
+			return err
 		}
-		return err
+		for _, area := range s.opened.Drive.spaces() {
+			if area.size <= 0 || area.block <= 0 || area.size%int64(area.block) != 0 {
+				return fmt.Errorf("journal record %d: %d bytes in blocks of %d are no size of a drive", r.Seq, area.size, area.block)
+			}
+		}
+		if s.opened.Drive.LogicalBlock <= 0 || s.opened.Drive.SizeBytes <= 0 {
+			return fmt.Errorf("journal record %d: %d bytes in blocks of %d are no size of a drive", r.Seq, s.opened.Drive.SizeBytes, s.opened.Drive.LogicalBlock)
+		}
+		s.operations = make([]operationState, len(s.opened.Drive.Operations))
+		return nil
 	case kindIntent:
 		if s.intent != nil {
 			return fmt.Errorf("journal record %d is a second intent", r.Seq)

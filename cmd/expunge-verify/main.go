@@ -17,7 +17,7 @@ const usage = `usage: expunge-verify --trust KEYS.pem [--allow-simulated] [--jso
 Checks certificates offline. "-" reads standard input. --trust names a file with the public keys
 (PEM) of those whose word you take; get it from them, not with the certificate.
 
-exit status: 0 valid and sanitized, 1 unreadable, 2 usage, 11 invalid, 12 authentic but not what was
+exit status: 0 valid and sanitized, 1 unreadable, 2 usage, 3 no such file, 11 invalid, 12 authentic but not what was
 asked for (unknown key, simulation), 13 authentic, certifies something other than "sanitized"
 `
 
@@ -30,7 +30,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	o := verifying.Options{Prog: "expunge-verify"}
 	flags.BoolVar(&o.AllowSimulated, "allow-simulated", false, "")
 	flags.BoolVar(&o.JSON, "json", false, "")
-	if err := flags.Parse(args); err != nil {
+	if err := flags.Parse(flagsFirst(args)); err != nil {
 		if err == flag.ErrHelp {
 			fmt.Fprint(stdout, usage)
 			return 0
@@ -53,4 +53,26 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		}
 	}
 	return verifying.Run(stdin, stdout, stderr, o)
+}
+
+// flagsFirst puts flags before files, so that they may be given in any order. What follows "--" is
+// files alone.
+func flagsFirst(args []string) []string {
+	var first, files []string
+	for i := 0; i < len(args); i++ {
+		a := args[i]
+		switch {
+		case a == "--":
+			return append(append(append(first, "--"), files...), args[i+1:]...)
+		case len(a) < 2 || a[0] != '-':
+			files = append(files, a)
+			continue
+		}
+		first = append(first, a)
+		if (a == "-trust" || a == "--trust") && i+1 < len(args) {
+			i++
+			first = append(first, args[i])
+		}
+	}
+	return append(append(first, "--"), files...)
 }

@@ -57,12 +57,13 @@ func TestVerifier(t *testing.T) {
 		says  string
 	}{
 		{"good", []string{"--trust", trust, "--allow-simulated", file}, "", 0, "VALID (SIMULATED)"},
+		{"flags behind", []string{file, "--trust", trust, "--allow-simulated"}, "", 0, "VALID (SIMULATED)"},
 		{"from standard input", []string{"--trust", trust, "--allow-simulated", "-"}, string(good), 0, "VALID"},
 		{"simulated", []string{"--trust", trust, file}, "", 12, "SIMULATED"},
 		{"no trust", []string{"--allow-simulated", file}, "", 12, "not among the trusted"},
 		{"forged", []string{"--trust", trust, "--allow-simulated", forged}, "", 11, "INVALID"},
 		{"worst of two", []string{"--trust", trust, "--allow-simulated", "--json", file, forged}, "", 11, `"exit_status": 11`},
-		{"missing", []string{"--trust", trust, "none.json"}, "", 1, "no such file"},
+		{"missing", []string{"--trust", trust, "none.json"}, "", 3, "no such file"},
 		{"no file", []string{"--trust", trust}, "", 2, "no certificate is named"},
 		{"no such flag", []string{"--force", file}, "", 2, "usage:"},
 		{"trust that is a certificate", []string{"--trust", file, file}, "", 2, "no public key"},

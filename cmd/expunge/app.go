@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime/debug"
 	"strings"
 
@@ -191,9 +192,30 @@ func (a *app) print(doc document, out answer) error {
 		enc.SetIndent("", "  ")
 		return enc.Encode(doc)
 	case out.text != nil:
-		return out.text(a.stdout)
+		var b strings.Builder
+		err := out.text(&b)
+		_, written := io.WriteString(a.stdout, a.pasteable(b.String()))
+		return errors.Join(err, written)
 	}
 	return nil
+}
+
+// invocation is a command line of this program in a text for people.
+var invocation = regexp.MustCompile(`\bexpunge (list|show|plan|run|jobs|watch|recover|certificate|key|doctor)\b`)
+
+// pasteable gives the command lines in a text the flags by which they find what this one found.
+func (a *app) pasteable(text string) string {
+	flags := ""
+	if a.rack != "" {
+		flags += " --rack " + quote(a.rack)
+	}
+	if a.state != "" {
+		flags += " --state " + quote(a.state)
+	}
+	if flags == "" {
+		return text
+	}
+	return invocation.ReplaceAllStringFunc(text, func(s string) string { return "expunge" + flags + strings.TrimPrefix(s, "expunge") })
 }
 
 // stream prints a document as lines: one per item, and the rest last.
@@ -220,7 +242,7 @@ func stream(enc *json.Encoder, doc document) error {
 
 // say tells a person something.
 func (a *app) say(format string, args ...any) {
-	for line := range strings.Lines(fmt.Sprintf(format, args...)) {
+	for line := range strings.Lines(a.pasteable(fmt.Sprintf(format, args...))) {
 		fmt.Fprintf(a.stderr, "expunge: %s\n", strings.TrimRight(line, "\n"))
 	}
 }

@@ -62,7 +62,7 @@ func (o operationItem) text() string {
 	if !o.Complete {
 		return fmt.Sprintf("%s: not complete; the drive last said: %s", o.Technique, dash(o.Status))
 	}
-	return fmt.Sprintf("%s: the drive reports that it %s, after %v; %s", o.Technique, o.Status, time.Duration(o.Seconds)*time.Second, o.Because)
+	return fmt.Sprintf("%s: the drive reports: %s, after %v; %s", o.Technique, o.Status, time.Duration(o.Seconds)*time.Second, o.Because)
 }
 
 type markerItem struct {

@@ -1,9 +1,11 @@
 package nvme
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
-// StatusError is a completion that is not success (NVMe base 2.0, 3.3.3.2.1): the command was not
-// carried out.
+// StatusError is a completion that is not success (NVMe base 2.0, 3.3.3.2.1).
 type StatusError struct {
 	Type uint8 // SCT, bits 10:8 of the status: 0 generic, 1 command specific, 2 media, 3 path
 	Code uint8 // SC, bits 7:0
@@ -34,6 +36,17 @@ var statusNames = map[uint16]string{
 	0x139: "controller is suspended", 0x280: "write fault", 0x281: "unrecovered read error", 0x286: "access denied",
 	0x301: "asymmetric access persistent loss", 0x302: "asymmetric access inaccessible", 0x371: "command aborted by the host",
 }
+
+// refusals are the statuses by which a controller says that it did not take a Sanitize command (NVMe
+// base 2.0, 5.24 and 8.21).
+var refusals = []uint16{
+	StatusInvalidOpcode, StatusInvalidField, StatusInvalidNamespace, 0x00c, StatusSanitizeFailed, StatusWriteProtected,
+	0x083, 0x10b, 0x110, 0x111, StatusPMREnabled, 0x139, 0x286, 0x301, 0x302,
+}
+
+// Refused says whether the controller did not take the command. Every other status leaves that open:
+// one that the host or a reset aborted may have been begun, and one in progress may be ours.
+func (e *StatusError) Refused() bool { return slices.Contains(refusals, e.Number()) }
 
 // Number is type and code in one number, as the Status constants have them.
 func (e *StatusError) Number() uint16 { return uint16(e.Type)<<8 | uint16(e.Code) }

@@ -25,6 +25,9 @@ type Options struct {
 // CodeIO: a file could not be read.
 const CodeIO = 1
 
+// CodeNotFound: there is no such file.
+const CodeNotFound = 3
+
 // Item is what is said of one file.
 type Item struct {
 	File    string          `json:"file"`
@@ -64,7 +67,7 @@ type document struct {
 	Errors     []attest.Reason `json:"errors"`
 }
 
-// Run checks every file and returns the exit code: 11 > 1 > 12 > 13 > 0.
+// Run checks every file and returns the exit code: 11 > 1 > 3 > 12 > 13 > 0.
 func Run(stdin io.Reader, stdout, stderr io.Writer, o Options) int {
 	doc := document{Schema: "expunge/verify/v1", Items: []Item{}, Errors: []attest.Reason{}}
 	codes := map[int]bool{}
@@ -72,11 +75,11 @@ func Run(stdin io.Reader, stdout, stderr io.Writer, o Options) int {
 		item := check(stdin, file, o)
 		codes[item.Code] = true
 		doc.Items = append(doc.Items, item)
-		if item.Code == CodeIO {
+		if item.Code == CodeIO || item.Code == CodeNotFound {
 			doc.Errors = append(doc.Errors, item.Reasons...)
 		}
 	}
-	for _, code := range []int{attest.CodeInvalid, CodeIO, attest.CodePolicy, attest.CodeOutcome} {
+	for _, code := range []int{attest.CodeInvalid, CodeIO, CodeNotFound, attest.CodePolicy, attest.CodeOutcome} {
 		if codes[code] {
 			doc.ExitStatus = code
 			break
@@ -125,7 +128,11 @@ func streamed(enc *json.Encoder, doc document) error {
 func check(stdin io.Reader, file string, o Options) Item {
 	data, err := read(stdin, file)
 	if err != nil {
-		return Item{File: file, Verdict: "unreadable", Code: CodeIO, Trust: Trust{Level: "untrusted"},
+		code := CodeIO
+		if errors.Is(err, fs.ErrNotExist) {
+			code = CodeNotFound
+		}
+		return Item{File: file, Verdict: "unreadable", Code: code, Trust: Trust{Level: "untrusted"},
 			Reasons: []attest.Reason{{Code: "unreadable", Message: err.Error(), Hint: "give the path of a certificate.json"}}}
 	}
 	r := attest.Verify(data, o.Trust)
@@ -177,6 +184,9 @@ func plain(err error) error {
 
 // text is the answer for a person: what it is worth first, then whose word it is, then what.
 func (i Item) text() string {
+	if i.Code == CodeIO || i.Code == CodeNotFound {
+		return fmt.Sprintf("%s: not read, so nothing was judged\n", i.File)
+	}
 	if i.result == nil {
 		return fmt.Sprintf("%s: INVALID\n", i.File)
 	}
@@ -191,7 +201,7 @@ func (i Item) text() string {
 	s += fmt.Sprintf("  technique %s, policy %s, scope %s\n", r.Sanitization.Technique, r.Policy.Name, r.Scope)
 	s += fmt.Sprintf("  read back %s\n", readBack(r.Verification))
 	for _, o := range r.Sanitization.Operations {
-		s += fmt.Sprintf("  operation %s: %s\n", o.Technique, map[bool]string{true: "the drive reports that it " + o.Status + "; " + o.Because, false: "not complete"}[o.Complete])
+		s += fmt.Sprintf("  operation %s: %s\n", o.Technique, map[bool]string{true: "the drive reports: " + o.Status + "; " + o.Because, false: "not complete"}[o.Complete])
 	}
 	if m := r.Verification.Markers; m != nil && m.Changed+m.Unchanged+m.Unreadable > 0 {
 		s += fmt.Sprintf("  markers   %d of %d gone, %d left, %d unreadable\n", m.Changed, m.Set, m.Unchanged, m.Unreadable)
