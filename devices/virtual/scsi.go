@@ -235,7 +235,7 @@ func (d *drive) readBlocks(t *transport, c *scsi.Command, lba uint64, count uint
 		done, err = d.read(t, c.Data[:n], off)
 	}
 	if err != nil {
-		return mediumError(0x11, err)
+		return d.mediumError(0x11, err)
 	}
 	return scsi.Result{Transferred: done}, nil
 }
@@ -257,7 +257,7 @@ func (d *drive) writeBlocks(t *transport, c *scsi.Command, lba uint64, count uin
 	case errors.Is(err, devices.ErrGone):
 		return scsi.Result{}, err
 	case err != nil:
-		return mediumError(0x0c, err)
+		return d.mediumError(0x0c, err)
 	}
 	if c.CDB[1]&(1<<3) != 0 { // FUA
 		err = d.writeBack()

@@ -40,9 +40,9 @@ func (s sense) check() scsi.Result {
 func illegal(asc byte) scsi.Result { return sense{key: 5, asc: asc}.check() }
 
 // mediumError is how a read or a write of blocks failed; the other errors are the transport's.
-func mediumError(asc byte, err error) (scsi.Result, error) {
+func (d *drive) mediumError(asc byte, err error) (scsi.Result, error) {
 	switch {
-	case errors.Is(err, errUnwritten):
+	case errors.Is(err, errUnwritten) && d.info.Spec.WriteAfterErase == 3:
 		return sense{key: 3, asc: 0x11, ascq: 0x15}.check(), nil
 	case errors.Is(err, errIO):
 		return sense{key: 3, asc: asc}.check(), nil
