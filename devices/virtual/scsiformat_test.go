@@ -171,6 +171,23 @@ func TestBlocksOf520Bytes(t *testing.T) {
 	}
 }
 
+// What an erase skips stays what it was, also where a block begins within a unit of encryption.
+func TestSkippedBlocksOf520Bytes(t *testing.T) {
+	g := scsiRig(t, Spec{Profile: "sas-hdd", LogicalBlock: 520}, "skip-erase:11+3")
+	g.want("overwrite", 0, ofSanitize(1, 5), []byte{1, 0, 0, 1, 0x77}, 0)
+	g.wait(100)
+	a, h, err := g.medium().CountCanary(canary)
+	if err != nil || a < 3*520/int64(len(canary))-1 || a > 3*520/int64(len(canary))+1 || h != 0 {
+		t.Errorf("%d canaries, %d hidden, %v", a, h, err)
+	}
+	for block, want := range map[byte]byte{10: 0x77, 14: 0x77} {
+		got := g.want("read", 0, []byte{0x88, 0, 0, 0, 0, 0, 0, 0, 0, block, 0, 0, 0, 1, 0, 0}, nil, 520)
+		if !bytes.Equal(got, bytes.Repeat([]byte{want}, 520)) {
+			t.Errorf("block %d: % x", block, got[:8])
+		}
+	}
+}
+
 func TestWhatSCSIDrivesTell(t *testing.T) {
 	g := scsiRig(t, Spec{Profile: "sas-hdd", GrownDefects: 3, ReservedBy: "0xabcd"})
 	rsoc := func(option, opcode, action byte) []byte {
