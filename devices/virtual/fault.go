@@ -79,7 +79,7 @@ var forms = []form{
 	{kind: LogZero, want: "PAGE", example: "sanitize", help: "it is all zero", words: []string{"smart", "sanitize"}},
 	{kind: Registers, want: "HOW", example: "none", help: "the translation returns no ATA registers, or zeros", words: []string{"none", "zero"}},
 	{kind: HBAZero, want: "REGISTER", example: "count", help: "the host adapter zeroes this register of ATA commands without data", words: []string{"count", "lba"}},
-	{kind: Refuse, want: "COMMAND", example: "set-password", help: "the drive refuses this command", words: slices.Concat(ataRefusals, scsiRefusals)},
+	{kind: Refuse, want: "COMMAND", example: "set-password", help: "the drive refuses this command: " + strings.Join(slices.Concat(ataRefusals, scsiRefusals), ", "), words: slices.Concat(ataRefusals, scsiRefusals)},
 }
 
 // FaultHelp lists the forms of faults, one a line, for people.
@@ -87,7 +87,7 @@ func FaultHelp() string {
 	var b strings.Builder
 	for _, f := range forms {
 		want := f.want
-		if f.words != nil {
+		if f.words != nil && len(f.words) < 5 {
 			want = strings.Join(f.words, "|")
 		}
 		fmt.Fprintf(&b, "  %-46s %s\n", f.kind+":"+want, f.help)

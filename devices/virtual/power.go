@@ -91,11 +91,12 @@ func (r *Rack) rescan(info Info, m *memory) error {
 	var err error
 	for _, s := range info.nodes() {
 		bytes, block := m.sizeOf(s)
-		err = errors.Join(err, r.write(map[string]string{
-			info.dir(s) + "/size":                      fmt.Sprint(bytes / 512),
-			info.dir(s) + "/queue/logical_block_size":  fmt.Sprint(block),
-			info.dir(s) + "/queue/physical_block_size": fmt.Sprint(max(block, info.Spec.PhysicalBlock)),
-		}))
+		for name, value := range map[string]int64{"size": bytes / 512, "queue/logical_block_size": int64(block), "queue/physical_block_size": int64(max(block, info.Spec.PhysicalBlock))} {
+			file := info.dir(s) + "/" + name
+			if was, readErr := readText(filepath.Join(r.dir, file)); readErr != nil || was != fmt.Sprint(value) {
+				err = errors.Join(err, r.write(map[string]string{file: fmt.Sprint(value)}))
+			}
+		}
 	}
 	return err
 }
