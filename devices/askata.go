@@ -258,7 +258,7 @@ func ATASecurityCommand(ctx context.Context, t Transport, a ata.Command) error {
 	if err != nil {
 		return err
 	}
-	if _, err = ata.ParseRegisters(r); err == nil || errors.Is(err, ata.ErrNoRegisters) && r.Err() == nil {
+	if _, err = ata.ParseRegisters(r); err == nil || errors.Is(err, ata.ErrNoRegisters) && r.HostStatus == 0 {
 		return nil // the drive's state, read next, tells what it did
 	}
 	if !ata.RefusedByTranslation(err) {

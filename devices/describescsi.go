@@ -196,7 +196,7 @@ func readSCSISanitize(ctx context.Context, t Transport, d *Drive) error {
 	case at.SanitizeFailed:
 		d.Sanitize = &support
 		d.sanitizeFailed(false)
-	case at.FormatFailed:
+	case at.FormatFailed, at.FormatCutOff:
 		d.FormatFailed = true
 		d.Notes = append(d.Notes, Reason{Code: "format_failed", Message: "its latest format failed or was cut off: its medium cannot be used until one succeeds", Hint: "expunge plan SERIAL --technique format, or by its sanitize"})
 	case at.FirmwarePending:
@@ -211,6 +211,7 @@ func readSCSISanitize(ctx context.Context, t Transport, d *Drive) error {
 type SCSIState struct {
 	Sanitizing, Formatting       bool
 	SanitizeFailed, FormatFailed bool
+	FormatCutOff                 bool // and not failed: the medium cannot be used until another succeeds
 	FirmwarePending              bool
 	AtRest                       bool
 	Progress                     uint16 // 65536ths
@@ -280,8 +281,10 @@ func ParseSCSIState(page []byte) (SCSIState, error) {
 		state.Formatting = true
 	case s.ASC == 0x31 && s.ASCQ == 0x03:
 		state.SanitizeFailed = true
-	case s.ASC == 0x31 && (s.ASCQ == 0x00 || s.ASCQ == 0x01):
+	case s.ASC == 0x31 && s.ASCQ == 0x01:
 		state.FormatFailed = true
+	case s.ASC == 0x31 && s.ASCQ == 0x00:
+		state.FormatCutOff = true
 	case s.ASC == 0x04 && s.ASCQ == 0x1e:
 		state.FirmwarePending = true
 	case s.Key == scsi.NoSense && s.ASC == 0 && s.ASCQ == 0:

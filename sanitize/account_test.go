@@ -109,7 +109,7 @@ func TestAccounts(t *testing.T) {
 		{"SCSI not ready for another reason", SCSISanitize, fixedSense(2, 4, 1), none, false, false},
 		{"format running", SCSIFormat, descriptorSense(2, 4, 4), running, true, false},
 		{"format failed", SCSIFormat, fixedSense(3, 0x31, 1), failed, true, false},
-		{"format cut off", SCSIFormat, fixedSense(3, 0x31, 0), failed, true, false},
+		{"format cut off", SCSIFormat, fixedSense(3, 0x31, 0), atRest, true, false},
 		{"format: a sanitize runs", SCSIFormat, fixedSense(2, 4, 0x1b), running, false, false},
 	} {
 		a, err := commandSets[c.kind].parse(c.page, Operation{Kind: c.kind})

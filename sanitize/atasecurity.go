@@ -18,6 +18,7 @@ import (
 
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/devices/ata"
+	"github.com/expunge-dev/expunge/devices/scsi"
 	"github.com/expunge-dev/expunge/sanitize/journal"
 )
 
@@ -111,8 +112,7 @@ func (ataSecurityErase) send(ctx context.Context, r *run, i int) (bool, error) {
 		}
 		return ended
 	}, func(error) bool { return false })
-	var refused *ata.Error
-	if err != nil || !errors.As(ended, &refused) && !ata.RefusedByTranslation(ended) {
+	if err != nil || !failedAnswer(ended) {
 		return answered, err
 	}
 	// It holds data, and shall not stay locked.
@@ -120,6 +120,15 @@ func (ataSecurityErase) send(ctx context.Context, r *run, i int) (bool, error) {
 		return false, fmt.Errorf("%s: the drive reports that it failed (%w), and its password is not off again: %w", planned.Command, ended, err)
 	}
 	return false, &fault{fmt.Errorf("%s: the drive reports that it failed, and its password was taken off again: %w", planned.Command, ended)}
+}
+
+// failedAnswer says whether an error is the drive's own answer that it failed, or the translation's
+// that it did not pass the command on. Any other leaves open what was done.
+func failedAnswer(err error) bool {
+	var drive *ata.Error
+	var translation *scsi.CommandError
+	return errors.As(err, &drive) ||
+		errors.As(err, &translation) && translation.HostStatus == 0 && translation.Sense != nil && translation.Sense.Key != scsi.UnitAttention
 }
 
 // arm sets the password, which is on disk before the drive gets it, and makes sure that it is set.

@@ -23,6 +23,15 @@ func pumped(h devices.Space, do func(queue) error) error {
 	return errors.Join(do(q), q.Close())
 }
 
+// shifted is a pattern of the whole drive in the addresses of one of its nodes.
+type shifted struct {
+	whole overwrite.Pattern
+	base  int64
+}
+
+// Fill implements overwrite.Pattern.
+func (s shifted) Fill(p []byte, off int64) { s.whole.Fill(p, s.base+off) }
+
 // eachSpace calls do for each space with what of a drive-wide set lies in it, at the addresses of
 // its node.
 func (r *run) eachSpace(set overwrite.Set, do func(h devices.Space, s space, todo []overwrite.Extent) error) error {

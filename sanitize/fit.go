@@ -2,6 +2,7 @@ package sanitize
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/expunge-dev/expunge/devices"
 )
@@ -153,8 +154,8 @@ func unfitFormat(d devices.Drive, r Request) (code, why string) {
 
 func unfitOverwrite(d devices.Drive, r Request) (code, why string) {
 	switch {
-	case len(d.Namespaces) > 1:
-		return "namespaces", fmt.Sprintf("the drive has %d namespaces, and the host would overwrite one", len(d.Namespaces))
+	case slices.ContainsFunc(d.Namespaces, func(n devices.Namespace) bool { return !n.Attached }):
+		return "namespaces", fmt.Sprintf("the drive has %d namespaces, and the host cannot write to all of them", len(d.Namespaces))
 	case d.Sanitize != nil && d.Sanitize.State == devices.SanitizeFailed:
 		return "sanitize_failed", "an earlier sanitize of the drive failed, and it may take no writes before another has succeeded"
 	case d.FormatFailed:

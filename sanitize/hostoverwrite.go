@@ -46,25 +46,21 @@ func (r *run) overwrite(ctx context.Context, pass int) error {
 	now := func() *passState { return &r.passes[pass-1] }
 	todo := r.all().Without(now().done).Without(now().failed)
 	r.meter.begin(fmt.Sprintf("pass %d/%d", pass, len(r.drive.Passes)), r.drive.SizeBytes, r.drive.SizeBytes-todo.Bytes())
-	queue, err := r.handle.Queue(queueDepth)
-	if err != nil {
-		return fmt.Errorf("open queue: %w", err)
-	}
-	err = overwrite.Fill(ctx, queue, todo.Extents(), pattern, overwrite.Options{
-		Block: r.drive.LogicalBlock, Gone: devices.IsGone, Moved: &r.meter.moved,
-		BadLimit: max(1, r.drive.badLimit()-now().failed.Bytes()),
-		Commit: func(p overwrite.Progress) error {
+	err = r.eachSpace(todo, func(h devices.Space, s space, todo []overwrite.Extent) error {
+		o := r.options(s, func(p overwrite.Progress) error {
 			r.meter.bad.Add(overwrite.NewSet(p.Failed...).Bytes())
 			if err := r.answering(ctx, p.Failed); err != nil {
 				return err
 			}
-			if err := r.append(kindExtents, extentsRecord{pass, p.Done, p.Failed, text(p.Cause)}); err != nil {
+			if err := r.append(kindExtents, extentsRecord{pass, shift(p.Done, s.base), shift(p.Failed, s.base), text(p.Cause)}); err != nil {
 				return err
 			}
 			return r.lookNow(ctx)
-		},
+		})
+		o.BadLimit = max(1, r.drive.badLimit()-now().failed.Bytes())
+		return pumped(h, func(q queue) error { return overwrite.Fill(ctx, q, todo, shifted{pattern, s.base}, o) })
 	})
-	if err = errors.Join(err, queue.Close()); err != nil {
+	if err != nil {
 		return r.judge(ctx, fmt.Errorf("overwrite %s: pass %d: %w", r.drive.Serial, pass, err))
 	}
 	return r.append(kindPassDone, passDoneRecord{pass})

@@ -85,6 +85,7 @@ func (m markerPattern) unchanged(got []byte, off int64, block int) []overwrite.E
 	var left []overwrite.Extent
 	for at := 0; at+block <= len(got); at += block {
 		for u := at; u < at+block; u += markerUnit {
+			u := min(u, at+block-markerUnit) // blocks of 520 bytes are no multiple of it
 			if bytes.Equal(got[u:u+markerUnit], want[u:u+markerUnit]) {
 				left = append(left, overwrite.Extent{Offset: off + int64(at), Length: int64(block)})
 				break

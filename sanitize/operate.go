@@ -216,6 +216,9 @@ func (r *run) await(ctx context.Context, i int, answered bool) error {
 		if done, err := r.concluded(ctx, i); done || err != nil {
 			return err
 		}
+		if at.cutOff {
+			return fmt.Errorf("%s: the drive was cut off in the middle, and does not go on by itself (%s)", planned.Command, at.words)
+		}
 		if now.Sub(w.began) >= settleTime && !answered {
 			return fmt.Errorf("%s: no answer came to the command, and the drive does not show that it arrived", planned.Command)
 		}

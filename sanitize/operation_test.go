@@ -281,6 +281,19 @@ func TestMarkersUnchanged(t *testing.T) {
 	}
 }
 
+// Blocks of 520 bytes are looked at to their end.
+func TestMarkersInOddBlocks(t *testing.T) {
+	p, err := newMarkerPattern(bytes.Repeat([]byte{9}, 32), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, 3*520)
+	p.Fill(got[1040-16:1040], 1040-16) // the last bytes of the second block are left
+	if left := p.unchanged(got, 0, 520); len(left) != 1 || left[0].Offset != 520 {
+		t.Errorf("%v", left)
+	}
+}
+
 func TestTiming(t *testing.T) {
 	for _, c := range []struct {
 		elapsed, estimate int64

@@ -40,25 +40,21 @@ func (r *run) verifyOverwrite(ctx context.Context) error {
 	}
 	todo := extents.Without(r.verify.done).Without(r.unread)
 	r.meter.begin("verify", extents.Bytes(), extents.Bytes()-todo.Bytes())
-	queue, err := r.handle.Queue(queueDepth)
-	if err != nil {
-		return fmt.Errorf("open queue: %w", err)
-	}
-	err = overwrite.Check(ctx, queue, todo.Extents(), pattern, overwrite.Options{
-		Block: r.drive.LogicalBlock, Gone: devices.IsGone, Moved: &r.meter.moved,
-		BadLimit: r.drive.badLimit(),
-		Commit: func(p overwrite.Progress) error {
+	err = r.eachSpace(todo, func(h devices.Space, s space, todo []overwrite.Extent) error {
+		o := r.options(s, func(p overwrite.Progress) error {
 			r.meter.bad.Add(overwrite.NewSet(p.Failed...).Bytes() + overwrite.NewSet(p.Mismatch...).Bytes())
 			if err := r.answering(ctx, p.Failed); err != nil {
 				return err
 			}
-			if err := r.append(kindVerified, verifiedRecord{Done: p.Done, Failed: p.Failed, Mismatch: p.Mismatch, Error: text(p.Cause)}); err != nil {
+			record := verifiedRecord{Done: shift(p.Done, s.base), Failed: shift(p.Failed, s.base), Mismatch: shift(p.Mismatch, s.base), Error: text(p.Cause)}
+			if err := r.append(kindVerified, record); err != nil {
 				return err
 			}
 			return r.lookNow(ctx)
-		},
+		})
+		o.BadLimit = r.drive.badLimit()
+		return pumped(h, func(q queue) error { return overwrite.Check(ctx, q, todo, shifted{pattern, s.base}, o) })
 	})
-	err = errors.Join(err, queue.Close())
 	switch {
 	case errors.Is(err, overwrite.ErrTooManyBad) && !errors.Is(err, devices.ErrGone):
 		// The answer is known, and more of it would help nobody.

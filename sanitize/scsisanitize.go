@@ -66,7 +66,9 @@ func (scsiErase) parse(page []byte, planned Operation) (account, error) {
 	case st.SanitizeFailed:
 		a.phase, a.mine, a.words = failed, !format, "sanitize failed"
 	case st.FormatFailed:
-		a.phase, a.mine, a.words = failed, format, "medium format corrupted"
+		a.phase, a.mine, a.words = failed, format, "format failed"
+	case st.FormatCutOff:
+		a.mine, a.cutOff, a.words = format, true, "medium format corrupted"
 	case st.FirmwarePending:
 		return account{}, errors.New("new firmware is saved and not active")
 	}
