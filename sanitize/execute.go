@@ -265,8 +265,9 @@ func (r *run) operateAll(ctx context.Context) error {
 		if err := r.operate(ctx, i); err != nil {
 			return err
 		}
-		// Each operation is looked at by itself where what it left can be read.
-		if last := i == len(r.operations)-1; (last || o.noDeallocate()) && !r.operated(i+1) {
+		// Each operation is looked at by itself where what it left can be read: NVMe drives may
+		// deallocate what they erased, and then show zeros.
+		if last := i == len(r.operations)-1; (last || o.noDeallocate() || o.Kind != NVMeSanitize) && !r.operated(i+1) {
 			if err := r.readMarkers(ctx, i+1); err != nil {
 				return err
 			}
@@ -315,7 +316,8 @@ func (r *run) reidentify(ctx context.Context, before string) error {
 	if err != nil {
 		return fmt.Errorf("size of the drive before %s: %w", before, err)
 	}
-	if g.SizeBytes != r.drive.SizeBytes || g.LogicalBlock != r.drive.LogicalBlock {
+	formatted := r.drive.Reformat != 0 && r.sent() && g.LogicalBlock == r.drive.Reformat
+	if (g.SizeBytes != r.drive.SizeBytes || g.LogicalBlock != r.drive.LogicalBlock) && !formatted {
 		return fmt.Errorf("before %s the drive has %d bytes in blocks of %d, not %d in blocks of %d: %w",
 			before, g.SizeBytes, g.LogicalBlock, r.drive.SizeBytes, r.drive.LogicalBlock, devices.ErrChanged)
 	}

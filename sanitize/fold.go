@@ -293,7 +293,7 @@ func outcomeOfDrive(s *state, e Evidence) (Outcome, string) {
 		return Sanitized, ""
 	case dp.wantsMarkers() && (e.Markers == nil || !s.markers.isSet):
 		return Unknown, "the journal does not show that markers were set before the erase"
-	case dp.wantsMarkers() && (!e.Markers.Read || !s.markers.changed(len(dp.Operations))):
+	case dp.wantsMarkers() && (!e.Markers.Read || !s.changed(len(dp.Operations))):
 		return Unproven, fmt.Sprintf("too few of the markers could be read after the erase: %d of %d, %d unreadable: %s",
 			e.Markers.Changed, e.Markers.Set, e.Markers.Unreadable, s.readErr)
 	case s.contradicted():

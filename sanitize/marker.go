@@ -167,8 +167,9 @@ func (r *run) readMarkers(ctx context.Context, after int) error {
 	if err := r.append(kindMarkersRead, markersReadRecord{After: after, Begin: true}); err != nil {
 		return err
 	}
-	r.meter.begin("markers", r.markers.set.Bytes(), 0)
-	err := r.eachSpace(r.markers.set, func(h devices.Space, s space, todo []overwrite.Extent) error {
+	set := r.markersAfter(after)
+	r.meter.begin("markers", set.Bytes(), 0)
+	err := r.eachSpace(set, func(h devices.Space, s space, todo []overwrite.Extent) error {
 		pattern, err := newMarkerPattern(r.markers.seed, s.base)
 		if err != nil {
 			return err
@@ -224,9 +225,29 @@ func (m *markerState) forget(after int) {
 
 // changed says whether a reading shows that the markers are gone: none is left, and at least half
 // of them could be read.
-func (m *markerState) changed(after int) bool {
-	c := m.check(after)
-	return c != nil && c.ended && c.unchanged.Bytes() == 0 && 2*c.read.Bytes() >= m.set.Bytes() && c.read.Bytes() > 0
+func (s *state) changed(after int) bool {
+	c, set := s.markers.check(after), s.markersAfter(after)
+	return c != nil && c.ended && c.unchanged.Bytes() == 0 && 2*c.read.Bytes() >= set.Bytes() && c.read.Bytes() > 0
+}
+
+// markersAfter are the markers that must be gone after so many operations: all of them after the last;
+// before, those of the logical unit that the latest one erased.
+func (s *state) markersAfter(after int) overwrite.Set {
+	if s.markers == nil {
+		return overwrite.Set{}
+	}
+	dp := s.opened.Drive
+	if len(dp.Units) == 0 || after < 1 || after >= len(s.operations) {
+		return s.markers.set
+	}
+	unit := dp.spaces()[dp.Operations[after-1].Unit]
+	return s.markers.set.Intersect(overwrite.NewSet(overwrite.Extent{Offset: unit.base, Length: unit.size}))
+}
+
+// firstOfUnit says whether operation i is the first on its logical unit, so that nothing else of this
+// job can have made the markers go.
+func (dp DrivePlan) firstOfUnit(i int) bool {
+	return !slices.ContainsFunc(dp.Operations[:i], func(o Operation) bool { return o.Unit == dp.Operations[i].Unit })
 }
 
 // unmapped says whether most markers read as one value after an operation that was told to leave

@@ -205,7 +205,7 @@ func (s *state) ours(i int) (because string, ok bool) {
 		return "it was seen running", true
 	case op.before != nil && !op.before.explicit:
 		return "the drive's account shows the success, and did not before the command was sent", true
-	case s.markers.changed(i + 1):
+	case s.opened.Drive.firstOfUnit(i) && s.changed(i+1):
 		return "the markers are gone", true
 	case op.taken && !planned.Kind.keeps() && s.markers == nil:
 		return "the drive took the command and is at rest again", true
