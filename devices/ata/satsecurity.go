@@ -60,8 +60,8 @@ func satEraseTime(w uint16) (minutes int, atLeast bool) {
 	return eraseTime(w)
 }
 
-// SATSecurity turns a command of the Security feature set into SECURITY PROTOCOL OUT (SAT-4).
-// to 12.5.8). Its parameter list has the enhanced bit, or the capability, in byte 0, the master bit
+// SATSecurity turns a command of the Security feature set into SECURITY PROTOCOL OUT
+// (SAT-4). Its parameter list, of 36 bytes, has the enhanced bit, or the capability, in byte 0, the master bit
 // in byte 1, and the password from byte 2 on.
 func (c Command) SATSecurity() (*scsi.Command, error) {
 	specific := map[uint8]byte{securitySetPassword: 1, securityUnlock: 2, securityErasePrepare: 3, securityEraseUnit: 4, securityDisablePassword: 6}[c.Opcode]

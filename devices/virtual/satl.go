@@ -189,7 +189,7 @@ func (d *drive) securityOut(t *transport, c *scsi.Command) (scsi.Result, error) 
 		return illegal(0x24), nil
 	}
 	length := int(binary.BigEndian.Uint32(c.CDB[6:]))
-	if want := []int{1: 36, 2: 34, 3: 0, 4: 34, 5: 0, 6: 34}[function]; length != want {
+	if want := []int{1: 36, 2: 36, 3: 0, 4: 36, 5: 0, 6: 36}[function]; length != want {
 		return illegal(0x24), nil
 	}
 	list, block := []byte{}, []byte(nil)

@@ -76,7 +76,7 @@ func TestTranslations(t *testing.T) {
 			t.Errorf("% x", b)
 		}
 		send("prepare", 3, 0, 0)
-		send("erase", 4, 34, 1)
+		send("erase", 4, 36, 1)
 		if b := info(); b[9] != 0x21 {
 			t.Errorf("% x", b)
 		}
