@@ -179,6 +179,32 @@ func Choose(d devices.Drive, partitionTable string, r Request, p Policy) (DriveP
 	return plan, err
 }
 
+// Explained says of one technique what it reaches on a drive, or why it cannot be used.
+type Explained struct {
+	Technique Technique `json:"technique"`
+	Method    Method    `json:"method,omitempty"` // the strongest that it reaches
+	Code      string    `json:"code,omitempty"`
+	Message   string    `json:"message,omitempty"`
+}
+
+// Explain says of every technique that the policy knows what it reaches on the drive. It judges the
+// techniques, not whether the drive may be touched.
+func Explain(d devices.Drive, p Policy) []Explained {
+	var list []Explained
+	for _, t := range Techniques() {
+		reached := p.reaches(t, d.Media)
+		if reached == "" {
+			continue
+		}
+		e := Explained{Technique: t, Method: reached}
+		if code, why := unfit(t, reached, d, Request{}, p); code != "" {
+			e = Explained{Technique: t, Code: code, Message: why}
+		}
+		list = append(list, e)
+	}
+	return list
+}
+
 // choosable says why a drive as it is must not be touched.
 func choosable(d devices.Drive, allowFabric bool) error {
 	reasons := d.Reasons

@@ -60,6 +60,14 @@ func (t Technique) hasFailureMode() bool {
 
 // unfitSanitize judges the sanitize commands, which NVMe, ATA and SCSI drives have alike.
 func unfitSanitize(t Technique, d devices.Drive, r Request) (code, why string) {
+	switch {
+	case t == SecurityErase || t == EnhancedSecurityErase:
+		return "not_supported", "a command of ATA drives"
+	case t == Format && d.Protocol == devices.ProtocolATA:
+		return "not_supported", "a command of SCSI and NVMe drives"
+	case t == Format:
+		return "not_in_this_version", "this version of expunge sends no format to NVMe drives"
+	}
 	s := d.Sanitize
 	if s == nil {
 		for _, code := range []string{devices.ReasonBridgeOpaque, "sanitize_unknown", "opcodes_unreported"} {
@@ -67,10 +75,7 @@ func unfitSanitize(t Technique, d devices.Drive, r Request) (code, why string) {
 				return code, lack.Message
 			}
 		}
-		s = &devices.SanitizeSupport{}
-		if t.hasFailureMode() {
-			return "not_supported", "the drive has no sanitize command"
-		}
+		return "not_supported", "the drive has no sanitize command"
 	}
 	if lack, is := d.Lack(devices.ReasonSanitizeFrozen); is {
 		return devices.ReasonSanitizeFrozen, lack.Message
@@ -91,13 +96,6 @@ func unfitSanitize(t Technique, d devices.Drive, r Request) (code, why string) {
 			return devices.ReasonHBADrops, lack.Message
 		}
 		has, word = s.Overwrite, "an overwrite"
-	case SecurityErase, EnhancedSecurityErase:
-		return "not_supported", "a command of ATA drives"
-	case Format:
-		if d.Protocol == devices.ProtocolATA {
-			return "not_supported", "a command of SCSI and NVMe drives"
-		}
-		return "not_in_this_version", "this version of expunge sends no format to NVMe drives"
 	default:
 		return "not_in_this_version", "this version of expunge does not carry it out"
 	}

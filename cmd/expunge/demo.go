@@ -50,6 +50,13 @@ const (
 	demoFalse  = "DEMO-NVME-LIAR"
 	demoFails  = "DEMO-NVME-FAILS"
 	demoShared = "DEMO-NVME-SHARED"
+
+	demoSSD    = "DEMO-SATA-SSD"
+	demoHidden = "DEMO-SATA-HPA"
+	demoLocked = "DEMO-SATA-LOCKED"
+	demoDock   = "DEMO-USB-DOCK"
+	demoOdd    = "DEMO-SAS-520"
+	demoDual   = "DEMO-SAS-DUAL"
 )
 
 func (a *app) demo(ctx context.Context, out string) (err error) {
@@ -94,15 +101,17 @@ func (d *demo) build() (*virtual.Rack, error) {
 		return nil, usage("--out names a directory that is empty or not there", err)
 	}
 	for _, x := range []struct{ serial, profile string }{
-		{demoGood, "plain"}, {demoWorn, "plain"}, {demoLiar, "plain"}, {demoInUse, "plain"}, {demoSystem, "plain"}, {demoSATA, "sata-hdd"},
+		{demoGood, "plain"}, {demoWorn, "plain"}, {demoLiar, "plain"}, {demoInUse, "plain"}, {demoSystem, "plain"}, {demoSATA, "sata-old"},
 		{demoNVMe, "nvme-two-namespaces"}, {demoFalse, "nvme-ssd"}, {demoFails, "nvme-ssd"}, {demoShared, "nvme-shared"},
+		{demoSSD, "sata-ssd"}, {demoHidden, "sata-hdd-hpa"}, {demoLocked, "sata-hdd"}, {demoDock, "usb-sata-drops"}, {demoOdd, "sas-520"}, {demoDual, "sas-dual"},
 	} {
-		if err := addDrive(rack, virtual.Spec{Serial: x.serial, Profile: x.profile, SizeBytes: 32 << 20}); err != nil {
+		if err := addDrive(rack, virtual.Spec{Serial: x.serial, Profile: x.profile, SizeBytes: 32 << 20, EraseSeconds: 1}); err != nil {
 			return nil, err
 		}
 	}
 	return rack, errors.Join(
 		rack.Fault(demoFalse, virtual.Fault{Kind: virtual.Lie, Word: virtual.LieNothing}), rack.Fault(demoFails, virtual.Fault{Kind: virtual.SanitizeFail, Count: 60}),
+		rack.Fault(demoLocked, virtual.Fault{Kind: virtual.SanitizePowerCut, Count: 50}),
 		rack.Use(demoInUse, "mounted:/srv/data"), rack.Use(demoSystem, "mounted:/"),
 		rack.Fault(demoWorn, virtual.Fault{Kind: virtual.WriteError, Block: 20000, Count: 8}),
 		rack.Fault(demoLiar, virtual.Fault{Kind: virtual.DropWrites, Block: 30000, Count: 9000}),
@@ -151,7 +160,7 @@ func (w replaceWriter) Write(p []byte) (int, error) {
 }
 
 func (d *demo) session(rack *virtual.Rack) error {
-	d.step("A virtual host with ten drives full of old data. Two are in use, one is shared with another host; others are worn out, lose writes, lie or fail.")
+	d.step("A virtual host with sixteen drives full of old data. Two are in use, one is shared with another host; others are worn out, lose writes, lie or fail.")
 	d.expunge(exitOK, "list")
 
 	d.step("A drive in use, or that the system runs from, is refused. There is no --force.")
@@ -181,7 +190,23 @@ func (d *demo) session(rack *virtual.Rack) error {
 		return err
 	}
 	d.expunge(exitUnproven, "run", "--plan", purge, "--confirm", digest[:12])
-	d.step("What was left in the middle of something is found again. This drive failed, and takes nothing but another sanitize.")
+
+	d.step("SATA and SAS drives: blocks hidden from the host are made accessible first, odd blocks are no obstacle, both actuators are done.")
+	drives := filepath.Join(d.dir, "drives.json")
+	d.expunge(exitOK, "plan", demoSSD, demoHidden, demoOdd, demoDual, "--method", "purge", "-o", drives)
+	if digest, err = planDigest(drives); err != nil {
+		return err
+	}
+	d.expunge(exitOK, "run", "--plan", drives, "--confirm", digest[:12])
+
+	d.step("A dock that does not pass on how a drive answers: nothing could be proven by the drive's own erase.")
+	d.expunge(exitCannot, "plan", demoDock, "--method", "purge")
+
+	d.step("Power fails in the middle of a security erase, and the drive comes back locked by a password that only the job has.")
+	d.expunge(exitInterrupted, "run", demoLocked, "--technique", "security-erase", "--confirm", demoLocked)
+	d.expunge(exitOK, "show", demoLocked)
+
+	d.step("What was left in the middle of something is found again: that erase is finished. The drive whose sanitize failed takes nothing but another.")
 	d.expunge(exitFailed, "recover")
 	if err := d.outcomes(rack); err != nil {
 		return err
@@ -227,6 +252,8 @@ func (d *demo) outcomes(rack *virtual.Rack) error {
 	}{
 		{demoGood, "sanitized", false, true}, {demoWorn, "exceptions", true, true}, {demoLiar, "unproven", true, true}, {demoSATA, "sanitized", false, true},
 		{demoNVMe, "sanitized", false, false}, {demoFalse, "unproven", true, true}, {demoFails, "failed", true, true},
+		{demoSSD, "sanitized", false, false}, {demoHidden, "sanitized", false, false}, {demoOdd, "sanitized", false, false}, {demoDual, "sanitized", false, false},
+		{demoLocked, "sanitized", false, true}, {demoDock, "", true, true},
 		{demoInUse, "", true, true}, {demoSystem, "", true, true}, {demoShared, "", true, true},
 	} {
 		medium, err := rack.Medium(want.serial)
@@ -256,7 +283,7 @@ func (d *demo) certificates() error {
 	if err := d.ask(&list, "certificate", "list"); err != nil {
 		return fmt.Errorf("list certificates: %w", err)
 	}
-	d.check(len(list.Items) == 7, "%d certificates, want 7", len(list.Items))
+	d.check(len(list.Items) == 12, "%d certificates, want 12", len(list.Items))
 	key := filepath.Join(d.dir, "agent/keys/simulation.pub")
 	for _, c := range list.Items {
 		want := map[string]int{demoWorn: exitOutcome, demoLiar: exitOutcome, demoFalse: exitOutcome, demoFails: exitOutcome}[c.Serial] // 0 for the others

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/sanitize"
 )
 
 func (a *app) listCommand() *cobra.Command {
@@ -49,7 +50,15 @@ func (a *app) showCommand() *cobra.Command {
 			if err != nil {
 				return answer{}, err
 			}
-			return answer{items: selected, text: func(w io.Writer) error { return showText(w, selected) }}, nil
+			policy, err := sanitize.PolicyByName("")
+			if err != nil {
+				return answer{}, err
+			}
+			shown := make([]shownDrive, len(selected))
+			for i, d := range selected {
+				shown[i] = shownDrive{d, sanitize.Explain(d, policy)}
+			}
+			return answer{items: shown, text: func(w io.Writer) error { return showText(w, shown) }}, nil
 		}),
 	}
 }
@@ -105,9 +114,16 @@ func listText(w io.Writer, drives []devices.Drive, hidden []devices.NotReached) 
 	return nil
 }
 
-func showText(w io.Writer, drives []devices.Drive) error {
+// shownDrive is a drive with what each technique reaches on it under the default policy.
+type shownDrive struct {
+	devices.Drive
+	Techniques []sanitize.Explained `json:"techniques"`
+}
+
+func showText(w io.Writer, drives []shownDrive) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for i, d := range drives {
+	for i, shown := range drives {
+		d := shown.Drive
 		if i > 0 {
 			fmt.Fprintln(t)
 		}
@@ -125,6 +141,14 @@ func showText(w io.Writer, drives []devices.Drive) error {
 		for _, r := range d.Reasons {
 			fmt.Fprintf(t, "why not\t%s\n", withHint(r))
 		}
+		for _, x := range shown.Techniques {
+			if x.Method != "" {
+				fmt.Fprintf(t, "%s\t%s by %s\n", map[bool]string{true: "reaches", false: "could reach"}[d.State == devices.StateReady], x.Method, x.Technique)
+			}
+		}
+		for _, x := range together(cannot(shown.Techniques)) {
+			fmt.Fprintf(t, "cannot\t%s\n", x)
+		}
 		for _, r := range d.Lacks {
 			fmt.Fprintf(t, "lacks\t%s\n", withHint(r))
 		}
@@ -133,6 +157,17 @@ func showText(w io.Writer, drives []devices.Drive) error {
 		}
 	}
 	return t.Flush()
+}
+
+// cannot are the techniques that reach nothing on a drive, in the form of a plan's.
+func cannot(list []sanitize.Explained) []sanitize.Rejected {
+	var rejected []sanitize.Rejected
+	for _, x := range list {
+		if x.Method == "" {
+			rejected = append(rejected, sanitize.Rejected{Technique: x.Technique, Code: x.Code, Message: x.Message})
+		}
+	}
+	return rejected
 }
 
 func namespaceWords(d devices.Drive) string {

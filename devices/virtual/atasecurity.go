@@ -20,9 +20,13 @@ const (
 // passwordTries is how many wrong passwords the drive takes before it wants a power cycle.
 const passwordTries = 5
 
-// securityTimes are the estimates of a normal and an enhanced erase, in units of two minutes.
+// securityTimes are the estimates of a normal and an enhanced erase, in units of two minutes; 0, which
+// is none, for drives that are done in less than one.
 func (d *drive) securityTimes() (normal, enhanced uint16) {
-	units := uint16(min(255, max(1, (d.info.Spec.EraseSeconds+119)/120)))
+	units := uint16(min(255, (d.info.Spec.EraseSeconds+60)/120))
+	if units == 0 {
+		return 0, 0
+	}
 	if d.profile.encrypts {
 		return units, 1
 	}

@@ -51,7 +51,7 @@ func TestTranslations(t *testing.T) {
 		}
 	})
 	t.Run("security protocol", func(t *testing.T) {
-		g := newRig(t, Spec{Profile: "sata-ssd", FilterSecurity: true})
+		g := newRig(t, Spec{Profile: "sata-ssd", FilterSecurity: true, EraseSeconds: 120})
 		if r, _ := g.send(pass(5, 0xf1, 0, 0, 0), secret(0, "pw"), 0); key(r) != 0x052400 {
 			t.Errorf("F1h through a filter: %+v", r)
 		}
