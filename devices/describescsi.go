@@ -93,7 +93,7 @@ func readProtection(ctx context.Context, t Transport, d *Drive) error {
 	if err != nil {
 		return nil // the kernel's own answer (ro) stands
 	}
-	if b, err := scsi.ParseBlockDescriptor(page); err == nil && b.WriteProtected && !d.ReadOnly {
+	if protected, err := scsi.ParseWriteProtected(page); err == nil && protected && !d.ReadOnly {
 		d.refuse(StateBlocked, Reason{"read_only", "it is write-protected", "remove the write protection (mode page 0Ah, SWP), then list again"})
 	}
 	return nil

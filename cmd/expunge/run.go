@@ -128,6 +128,9 @@ func words(r agent.DriveResult) string {
 	case sanitize.RefusedRun:
 		return "REFUSED - not touched"
 	case sanitize.Interrupted:
+		if len(r.Reasons) > 0 && r.Reasons[0].Code == agent.ReasonPowerCycle {
+			return "POWER CYCLE NEEDED - holds data, resumable"
+		}
 		return "INTERRUPTED - holds data, resumable"
 	case sanitize.Unproven:
 		return "UNPROVEN - holds data"

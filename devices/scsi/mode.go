@@ -36,6 +36,14 @@ func modeParts(b []byte) (descriptors, pages []byte, err error) {
 	return b[8 : 8+d], b[8+d : min(n, len(b))], nil
 }
 
+// ParseWriteProtected reads WP of the mode parameter header, which is there whatever follows (SBC-5).
+func ParseWriteProtected(b []byte) (bool, error) {
+	if _, _, err := modeParts(b); err != nil {
+		return false, err
+	}
+	return b[3]&0x80 != 0, nil
+}
+
 // ParseBlockDescriptor decodes the first block descriptor of a MODE SENSE(10) answer. None, or one of
 // zeros, is an error.
 func ParseBlockDescriptor(b []byte) (BlockDescriptor, error) {
