@@ -264,8 +264,12 @@ func ATASecurityCommand(ctx context.Context, t Transport, a ata.Command) error {
 	if !ata.RefusedByTranslation(err) {
 		return err
 	}
-	if _, infoErr := dataIn(ctx, t, ata.SATSecurityInfo()); infoErr != nil {
+	info, infoErr := dataIn(ctx, t, ata.SATSecurityInfo())
+	if infoErr != nil {
 		return err
+	}
+	if _, infoErr = ata.ParseSATSecurity(info); infoErr != nil {
+		return err // it has no such protocol, or another that answers
 	}
 	other, otherErr := a.SATSecurity()
 	if otherErr != nil {

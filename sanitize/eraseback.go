@@ -63,54 +63,18 @@ func (r *run) options(s space, commit func(overwrite.Progress) error) overwrite.
 // block erase every block must be all 00h or all FFh; after a cryptographic erase alone there is
 // nothing to compare with, and no block may begin like a file or a file system does.
 func (r *run) verifyErase(ctx context.Context) error {
-	if err := r.reidentify(ctx, "verification"); err != nil {
-		return err
+	var look *erasedBlocks
+	counted := func() (zeros, ones int64) {
+		zeros, ones = look.zeros, look.ones
+		look.zeros, look.ones = 0, 0
+		return zeros, ones
 	}
-	if err := r.handle.DropCaches(ctx); err != nil {
-		return fmt.Errorf("drop the host's caches: %w", err)
-	}
-	if v := r.verify; v == nil || v.begun.Mode != VerifyFull || v.end != nil {
-		begun, err := r.drawSamples()
-		if err != nil {
-			return err
-		}
-		if err := r.append(kindVerifyBegun, begun); err != nil {
-			return err
-		}
-	}
-	extents, _, err := r.toVerify()
-	if err != nil {
-		return err
-	}
-	todo := extents.Without(r.verify.done).Without(r.unread)
-	r.meter.begin("verify", extents.Bytes(), extents.Bytes()-todo.Bytes())
-	err = r.eachSpace(todo, func(h devices.Space, s space, todo []overwrite.Extent) error {
-		look := erasedBlocks{block: s.block, leaves: r.drive.Leaves}
-		o := r.options(s, func(p overwrite.Progress) error {
-			r.meter.bad.Add(overwrite.NewSet(p.Failed...).Bytes() + overwrite.NewSet(p.Mismatch...).Bytes())
-			if err := r.answering(ctx, p.Failed); err != nil {
-				return err
-			}
-			record := verifiedRecord{
-				Done: shift(p.Done, s.base), Failed: shift(p.Failed, s.base), Mismatch: shift(p.Mismatch, s.base), Error: text(p.Cause),
-				Zeros: look.zeros, Ones: look.ones,
-			}
-			look.zeros, look.ones = 0, 0
-			if err := r.append(kindVerified, record); err != nil {
-				return err
-			}
-			return r.lookNow(ctx)
-		})
-		o.BadLimit = max(r.drive.badLimit(), extents.Bytes()/2)
-		return pumped(h, func(q queue) error { return overwrite.Inspect(ctx, q, todo, look.judge, o) })
-	})
-	switch {
-	case errors.Is(err, overwrite.ErrTooManyBad) && !errors.Is(err, devices.ErrGone):
-		return r.append(kindVerifyDone, verifyDoneRecord{false, err.Error()})
-	case err != nil:
-		return r.judge(ctx, fmt.Errorf("verify %s: %w", r.drive.Serial, err))
-	}
-	return r.append(kindVerifyDone, verifyDoneRecord{Complete: true})
+	return r.readBack(ctx, func(q queue, s space, todo []overwrite.Extent, o overwrite.Options) error {
+		look = &erasedBlocks{block: s.block, leaves: r.drive.Leaves}
+		// Blocks may be unreadable after an erase: half of them must tell.
+		o.BadLimit = max(o.BadLimit, overwrite.NewSet(todo...).Bytes()/2)
+		return overwrite.Inspect(ctx, q, todo, look.judge, o)
+	}, counted)
 }
 
 // erasedBlocks judges what was read after an erase by the drive, and counts it.

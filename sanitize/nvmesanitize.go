@@ -57,7 +57,7 @@ func (nvmeSanitize) parse(page []byte, planned Operation) (account, error) {
 	a := account{
 		phase: atRest, mine: st.SCDW10 == planned.Code, unrestricted: st.Unrestricted(), unmapped: st.Status() == nvme.SucceededDeallocating,
 		progress: st.SPROG, hasProgress: true,
-		words: st.Status().String(), detail: fmt.Sprintf("of CDW10 %#x, ours is %#x, global data erased: %v", st.SCDW10, planned.Code, st.GlobalDataErased()),
+		words: st.Status().String(), detail: fmt.Sprintf("of CDW10 %#x, ours is %#x, global data erased: %v, sanitize state %d", st.SCDW10, planned.Code, st.GlobalDataErased(), st.SANS()),
 	}
 	switch st.Status() {
 	case nvme.SanitizeInProgress:

@@ -11,10 +11,22 @@ import (
 	"github.com/expunge-dev/expunge/sanitize/overwrite"
 )
 
-// verifyOverwrite reads back what the last pass wrote: all of it, or samples drawn now. A full
-// verification goes on where it stopped; a sampled one begins anew with other samples.
+// verifyOverwrite reads back what the last pass wrote, and compares it with the pattern made again.
 func (r *run) verifyOverwrite(ctx context.Context) error {
 	last := len(r.passes)
+	return r.readBack(ctx, func(q queue, s space, todo []overwrite.Extent, o overwrite.Options) error {
+		pattern, ok, err := r.pattern(last, r.passes[last-1].begun)
+		if err != nil || !ok {
+			return errors.Join(err, fmt.Errorf("the key of pass %d was lost while in use", last))
+		}
+		return overwrite.Check(ctx, q, todo, shifted{pattern, s.base}, o)
+	}, func() (zeros, ones int64) { return 0, 0 })
+}
+
+// readBack reads all of the drive, or samples drawn now, and has them compared. A full verification
+// goes on where it stopped; a sampled one begins anew with other samples. counted tells how many
+// blocks of nothing but 00h or FFh were seen since it was last asked.
+func (r *run) readBack(ctx context.Context, compare func(queue, space, []overwrite.Extent, overwrite.Options) error, counted func() (zeros, ones int64)) error {
 	if err := r.reidentify(ctx, "verification"); err != nil {
 		return err
 	}
@@ -30,10 +42,6 @@ func (r *run) verifyOverwrite(ctx context.Context) error {
 			return err
 		}
 	}
-	pattern, ok, err := r.pattern(last, r.passes[last-1].begun)
-	if err != nil || !ok {
-		return errors.Join(err, fmt.Errorf("the key of pass %d was lost while in use", last))
-	}
 	extents, _, err := r.toVerify()
 	if err != nil {
 		return err
@@ -46,14 +54,17 @@ func (r *run) verifyOverwrite(ctx context.Context) error {
 			if err := r.answering(ctx, p.Failed); err != nil {
 				return err
 			}
-			record := verifiedRecord{Done: shift(p.Done, s.base), Failed: shift(p.Failed, s.base), Mismatch: shift(p.Mismatch, s.base), Error: text(p.Cause)}
+			zeros, ones := counted()
+			record := verifiedRecord{
+				Done: shift(p.Done, s.base), Failed: shift(p.Failed, s.base), Mismatch: shift(p.Mismatch, s.base), Error: text(p.Cause), Zeros: zeros, Ones: ones,
+			}
 			if err := r.append(kindVerified, record); err != nil {
 				return err
 			}
 			return r.lookNow(ctx)
 		})
 		o.BadLimit = r.drive.badLimit()
-		return pumped(h, func(q queue) error { return overwrite.Check(ctx, q, todo, shifted{pattern, s.base}, o) })
+		return pumped(h, func(q queue) error { return compare(q, s, todo, o) })
 	})
 	switch {
 	case errors.Is(err, overwrite.ErrTooManyBad) && !errors.Is(err, devices.ErrGone):
