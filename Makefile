@@ -18,7 +18,8 @@ test:
 	$(GO) vet ./...
 	GOOS=darwin CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/expunge-verify
 	GOOS=windows CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/expunge-verify
-	$(GO) test -race ./...
+	$(GO) test -race -short ./...
+	$(GO) test ./agent
 
 # What is claimed against what is on the medium: every profile, technique and fault, a line each.
 truth:
