@@ -59,8 +59,11 @@ func (a *Agent) Recover(ctx context.Context, o Observer) ([]Job, []Left, error) 
 			case sent:
 				ordered[d.ID] = true
 			default:
-				left = append(left, Left{Drive: devices.Drive{ID: d.ID, Serial: d.Serial, Model: d.Model}, Job: name, Reason: devices.Reason{Code: "interrupted",
-					Message: "its job was interrupted while the host was at work", Hint: resumeHint(name)}})
+				reason := devices.Reason{Code: "interrupted", Message: "its job was interrupted while the host was at work", Hint: resumeHint(name)}
+				if len(r.Reasons) > 0 && r.Reasons[0].Code == ReasonPowerCycle {
+					reason = r.Reasons[0]
+				}
+				left = append(left, Left{Drive: devices.Drive{ID: d.ID, Serial: d.Serial, Model: d.Model}, Job: name, Reason: reason})
 			}
 		}
 		if len(ordered) > 0 {

@@ -363,5 +363,9 @@ func (a *Agent) unlock(ctx context.Context, j *journal.Journal, records []journa
 		return "", fmt.Errorf("the job's password must come off the drive before the job is given up: %w", err)
 	}
 	err = sanitize.Release(ctx, sanitize.Execution{Handle: handle, Journal: j, Records: records, Secrets: secrets, Observe: a.testOnlyObserve, Now: a.now, Wait: a.wait})
+	if errors.Is(err, sanitize.ErrPasswordLost) {
+		// Nobody can take it off any more but whoever has a copy.
+		why, err = why+"; its password is lost, and it stays locked unless somebody has a copy of the secrets", nil
+	}
 	return why, errors.Join(err, handle.Close())
 }

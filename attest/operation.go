@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 )
 
 // Operation is one thing that the drive did by itself.
@@ -43,6 +45,29 @@ var steps = map[string][]string{
 	"format":                  {"format"},
 }
 
+// commands are what each kind of operation is sent with, by technique: the protocol of the drive, and
+// the part of the code that selects the erase.
+var commands = map[string]struct {
+	protocol string
+	mask     uint64
+	codes    map[string]uint64
+}{
+	"NVMe Sanitize":           {"nvme", 7, map[string]uint64{"cryptographic erase": 4, "block erase": 2, "drive overwrite": 3}},
+	"ATA SANITIZE DEVICE":     {"ata", 0xffff0000, map[string]uint64{"cryptographic erase": 0x110000, "block erase": 0x120000, "drive overwrite": 0x140000}},
+	"ATA SECURITY ERASE UNIT": {"ata", 0xffffffff, map[string]uint64{"enhanced security erase": 1, "security erase": 0}},
+	"SCSI SANITIZE":           {"scsi", 0x1f, map[string]uint64{"cryptographic erase": 3, "block erase": 2, "drive overwrite": 1}},
+	"SCSI FORMAT UNIT":        {"scsi", 0, map[string]uint64{"format": 0}},
+}
+
+// isCommand says whether kind and code are those by which a drive of the protocol carries the
+// technique out.
+func (o Operation) isCommand(protocol string) bool {
+	c, known := commands[o.Kind]
+	want, fits := c.codes[o.Technique]
+	code, err := strconv.ParseUint(strings.TrimPrefix(o.Code, "0x"), 16, 32)
+	return known && fits && err == nil && c.protocol == protocol && len(o.Code) == 10 && code&c.mask == want
+}
+
 // checkOperations: what the drive is said to have done by itself is what it says itself. A drive of
 // several logical units does all of it on each, one after another.
 func (r Result) checkOperations(done bool) error {
@@ -54,7 +79,7 @@ func (r Result) checkOperations(done bool) error {
 	}
 	for i, o := range s.Operations {
 		if err := checkRules([]rule{
-			{byDrive && i < len(want) && o.Technique == want[i] && o.Unit == int64(i/len(sequence)), "the operations are not those of the technique"},
+			{byDrive && i < len(want) && o.Technique == want[i] && o.Unit == int64(i/len(sequence)) && o.isCommand(r.Device.Protocol), "the operations are not those of the technique"},
 			{o.Commands > 0 && o.Command != "" && isTime(o.Started) && optional(o.Finished, isTime) && o.ElapsedSeconds >= 0, "an operation is impossible"},
 			{(o.EstimateSeconds == nil || *o.EstimateSeconds >= 0) && o.Complete == (o.Finished != "") && o.Complete == (o.Because != ""), "an operation is impossible"},
 			{!o.Complete || o.succeeded(), "an operation is called complete, and the drive's own page does not say so"},
@@ -67,11 +92,34 @@ func (r Result) checkOperations(done bool) error {
 	return checkRules([]rule{
 		{!done || !byDrive || complete, "not every operation of the technique is complete"},
 		{!done || !byDrive || len(s.RestsOn) > 0, "it is not said that the result rests on the drive's report"},
-		{!done || !byDrive || r.Verification.Mode == "status" || marked || s.BlocksBarred || s.reformatted(), "no markers show that the drive did what it reported"},
+		{!done || !byDrive || r.Verification.Mode == "status" || marked || s.BlocksBarred && s.barredBefore() || s.reformatted(), "no markers show that the drive did what it reported"},
 		{!done || byDrive || len(s.Operations) == 0, "the host did it, and the drive too"},
 		{m == nil || m.Set >= 0 && m.Changed >= 0 && m.Unchanged >= 0 && m.Unreadable >= 0, "a number of markers is impossible"},
 		{!done || m == nil || m.Unchanged == 0, "marked blocks are still there"},
 	})
+}
+
+// barredBefore says whether the drive itself told, before the first command, that an earlier erase had
+// failed, so that nothing could be marked.
+func (s Sanitization) barredBefore() bool {
+	if len(s.Operations) == 0 {
+		return false
+	}
+	page, err := base64.StdEncoding.Strict().DecodeString(s.Operations[0].StatusPageBefore)
+	if err != nil {
+		return false
+	}
+	switch s.Operations[0].Kind {
+	case "NVMe Sanitize":
+		return len(page) == 512 && page[2]&7 == 3
+	case "ATA SANITIZE DEVICE":
+		d := ataReturn(page)
+		return d != nil && d[13]&1 != 0
+	case "SCSI SANITIZE", "SCSI FORMAT UNIT":
+		// MEDIUM ERROR: SANITIZE COMMAND FAILED, FORMAT COMMAND FAILED, MEDIUM FORMAT CORRUPTED.
+		return len(page) >= 14 && page[0]&0x7f == 0x70 && page[12] == 0x31 || len(page) >= 8 && page[0]&0x7f == 0x72 && page[2] == 0x31
+	}
+	return false
 }
 
 // reformatted says whether the logical blocks were changed, so that no block can be found again.
@@ -125,10 +173,10 @@ func (o Operation) succeeded() bool {
 		status, command := binary.LittleEndian.Uint16(page[2:]), binary.LittleEndian.Uint32(page[4:])
 		return (status&7 == 1 || status&7 == 4) && status&(1<<8) != 0 && o.Code == fmt.Sprintf("0x%08x", command)
 	case "ATA SANITIZE DEVICE":
-		// COUNT of the ATA status return descriptor: completed without error, and not in progress
-		// (ACS-4 7.36, SAT-4 12.2.2.6).
+		// COUNT of the ATA status return descriptor, whole, in sense data of a success: completed without
+		// error, and not in progress (ACS-4 7.36, SAT-4 12.2.2.6).
 		d := ataReturn(page)
-		return d != nil && d[13]&0x21 == 0 && d[13] != 0 && d[4]&0xc0 == 0x80
+		return d != nil && page[1] == 1 && page[2] == 0 && page[3] == 0x1d && d[2]&1 != 0 && d[13]&0x21 == 0 && d[13] != 0 && d[4]&0xc0 == 0x80
 	case "ATA SECURITY ERASE UNIT":
 		// IDENTIFY DEVICE word 128: security was enabled by the password that an erase takes, and is not
 		// any more (ACS-4 7.13, 4.20).

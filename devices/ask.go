@@ -48,7 +48,7 @@ func (h *Host) ask(ctx context.Context, d *Drive) {
 		}
 		err = errors.Join(err, t.Close())
 	}
-	if d.SizeBytes == 0 && err == nil || errors.Is(err, ErrNoDoor) && d.SizeBytes == 0 {
+	if d.SizeBytes == 0 && (err == nil || errors.Is(err, ErrNoDoor)) {
 		d.refuse(StateBlocked, Reason{"no_medium", "it holds no medium, or none that it tells the size of", ""})
 	}
 	if err == nil || errors.Is(err, ErrNoDoor) {
@@ -89,6 +89,27 @@ func (d Drive) Lack(code string) (Reason, bool) {
 	}
 	return d.Lacks[at], true
 }
+
+// compareSize compares the size that the drive tells with what its node shows. A node that shows less,
+// as docks do that know no more than 2 TB, hides the rest from whatever the host writes.
+func (d *Drive) compareSize(size int64) error {
+	shown := d.SizeBytes
+	if len(d.Units) > 0 {
+		shown = d.Units[0].SizeBytes // the others are asked by themselves
+	}
+	switch {
+	case size < shown:
+		return fmt.Errorf("%d bytes, and the node has %d: one of them is another drive", size, shown)
+	case size > shown && shown > 0:
+		d.Unseen = size - shown
+		d.lack(ReasonNodeSmaller, fmt.Sprintf("the drive has %d bytes, and its node shows %d of them", size, shown),
+			"attach it without the dock or adapter that cuts it short, or have the kernel read its size again; only the drive's own erases reach the rest")
+	}
+	return nil
+}
+
+// ReasonNodeSmaller is the code of a drive that has more blocks than its node shows.
+const ReasonNodeSmaller = "node_smaller"
 
 // identifyOpen fills in what the open drive says of itself. The error is ErrNoDoor when it has no
 // door for that, and leaves d as it was.

@@ -77,8 +77,8 @@ func identifyATA(ctx context.Context, t Transport, d *Drive) error {
 	if err != nil {
 		return err
 	}
-	if size := int64(i.Sectors) * int64(i.LogicalBytes); size < d.SizeBytes {
-		return fmt.Errorf("IDENTIFY DEVICE: %d bytes, and the node has %d: one of them is another drive", size, d.SizeBytes)
+	if err := d.compareSize(int64(i.Sectors) * int64(i.LogicalBytes)); err != nil {
+		return fmt.Errorf("IDENTIFY DEVICE: %w", err)
 	}
 	d.Protocol = ProtocolATA
 	d.vouch(i.Model, i.Serial, i.WWN, i.Firmware)
@@ -248,8 +248,32 @@ func ProbeRegisters(ctx context.Context, t Transport, sectors uint64) (string, e
 
 // ATASecurityCommand sends a command of the Security feature set: through the pass-through, or,
 // where the translation refuses that, as SECURITY PROTOCOL OUT EFh (SAT-4 12.5). Its password is
-// never in an error.
+// never in an error. nil says that the drive's state, asked next, tells what it did.
 func ATASecurityCommand(ctx context.Context, t Transport, a ata.Command) error {
+	err := passSecurity(ctx, t, a)
+	if !ata.RefusedByTranslation(err) || !hasSecurityProtocol(ctx, t) {
+		return err
+	}
+	return protocolSecurity(ctx, t, a)
+}
+
+// ATAEraseUnit sends SECURITY ERASE PREPARE and SECURITY ERASE UNIT with nothing between them, for the
+// drive takes the second only right after the first (ACS-4 7.44): both by the same way.
+func ATAEraseUnit(ctx context.Context, t Transport, unit ata.Command) error {
+	err := passSecurity(ctx, t, ata.ErasePrepare())
+	if err == nil {
+		err = passSecurity(ctx, t, unit)
+	}
+	if !ata.RefusedByTranslation(err) || !hasSecurityProtocol(ctx, t) {
+		return err
+	}
+	if err := protocolSecurity(ctx, t, ata.ErasePrepare()); err != nil {
+		return err
+	}
+	return protocolSecurity(ctx, t, unit)
+}
+
+func passSecurity(ctx context.Context, t Transport, a ata.Command) error {
 	c, err := a.SCSI()
 	if err != nil {
 		return err
@@ -258,24 +282,28 @@ func ATASecurityCommand(ctx context.Context, t Transport, a ata.Command) error {
 	if err != nil {
 		return err
 	}
-	if _, err = ata.ParseRegisters(r); err == nil || errors.Is(err, ata.ErrNoRegisters) && r.HostStatus == 0 {
-		return nil // the drive's state, read next, tells what it did
+	if _, err = ata.ParseRegisters(r); errors.Is(err, ata.ErrNoRegisters) && r.HostStatus == 0 {
+		return nil
 	}
-	if !ata.RefusedByTranslation(err) {
+	return err
+}
+
+func hasSecurityProtocol(ctx context.Context, t Transport) bool {
+	info, err := dataIn(ctx, t, ata.SATSecurityInfo())
+	if err != nil {
+		return false
+	}
+	s, err := ata.ParseSATSecurity(info)
+	return err == nil && s.Supported
+}
+
+func protocolSecurity(ctx context.Context, t Transport, a ata.Command) error {
+	c, err := a.SATSecurity()
+	if err != nil {
 		return err
 	}
-	info, infoErr := dataIn(ctx, t, ata.SATSecurityInfo())
-	if infoErr != nil {
-		return err
-	}
-	if _, infoErr = ata.ParseSATSecurity(info); infoErr != nil {
-		return err // it has no such protocol, or another that answers
-	}
-	other, otherErr := a.SATSecurity()
-	if otherErr != nil {
-		return err
-	}
-	if r, err = t.SCSI(ctx, other); err != nil {
+	r, err := t.SCSI(ctx, c)
+	if err != nil {
 		return err
 	}
 	return r.Err()

@@ -12,13 +12,13 @@ import (
 // What it does not say is not assumed.
 func describeSCSI(ctx context.Context, t Transport, d *Drive) error {
 	var after, afterCrypto uint8
-	if page, err := dataIn(ctx, t, scsi.Inquiry{EVPD: true, PageCode: scsi.PageCharacter}.Command()); err == nil {
-		if c, err := scsi.ParseCharacteristics(page); err == nil {
-			d.Media = mediaOf(c.RotationRate == 1, c.RotationRate == 1 || c.RotationRate > 0x400)
-			after, afterCrypto = c.WABEREQ, c.WACEREQ
-		}
-	} else if IsGone(err) {
-		return err
+	page, has, err := optional(ctx, t, scsi.Inquiry{EVPD: true, PageCode: scsi.PageCharacter}.Command())
+	if err != nil {
+		return fmt.Errorf("block device characteristics: %w", err)
+	}
+	if c, err := scsi.ParseCharacteristics(page); has && err == nil {
+		d.Media = mediaOf(c.RotationRate == 1, c.RotationRate == 1 || c.RotationRate > 0x400)
+		after, afterCrypto = c.WABEREQ, c.WACEREQ
 	}
 	for _, step := range []func(context.Context, Transport, *Drive) error{readBlocks, readProvisioning, readProtection, readReservation, readDefects} {
 		if err := step(ctx, t, d); err != nil {
@@ -34,6 +34,21 @@ func describeSCSI(ctx context.Context, t Transport, d *Drive) error {
 	return nil
 }
 
+// optional sends a data-in command that a drive need not have. has is false when the drive says that it
+// does not, or that it answers nothing of the kind while an erase runs or after one failed; any other
+// failure is an error: what could not be asked is not known.
+func optional(ctx context.Context, t Transport, c *scsi.Command) (data []byte, has bool, err error) {
+	data, err = dataIn(ctx, t, c)
+	var failed *scsi.CommandError
+	if errors.As(err, &failed) && failed.HostStatus == 0 && failed.Sense != nil {
+		state, unknown := ParseSCSIState(failed.Sense.Raw)
+		if failed.Sense.Key == scsi.IllegalRequest || unknown == nil && !state.AtRest {
+			return nil, false, nil
+		}
+	}
+	return data, err == nil, err
+}
+
 // readsAfter is what WABEREQ and WACEREQ say of reads before the next write (SBC-4 6.6.2, tables
 // 261, 262). 0 is not specified: then whatever the technique leaves by its nature.
 func readsAfter(required uint8, nature ReadBack) ReadBack {
@@ -46,39 +61,56 @@ func readsAfter(required uint8, nature ReadBack) ReadBack {
 	return ReadsNothing
 }
 
+// capacityOf asks for size and block length: by READ CAPACITY, or, of a drive that gives none because a
+// format runs or was cut off, by the block descriptor of its mode pages.
+func capacityOf(ctx context.Context, t Transport) (Geometry, error) {
+	page, err := dataIn(ctx, t, scsi.ReadCapacity16{}.Command())
+	if err == nil {
+		c, err := scsi.ParseCapacity(page)
+		return Geometry{SizeBytes: c.SizeBytes(), LogicalBlock: int(c.BlockLength), PhysicalBlock: int(c.BlockLength) << c.PhysicalPerExp}, err
+	}
+	if IsGone(err) {
+		return Geometry{}, err
+	}
+	mode, modeErr := dataIn(ctx, t, scsi.ModeSense10(0x3f))
+	if modeErr != nil {
+		return Geometry{}, fmt.Errorf("read capacity: %w", err)
+	}
+	b, modeErr := scsi.ParseBlockDescriptor(mode)
+	if modeErr != nil || b.Blocks == 0 || b.Blocks > 1<<62/uint64(b.Length) {
+		return Geometry{}, fmt.Errorf("read capacity: %w", err)
+	}
+	return Geometry{SizeBytes: int64(b.Blocks) * int64(b.Length), LogicalBlock: int(b.Length), PhysicalBlock: int(b.Length)}, nil
+}
+
 // readBlocks takes size and block length from the drive where the kernel shows none: Linux gives
 // drives of 520-byte blocks no size, and they are reached by SCSI commands alone.
 func readBlocks(ctx context.Context, t Transport, d *Drive) error {
-	page, err := dataIn(ctx, t, scsi.ReadCapacity16{}.Command())
-	if err != nil {
-		if IsGone(err) {
-			return err
-		}
-		return nil // while a format runs, and after it failed, there is no capacity
-	}
-	c, err := scsi.ParseCapacity(page)
-	if err != nil {
+	g, err := capacityOf(ctx, t)
+	if IsGone(err) {
 		return err
 	}
-	if d.SizeBytes == 0 && len(d.Units) == 0 {
-		d.byDoor = true
-		d.SizeBytes, d.LogicalBlock, d.PhysicalBlock = int64(c.SizeBytes()), int(c.BlockLength), int(c.BlockLength)<<c.PhysicalPerExp
-		d.Notes = append(d.Notes, Reason{Code: "block_length", Message: fmt.Sprintf("blocks of %d bytes, which the kernel shows no size for: it is read and written by SCSI commands", c.BlockLength),
-			Hint: "--technique format --block-size 512 makes them usual ones"})
+	if err != nil {
+		d.Notes = append(d.Notes, Reason{Code: "no_capacity", Message: fmt.Sprintf("it does not tell its size: %v", err), Hint: "if a format of it failed or was cut off, it must be formatted again before anything else"})
+		return nil
 	}
+	if d.SizeBytes > 0 {
+		return d.compareSize(g.SizeBytes)
+	}
+	d.byDoor = true
+	d.SizeBytes, d.LogicalBlock, d.PhysicalBlock = g.SizeBytes, g.LogicalBlock, g.PhysicalBlock
+	d.Notes = append(d.Notes, Reason{Code: "block_length", Message: fmt.Sprintf("blocks of %d bytes, which the kernel shows no size for: it is read and written by SCSI commands", g.LogicalBlock),
+		Hint: "--technique format --block-size 512 makes them usual ones"})
 	return nil
 }
 
 // readProvisioning finds units that are cut out of something larger: what is erased there is no drive.
 func readProvisioning(ctx context.Context, t Transport, d *Drive) error {
-	page, err := dataIn(ctx, t, scsi.Inquiry{EVPD: true, PageCode: scsi.PageProvisioning}.Command())
-	if IsGone(err) {
-		return err
-	}
+	page, has, err := optional(ctx, t, scsi.Inquiry{EVPD: true, PageCode: scsi.PageProvisioning}.Command())
 	if err != nil {
-		return nil // the page is optional
+		return fmt.Errorf("logical block provisioning: %w", err)
 	}
-	if kind, err := scsi.ParseProvisioning(page); err == nil && (kind == 2 || kind == 3) && d.Media != MediaFlash {
+	if kind, err := scsi.ParseProvisioning(page); has && err == nil && (kind == 2 || kind == 3) {
 		d.refuse(StateBlocked, Reason{"logical_device", "it is a thin-provisioned unit of an array: what is erased in it says nothing of the drives behind it",
 			"erase the drives of the array, each by itself"})
 	}
@@ -86,14 +118,11 @@ func readProvisioning(ctx context.Context, t Transport, d *Drive) error {
 }
 
 func readProtection(ctx context.Context, t Transport, d *Drive) error {
-	page, err := dataIn(ctx, t, scsi.ModeSense10(0x3f))
-	if IsGone(err) {
-		return err
-	}
+	page, has, err := optional(ctx, t, scsi.ModeSense10(0x3f))
 	if err != nil {
-		return nil // the kernel's own answer (ro) stands
+		return fmt.Errorf("mode sense: %w", err)
 	}
-	if protected, err := scsi.ParseWriteProtected(page); err == nil && protected && !d.ReadOnly {
+	if protected, err := scsi.ParseWriteProtected(page); has && err == nil && protected && !d.ReadOnly {
 		d.refuse(StateBlocked, Reason{"read_only", "it is write-protected", "remove the write protection (mode page 0Ah, SWP), then list again"})
 	}
 	return nil
@@ -102,15 +131,15 @@ func readProtection(ctx context.Context, t Transport, d *Drive) error {
 // readReservation refuses drives that another host has laid its hand on (SPC-5 5.13). Whoever is
 // registered may be writing.
 func readReservation(ctx context.Context, t Transport, d *Drive) error {
-	page, err := dataIn(ctx, t, scsi.PersistentReserveIn(0))
+	page, has, err := optional(ctx, t, scsi.PersistentReserveIn(scsi.ReadKeys))
 	var failed *scsi.CommandError
 	switch {
-	case IsGone(err):
-		return err
 	case errors.As(err, &failed) && failed.Status == 0x18:
 		d.refuse(StateBlocked, Reason{"reserved", "another host has reserved it", "release it there, or clear the reservation, if it is yours"})
 		return nil
 	case err != nil:
+		return fmt.Errorf("whether another host has reserved it: %w", err)
+	case !has:
 		return nil // no such command: no such reservations
 	}
 	keys, err := scsi.ParseReservationKeys(page)
@@ -124,7 +153,7 @@ func readReservation(ctx context.Context, t Transport, d *Drive) error {
 	return nil
 }
 
-// readDefects counts what no write of the host reaches.
+// readDefects counts what no write of the host reaches. It is worth knowing, and not more.
 func readDefects(ctx context.Context, t Transport, d *Drive) error {
 	if page, err := dataIn(ctx, t, scsi.ReadDefectData12(false, true)); err == nil {
 		if n, known := scsi.Defects(page); known {

@@ -52,7 +52,8 @@ type Drive struct {
 	GrownDefects *int64 `json:"grown_defects,omitempty"`
 	Depopulated  *int64 `json:"depopulated_elements,omitempty"`
 
-	Fabric     string `json:"fabric,omitempty"` // "tcp", "rdma", "fc", "iscsi" when reached over one
+	Fabric     string `json:"fabric,omitempty"`       // "tcp", "rdma", "fc", "iscsi" when reached over one
+	Unseen     int64  `json:"unseen_bytes,omitempty"` // of the drive, behind what its node shows
 	Controller string `json:"controller,omitempty"`
 	Bridge     string `json:"bridge,omitempty"` // "usb" when reached through a bridge, which may speak for itself
 

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 
 	"github.com/expunge-dev/expunge/devices/blockio"
+	"github.com/expunge-dev/expunge/devices/scsi"
 )
 
 // Handle is a drive that this process holds exclusively, with every node it has. Each node was
@@ -18,7 +20,27 @@ type Handle struct {
 	host   *Host
 	drive  Drive
 	spaces []Space
+	resets *atomic.Int64
 }
+
+// resetWatch counts what a drive tells of resets and losses of power, to whichever command it does: the
+// next one does not hear of it any more.
+type resetWatch struct {
+	Transport
+	count *atomic.Int64
+}
+
+// SCSI implements Transport.
+func (w resetWatch) SCSI(ctx context.Context, c *scsi.Command) (scsi.Result, error) {
+	r, err := w.Transport.SCSI(ctx, c)
+	if s, bad := scsi.ParseSense(r.Sense); err == nil && (r.HostStatus == 8 || bad == nil && s.Key == scsi.UnitAttention && s.ASC == 0x29) {
+		w.count.Add(1)
+	}
+	return r, err
+}
+
+// Resets is how often the drive told of a reset or a loss of power since it was opened.
+func (h *Handle) Resets() int64 { return h.resets.Load() }
 
 // Space is a range of a drive's blocks that has a node of its own: a namespace, a logical unit, or
 // all of a drive that has neither.
@@ -44,7 +66,7 @@ type OpenOptions struct {
 // digest of its partition tables, "" for a drive whose blocks cannot be read because its sanitize
 // failed. It is for planning; nothing is claimed.
 func (h *Host) Inspect(ctx context.Context, d Drive) (inspected Drive, partitionTable string, err error) {
-	spaces, err := h.openSpaces(ctx, d, ReadOnly)
+	spaces, err := h.openSpaces(ctx, d, ReadOnly, &atomic.Int64{})
 	defer func() { err = errors.Join(err, closeSpaces(spaces)) }()
 	if err != nil {
 		return d, "", err
@@ -60,14 +82,14 @@ func (h *Host) Inspect(ctx context.Context, d Drive) (inspected Drive, partition
 }
 
 // openSpaces opens every node of a drive and makes sure that each is what was listed.
-func (h *Host) openSpaces(ctx context.Context, d Drive, access Access) ([]Space, error) {
+func (h *Host) openSpaces(ctx context.Context, d Drive, access Access, resets *atomic.Int64) ([]Space, error) {
 	var spaces []Space
 	for _, n := range d.nodes() {
 		t, err := h.open(ctx, n.Node, access)
 		if err != nil {
 			return spaces, err
 		}
-		if d.byDoor {
+		if t = (resetWatch{t, resets}); d.byDoor {
 			t = byDoor{t}
 		}
 		s := Space{Node: n.Node, NSID: n.NSID, LUN: n.lun, transport: t}
@@ -130,8 +152,8 @@ func (h *Host) Open(ctx context.Context, want Drive, o OpenOptions) (*Handle, er
 	if err := free(d, o); err != nil {
 		return nil, err
 	}
-	handle := &Handle{host: h, drive: d}
-	if handle.spaces, err = h.openSpaces(ctx, d, Exclusive); err == nil {
+	handle := &Handle{host: h, drive: d, resets: &atomic.Int64{}}
+	if handle.spaces, err = h.openSpaces(ctx, d, Exclusive, handle.resets); err == nil {
 		err = handle.settle(ctx, want, o)
 	}
 	if err != nil {

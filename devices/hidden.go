@@ -71,10 +71,6 @@ func readHidden(ctx context.Context, t Transport, d *Drive, i ata.Identity) erro
 		if err == nil {
 			last, err = ata.ParseDCOMax(page)
 		}
-		var refused *ata.Error
-		if errors.As(err, &refused) {
-			return nil // frozen, or a drive that announces the feature and has none: nothing can be made accessible by it
-		}
 		return take(Overlay, last, false, err)
 	}
 	return nil
@@ -91,7 +87,10 @@ func ReadNativeMax(ctx context.Context, t Transport, i ata.Identity) (uint64, er
 }
 
 // ErrPowerCycle: the drive accepts the change only after its power was taken away and given back.
-var ErrPowerCycle = errors.New("the drive accepts this only once after each power-on: take its power away and give it back")
+var ErrPowerCycle = errors.New("the drive accepts this only once after each power-on")
+
+// ErrAdapter: the host adapter does not carry what a command needs to the drive; nothing was sent.
+var ErrAdapter = errors.New("the host adapter does not carry all ATA registers to the drive")
 
 // Show has the drive make an area accessible, for good, and returns when it said that it did. It is
 // ErrPowerCycle where the drive refuses a second change since it got power (ACS-3 7.44, ACS-4 7.1).
@@ -103,6 +102,15 @@ func (h *Handle) Show(ctx context.Context, area HiddenArea) error {
 		return err
 	}
 	last := uint64(area.NativeBytes)/uint64(i.LogicalBytes) - 1
+	// An adapter that loses LBA would make the drive one block long, one that loses COUNT would have the
+	// change undone at the next power-on.
+	drops, err := ProbeRegisters(ctx, t, i.Sectors)
+	if err != nil {
+		return err
+	}
+	if drops != "" && area.Kind != Overlay {
+		return fmt.Errorf("%w: %s", ErrAdapter, drops)
+	}
 	var c ata.Command
 	switch area.Kind {
 	case AccessibleMax:

@@ -15,17 +15,7 @@ import (
 type byDoor struct{ Transport }
 
 // Geometry asks the drive itself.
-func (b byDoor) Geometry(ctx context.Context) (Geometry, error) {
-	page, err := dataIn(ctx, b.Transport, scsi.ReadCapacity16{}.Command())
-	if err != nil {
-		return Geometry{}, fmt.Errorf("read capacity: %w", err)
-	}
-	c, err := scsi.ParseCapacity(page)
-	if err != nil {
-		return Geometry{}, err
-	}
-	return Geometry{SizeBytes: int64(c.SizeBytes()), LogicalBlock: int(c.BlockLength), PhysicalBlock: int(c.BlockLength) << c.PhysicalPerExp}, nil
-}
+func (b byDoor) Geometry(ctx context.Context) (Geometry, error) { return capacityOf(ctx, b.Transport) }
 
 func (b byDoor) Queue(depth int) (blockio.Queue, error) {
 	g, err := b.Geometry(context.Background())

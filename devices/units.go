@@ -66,11 +66,11 @@ func (d *Drive) joinUnits(s sysfs, group []blockdev) {
 // checkUnits makes sure that the units of a drive are all of it, and that each is the drive's. open
 // gives the node of a unit other than the first, which t is.
 func checkUnits(ctx context.Context, t Transport, d *Drive, open func(node string) (Transport, error)) error {
-	page, err := dataIn(ctx, t, scsi.ReportLUNs())
-	if IsGone(err) {
-		return err
+	page, has, err := optional(ctx, t, scsi.ReportLUNs())
+	if err != nil {
+		return fmt.Errorf("report LUNs: %w", err)
 	}
-	if err == nil {
+	if has {
 		luns, err := scsi.ParseLUNs(page)
 		if err != nil {
 			return fmt.Errorf("report LUNs: %w", err)
@@ -80,20 +80,73 @@ func checkUnits(ctx context.Context, t Transport, d *Drive, open func(node strin
 				"have the kernel scan the adapter again, so that every unit is there"})
 		}
 	} else if len(d.Units) > 0 {
-		return fmt.Errorf("report LUNs: %w", err)
+		return errors.New("report LUNs: the drive has several logical units, and does not list them")
 	}
 	for _, u := range d.Units[min(1, len(d.Units)):] {
-		other, err := open(u.Node)
-		if err != nil {
-			return err
-		}
-		serial, _, err := unitIdentity(ctx, other)
-		if err := errors.Join(err, other.Close()); err != nil {
+		if err := joinUnit(ctx, d, u, open); err != nil {
 			return fmt.Errorf("logical unit %d: %w", u.LUN, err)
-		}
-		if cleanASCII(serial) != d.Serial {
-			return fmt.Errorf("%s says that it is %s, and belongs to %s by its address: %w", u.Node, cleanASCII(serial), d.Serial, ErrChanged)
 		}
 	}
 	return nil
+}
+
+// joinUnit asks a further unit what the first was asked, and takes what speaks against touching it, or
+// against what the drive can do, for the whole drive.
+func joinUnit(ctx context.Context, d *Drive, u LogicalUnit, open func(node string) (Transport, error)) (err error) {
+	t, err := open(u.Node)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, t.Close()) }()
+	serial, _, err := unitIdentity(ctx, t)
+	if err != nil {
+		return err
+	}
+	if cleanASCII(serial) != d.Serial {
+		return fmt.Errorf("%s says that it is %s, and belongs to %s by its address: %w", u.Node, cleanASCII(serial), d.Serial, ErrChanged)
+	}
+	part := Drive{Nodes: []string{u.Node}, Geometry: Geometry{SizeBytes: u.SizeBytes, LogicalBlock: u.LogicalBlock}, State: StateReady, Protocol: ProtocolSCSI}
+	if err := describeSCSI(ctx, t, &part); err != nil {
+		return err
+	}
+	for _, r := range part.Reasons {
+		d.refuse(StateBlocked, r)
+	}
+	d.Lacks = append(d.Lacks, part.Lacks...)
+	d.Notes = append(d.Notes, part.Notes...)
+	d.Unseen += part.Unseen
+	d.Format, d.FormatFailed = d.Format && part.Format, d.FormatFailed || part.FormatFailed
+	for _, x := range []struct{ sum, more **int64 }{{&d.GrownDefects, &part.GrownDefects}, {&d.Depopulated, &part.Depopulated}} {
+		if *x.sum != nil && *x.more != nil {
+			*x.sum = some(**x.sum + **x.more)
+		} else if *x.sum == nil {
+			*x.sum = *x.more
+		}
+	}
+	d.Sanitize = joinSanitize(d.Sanitize, part.Sanitize)
+	return nil
+}
+
+// joinSanitize is what two units of a drive can do both; one that is at work, or failed, speaks for both.
+func joinSanitize(a, b *SanitizeSupport) *SanitizeSupport {
+	if a == nil || b == nil {
+		return nil
+	}
+	s := *a
+	s.Crypto, s.Block, s.Overwrite = a.Crypto && b.Crypto, a.Block && b.Block, a.Overwrite && b.Overwrite
+	if a.AfterBlock != b.AfterBlock {
+		s.AfterBlock = ReadsNothing // what holds for both is not known
+	}
+	if a.AfterCrypto != b.AfterCrypto {
+		s.AfterCrypto = ReadsNothing
+	}
+	for _, state := range []SanitizeState{SanitizeUnknown, SanitizeFailed, SanitizeRunning} {
+		if a.State == state || b.State == state {
+			s.State = state
+		}
+	}
+	if b.State == SanitizeRunning {
+		s.Percent = b.Percent
+	}
+	return &s
 }

@@ -99,17 +99,14 @@ func (ataSecurityErase) send(ctx context.Context, r *run, i int) (bool, error) {
 			return false, err
 		}
 	}
-	password, err := r.secrets.password(i + 1)
+	password, err := r.password(i)
 	if err != nil {
 		return false, err
 	}
 	t := r.transport(planned)
 	var ended error
 	answered, err := r.sendOnce(i, func() error {
-		uncut := context.WithoutCancel(ctx)
-		if ended = devices.ATASecurityCommand(uncut, t, ata.ErasePrepare()); ended == nil {
-			ended = devices.ATASecurityCommand(uncut, t, ata.EraseUnit{Enhanced: planned.Code == 1, Password: password}.Command(state))
-		}
+		ended = devices.ATAEraseUnit(context.WithoutCancel(ctx), t, ata.EraseUnit{Enhanced: planned.Code == 1, Password: password}.Command(state))
 		return ended
 	}, func(error) bool { return false })
 	if err != nil || !failedAnswer(ended) {
@@ -157,6 +154,8 @@ func (r *run) arm(ctx context.Context, i int) (ata.Security, error) {
 		return ata.Security{}, err
 	case state.Enabled:
 		return state, nil
+	case set != nil && !failedAnswer(set):
+		return ata.Security{}, set // a reset or the like: it is tried again when the job is resumed
 	case set != nil:
 		return ata.Security{}, &fault{fmt.Errorf("%s: the drive takes no password, and nothing was begun: %w", planned.Command, set)}
 	}
@@ -167,14 +166,33 @@ func (r *run) arm(ctx context.Context, i int) (ata.Security, error) {
 // (ACS-4 4.20: SECURITY DISABLE PASSWORD is refused then).
 func (r *run) release(ctx context.Context, i int) error {
 	t := r.transport(r.drive.Operations[i])
-	password, err := r.secrets.password(i + 1)
+	password, err := r.password(i)
 	if err != nil {
+		return err
+	}
+	// Noted before: security that is off afterwards is off by our own hand, and no erase.
+	if err := r.append(kindReleasing, releasedRecord{i + 1}); err != nil {
 		return err
 	}
 	if err := devices.TakePasswordOff(context.WithoutCancel(ctx), t, password, false); err != nil {
 		return err
 	}
 	return r.append(kindReleased, releasedRecord{i + 1})
+}
+
+// ErrPasswordLost: the secrets of the job do not have the password that the drive got.
+var ErrPasswordLost = errors.New("the job's secrets do not have the password that the drive got")
+
+// password is the one that the journal names; another is not tried, for the drive counts wrong ones.
+func (r *run) password(i int) ([32]byte, error) {
+	p, err := r.secrets.password(i + 1)
+	if err == nil && keyDigest(p[:]) != r.operations[i].passwordSHA256 {
+		err = errors.New("another than the journal names")
+	}
+	if err != nil {
+		return p, fmt.Errorf("%w: %w", ErrPasswordLost, err)
+	}
+	return p, nil
 }
 
 // Armed says whether a password of the job may be on the drive: it must come off before the job can

@@ -249,7 +249,13 @@ func cannot(d devices.Drive, m Method, asked Technique, rejected []Rejected) *Re
 		Hint: "purge needs a command of the drive itself (sanitize: cryptographic erase, block erase or drive overwrite): " +
 			"attach the drive where its own commands can be sent, or destroy it; --method clear --technique host-overwrite is possible here",
 	})
+	if m == Clear {
+		refusal.Reasons[0].Hint = "what keeps each technique away is said with it; expunge show " + d.Serial + " says what can be done about it"
+	}
 	for _, r := range rejected {
+		if asked != "" && r.Code == "not_asked" {
+			continue
+		}
 		refusal.Reasons = append(refusal.Reasons, devices.Reason{Code: r.Code, Message: fmt.Sprintf("%s: %s", r.Technique, r.Message)})
 	}
 	return refusal

@@ -8,30 +8,32 @@ import (
 // The kinds of journal records, in the order of a drive's life. Every one is on disk before what
 // it announces is done, or after what it reports was done; never the other way round.
 const (
-	kindOpened       = "opened"          // the job and the drive's plan
-	kindIntent       = "intent"          // the intent was signed and logged; nothing destructive before this
-	kindAttempt      = "attempt"         // the work begins, or begins again
-	kindReidentified = "reidentified"    // the open drive is still the planned one
-	kindHealth       = "health"          // what the drive says of its condition, from time to time
-	kindRestoreBegun = "restore_begun"   // before a hidden area is made accessible
-	kindReshaped     = "reshaped"        // the size that the drive has now
-	kindMarkersBegun = "markers_begun"   // before the first write of a marker
-	kindMarkersSet   = "markers_set"     // they are on stable media and were read back from there
-	kindDriveStatus  = "drive_status"    // the drive's own account of its sanitize, as it came
-	kindArmed        = "password_drawn"  // before an ATA drive gets the password of an erase
-	kindReleased     = "password_off"    // it was taken off without an erase
-	kindBegun        = "operation_begun" // before the command is sent
-	kindSent         = "operation_sent"  // how the command was completed, or that its fate is unknown
-	kindEnded        = "operation_ended" // the drive reported success, and it is this operation's
-	kindMarkersRead  = "markers_read"    // which of them are gone
-	kindPassBegun    = "pass_begun"      // before the first write of a pass
-	kindExtents      = "extents_done"    // after a flush: what is on stable media, what failed
-	kindPassDone     = "pass_done"       // nothing of the pass is left to write
-	kindVerifyBegun  = "verify_begun"    // after the erase: which extents will be read
-	kindVerified     = "extents_read"    // what was read, what could not be, what did not match
-	kindVerifyDone   = "verify_done"     // nothing is left to read
-	kindStopped      = "stopped"         // the work ended early and can be resumed
-	kindFinished     = "finished"        // the work ended for good
+	kindOpened       = "opened"             // the job and the drive's plan
+	kindIntent       = "intent"             // the intent was signed and logged; nothing destructive before this
+	kindAttempt      = "attempt"            // the work begins, or begins again
+	kindReidentified = "reidentified"       // the open drive is still the planned one
+	kindHealth       = "health"             // what the drive says of its condition, from time to time
+	kindRestoreBegun = "restore_begun"      // before a hidden area is made accessible
+	kindReshaped     = "reshaped"           // the size that the drive has now
+	kindLeftHidden   = "left_hidden"        // an area that could not be made accessible
+	kindMarkersBegun = "markers_begun"      // before the first write of a marker
+	kindMarkersSet   = "markers_set"        // they are on stable media and were read back from there
+	kindDriveStatus  = "drive_status"       // the drive's own account of its sanitize, as it came
+	kindArmed        = "password_drawn"     // before an ATA drive gets the password of an erase
+	kindReleasing    = "password_comes_off" // before it is taken off without an erase
+	kindReleased     = "password_off"       // it was
+	kindBegun        = "operation_begun"    // before the command is sent
+	kindSent         = "operation_sent"     // how the command was completed, or that its fate is unknown
+	kindEnded        = "operation_ended"    // the drive reported success, and it is this operation's
+	kindMarkersRead  = "markers_read"       // which of them are gone
+	kindPassBegun    = "pass_begun"         // before the first write of a pass
+	kindExtents      = "extents_done"       // after a flush: what is on stable media, what failed
+	kindPassDone     = "pass_done"          // nothing of the pass is left to write
+	kindVerifyBegun  = "verify_begun"       // after the erase: which extents will be read
+	kindVerified     = "extents_read"       // what was read, what could not be, what did not match
+	kindVerifyDone   = "verify_done"        // nothing is left to read
+	kindStopped      = "stopped"            // the work ended early and can be resumed
+	kindFinished     = "finished"           // the work ended for good
 )
 
 type openedRecord struct {
@@ -69,6 +71,12 @@ type healthRecord struct {
 type restoreRecord struct {
 	Area        string `json:"area"`
 	NativeBytes int64  `json:"native_bytes"`
+}
+
+type leftHiddenRecord struct {
+	Area  string `json:"area"`
+	Bytes int64  `json:"bytes"`
+	Why   string `json:"why"`
 }
 
 type reshapedRecord struct {

@@ -109,6 +109,7 @@ type run struct {
 	meter    *Meter
 	now      func() time.Time
 	wait     func(ctx context.Context, d time.Duration) error
+	resets   int64     // that the drive has told of
 	looked   time.Time // when the drive was last asked for its condition
 }
 
@@ -158,6 +159,9 @@ func (e Execution) start() (*run, error) {
 	r := &run{
 		recorder: recorder{past, e.Journal, e.Observe},
 		drive:    past.opened.Drive, handle: e.Handle, secrets: keys, volatile: e.Volatile, meter: e.Meter, now: e.Now, wait: e.Wait,
+	}
+	if e.Handle != nil {
+		r.resets = e.Handle.Resets()
 	}
 	if r.now == nil {
 		r.now = time.Now

@@ -62,9 +62,9 @@ func (t Technique) hasFailureMode() bool {
 func unfitSanitize(t Technique, d devices.Drive, r Request) (code, why string) {
 	switch {
 	case t == SecurityErase || t == EnhancedSecurityErase:
-		return "not_supported", "a command of ATA drives"
+		return "other_protocol", "a command of ATA drives"
 	case t == Format && d.Protocol == devices.ProtocolATA:
-		return "not_supported", "a command of SCSI and NVMe drives"
+		return "other_protocol", "a command of SCSI and NVMe drives"
 	case t == Format:
 		return "not_in_this_version", "this version of expunge sends no format to NVMe drives"
 	}
@@ -162,6 +162,9 @@ func unfitOverwrite(d devices.Drive, r Request) (code, why string) {
 		return "not_asked", "a failure mode was asked for, which belongs to what a drive does by itself"
 	case r.BlockSize != 0:
 		return "not_asked", "another block size was asked for, which only a format gives"
+	}
+	if lack, is := d.Lack(devices.ReasonNodeSmaller); is {
+		return devices.ReasonNodeSmaller, lack.Message + ": the host cannot overwrite the rest"
 	}
 	for _, a := range d.Hidden {
 		if a.Locked {

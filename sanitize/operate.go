@@ -78,6 +78,10 @@ func (r *run) ask(ctx context.Context, i int) (a account, page []byte, reset boo
 		return account{}, nil, false, err
 	}
 	page, reset, err = set.ask(ctx, r.transport(planned))
+	// Whichever command was told of a reset, the operation may have ended by it.
+	if n := r.handle.Resets(); n != r.resets {
+		reset, r.resets = true, n
+	}
 	if err == nil {
 		a, err = set.parse(page, planned)
 	}
@@ -223,7 +227,7 @@ func (r *run) await(ctx context.Context, i int, answered bool) error {
 			return fmt.Errorf("%s: no answer came to the command, and the drive does not show that it arrived", planned.Command)
 		}
 		if now.Sub(w.began) >= settleTime && op.last.explicit {
-			return &untold{fmt.Errorf("%s: the drive shows a success, as it did before the command, and nothing tells whether it is of this one: read back (--verify sampled) in a new job", planned.Command)}
+			return &untold{fmt.Errorf("%s: the drive shows a success (%s), and nothing tells whether it is of this command: read back (--verify sampled) in a new job", planned.Command, at.words)}
 		}
 		if now.Sub(w.began) >= settleTime {
 			return &fault{fmt.Errorf("%s: the drive completed the command and shows no success of it (%s)", planned.Command, at.all())}

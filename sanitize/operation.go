@@ -11,16 +11,17 @@ import (
 // operationState is what a journal says of one operation of the drive. The drive's pages are kept
 // as they came and judged here, so that nothing an agent concluded has to be believed.
 type operationState struct {
-	before *account // before the latest command was sent
-	was    []byte   // the page of before
-	fresh  bool     // before was read since the latest command
-	armed  bool     // its password may be on the drive
-	sends  int
-	taken  bool // the drive completed the latest command without error, and was there ever since
-	seen   bool // running by our command, after it was sent
-	last   *account
-	page   []byte // of last
-	end    *endedRecord
+	before         *account // before the latest command was sent
+	was            []byte   // the page of before
+	fresh          bool     // before was read since the latest command
+	armed          bool     // its password may be on the drive
+	passwordSHA256 string
+	sends          int
+	taken          bool // the drive completed the latest command without error, and was there ever since
+	seen           bool // running by our command, after it was sent
+	last           *account
+	page           []byte // of last
+	end            *endedRecord
 
 	begun, ended time.Time // the latest command; the success
 	warnings     []string
@@ -66,11 +67,14 @@ func (s *state) applyOperation(r journal.Record) error {
 			return fmt.Errorf("journal record %d draws a password where the plan needs none, or too early", r.Seq)
 		}
 		s.touch(r.Time)
-		op.armed, op.fresh = true, false
-		return r.Decode(&armedRecord{})
-	case kindReleased:
-		// Security is off now by our own hand, which must never be taken for an erase.
-		op.armed, op.fresh, op.before, op.last, op.was = false, false, nil, nil, nil
+		var d armedRecord
+		err := r.Decode(&d)
+		op.armed, op.fresh, op.passwordSHA256 = true, false, d.PasswordSHA256
+		return err
+	case kindReleasing, kindReleased:
+		// Security goes off by our own hand, which must never be taken for an erase.
+		op.armed = r.Kind == kindReleasing
+		op.fresh, op.before, op.last, op.was = false, nil, nil, nil
 		return r.Decode(&releasedRecord{})
 	case kindBegun:
 		var b begunRecord
@@ -127,7 +131,7 @@ func operationOf(r journal.Record) (int, error) {
 		var d armedRecord
 		err := r.Decode(&d)
 		return d.Operation, err
-	case kindReleased:
+	case kindReleasing, kindReleased:
 		var d releasedRecord
 		err := r.Decode(&d)
 		return d.Operation, err
@@ -194,8 +198,8 @@ const maxWarnings = 16
 // ours says whether the latest status is the success of this very operation, and why. An older
 // success looks the same: it counts only when the operation was seen running, when the drive's
 // account did not show such a success before the command was sent, or when the markers are gone.
-// Of a drive that keeps no account, and where nothing was marked, it counts that it took the
-// command and is at rest again, if it was there all the time.
+// A drive that keeps no account is at rest before and after, and must have been seen running. That a
+// password is gone tells of an erase only to whoever saw the erase end: it can be taken off, too.
 func (s *state) ours(i int) (because string, ok bool) {
 	op, planned := &s.operations[i], s.opened.Drive.Operations[i]
 	switch {
@@ -203,12 +207,10 @@ func (s *state) ours(i int) (because string, ok bool) {
 		return "", false
 	case op.seen:
 		return "it was seen running", true
-	case op.before != nil && !op.before.explicit:
+	case op.before != nil && !op.before.explicit && planned.Kind.keeps() && (planned.Kind != ATASecurityErase || op.taken):
 		return "the drive's account shows the success, and did not before the command was sent", true
 	case s.opened.Drive.firstOfUnit(i) && s.changed(i+1):
 		return "the markers are gone", true
-	case op.taken && !planned.Kind.keeps() && s.markers == nil:
-		return "the drive took the command and is at rest again", true
 	}
 	return "", false
 }

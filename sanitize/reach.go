@@ -34,6 +34,14 @@ func excludes(d devices.Drive, t Technique) []devices.Reason {
 	case d.Protocol == devices.ProtocolSCSI:
 		add("outside_sanitize", "firmware, mode pages, logs and other non-user data (SBC-4 4.11)")
 	}
+	if d.Unseen > 0 {
+		add("not_read_back", "%d bytes of the drive that its node does not show: they are not read back", d.Unseen)
+	}
+	for _, n := range d.Notes {
+		if n.Code == "hidden_unknown" {
+			add("hidden_unknown", "%s", n.Message)
+		}
+	}
 	if n := d.Depopulated; n != nil && *n > 0 {
 		add("depopulated", "%d heads or dies that are taken out of use, which may hold data that nothing reaches (SBC-4 4.36)", *n)
 	}

@@ -2,7 +2,9 @@ package sanitize
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/sanitize/journal"
@@ -33,10 +35,18 @@ func (r *run) restore(ctx context.Context) error {
 			return err
 		}
 		if shown < area.NativeBytes {
+			again := r.restoreTries > 0
 			if err := r.append(kindRestoreBegun, restoreRecord{string(area.Kind), area.NativeBytes}); err != nil {
 				return err
 			}
-			if err := r.handle.Show(ctx, area); err != nil {
+			err := r.handle.Show(ctx, area)
+			if errors.Is(err, devices.ErrAdapter) || again && errors.Is(err, devices.ErrPowerCycle) {
+				if err := r.leaveHidden(area, err); err != nil {
+					return err
+				}
+				continue
+			}
+			if err != nil {
 				return fmt.Errorf("make %d bytes accessible that a %s hides: %w", area.NativeBytes-shown, area.Kind, err)
 			}
 			if shown, err = r.handle.Shown(ctx); err != nil {
@@ -55,6 +65,16 @@ func (r *run) restore(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// leaveHidden gives up on an area that the drive does not show, or that the adapter cannot ask for. A
+// host cannot overwrite it then. The drive's own erases reach it, and it is said that nothing of it was
+// read back.
+func (r *run) leaveHidden(area devices.HiddenArea, why error) error {
+	if r.drive.Technique == HostOverwrite {
+		return &fault{fmt.Errorf("%d bytes that a %s hides cannot be made accessible, and nothing was overwritten: %w", area.NativeBytes-area.FromBytes, area.Kind, why)}
+	}
+	return r.append(kindLeftHidden, leftHiddenRecord{string(area.Kind), area.NativeBytes - area.FromBytes, why.Error()})
 }
 
 // reshape notes the size that the drive has now, and goes on with it.
@@ -83,10 +103,23 @@ func (r *run) reformatted(ctx context.Context) error {
 // as it says.
 func (s *state) applyReshape(r journal.Record) error {
 	dp := &s.opened.Drive
-	if r.Kind == kindRestoreBegun {
+	switch r.Kind {
+	case kindRestoreBegun:
 		s.touch(r.Time)
-		s.restoring = true
+		s.restoring, s.restoreTries = true, s.restoreTries+1
 		return r.Decode(&restoreRecord{})
+	case kindLeftHidden:
+		var l leftHiddenRecord
+		if err := r.Decode(&l); err != nil {
+			return err
+		}
+		if s.restored == len(dp.Restore) || l.Area != string(dp.Restore[s.restored].Kind) || dp.Technique == HostOverwrite {
+			return fmt.Errorf("journal record %d leaves a %s hidden, which the plan does not have", r.Seq, l.Area)
+		}
+		s.restored, s.restoreTries = s.restored+1, 0
+		dp.Excludes = append(slices.Clip(dp.Excludes), devices.Reason{Code: "hidden_area_not_read",
+			Message: fmt.Sprintf("%d bytes hidden by a %s, which could not be made accessible (%s): they are not read back", l.Bytes, l.Area, l.Why)})
+		return nil
 	}
 	var b reshapedRecord
 	if err := r.Decode(&b); err != nil {
@@ -100,7 +133,7 @@ func (s *state) applyReshape(r journal.Record) error {
 	case s.restored == len(dp.Restore) || b.Why != string(dp.Restore[s.restored].Kind) || b.SizeBytes < dp.Restore[s.restored].NativeBytes || b.LogicalBlock != dp.LogicalBlock:
 		return fmt.Errorf("journal record %d restores a %s to %d bytes, which the plan does not have", r.Seq, b.Why, b.SizeBytes)
 	default:
-		s.restored++
+		s.restored, s.restoreTries = s.restored+1, 0
 	}
 	if b.SizeBytes <= 0 || b.LogicalBlock <= 0 || b.SizeBytes%int64(b.LogicalBlock) != 0 || len(dp.Units) > 0 {
 		return fmt.Errorf("journal record %d: %d bytes in blocks of %d", r.Seq, b.SizeBytes, b.LogicalBlock)

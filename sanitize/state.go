@@ -21,9 +21,10 @@ type state struct {
 	stopped  string
 	needs    string // before it can go on
 
-	restoring bool // a hidden area may have been made accessible
-	restored  int  // areas that were
-	reshapes  []Reshape
+	restoring    bool // a hidden area may have been made accessible
+	restored     int  // areas that were, or were given up
+	restoreTries int  // for the next one
+	reshapes     []Reshape
 
 	health     []healthAt
 	markers    *markerState
@@ -98,9 +99,9 @@ func (s *state) apply(r journal.Record) error {
 		err := r.Decode(&h)
 		s.health = append(s.health, healthAt{r.Time, h})
 		return err
-	case kindRestoreBegun, kindReshaped:
+	case kindRestoreBegun, kindReshaped, kindLeftHidden:
 		return s.applyReshape(r)
-	case kindMarkersBegun, kindMarkersSet, kindMarkersRead, kindDriveStatus, kindArmed, kindReleased, kindBegun, kindSent, kindEnded:
+	case kindMarkersBegun, kindMarkersSet, kindMarkersRead, kindDriveStatus, kindArmed, kindReleasing, kindReleased, kindBegun, kindSent, kindEnded:
 		return s.applyDriveWork(r)
 	case kindPassBegun, kindExtents, kindPassDone:
 		return s.applyPass(r)

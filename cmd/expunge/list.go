@@ -129,7 +129,7 @@ func showText(w io.Writer, drives []shownDrive) error {
 		}
 		for _, row := range [][2]string{
 			{"serial", dash(d.Serial)}, {"model", dash(d.Model)}, {"firmware", dash(d.Firmware)}, {"wwn", dash(d.WWN)},
-			{"id", string(d.ID)}, {"nodes", strings.Join(d.Nodes, " ")}, {"protocol", string(d.Protocol)}, {"media", string(d.Media)},
+			{"id", string(d.ID)}, {"nodes", strings.Join(d.Nodes, " ")}, {"protocol", string(d.Protocol)}, {"bridge", d.Bridge}, {"media", string(d.Media)},
 			{"identity", string(d.Identity)}, {"size", fmt.Sprintf("%s (%d bytes, blocks of %d)", size(d.SizeBytes), d.SizeBytes, d.LogicalBlock)},
 			{"namespaces", namespaceWords(d)}, {"units", unitWords(d)}, {"sanitize", sanitizeWords(d)}, {"security", securityWords(d)}, {"hidden", hiddenWords(d)}, {"state", stateWord(d.State)},
 		} {
@@ -163,7 +163,7 @@ func showText(w io.Writer, drives []shownDrive) error {
 func cannot(list []sanitize.Explained) []sanitize.Rejected {
 	var rejected []sanitize.Rejected
 	for _, x := range list {
-		if x.Method == "" {
+		if x.Method == "" && x.Code != "other_protocol" {
 			rejected = append(rejected, sanitize.Rejected{Technique: x.Technique, Code: x.Code, Message: x.Message})
 		}
 	}

@@ -132,7 +132,7 @@ func planText(w io.Writer, p sanitize.Plan, result planResult) error {
 			fmt.Fprintf(&b, "  first       %s that a %s hides are made accessible, for good\n", size(h.NativeBytes-h.FromBytes), h.Kind)
 		}
 		for i, o := range d.Operations {
-			fmt.Fprintf(&b, "  step %d      %s (%#x)%s\n", i+1, o.Command, o.Code, estimateWords(o.EstimateSeconds))
+			fmt.Fprintf(&b, "  step %d      %s%s\n", i+1, o.Command, estimateWords(o.EstimateSeconds))
 		}
 		fmt.Fprintf(&b, "  scope       %s\n", scopeWords(d))
 		for _, e := range d.Excludes {
@@ -150,6 +150,12 @@ func planText(w io.Writer, p sanitize.Plan, result planResult) error {
 	}
 	for _, r := range p.Refused {
 		fmt.Fprintf(&b, "%s %s (%s)\n  REFUSED - not touched\n", r.Model, r.Serial, strings.Join(r.Nodes, " "))
+		if !r.Cannot {
+			continue
+		}
+		for _, reason := range r.Reasons[1:] {
+			fmt.Fprintf(&b, "  rejected    %s\n", reason.Message)
+		}
 	}
 	if len(p.Drives) > 0 {
 		fmt.Fprintf(&b, "policy %s, expires %s, digest %s\n", result.Policy, result.Expires, result.Digest)

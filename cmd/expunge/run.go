@@ -53,16 +53,21 @@ type operationItem struct {
 	Status    string             `json:"status"` // the drive's last word
 	Because   string             `json:"because,omitempty"`
 	Complete  bool               `json:"complete"`
+	Unit      int                `json:"unit,omitempty"` // of the drive's logical units
 	Seconds   int64              `json:"seconds"`
 	Estimate  *int64             `json:"estimate_seconds,omitempty"`
 }
 
 // text is the drive's own word, and what ties it to this job.
 func (o operationItem) text() string {
-	if !o.Complete {
-		return fmt.Sprintf("%s: not complete; the drive last said: %s", o.Technique, dash(o.Status))
+	what := string(o.Technique)
+	if o.Unit > 0 {
+		what += fmt.Sprintf(" of unit %d", o.Unit)
 	}
-	return fmt.Sprintf("%s: the drive reports: %s, after %v; %s", o.Technique, o.Status, time.Duration(o.Seconds)*time.Second, o.Because)
+	if !o.Complete {
+		return fmt.Sprintf("%s: not complete; the drive last said: %s", what, dash(o.Status))
+	}
+	return fmt.Sprintf("%s: the drive reports: %s, after %v; %s", what, o.Status, time.Duration(o.Seconds)*time.Second, o.Because)
 }
 
 type markerItem struct {
@@ -101,7 +106,7 @@ func itemOf(r agent.DriveResult) driveItem {
 		item.Verification = &verificationItem{v.Mode, v.Result, v.Samples, v.Bytes, v.Mismatches, v.ReadErrors}
 		item.Warnings = e.Warnings
 		for _, o := range e.Operations {
-			item.Operations = append(item.Operations, operationItem{o.Technique, o.Status, o.Because, o.Complete, o.ElapsedSeconds, o.EstimateSeconds})
+			item.Operations = append(item.Operations, operationItem{o.Technique, o.Status, o.Because, o.Complete, o.Unit, o.ElapsedSeconds, o.EstimateSeconds})
 		}
 		if m := e.Markers; m != nil {
 			item.Markers = &markerItem{m.Set, m.Changed, max(m.Unchanged, m.UnchangedEver), m.Unreadable}
