@@ -40,7 +40,7 @@ func (d *drive) ata(t *transport, opcode, protocol byte, g *registers, out []byt
 	case opcode == 0xf1, opcode == 0xf2, opcode == 0xf4, opcode == 0xf6:
 		want = pioOut
 	}
-	if protocol != want || want == pioOut && len(out) != 512 || d.memory.Units[0].busy() && !sanitizeAllows(opcode, g.feature) {
+	if u := &d.memory.Units[0]; protocol != want || want == pioOut && len(out) != 512 || u.busy() && !u.allows(opcode, g.feature) {
 		g.failure = abrt
 		return nil, nil
 	}

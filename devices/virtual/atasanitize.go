@@ -27,8 +27,13 @@ const (
 	reasonAntifreeze  = 4
 )
 
-// sanitizeAllows says whether a command is carried out while a sanitize runs or has failed (ACS-3 4.17).
-func sanitizeAllows(opcode byte, feature uint16) bool {
+// allows says whether a busy unit carries a command out: while a sanitize runs or has failed, what
+// ACS-3 4.17 lists. During a security erase only who asks what it is has an answer, as a translation
+// has kept it; everything else finds it busy.
+func (u *unit) allows(opcode byte, feature uint16) bool {
+	if o := u.Operation; o != nil && o.Security {
+		return opcode == 0xec
+	}
 	switch opcode {
 	case 0xec, 0xb4, unlock:
 		return true

@@ -3,8 +3,8 @@ package virtual
 import (
 	"crypto/subtle"
 	"encoding/binary"
-	"errors"
 	"slices"
+	"time"
 )
 
 // The commands of the ATA Security feature set (ACS-3 4.17).
@@ -107,13 +107,18 @@ func (d *drive) ataSecurity(opcode, before byte, out []byte) (failure byte, err 
 
 // securityErase is SECURITY ERASE UNIT: all native blocks; enhanced also those that the drive has put
 // aside, and by a new key where there is one. It ends the password, unless it does not end itself.
+// The drive carries it out by itself, and the command is over when it is: a host that dies meanwhile
+// does not stop it.
 func (d *drive) securityErase(enhanced bool) (failure byte, err error) {
-	word, o := "f4:0", operation{Kind: kindSecurity, Visible: true}
+	word, o := "f4:0", operation{Kind: kindOverwrite, Visible: true, Security: true}
 	if enhanced {
 		word, o.Visible = "f4:1", false
 		if d.profile.encrypts {
 			o.Kind = kindCrypto
 		}
+	}
+	if d.rack.Clock != nil {
+		o.Done = o.duration(d.info.Spec) // nobody moves the clock while the command waits
 	}
 	list := d.faults()
 	if _, refused := list.find(SanitizeRefused); refused {
@@ -122,28 +127,34 @@ func (d *drive) securityErase(enhanced bool) (failure byte, err error) {
 	if list.has(Lie, LieIgnored) {
 		return 0, nil
 	}
-	if err := d.writeBack(); err != nil {
+	if err := d.start(0, word, o, func(*unit) {}); err != nil {
 		return 0, err
 	}
-	d.forget()
-	cut, cuts := list.find(SanitizePowerCut)
-	_, fails := list.find(SanitizeFail)
-	err = d.recall(func(m *memory) error {
-		m.Begun = append(m.Begun, word)
-		switch {
-		case cuts:
-			err := d.rack.erasePart(d.info, m, 0, &o, cut.Count)
-			m.lose(d.rack.now())
-			return errors.Join(err, d.rack.dropFaults(d.info.Name, SanitizePowerCut))
-		case fails:
-			return nil
-		}
-		m.ATA.User, m.ATA.Enabled, m.ATA.Maximum, m.Power.Locked = nil, false, false, false
-		m.Ended++
-		return d.rack.erase(d.info, m, 0, &o)
-	})
-	if err == nil && fails {
-		failure = abrt
+	if ended, err := d.awaitErase(); err != nil || ended {
+		return 0, err
 	}
-	return failure, err
+	return abrt, nil
+}
+
+// eraseStep is how often a command looks whether the erase that it waits for has ended.
+const eraseStep = 20 * time.Millisecond
+
+// awaitErase waits until no operation runs, and says whether it took effect. d.mu is held, but for
+// the waiting: others find the drive busy, and not stuck.
+func (d *drive) awaitErase() (ended bool, err error) {
+	power, before := d.power, d.memory.Ended
+	for {
+		if err := d.recall(nil); err != nil {
+			return false, err
+		}
+		if d.memory.Units[0].Operation == nil {
+			return d.memory.Ended > before, nil
+		}
+		d.mu.Unlock()
+		<-time.After(eraseStep)
+		d.mu.Lock()
+		if d.off || d.power != power {
+			return false, errGone
+		}
+	}
 }

@@ -16,6 +16,8 @@ type operation struct {
 	// Visible limits it to blocks that the host can address; Quick, to nothing on the medium at all.
 	Visible bool `json:"visible,omitempty"`
 	Quick   bool `json:"quick,omitempty"`
+	// Security is an erase that takes the passwords off at its end, and is lost when power fails.
+	Security bool `json:"security,omitempty"`
 	// Shape is what a format makes of the unit.
 	Shape *shape `json:"shape,omitempty"`
 	// Done is how long it ran until Since; it runs on from there while there is power.
@@ -30,7 +32,6 @@ const (
 	kindBlock     = "block"
 	kindOverwrite = "overwrite"
 	kindFormat    = "format"
-	kindSecurity  = "security" // ends before its command does
 )
 
 // duration is how long an operation takes when all is well.
@@ -60,6 +61,9 @@ func (o *operation) percent(s Spec, n int64) time.Duration {
 // progress is what the drive shows, in 65536ths, and whether the operation has come to its end.
 func (o *operation) progress(info Info, now time.Time) (shown uint16, ended bool) {
 	all, at := o.duration(info.Spec), o.elapsed(now)
+	if o.Security {
+		return 0, at >= all // it shows none
+	}
 	if f, ok := faults(info.Faults).find(ProgressStuck); ok && at > all/2 {
 		at = max(all/2, at-time.Duration(f.Count)*time.Second)
 	}
@@ -127,9 +131,10 @@ func (r *Rack) goOnUnit(info Info, m *memory, n int) error {
 	}
 	if f, ok := list.find(SanitizeFail); ok && o.elapsed(now) >= o.percent(info.Spec, f.Count) {
 		u.Operation = nil
-		if o.Kind == kindFormat {
+		switch {
+		case o.Kind == kindFormat:
 			u.Format = "failed"
-		} else {
+		case !o.Security:
 			u.SOS, u.FailureMode = 3, true
 		}
 		return nil
@@ -142,6 +147,8 @@ func (r *Rack) goOnUnit(info Info, m *memory, n int) error {
 	case o.Kind == kindFormat:
 		u.Format, u.Next = "", nil
 		u.Block, u.Blocks = o.Shape.Block, o.Shape.Blocks
+	case o.Security:
+		m.ATA.User, m.ATA.Enabled, m.ATA.Maximum, m.Power.Locked = nil, false, false, false
 	default:
 		u.SOS, u.GDE = 1, true
 		m.Power.Restricted = !u.AUSE

@@ -18,8 +18,8 @@ func (m *memory) lose(now time.Time) {
 	m.Unpowered = true
 }
 
-// wake is a power-on: what the drive did by itself it goes on with, but for a format, which does not
-// survive; passwords lock, and freezes end.
+// wake is a power-on: what the drive did by itself it goes on with, but for formats and security
+// erases, which do not survive; passwords lock, and freezes end.
 func (r *Rack) wake(info Info, m *memory) error {
 	m.Power = powerState{Locked: m.ATA.Enabled}
 	m.Unpowered, m.Attention = false, true
@@ -35,8 +35,11 @@ func (r *Rack) wake(info Info, m *memory) error {
 			continue
 		}
 		o.Paused, o.Since = false, r.now()
-		if o.Kind == kindFormat {
-			u.Operation, u.Format = nil, "interrupted"
+		if o.Kind == kindFormat || o.Security {
+			u.Operation = nil
+			if o.Kind == kindFormat {
+				u.Format = "interrupted"
+			}
 			if err := r.erasePart(info, m, n, o, int64(o.Done*100/o.duration(info.Spec))); err != nil {
 				return err
 			}

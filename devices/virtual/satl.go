@@ -38,6 +38,8 @@ func (d *drive) testUnit() scsi.Result {
 	switch u := &d.memory.Units[0]; {
 	case d.memory.Power.Locked:
 		return sense{key: 5, asc: 0x74, ascq: 0x71}.check()
+	case u.Operation != nil && u.Operation.Security:
+		return sense{key: 2, asc: 0x04, ascq: 0x07}.check()
 	case u.Operation != nil:
 		return sense{key: 2, asc: 0x04, ascq: 0x1b}.check()
 	}

@@ -19,7 +19,7 @@ type Spec struct {
 	HiddenBytes   int64  `json:"hidden_bytes"`         // 1 MiB: spare blocks that the host cannot address
 	CacheBytes    int64  `json:"cache_bytes"`          // 1 MiB of volatile write cache
 	ReadOnly      bool   `json:"read_only,omitempty"`
-	// EraseSeconds is how long a block erase takes, and what the drive estimates for it; a
+	// EraseSeconds is how long a block or security erase takes, and what the drive estimates for it; a
 	// cryptographic erase takes half of it, an overwrite as much for each pass. 2 by default.
 	EraseSeconds int64 `json:"erase_seconds"`
 	// Sanitize limits what a sanitize command can do; all that the profile has by default.
