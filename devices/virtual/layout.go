@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/expunge-dev/expunge/devices"
@@ -214,29 +215,29 @@ func (r *Rack) unplug(info Info) error {
 
 // Use puts a drive to use, as the kernel would show it: "mounted:/srv", "mounted:/" (the system
 // runs from it), "partition-mounted:/data", "partition" (one that is not used), "swap" or
-// "holder:dm-0".
+// "holder:dm-0". A node names one of the drive's spaces; anything else, its first.
 func (r *Rack) Use(name, use string) error {
 	info, err := r.find(name)
 	if err != nil {
 		return err
 	}
-	if err := r.use(info, use); err != nil {
+	space := info.Spaces[max(0, slices.IndexFunc(info.Spaces, func(s Space) bool { return s.Node == name }))]
+	if err := r.use(info, space, use); err != nil {
 		return fmt.Errorf("use %s as %q: %w", name, use, err)
 	}
 	info.Uses = append(info.Uses, use)
 	return r.save(info)
 }
 
-func (r *Rack) use(info Info, use string) error {
-	space := info.Spaces[0]
+func (r *Rack) use(info Info, space Space, use string) error {
 	dir := info.dir(space)
 	var major, minor int
 	if _, err := fmt.Sscanf(space.Number, "%d:%d", &major, &minor); err != nil {
 		return err
 	}
-	part := info.Node + "1"
+	part := space.Node + "1"
 	if space.NSID != 0 {
-		part = info.Node + "p1"
+		part = space.Node + "p1"
 	}
 	kind, arg, _ := strings.Cut(use, ":")
 	mount := func(node string, minor int) error {
@@ -248,14 +249,14 @@ func (r *Rack) use(info Info, use string) error {
 	}
 	switch kind {
 	case "mounted":
-		return mount(info.Node, minor)
+		return mount(space.Node, minor)
 	case "partition", "partition-mounted":
 		if err := r.layPartition(dir, part, space, fmt.Sprintf("%d:%d", major, minor+1)); err != nil || kind == "partition" {
 			return err
 		}
 		return mount(part, minor+1)
 	case "swap":
-		return r.add("proc/swaps", fmt.Sprintf("%s partition %d 0 -2\n", info.Node, space.SizeBytes/1024))
+		return r.add("proc/swaps", fmt.Sprintf("%s partition %d 0 -2\n", space.Node, space.SizeBytes/1024))
 	case "holder":
 		if arg == "" || arg != filepath.Base(arg) {
 			return errors.New("want the holder's name, as in holder:dm-0")
