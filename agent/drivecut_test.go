@@ -77,7 +77,7 @@ func (c cutting) NVMe(ctx context.Context, cmd *nvme.Command) (nvme.Completion, 
 func (c cutting) SCSI(ctx context.Context, cmd *scsi.Command) (scsi.Result, error) {
 	what := map[byte]string{0x48: "sanitize", 0x04: "format", 0x55: "mode-select", 0xb5: "security-protocol"}[cmd.CDB[0]]
 	if cmd.CDB[0] == 0x85 {
-		what = map[byte]string{0xb4: "sanitize", 0xf1: "set-password", 0xf3: "erase-prepare", 0xf4: "erase-unit", 0x37: "set-max", 0x78: "accessible-max"}[cmd.CDB[14]]
+		what = map[byte]string{0xb4: "sanitize", 0xf1: "set-password", 0xf3: "erase-prepare", 0xf4: "erase-unit", 0xf2: "unlock", 0xf6: "disable-password", 0x37: "set-max", 0x78: "accessible-max"}[cmd.CDB[14]]
 		if cmd.CDB[14] == 0xb4 && cmd.CDB[3] == 0 && cmd.CDB[4] == 0 || cmd.CDB[14] == 0x78 && cmd.CDB[4] == 0 {
 			what = "" // they only ask
 		}

@@ -221,7 +221,7 @@ func TestOldSuccessIsNotOurs(t *testing.T) {
 		r := s.run(s.plan(request, "A"))
 		if request.Verify == sanitize.VerifyStatus {
 			// Nothing was written since, so that the log is the same before and after.
-			want(t, r, sanitize.Unknown, "nothing tells whether it is of this one")
+			want(t, r, sanitize.Unknown, "nothing tells whether it is of this command")
 		} else {
 			want(t, r, sanitize.Failed, "shows no success of it")
 		}

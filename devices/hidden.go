@@ -43,7 +43,7 @@ func readHidden(ctx context.Context, t Transport, d *Drive, i ata.Identity) erro
 			d.Notes = append(d.Notes, Reason{Code: "hidden_unknown", Message: fmt.Sprintf("its last block is said to be %#x (%s)", last, kind)})
 		case native > shown:
 			d.Hidden = append(d.Hidden, HiddenArea{kind, shown, native, locked})
-			d.Notes = append(d.Notes, Reason{Code: "hidden_area", Message: fmt.Sprintf("%d bytes are hidden from the host by a %s", native-shown, kind),
+			d.Notes = append(d.Notes, Reason{Code: "hidden_area", Message: fmt.Sprintf("%d bytes are hidden from the host by the %s", native-shown, kind),
 				Hint: "a plan makes them accessible before anything else"})
 			shown = native
 		}
@@ -71,6 +71,12 @@ func readHidden(ctx context.Context, t Transport, d *Drive, i ata.Identity) erro
 		if err == nil {
 			last, err = ata.ParseDCOMax(page)
 		}
+		var refused *ata.Error
+		if errors.As(err, &refused) {
+			d.lack(ReasonHiddenFrozen, "whether a device configuration overlay hides blocks of it cannot be told: it does not answer that question, as when the firmware of this computer has frozen it",
+				"pull the drive and put it back while the computer runs, or attach it elsewhere; its own erases reach such blocks all the same")
+			return nil
+		}
 		return take(Overlay, last, false, err)
 	}
 	return nil
@@ -85,6 +91,9 @@ func ReadNativeMax(ctx context.Context, t Transport, i ata.Identity) (uint64, er
 	}
 	return ata.ParseMaxLBA(g, extend)
 }
+
+// ReasonHiddenFrozen is the code of a drive that may hide blocks and is kept from telling.
+const ReasonHiddenFrozen = "hidden_frozen"
 
 // ErrPowerCycle: the drive accepts the change only after its power was taken away and given back.
 var ErrPowerCycle = errors.New("the drive accepts this only once after each power-on")

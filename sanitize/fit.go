@@ -166,9 +166,12 @@ func unfitOverwrite(d devices.Drive, r Request) (code, why string) {
 	if lack, is := d.Lack(devices.ReasonNodeSmaller); is {
 		return devices.ReasonNodeSmaller, lack.Message + ": the host cannot overwrite the rest"
 	}
+	if lack, is := d.Lack(devices.ReasonHiddenFrozen); is {
+		return devices.ReasonHiddenFrozen, lack.Message
+	}
 	for _, a := range d.Hidden {
 		if a.Locked {
-			return "hidden_area_locked", fmt.Sprintf("%d bytes are hidden by a %s that a password keeps as it is: the host cannot overwrite them", a.NativeBytes-a.FromBytes, a.Kind)
+			return "hidden_area_locked", fmt.Sprintf("%d bytes are hidden by the %s that a password keeps as it is: the host cannot overwrite them", a.NativeBytes-a.FromBytes, a.Kind)
 		}
 	}
 	return "", ""

@@ -2,6 +2,7 @@ package sanitize
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/expunge-dev/expunge/devices"
 )
@@ -37,9 +38,9 @@ func excludes(d devices.Drive, t Technique) []devices.Reason {
 	if d.Unseen > 0 {
 		add("not_read_back", "%d bytes of the drive that its node does not show: they are not read back", d.Unseen)
 	}
-	for _, n := range d.Notes {
-		if n.Code == "hidden_unknown" {
-			add("hidden_unknown", "%s", n.Message)
+	for _, n := range slices.Concat(d.Notes, d.Lacks) {
+		if n.Code == "hidden_unknown" || n.Code == devices.ReasonHiddenFrozen {
+			add(n.Code, "%s", n.Message)
 		}
 	}
 	if n := d.Depopulated; n != nil && *n > 0 {
@@ -48,7 +49,7 @@ func excludes(d devices.Drive, t Technique) []devices.Reason {
 	if t != HostOverwrite {
 		for _, a := range d.Hidden {
 			if a.Locked {
-				add("hidden_area_not_read", "%d bytes hidden by a %s that a password keeps as it is: they are not read back", a.NativeBytes-a.FromBytes, a.Kind)
+				add("hidden_area_not_read", "%d bytes hidden by the %s that a password keeps as it is: they are not read back", a.NativeBytes-a.FromBytes, a.Kind)
 			}
 		}
 	}

@@ -47,7 +47,7 @@ func (r *run) restore(ctx context.Context) error {
 				continue
 			}
 			if err != nil {
-				return fmt.Errorf("make %d bytes accessible that a %s hides: %w", area.NativeBytes-shown, area.Kind, err)
+				return fmt.Errorf("make %d bytes accessible that the %s hides: %w", area.NativeBytes-shown, area.Kind, err)
 			}
 			if shown, err = r.handle.Shown(ctx); err != nil {
 				return err
@@ -72,7 +72,7 @@ func (r *run) restore(ctx context.Context) error {
 // read back.
 func (r *run) leaveHidden(area devices.HiddenArea, why error) error {
 	if r.drive.Technique == HostOverwrite {
-		return &fault{fmt.Errorf("%d bytes that a %s hides cannot be made accessible, and nothing was overwritten: %w", area.NativeBytes-area.FromBytes, area.Kind, why)}
+		return &fault{fmt.Errorf("%d bytes that the %s hides cannot be made accessible, and nothing was overwritten: %w", area.NativeBytes-area.FromBytes, area.Kind, why)}
 	}
 	return r.append(kindLeftHidden, leftHiddenRecord{string(area.Kind), area.NativeBytes - area.FromBytes, why.Error()})
 }
@@ -118,7 +118,7 @@ func (s *state) applyReshape(r journal.Record) error {
 		}
 		s.restored, s.restoreTries = s.restored+1, 0
 		dp.Excludes = append(slices.Clip(dp.Excludes), devices.Reason{Code: "hidden_area_not_read",
-			Message: fmt.Sprintf("%d bytes hidden by a %s, which could not be made accessible (%s): they are not read back", l.Bytes, l.Area, l.Why)})
+			Message: fmt.Sprintf("%d bytes hidden by the %s, which could not be made accessible (%s): they are not read back", l.Bytes, l.Area, l.Why)})
 		return nil
 	}
 	var b reshapedRecord

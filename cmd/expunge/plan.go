@@ -129,7 +129,7 @@ func planText(w io.Writer, p sanitize.Plan, result planResult) error {
 		fmt.Fprintf(&b, "%s %s (%s, %s)\n", d.Model, d.Serial, size(d.SizeBytes), strings.Join(d.Nodes, " "))
 		fmt.Fprintf(&b, "  will be     %s by %s%s, %s\n", d.Method, d.Technique, passWords(d), verifyWords(d.Verification))
 		for _, h := range d.Restore {
-			fmt.Fprintf(&b, "  first       %s that a %s hides are made accessible, for good\n", size(h.NativeBytes-h.FromBytes), h.Kind)
+			fmt.Fprintf(&b, "  first       %s that the %s hides are made accessible, for good\n", size(h.NativeBytes-h.FromBytes), h.Kind)
 		}
 		for i, o := range d.Operations {
 			fmt.Fprintf(&b, "  step %d      %s%s\n", i+1, o.Command, estimateWords(o.EstimateSeconds))
