@@ -23,12 +23,13 @@ func (r *Rack) erase(info Info, m *memory, unit int, o *operation) error {
 	}
 	block := int64(m.Units[unit].Block)
 	visible, hidden := info.region(len(m.Units), unit)
+	if o.Quick || list.has(Lie, LieNothing) {
+		return nil
+	}
 	if err := r.markErased(info, visible, o); err != nil {
 		return err
 	}
 	switch {
-	case o.Quick, list.has(Lie, LieNothing):
-		return nil
 	case list.has(Lie, LieDeallocate):
 		return r.deallocate(image, info, m, visible)
 	case list.has(Lie, LieHidden) && o.Kind == kindCrypto:
@@ -89,6 +90,13 @@ func (r *Rack) keepSkipped(image *os.File, info Info, m *memory) ([]skipped, err
 func (r *Rack) putBack(image *os.File, info Info, m *memory, kept []skipped) error {
 	for _, s := range kept {
 		if err := m.writeMedium(image, s.data, s.off); err != nil {
+			return err
+		}
+		if info.Spec.WriteAfterErase == 0 {
+			continue
+		}
+		// It reads there what it always did.
+		if err := r.mark(info, s.off, int64(len(s.data)), 0); err != nil {
 			return err
 		}
 	}

@@ -20,7 +20,7 @@ func (r *Rack) writtenFile(name string) string { return filepath.Join(r.dir, "me
 
 // markErased notes what an operation leaves of blocks that were erased and not written.
 func (r *Rack) markErased(info Info, a area, o *operation) error {
-	if info.Spec.WriteAfterErase == 0 || o.Quick {
+	if info.Spec.WriteAfterErase == 0 {
 		return nil
 	}
 	mark := byte(0)
