@@ -29,7 +29,7 @@ truth:
 # One minute for each fuzz target; make test runs their seeds.
 fuzz:
 	for p in ./attest ./sanitize ./sanitize/journal ./devices/virtual ./devices/nvme ./devices/scsi ./devices/ata; do \
-		for f in $$($(GO) test -list '^Fuzz' $$p | grep ^Fuzz); do $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime 60s $$p || exit 1; done; \
+		for f in $$($(GO) test -list '^Fuzz' $$p | grep ^Fuzz); do $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime 60s -fuzzminimizetime 10x $$p || exit 1; done; \
 	done
 
 bench:
