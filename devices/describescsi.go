@@ -131,7 +131,7 @@ func readProtection(ctx context.Context, t Transport, d *Drive) error {
 // readReservation refuses drives that another host has laid its hand on (SPC-5 5.13). Whoever is
 // registered may be writing.
 func readReservation(ctx context.Context, t Transport, d *Drive) error {
-	page, has, err := optional(ctx, t, scsi.PersistentReserveIn(scsi.ReadKeys))
+	page, has, err := optional(ctx, t, scsi.ReadKeys())
 	var failed *scsi.CommandError
 	switch {
 	case errors.As(err, &failed) && failed.Status == 0x18:

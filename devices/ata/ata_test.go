@@ -330,7 +330,7 @@ func FuzzParse(f *testing.F) {
 					t.Errorf("an erase of %d minutes", minutes)
 				}
 			}
-			if w := i.Word(128); (w == 0 || w == 0xffff) && s != (Security{}) {
+			if w := i.words[128]; (w == 0 || w == 0xffff) && s != (Security{}) {
 				t.Errorf("word 128 is %04x: %+v", w, s)
 			}
 			for _, enhanced := range []bool{false, true} {

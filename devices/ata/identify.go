@@ -46,9 +46,6 @@ type Identity struct {
 	words    [256]uint16
 }
 
-// Word is a word of the page as it came.
-func (i Identity) Word(n int) uint16 { return i.words[n] }
-
 // reported says whether a word is one: 0000h and FFFFh are not.
 func reported(w uint16) bool { return w != 0 && w != 0xffff }
 

@@ -32,22 +32,6 @@ func TestParseBlockDescriptor(t *testing.T) {
 	}
 }
 
-func TestParseControl(t *testing.T) {
-	const head = "001a000000000008" + "00001000" + "00000208"
-	for b, want := range map[string]Control{
-		head + "0a0a0400080000000000" + "0000": {DescriptorSense: true, SoftwareWriteProtect: true}, head + "8a0a0000000000000000" + "0000": {}, "00120000000000000a0a0400000000000000" + "0000": {DescriptorSense: true},
-	} {
-		if c, err := ParseControl(unhex(t, b)); err != nil || c != want {
-			t.Errorf("%s: %+v %v", b, c, err)
-		}
-	}
-	for name, b := range map[string]string{"another page": head + "080a0400080000000000" + "0000", "no page": "000e000000000008" + "00001000" + "00000208", "subpage": head + "4a0a0400080000000000" + "0000", "short": head + "0a0a04"} {
-		if c, err := ParseControl(unhex(t, b)); err == nil {
-			t.Errorf("%s: %+v", name, c)
-		}
-	}
-}
-
 func TestParseOpcodeSupport(t *testing.T) {
 	for b, want := range map[string]Support{"0000000000": SupportUnknown, "00010000": NotSupported, "0003000a48bf00000000000000ff": SupportedStandard, "0085000a": SupportedVendor} {
 		if s, err := ParseOpcodeSupport(unhex(t, b)); err != nil || s != want {
@@ -94,17 +78,6 @@ func TestParseReservations(t *testing.T) {
 	for name, b := range map[string]string{"short": "00000000", "cut off": "0000000700000010" + "000000000000abcd", "part of a key": "0000000700000007" + "000000000000abcd", "ones": "ffffffffffffffffffffffffffffffff"} {
 		if keys, err := ParseReservationKeys(unhex(t, b)); err == nil {
 			t.Errorf("%s: %x", name, keys)
-		}
-	}
-	if held, _, _, err := ParseReservation(unhex(t, "0000000700000000")); held || err != nil {
-		t.Errorf("none: %v %v", held, err)
-	}
-	if held, key, kind, err := ParseReservation(unhex(t, "0000000700000010"+"000000000000abcd"+"00000000"+"00050000")); !held || key != 0xabcd || kind != 5 || err != nil {
-		t.Errorf("%v %x %d %v", held, key, kind, err)
-	}
-	for name, b := range map[string]string{"short": "00000007", "cut off": "0000000700000010" + "000000000000abcd", "half": "0000000700000008" + "000000000000abcd"} {
-		if held, _, _, err := ParseReservation(unhex(t, b)); err == nil {
-			t.Errorf("%s: %v", name, held)
 		}
 	}
 }

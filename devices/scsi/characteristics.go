@@ -31,12 +31,6 @@ func ParseCharacteristics(b []byte) (Characteristics, error) {
 	return c, nil
 }
 
-// ParseRotation decodes RotationRate alone.
-func ParseRotation(b []byte) (uint16, error) {
-	c, err := ParseCharacteristics(b)
-	return c.RotationRate, err
-}
-
 // ParseProvisioning decodes PROVISIONING TYPE of the logical block provisioning page: 0
 // not reported, 1 with its own resources for every block, 2 thin. A thin unit has no fixed place for
 // its blocks: what is written to it does not overwrite.

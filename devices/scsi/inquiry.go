@@ -101,12 +101,7 @@ func ParseUnitSerial(b []byte) (string, error) {
 
 // ParseNAA finds the logical unit's NAA name in the device identification page (SPC-5 7.7.6) and
 // returns it in hex, "" when there is none.
-func ParseNAA(b []byte) (string, error) { return naa(b, 0) }
-
-// ParseTargetNAA finds the NAA name of the target device, which all of its logical units share.
-func ParseTargetNAA(b []byte) (string, error) { return naa(b, 2) }
-
-func naa(b []byte, association uint8) (string, error) {
+func ParseNAA(b []byte) (string, error) {
 	p, err := page(b, PageIdentification)
 	if err != nil {
 		return "", err
@@ -117,7 +112,7 @@ func naa(b []byte, association uint8) (string, error) {
 			return "", fmt.Errorf("VPD page 83h: designator of %d bytes in %d", n, len(p)-4)
 		}
 		kind, body := p[1]&0x0f, p[4:4+n]
-		if p[1]>>4&3 == association && kind == 3 && p[0]&0x0f == 1 && (n == 8 || n == 16) {
+		if p[1]>>4&3 == 0 && kind == 3 && p[0]&0x0f == 1 && (n == 8 || n == 16) {
 			return hex.EncodeToString(body), nil
 		}
 		p = p[4+n:]

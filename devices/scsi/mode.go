@@ -7,9 +7,6 @@ import (
 	"fmt"
 )
 
-// PageControl is the control mode page (SPC-5).
-const PageControl = 0x0a
-
 // ModeSense10 is MODE SENSE(10) (SPC-5) for the current values of a page, with the block descriptor
 // before it, which may be the long one.
 func ModeSense10(page uint8) *Command {
@@ -71,22 +68,4 @@ func ParseBlockDescriptor(b []byte) (BlockDescriptor, error) {
 		return BlockDescriptor{}, errors.New("mode sense: blocks of 0 bytes")
 	}
 	return d, nil
-}
-
-// Control is what the control mode page says.
-type Control struct {
-	DescriptorSense      bool // D_SENSE: sense data comes in descriptor format
-	SoftwareWriteProtect bool // SWP
-}
-
-// ParseControl decodes the control mode page of a MODE SENSE(10) answer.
-func ParseControl(b []byte) (Control, error) {
-	_, p, err := modeParts(b)
-	if err != nil {
-		return Control{}, err
-	}
-	if len(p) < 5 || p[0]&0x7f != PageControl || p[1] < 3 || int(p[1]) > len(p)-2 {
-		return Control{}, fmt.Errorf("mode sense: no control page in %d bytes", len(p))
-	}
-	return Control{DescriptorSense: p[2]&(1<<2) != 0, SoftwareWriteProtect: p[4]&(1<<3) != 0}, nil
 }

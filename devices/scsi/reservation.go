@@ -5,16 +5,11 @@ import (
 	"fmt"
 )
 
-// The service actions of PERSISTENT RESERVE IN that are read here (SPC-5).
-const (
-	ReadKeys        = 0x00
-	ReadReservation = 0x01
-)
-
-// PersistentReserveIn asks for the keys that initiators registered, or for the reservation.
-func PersistentReserveIn(action uint8) *Command {
+// ReadKeys is PERSISTENT RESERVE IN (SPC-5), which asks for the keys that initiators registered.
+// Whoever holds a reservation is among them.
+func ReadKeys() *Command {
 	const n = 4096
-	return &Command{CDB: []byte{0x5e, action & 0x1f, 0, 0, 0, 0, 0, n >> 8, n & 0xff, 0}, Direction: DataIn, Data: make([]byte, n), Timeout: quick}
+	return &Command{CDB: []byte{0x5e, 0, 0, 0, 0, 0, 0, n >> 8, n & 0xff, 0}, Direction: DataIn, Data: make([]byte, n), Timeout: quick}
 }
 
 // reservationBody checks the header, generation and length, and returns what follows it.
@@ -29,7 +24,7 @@ func reservationBody(b []byte) ([]byte, error) {
 	return b[8 : 8+n], nil
 }
 
-// ParseReservationKeys decodes ReadKeys. A list that is not whole is an error.
+// ParseReservationKeys decodes the answer to ReadKeys. A list that is not whole is an error.
 func ParseReservationKeys(b []byte) ([]uint64, error) {
 	p, err := reservationBody(b)
 	if err != nil {
@@ -43,19 +38,4 @@ func ParseReservationKeys(b []byte) ([]uint64, error) {
 		keys = append(keys, binary.BigEndian.Uint64(p))
 	}
 	return keys, nil
-}
-
-// ParseReservation decodes ReadReservation: whether the logical unit is reserved, by which key, and
-// how.
-func ParseReservation(b []byte) (held bool, key uint64, kind uint8, err error) {
-	p, err := reservationBody(b)
-	switch {
-	case err != nil:
-		return false, 0, 0, err
-	case len(p) == 0:
-		return false, 0, 0, nil
-	case len(p) != 16:
-		return false, 0, 0, fmt.Errorf("persistent reserve in: a reservation of %d bytes, want 16", len(p))
-	}
-	return true, binary.BigEndian.Uint64(p), p[13] & 0x0f, nil
 }
