@@ -73,10 +73,11 @@ func (a *Agent) Plan(ctx context.Context, names []string, request sanitize.Reque
 	if err != nil {
 		return sanitize.Plan{}, err
 	}
-	policy, err := sanitize.PolicyByName(request.Policy)
+	policy, err := sanitize.PolicyFor(request)
 	if err != nil {
 		return sanitize.Plan{}, err
 	}
+	request.PolicyFile = nil // the plan has it in its reference
 	listed, err := a.host.Drives(ctx)
 	if err != nil {
 		return sanitize.Plan{}, err
@@ -96,7 +97,7 @@ func (a *Agent) Plan(ctx context.Context, names []string, request sanitize.Reque
 		Schema: sanitize.PlanSchema, ID: hex.EncodeToString(id),
 		Created: created, Expires: created.Add(sanitize.PlanLifetime),
 		Agent: a.version, Host: a.owner.ID, Simulated: a.Simulated(),
-		Policy: sanitize.PolicyRef{Name: policy.Name, SHA256: policy.Digest()}, Request: request,
+		Policy: policy.Ref(), Request: request,
 		Drives: []sanitize.DrivePlan{}, Refused: []sanitize.Refused{},
 	}
 	for _, d := range selected {

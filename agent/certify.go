@@ -135,7 +135,7 @@ func (a *Agent) certify(e sanitize.Evidence) (string, error) {
 func (a *Agent) attestAgent() attest.Agent { return attest.Agent{Name: "expunge", Version: a.version} }
 
 func policyRef(p sanitize.PolicyRef) (attest.Policy, error) {
-	known, err := sanitize.PolicyByName(p.Name)
+	known, err := p.Resolve()
 	if err != nil {
 		return attest.Policy{}, err
 	}

@@ -69,7 +69,7 @@ func (a *Agent) WasRun(p sanitize.Plan) bool {
 // precheck looks at every drive again before the plan is used up. It maps those that must not be
 // touched to the reason, and is a *RefusedError when that is all of them.
 func (a *Agent) precheck(ctx context.Context, p sanitize.Plan) (map[devices.ID]*sanitize.Refusal, error) {
-	policy, err := sanitize.PolicyByName(p.Policy.Name)
+	policy, err := p.Policy.Resolve()
 	if err != nil {
 		return nil, err
 	}
@@ -265,7 +265,7 @@ func (a *Agent) openDrive(ctx context.Context, d sanitize.DrivePlan, p sanitize.
 	if err != nil {
 		return nil, err
 	}
-	policy, err := sanitize.PolicyByName(p.Policy.Name)
+	policy, err := p.Policy.Resolve()
 	if err != nil {
 		return nil, err
 	}

@@ -128,32 +128,32 @@ func Choose(d devices.Drive, partitionTable string, r Request, p Policy) (DriveP
 	if err != nil {
 		return DrivePlan{}, err
 	}
+	if err := p.covers(d); err != nil {
+		return DrivePlan{}, err
+	}
+	verify, err := p.verification(method, r.Verify)
+	if err != nil {
+		return DrivePlan{}, err
+	}
 	plan := DrivePlan{
 		ID: d.ID, Nodes: slices.Clone(d.Nodes), Serial: d.Serial, Model: d.Model, WWN: d.WWN, Firmware: d.Firmware,
 		Protocol: d.Protocol, Media: d.Media, Identity: d.Identity,
 		SizeBytes: d.SizeBytes, LogicalBlock: d.LogicalBlock, PhysicalBlock: d.PhysicalBlock,
 		PowerOnHours: d.PowerOnHours, Fabric: d.Fabric, PartitionTable: partitionTable,
 		Scope: scopeOf(d), Method: method, Scheme: r.Scheme,
-		Verification: p.Verify, Rejected: []Rejected{}, Excludes: []devices.Reason{}, Notes: slices.Clone(d.Notes),
+		Verification: verify, Rejected: []Rejected{}, Excludes: []devices.Reason{}, Notes: slices.Clone(d.Notes),
 	}
-	if r.Verify != "" {
-		plan.Verification = r.Verify
-	}
-	for _, technique := range Techniques() {
-		code, why := unfit(technique, method, d, r, p)
-		switch {
-		case code != "":
-			plan.Rejected = append(plan.Rejected, Rejected{technique, code, why})
-		case r.Technique == "" && (r.Pattern != "" || r.Scheme != "") && technique != HostOverwrite:
-			plan.Rejected = append(plan.Rejected, Rejected{technique, "not_asked", "a pattern was asked for, which belongs to host overwrite"})
-		case r.Technique != "" && technique != r.Technique:
-			plan.Rejected = append(plan.Rejected, Rejected{technique, "not_asked", fmt.Sprintf("%s was asked for", r.Technique)})
-		case plan.Technique == "":
-			plan.Technique = technique
+	weighed := weigh(method, d, r, p)
+	for _, w := range weighed {
+		switch w.Verdict {
+		case Chosen:
+			plan.Technique = w.Technique
+		case NotUsable:
+			plan.Rejected = append(plan.Rejected, Rejected{w.Technique, w.Code, w.Message})
 		}
 	}
 	if plan.Technique == "" {
-		return DrivePlan{}, cannot(d, method, r.Technique, plan.Rejected)
+		return DrivePlan{}, cannot(d, method, r, p, plan.Rejected)
 	}
 	for _, n := range d.Namespaces {
 		plan.Namespaces = append(plan.Namespaces, Namespace{n.NSID, n.Attached, n.SizeBytes, n.LogicalBlock})
@@ -166,7 +166,8 @@ func Choose(d devices.Drive, partitionTable string, r Request, p Policy) (DriveP
 			plan.Restore = append(plan.Restore, a)
 		}
 	}
-	plan.Excludes, plan.RestsOn = excludes(d, plan.Technique), restsOn(d, plan.Technique)
+	row := p.on(d).Rows[0]
+	plan.Excludes, plan.RestsOn = excludes(d, plan.Technique), append(restsOn(d, plan.Technique), p.restsOn(d, method, plan.Technique)...)
 	if plan.Technique != HostOverwrite {
 		plan.Operations, plan.Leaves = operations(plan.Technique, d, r), leaves(plan.Technique, d)
 		plan.BlocksBarred = d.FormatFailed || d.Sanitize != nil && d.Sanitize.State == devices.SanitizeFailed
@@ -175,34 +176,12 @@ func Choose(d devices.Drive, partitionTable string, r Request, p Policy) (DriveP
 		}
 		return plan, plan.provable()
 	}
+	if r.Scheme == "" && row.Scheme != "" {
+		r.Pattern, r.Scheme, plan.Scheme = "", row.Scheme, row.Scheme
+	}
+	plan.Excludes = append(plan.Excludes, row.Beside...)
 	plan.Passes, err = passesOf(r)
 	return plan, err
-}
-
-// Explained says of one technique what it reaches on a drive, or why it cannot be used.
-type Explained struct {
-	Technique Technique `json:"technique"`
-	Method    Method    `json:"method,omitempty"` // the strongest that it reaches
-	Code      string    `json:"code,omitempty"`
-	Message   string    `json:"message,omitempty"`
-}
-
-// Explain says of every technique that the policy knows what it reaches on the drive. It judges the
-// techniques, not whether the drive may be touched.
-func Explain(d devices.Drive, p Policy) []Explained {
-	var list []Explained
-	for _, t := range Techniques() {
-		reached := p.reaches(t, d.Media)
-		if reached == "" {
-			continue
-		}
-		e := Explained{Technique: t, Method: reached}
-		if code, why := unfit(t, reached, d, Request{}, p); code != "" {
-			e = Explained{Technique: t, Code: code, Message: why}
-		}
-		list = append(list, e)
-	}
-	return list
 }
 
 // choosable says why a drive as it is must not be touched.
@@ -237,26 +216,32 @@ func (dp DrivePlan) provable() error {
 }
 
 // cannot makes the refusal that says what would reach the method.
-func cannot(d devices.Drive, m Method, asked Technique, rejected []Rejected) *Refusal {
-	refusal := &Refusal{Cannot: true}
-	what := string(m)
-	if asked != "" {
-		what = fmt.Sprintf("%s by %s", m, asked)
+func cannot(d devices.Drive, m Method, r Request, p Policy, rejected []Rejected) *Refusal {
+	refusal := &Refusal{Cannot: !possibleOtherwise(m, d, r, p)}
+	what, under := string(m), ""
+	if r.Technique != "" {
+		what = fmt.Sprintf("%s by %s", m, r.Technique)
+	}
+	hint := "purge needs a command of the drive itself (sanitize: cryptographic erase, block erase or drive overwrite): " +
+		"attach the drive where its own commands can be sent, or destroy it"
+	if code, _ := unfit(HostOverwrite, Clear, d, Request{}, p.on(d)); code == "" {
+		hint += "; --method clear --technique host-overwrite is possible here"
+	}
+	if m == Clear {
+		hint = "what keeps each technique away is said with it; expunge show " + d.Serial + " says what can be done about it"
+	}
+	if !refusal.Cannot {
+		under = " under policy " + p.Name
+		hint = "the drive could do it, and the policy does not allow it: expunge policy explain " + d.Serial + " says what the policy takes"
 	}
 	refusal.Reasons = append(refusal.Reasons, devices.Reason{
-		Code:    "method_not_reached",
-		Message: fmt.Sprintf("no technique reaches %s on %s %s", what, d.Model, d.Serial),
-		Hint: "purge needs a command of the drive itself (sanitize: cryptographic erase, block erase or drive overwrite): " +
-			"attach the drive where its own commands can be sent, or destroy it; --method clear --technique host-overwrite is possible here",
+		Code: "method_not_reached", Message: fmt.Sprintf("no technique reaches %s on %s %s%s", what, d.Model, d.Serial, under), Hint: hint,
 	})
-	if m == Clear {
-		refusal.Reasons[0].Hint = "what keeps each technique away is said with it; expunge show " + d.Serial + " says what can be done about it"
-	}
-	for _, r := range rejected {
-		if asked != "" && r.Code == "not_asked" {
+	for _, x := range rejected {
+		if r.Technique != "" && x.Code == "not_asked" {
 			continue
 		}
-		refusal.Reasons = append(refusal.Reasons, devices.Reason{Code: r.Code, Message: fmt.Sprintf("%s: %s", r.Technique, r.Message)})
+		refusal.Reasons = append(refusal.Reasons, devices.Reason{Code: x.Code, Message: fmt.Sprintf("%s: %s", x.Technique, x.Message)})
 	}
 	return refusal
 }

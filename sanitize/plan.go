@@ -37,10 +37,11 @@ type Plan struct {
 	Refused   []Refused   `json:"refused"`
 }
 
-// PolicyRef pins a policy.
+// PolicyRef pins a policy. File is what a site's policy says; nil of one that is built in.
 type PolicyRef struct {
-	Name   string `json:"name"`
-	SHA256 string `json:"sha256"`
+	Name   string      `json:"name"`
+	SHA256 string      `json:"sha256"`
+	File   *PolicyFile `json:"file,omitempty"`
 }
 
 // Refused is a drive that was asked for and is not in the plan.
@@ -140,7 +141,7 @@ func (p Plan) Confirms(typed string) bool {
 
 // Usable checks what a plan binds apart from its drives.
 func (p Plan) Usable(host string, simulated bool, now time.Time) error {
-	policy, err := PolicyByName(p.Policy.Name)
+	policy, err := p.Policy.Resolve()
 	switch {
 	case p.Host != host || p.Simulated != simulated:
 		return ErrPlanForeign

@@ -17,7 +17,7 @@ func plan(t testing.TB) Plan {
 	}
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	return Plan{Schema: PlanSchema, ID: "x", Created: now, Expires: now.Add(PlanLifetime), Agent: "v", Host: "h",
-		Policy: PolicyRef{p.Name, p.Digest()}, Drives: []DrivePlan{choose(t, Request{})}, Refused: []Refused{}}
+		Policy: p.Ref(), Drives: []DrivePlan{choose(t, Request{})}, Refused: []Refused{}}
 }
 
 // A plan survives its file; an edit of any byte of it does not.

@@ -5,70 +5,109 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/expunge-dev/expunge/devices"
 )
 
-// Policy says which method is required, and under which standard's name it is certified.
+// Policy says which techniques reach which method, in which order they are taken, what must be read
+// back, and under which standard's name it is certified. It is data: the table, and what is demanded.
 type Policy struct {
 	Name     string `json:"name"`
 	Standard string `json:"standard"`
-	// Verify is the verification used when none is asked for.
-	Verify VerifyMode `json:"verify"`
-	// Reaches is what techniques reach at most, by media; "" stands for media that are not named.
-	Reaches map[Technique]map[devices.Media]Method `json:"reaches"`
+	// Media are the kinds of media that it covers; none are all.
+	Media []devices.Media `json:"media,omitempty"`
+	Rows  []Row           `json:"rows"` // the first that fits a drive decides
+	// Verify is the verification used when none is asked for, AtLeast the weakest that may be.
+	Verify  map[Method]VerifyMode `json:"verify"`
+	AtLeast map[Method]VerifyMode `json:"at_least,omitempty"`
+	// CryptoDemanded: a cryptographic erase alone reaches purge only on models whose conditions
+	// (SP 800-88r2, 3.2) are acknowledged.
+	CryptoDemanded bool              `json:"crypto_demanded,omitempty"`
+	Acknowledged   []Acknowledgement `json:"acknowledged,omitempty"`
+	Accept         []string          `json:"accept,omitempty"` // readings of the standard, by name
 	// Required is the weakest method for a category and disposition.
 	Required map[Category]map[Disposition]Method `json:"required"`
+
+	file *PolicyFile // that it was made of; nil of one that is built in
 }
 
-// DefaultPolicy is used when a request names none.
-const DefaultPolicy = "nist-800-88r2"
+// Row is a line of a policy's table: for drives of a kind, what reaches which method, in the order
+// in which it is taken. What is in neither list is not used.
+type Row struct {
+	Media      devices.Media    `json:"media,omitempty"`       // "" is any
+	Bus        devices.Protocol `json:"bus,omitempty"`         // "" is any
+	BelowBytes int64            `json:"below_bytes,omitempty"` // only drives that are smaller
+	Purge      []Technique      `json:"purge"`
+	Clear      []Technique      `json:"clear"`
+	Forbid     []Technique      `json:"forbid,omitempty"`
+	Demand     []Technique      `json:"demand,omitempty"` // and nothing else
+	// Scheme names the passes of a host overwrite; "" leaves them to the request.
+	Scheme string `json:"scheme,omitempty"`
+	// Beside is what the standard asks for beside a host overwrite, which is not done here.
+	Beside []devices.Reason `json:"beside,omitempty"`
+}
 
-// Policies lists the built-in policies. SP 800-88r2 leaves the decision table to the organization
-// (4.3); both use the outcomes of r1's figure 4-1, in which media that are not used again are
-// destroyed. Here "decommission" means leaving the owner's control while the drive stays usable,
-// so it asks for purge, and for destroy where the figure allows nothing less.
-func Policies() []Policy {
-	required := map[Category]map[Disposition]Method{
-		Low:      {Reuse: Clear, Decommission: Purge},
-		Moderate: {Reuse: Clear, Decommission: Purge},
-		High:     {Reuse: Purge, Decommission: Destroy},
+// fits says whether the row is about such drives.
+func (r Row) fits(media devices.Media, bus devices.Protocol, size int64) bool {
+	return (r.Media == "" || r.Media == media) && (r.Bus == "" || r.Bus == bus) && (r.BelowBytes == 0 || size < r.BelowBytes)
+}
+
+// level is the strongest method that the technique reaches; "" for one that is not used.
+func (r Row) level(t Technique) Method {
+	switch {
+	case slices.Contains(r.Purge, t):
+		return Purge
+	case slices.Contains(r.Clear, t):
+		return Clear
 	}
-	return []Policy{
-		{DefaultPolicy, "NIST SP 800-88r2, IEEE 2883-2022", VerifySampled, map[Technique]map[devices.Media]Method{
-			CryptoThenBlock:       {"": Purge},
-			CryptographicErase:    {"": Purge},
-			BlockErase:            {"": Purge},
-			DriveOverwrite:        {"": Purge},
-			EnhancedSecurityErase: {devices.MediaMagnetic: Purge, "": Clear}, // on flash readings of the standard differ
-			SecurityErase:         {"": Clear},
-			Format:                {"": Clear},
-			HostOverwrite:         {"": Clear},
-		}, required},
-		{"nist-800-88r1", "NIST SP 800-88r1", VerifySampled, map[Technique]map[devices.Media]Method{
-			CryptoThenBlock:       {"": Purge},
-			CryptographicErase:    {"": Purge},
-			BlockErase:            {devices.MediaFlash: Purge, "": Clear}, // appendix A, tables A-5 and A-8
-			DriveOverwrite:        {devices.MediaMagnetic: Purge, "": Clear},
-			EnhancedSecurityErase: {devices.MediaMagnetic: Purge, "": Clear},
-			SecurityErase:         {"": Clear},
-			Format:                {"": Clear},
-			HostOverwrite:         {"": Clear},
-		}, required},
+	return ""
+}
+
+// order is the list of a method.
+func (r Row) order(m Method) []Technique {
+	if m == Purge {
+		return r.Purge
 	}
+	return r.Clear
+}
+
+// forbids says whether the technique, or a step of it, is forbidden.
+func (r Row) forbids(t Technique) bool {
+	return slices.Contains(r.Forbid, t) || slices.ContainsFunc(t.steps(), func(s Technique) bool { return slices.Contains(r.Forbid, s) })
+}
+
+// on is the policy as it stands for one drive: a table of one row.
+func (p Policy) on(d devices.Drive) Policy {
+	row := Row{}
+	if at := slices.IndexFunc(p.Rows, func(r Row) bool { return r.fits(d.Media, d.Protocol, d.SizeBytes) }); at >= 0 {
+		row = p.Rows[at]
+	}
+	if _, acknowledged := p.acknowledged(d.Model); p.CryptoDemanded && !acknowledged {
+		row.Purge = slices.DeleteFunc(slices.Clone(row.Purge), func(t Technique) bool { return t.restsOnCrypto(d.Protocol) })
+	}
+	p.Rows = []Row{row}
+	return p
+}
+
+// restsOnCrypto says whether the technique is nothing but a cryptographic erase.
+func (t Technique) restsOnCrypto(bus devices.Protocol) bool {
+	return t == CryptographicErase || t == TCGRevert || t == Format && bus == devices.ProtocolNVMe
 }
 
 // reaches is the method that a technique reaches at most on a kind of media; "" for one that the
-// policy does not know, which reaches nothing.
+// policy does not use, which reaches nothing.
 func (p Policy) reaches(t Technique, media devices.Media) Method {
-	by := p.Reaches[t]
-	if m, named := by[media]; named {
-		return m
+	for _, r := range p.Rows {
+		if r.Media == "" || r.Media == media {
+			return r.level(t)
+		}
 	}
-	return by[""]
+	return ""
 }
 
-// PolicyByName finds a policy; the empty name is the default. The error is a *RequestError.
+// PolicyByName finds a built-in policy; the empty name is the default. The error is a *RequestError.
 func PolicyByName(name string) (Policy, error) {
 	if name == "" {
 		name = DefaultPolicy
@@ -80,7 +119,34 @@ func PolicyByName(name string) (Policy, error) {
 		}
 		names = append(names, p.Name)
 	}
-	return Policy{}, &RequestError{"policy", name, "not one of " + list(names)}
+	return Policy{}, &RequestError{"policy", name, "not one of " + list(names) + ", and no file (with a slash in its name, or .yaml at its end)"}
+}
+
+// PolicyFor is the policy that a request names or brings with it. The error is a *RequestError.
+func PolicyFor(r Request) (Policy, error) {
+	p, err := PolicyRef{Name: r.Policy, File: r.PolicyFile}.Resolve()
+	if err != nil && r.PolicyFile != nil {
+		return p, &RequestError{"policy", r.Policy, err.Error()}
+	}
+	return p, err
+}
+
+// Ref pins the policy in a plan, with all that is in it where a later reader could not find it.
+func (p Policy) Ref() PolicyRef { return PolicyRef{Name: p.Name, SHA256: p.Digest(), File: p.file} }
+
+// Resolve finds the policy again. Whether it is still the one that was pinned, the digest says.
+func (r PolicyRef) Resolve() (Policy, error) {
+	if r.File == nil {
+		return PolicyByName(r.Name)
+	}
+	p, err := r.File.compile()
+	if err == nil && p.Name != r.Name {
+		err = fmt.Errorf("its file is that of %q", p.Name)
+	}
+	if err != nil {
+		return Policy{}, fmt.Errorf("policy %s: %w", r.Name, err)
+	}
+	return p, nil
 }
 
 // Digest is the hex SHA-256 of the policy's JSON: what a plan and a certificate were made under.
@@ -100,22 +166,52 @@ func (p Policy) method(r Request) (Method, error) {
 	if r.Method == "" && (r.Category == "") != (r.Disposition == "") {
 		return "", &RequestError{"category and disposition", "", "give both, so that policy can choose the method, or give a method"}
 	}
-	required, known := p.Required[r.Category][r.Disposition]
+	m, required := r.Method, p.Required[r.Category][r.Disposition]
 	switch {
-	case !known && r.Method == "":
-		return Clear, nil
-	case !known:
-		return r.Method, nil
 	case required == Destroy:
 		return "", refuse("destroy_required",
 			fmt.Sprintf("policy %s asks to destroy media of category %s for %s", p.Name, r.Category, r.Disposition),
 			"a host cannot destroy a drive; record its physical destruction instead")
-	case r.Method == "":
-		return required, nil
-	case r.Method.rank() < required.rank():
+	case m != "" && m.rank() < required.rank():
 		return "", refuse("policy",
-			fmt.Sprintf("policy %s asks for %s, not %s, for category %s and %s", p.Name, required, r.Method, r.Category, r.Disposition),
+			fmt.Sprintf("policy %s asks for %s, not %s, for category %s and %s", p.Name, required, m, r.Category, r.Disposition),
 			fmt.Sprintf("ask for --method %s", required))
+	case m == "" && required != "":
+		m = required
+	case m == "":
+		m = Clear
 	}
-	return r.Method, nil
+	if !slices.ContainsFunc(p.Rows, func(row Row) bool { return len(row.order(m)) > 0 }) {
+		return "", refuse("policy", fmt.Sprintf("policy %s has no technique that reaches %s", p.Name, m),
+			"ask for another method, plan under another policy, or destroy the drive; expunge policy show "+p.Name+" shows what there is")
+	}
+	return m, nil
+}
+
+// verification is what was asked for, or what the policy uses, and never less than it demands.
+func (p Policy) verification(m Method, asked VerifyMode) (VerifyMode, error) {
+	if asked == "" {
+		return p.Verify[m], nil
+	}
+	if least := p.AtLeast[m]; asked.rank() < least.rank() {
+		return "", refuse("policy", fmt.Sprintf("policy %s demands verification %s for %s, not %s", p.Name, least, m, asked), fmt.Sprintf("ask for --verify %s", least))
+	}
+	return asked, nil
+}
+
+// rank orders modes by how much they read back.
+func (v VerifyMode) rank() int {
+	return slices.Index([]VerifyMode{VerifyStatus, VerifySampled, VerifyFull}, v)
+}
+
+// acknowledged finds who has looked at the conditions of cryptographic erase on a model.
+func (p Policy) acknowledged(model string) (Acknowledgement, bool) {
+	at := slices.IndexFunc(p.Acknowledged, func(a Acknowledgement) bool {
+		beginning, open := strings.CutSuffix(a.Model, "*")
+		return a.Model == model || open && strings.HasPrefix(model, beginning)
+	})
+	if at < 0 {
+		return Acknowledgement{}, false
+	}
+	return p.Acknowledged[at], true
 }

@@ -71,6 +71,8 @@ type Request struct {
 	Disposition Disposition `json:"disposition,omitempty"`
 	Category    Category    `json:"category,omitempty"`
 	Policy      string      `json:"policy,omitempty"`
+	// PolicyFile is what a site's policy says; a plan has it in its reference to the policy.
+	PolicyFile  *PolicyFile `json:"policy_file,omitempty"`
 	AllowFabric bool        `json:"allow_fabric,omitempty"`
 	FailureMode FailureMode `json:"failure_mode,omitempty"`
 }

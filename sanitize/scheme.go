@@ -73,6 +73,7 @@ func Schemes() []Scheme {
 		{"gost-r-50739-95", "GOST R 50739-95", []string{"gost"}, passes("hex:00", "random")},
 		{"nzsit-402", "NZSIT 402", nil, passes("random")},
 		{"ism-magnetic", "Australian ISM-0354", nil, passes("random")},
+		{"ism-magnetic-small", "Australian ISM-0354, below 15 GB or made before 2001", nil, passes("random", "random", "random")},
 		{"ism-flash", "Australian ISM-0359", nil, passes("random", "random")},
 		{"nist-800-88r1-flash", "NIST SP 800-88r1 A, Clear of USB and memory cards", nil, passes("char:a", "not:a")},
 	}
