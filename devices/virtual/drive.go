@@ -237,6 +237,7 @@ func (d *drive) read(t *transport, p []byte, off int64) (int, error) {
 		}
 		at += len(part)
 	}
+	d.blankAbove(p[:n], off)
 	if n < len(p) {
 		return n, failed
 	}
@@ -275,21 +276,26 @@ func (d *drive) writeAt(t *transport, p []byte, off int64) (int, error) {
 }
 
 // reserved says whether another host has the drive reserved for its writes.
-func (d *drive) reserved() bool { return d.info.Spec.ReservedBy != "" && d.profile.Format }
+func (d *drive) reserved() bool {
+	return d.info.Spec.ReservedBy != "" && (d.profile.Format || d.profile.Protocol == devices.ProtocolNVMe)
+}
 
 // write writes blocks of a transport's space, as far as the drive lets it. d.mu is held.
 func (d *drive) write(t *transport, p []byte, off int64) (int, error) {
-	if off+int64(len(p)) > t.limit(d.unit(t)) {
+	if off+int64(len(p)) > t.limit(d.unit(t)) || d.unit(t).Verifying {
 		return 0, errIO
 	}
 	off += t.space.Offset
+	if err := d.inOrder(off, int64(len(p))); err != nil {
+		return 0, err
+	}
 	d.writes++
 	if f, ok := d.faults().find(PowerCut); ok && d.writes >= f.Count {
 		return 0, errors.Join(errGone, d.cutPower(p, off))
 	}
 	if d.unit(t).GDE {
 		number := d.memory.unitOf(t.space)
-		if err := d.recall(func(m *memory) error { m.Units[number].GDE = false; return nil }); err != nil {
+		if err := d.recall(func(m *memory) error { m.Units[number].GDE, m.Units[number].Purged = false, false; return nil }); err != nil {
 			return 0, err
 		}
 	}
@@ -300,7 +306,7 @@ func (d *drive) write(t *transport, p []byte, off int64) (int, error) {
 			return 0, err
 		}
 	}
-	if err := d.store(p[:n], off); err != nil {
+	if err := errors.Join(d.store(p[:n], off), d.advance(off, int64(n))); err != nil {
 		return 0, err
 	}
 	if n < len(p) {

@@ -22,28 +22,27 @@ func (r *Rack) erase(info Info, m *memory, unit int, o *operation) error {
 		return err
 	}
 	block := int64(m.Units[unit].Block)
-	visible, hidden := info.region(len(m.Units), unit)
+	visible, hidden := info.reach(len(m.Units), unit, o)
 	if o.Quick || list.has(Lie, LieNothing) {
 		return nil
 	}
-	if err := r.markErased(info, visible, o); err != nil {
+	if err := r.markErased(info, visible[0], o); err != nil {
 		return err
 	}
 	switch {
-	case list.has(Lie, LieDeallocate):
+	case list.has(Lie, LieDeallocate), o.Kind == kindUnmap:
 		return r.deallocate(image, info, m, visible)
 	case list.has(Lie, LieHidden) && o.Kind == kindCrypto:
 		// Addressable blocks are overwritten with noise, and the key stays.
-		err = r.noise(image, visible)
+		err = r.noise(image, visible...)
 	case o.Visible, list.has(Lie, LieHidden):
-		err = fill(image, m, visible, o.Pattern, block)
+		err = fillAll(image, m, visible, o.Pattern, block)
 	case o.Kind == kindCrypto:
-		m.Key = newKey()
-		if !o.NDAS {
+		if err = r.renewKey(image, info, m, o, append(visible, hidden...)); err == nil && !o.NDAS && !o.Verify {
 			err = r.deallocate(image, info, m, visible)
 		}
 	default:
-		err = errors.Join(fill(image, m, visible, o.Pattern, block), fill(image, m, hidden, o.Pattern, block), r.dropMoved(info.Name))
+		err = errors.Join(fillAll(image, m, visible, o.Pattern, block), fillAll(image, m, hidden, o.Pattern, block), r.eraseMoved(info, m, o, visible))
 	}
 	if err != nil {
 		return err
@@ -53,16 +52,18 @@ func (r *Rack) erase(info Info, m *memory, unit int, o *operation) error {
 
 // erasePart does a share, in percent, of what an operation does with the blocks of a unit.
 func (r *Rack) erasePart(info Info, m *memory, unit int, o *operation, percent int64) error {
-	if o.Quick || faults(info.Faults).has(Lie, LieNothing) {
+	if o.Quick || o.Format != nil && o.Kind != kindBlock || faults(info.Faults).has(Lie, LieNothing) {
 		return nil
 	}
 	image, err := os.OpenFile(r.image(info.Name), os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
-	visible, _ := info.region(len(m.Units), unit)
-	visible.size = visible.size / 100 * percent / 4096 * 4096
-	return errors.Join(fill(image, m, visible, o.Pattern, int64(m.Units[unit].Block)), image.Close())
+	visible, _ := info.reach(len(m.Units), unit, o)
+	for n := range visible {
+		visible[n].size = visible[n].size / 100 * percent / 4096 * 4096
+	}
+	return errors.Join(fillAll(image, m, visible, o.Pattern, int64(m.Units[unit].Block)), image.Close())
 }
 
 // skipped is what a drive left out of an erase, in the clear.
@@ -105,17 +106,22 @@ func (r *Rack) putBack(image *os.File, info Info, m *memory, kept []skipped) err
 
 // deallocate unmaps addressable blocks: they read as zeros, and what was in them lies in blocks that
 // the host cannot address any more.
-func (r *Rack) deallocate(image *os.File, info Info, m *memory, a area) (err error) {
+func (r *Rack) deallocate(image *os.File, info Info, m *memory, areas []area) (err error) {
 	name := filepath.Join(r.dir, "media", fmt.Sprintf("%s.moved-%d", info.Name, m.Ended))
 	to, err := os.Create(name)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, to.Close()) }()
-	if err := errors.Join(to.Truncate(info.addressable()), copyRange(to, image, a)); err != nil {
+	if err := to.Truncate(info.addressable()); err != nil {
 		return err
 	}
-	return fill(image, m, a, nil, 512)
+	for _, a := range areas {
+		if err := errors.Join(copyRange(to, image, a), fill(image, m, a, nil, 512)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // copyRange copies a range and leaves holes where it is zero.
@@ -151,6 +157,15 @@ func fill(image *os.File, m *memory, a area, pattern []byte, block int64) error 
 	}
 	for off, end := a.off, a.off+a.size; off < end; off += int64(len(buf)) {
 		if err := m.writeMedium(image, buf[:min(int64(len(buf)), end-off)], off); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func fillAll(image *os.File, m *memory, areas []area, pattern []byte, block int64) error {
+	for _, a := range areas {
+		if err := fill(image, m, a, pattern, block); err != nil {
 			return err
 		}
 	}
@@ -195,16 +210,18 @@ func punchFront(image *os.File, size, rest int64) error {
 	return err
 }
 
-func (r *Rack) noise(image *os.File, a area) error {
+func (r *Rack) noise(image *os.File, areas ...area) error {
 	m := memory{Key: newKey()}
 	buf := make([]byte, 1<<20)
-	for off, end := a.off, a.off+a.size; off < end; off += int64(len(buf)) {
-		p := buf[:min(int64(len(buf)), end-off)]
-		m.crypt(p, off)
-		if _, err := image.WriteAt(p, off); err != nil {
-			return err
+	for _, a := range areas {
+		for off, end := a.off, a.off+a.size; off < end; off += int64(len(buf)) {
+			p := buf[:min(int64(len(buf)), end-off)]
+			m.crypt(p, off)
+			if _, err := image.WriteAt(p, off); err != nil {
+				return err
+			}
+			clear(p)
 		}
-		clear(p)
 	}
 	return nil
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/expunge-dev/expunge/devices"
 )
 
 // Fault is something that goes wrong with a drive. Its text form is its only form; FaultHelp lists
@@ -38,6 +40,7 @@ const (
 	Registers        = "registers"
 	HBAZero          = "hba-zero"
 	Refuse           = "refuse"
+	SMARTCritical    = "smart-critical"
 )
 
 // The lies of a drive that reports success.
@@ -77,6 +80,7 @@ var forms = []form{
 		words: []string{LieNothing, LieIgnored, LieHidden, LieDeallocate}},
 	{kind: LogMissing, want: "PAGE", example: "sanitize", help: "this log page is not supported, nor is what ATA and SCSI have in its place", words: []string{"smart", "sanitize"}},
 	{kind: LogZero, want: "PAGE", example: "sanitize", help: "it is all zero", words: []string{"smart", "sanitize"}},
+	{kind: SMARTCritical, want: "BITS", example: "4", help: "the SMART log of an NVMe drive has these critical warnings, and the drive works on", most: 0x3f},
 	{kind: Registers, want: "HOW", example: "none", help: "the translation returns no ATA registers, or zeros", words: []string{"none", "zero"}},
 	{kind: HBAZero, want: "REGISTER", example: "count", help: "the host adapter zeroes this register of ATA commands without data", words: []string{"count", "lba"}},
 	{kind: Refuse, want: "COMMAND", example: "set-password", help: "the drive refuses this command: " + strings.Join(slices.Concat(ataRefusals, scsiRefusals), ", "), words: slices.Concat(ataRefusals, scsiRefusals)},
@@ -205,6 +209,8 @@ func (p Profile) lacks(f Fault) string {
 		return "cannot erase itself"
 	case status && len(p.Sanitize) == 0:
 		return "cannot sanitize itself"
+	case f.Kind == SMARTCritical && p.Protocol != devices.ProtocolNVMe:
+		return "has no NVMe log"
 	case ata && !p.translated():
 		return "has no ATA commands"
 	case f.Kind == Refuse && !ata && !p.Format:

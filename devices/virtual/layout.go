@@ -77,19 +77,32 @@ func (r *Rack) link(links map[string]string) error {
 func (i Info) bus(s Space) string {
 	switch {
 	case strings.HasPrefix(i.Name, "nvme"):
-		return fmt.Sprintf("sys/devices/pci0000:00/0000:01:%02x.0/nvme/%s", i.Index, i.Name)
+		return fmt.Sprintf("sys/devices/pci0000:00/0000:01:%02x.0/nvme/nvme%d", i.Index+s.Path, i.Index+s.Path)
 	case strings.HasPrefix(i.Name, "sd"):
-		return fmt.Sprintf("%s/target%d:0:0/%d:0:0:%d", i.scsiHost(), i.Index, i.Index, s.LUN)
+		host := i.Index + s.Path
+		return fmt.Sprintf("%s/target%d:0:0/%d:0:0:%d", i.scsiHost(host), host, host, s.LUN)
 	}
 	return fmt.Sprintf("sys/devices/pci0000:00/0000:00:%02x.0/virtio%d", i.Index+4, i.Index)
 }
 
 // dir is the directory of a space's block device.
 func (i Info) dir(s Space) string {
-	if s.NSID != 0 {
-		return i.bus(s) + "/" + filepath.Base(s.Node)
+	switch {
+	case s.Mapped:
+		return "sys/devices/virtual/block/" + filepath.Base(s.Node)
+	case s.NSID != 0:
+		return i.above(s) + "/" + filepath.Base(s.Node)
 	}
 	return i.bus(s) + "/block/" + filepath.Base(s.Node)
+}
+
+// above is what a space's block device belongs to: its place on the buses, but for the node of several
+// NVMe controllers, which is their subsystem's.
+func (i Info) above(s Space) string {
+	if i.head() {
+		return i.subsystem()
+	}
+	return i.bus(s)
 }
 
 // nodes are the spaces that have a block device.
@@ -125,7 +138,7 @@ func (r *Rack) layDrive(info Info, p Profile) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(r.makeMedium(info, p), r.rescan(info, newMemory(info, p)), r.plug(info))
+	return errors.Join(r.layMap(info), r.makeMedium(info, p), r.rescan(info, newMemory(info, p)), r.plug(info))
 }
 
 // layBlock makes what every block device has.
@@ -136,6 +149,10 @@ func (r *Rack) layBlock(info Info, p Profile, s Space) error {
 			return err
 		}
 	}
+	zoned := "none"
+	if p.zoned {
+		zoned = "host-managed"
+	}
 	rotational := flag(p.Media != devices.MediaFlash) // virtio says so whatever is behind it
 	return errors.Join(r.write(map[string]string{
 		dir + "/dev":                 s.Number,
@@ -144,27 +161,45 @@ func (r *Rack) layBlock(info Info, p Profile, s Space) error {
 		dir + "/hidden":              "0",
 		dir + "/diskseq":             fmt.Sprint(info.Sequence),
 		dir + "/queue/rotational":    rotational,
+		dir + "/queue/zoned":         zoned,
+		dir + "/queue/chunk_sectors": fmt.Sprint(spec.ZoneBytes / 512),
 		"run/udev/data/b" + s.Number: "I:1\nE:ID_SERIAL=" + strings.TrimSpace(string(p.unitSerial(spec))),
 		s.Node[1:]:                   fmt.Sprintf(`{"profile":%q,"drive":%q,"nsid":%d}`, spec.Profile, info.Name, s.NSID),
-	}), r.link(map[string]string{dir + "/device": info.bus(s)}))
+	}), r.linkDevice(info, s))
 }
 
-// layNVMe makes a controller and its subsystem.
+func (r *Rack) linkDevice(info Info, s Space) error {
+	if s.Mapped {
+		return nil // it is on no bus
+	}
+	return r.link(map[string]string{info.dir(s) + "/device": info.above(s)})
+}
+
+// layNVMe makes controllers and their subsystem.
 func (r *Rack) layNVMe(info Info, p Profile) error {
-	bus := info.bus(info.Spaces[0])
-	files := map[string]string{
-		bus + "/model": p.model, bus + "/serial": info.Spec.Serial, bus + "/firmware_rev": firmware, bus + "/transport": "pcie",
-		bus + "/cntlid": "1", bus + "/state": "live", bus + "/subsysnqn": nqn(info.Spec.Serial),
+	sub := info.subsystem()
+	files := map[string]string{sub + "/subsysnqn": nqn(info.Spec.Serial)}
+	links := map[string]string{}
+	for name, bus := range info.controllers() {
+		for attribute, value := range map[string]string{
+			"model": p.model, "serial": info.Spec.Serial, "firmware_rev": firmware, "transport": "pcie", "cntlid": "1", "state": "live", "subsysnqn": nqn(info.Spec.Serial),
+		} {
+			files[bus+"/"+attribute] = value
+		}
+		if name != info.Name {
+			files[bus+"/cntlid"] = "2"
+		}
+		links[bus+"/subsystem"], links[sub+"/"+name] = "sys/class/nvme", bus
 	}
 	for _, s := range info.nodes() {
 		files[info.dir(s)+"/nsid"] = fmt.Sprint(s.NSID)
 		files[info.dir(s)+"/wwid"] = "nvme." + info.Spec.Serial
 	}
-	subsystem := "sys/devices/virtual/nvme-subsystem/nvme-subsys" + strings.TrimPrefix(info.Name, "nvme")
-	files[subsystem+"/subsysnqn"] = nqn(info.Spec.Serial)
-	return errors.Join(r.write(files), r.link(map[string]string{
-		bus + "/subsystem": "sys/class/nvme", subsystem + "/" + info.Name: bus,
-	}))
+	err := errors.Join(r.write(files), r.link(links))
+	if p.head {
+		err = errors.Join(err, r.layHead(info, p))
+	}
+	return err
 }
 
 func flag(b bool) string {
@@ -174,23 +209,33 @@ func flag(b bool) string {
 	return "0"
 }
 
-// plug makes the drive appear; unplug makes it disappear.
-func (r *Rack) plug(info Info) error {
+// places are the links by which the kernel lists the drive.
+func (r *Rack) places(info Info) map[string]string {
 	links := map[string]string{}
-	if strings.HasPrefix(info.Name, "nvme") {
-		links["sys/class/nvme/"+info.Name] = info.bus(info.Spaces[0])
-		links["sys/class/nvme-subsystem/nvme-subsys"+strings.TrimPrefix(info.Name, "nvme")] = "sys/devices/virtual/nvme-subsystem/nvme-subsys" + strings.TrimPrefix(info.Name, "nvme")
+	for name, bus := range info.controllers() {
+		links["sys/class/nvme/"+name] = bus
+		links["sys/class/nvme-subsystem/"+filepath.Base(info.subsystem())] = info.subsystem()
+	}
+	for name, dir := range info.hiddenPaths() {
+		links["sys/block/"+name] = dir
 	}
 	for _, s := range info.nodes() {
-		if err := r.write(map[string]string{info.dir(s) + "/diskseq": fmt.Sprint(info.Sequence)}); err != nil {
-			return err
-		}
 		links["sys/block/"+filepath.Base(s.Node)] = info.dir(s)
 		if generic := info.generic(s); generic != "" {
 			links["sys/class/scsi_generic/"+generic] = info.bus(s) + "/scsi_generic/" + generic
 		}
 	}
-	for at, to := range links {
+	return links
+}
+
+// plug makes the drive appear; unplug makes it disappear.
+func (r *Rack) plug(info Info) error {
+	for _, s := range info.nodes() {
+		if err := r.write(map[string]string{info.dir(s) + "/diskseq": fmt.Sprint(info.Sequence)}); err != nil {
+			return err
+		}
+	}
+	for at, to := range r.places(info) {
 		if err := r.link(map[string]string{at: to}); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
@@ -200,15 +245,8 @@ func (r *Rack) plug(info Info) error {
 
 func (r *Rack) unplug(info Info) error {
 	var err error
-	for _, s := range info.nodes() {
-		err = errors.Join(err, os.Remove(filepath.Join(r.dir, "sys/block", filepath.Base(s.Node))))
-		if generic := info.generic(s); generic != "" {
-			err = errors.Join(err, os.Remove(filepath.Join(r.dir, "sys/class/scsi_generic", generic)))
-		}
-	}
-	if strings.HasPrefix(info.Name, "nvme") {
-		err = errors.Join(err, os.Remove(filepath.Join(r.dir, "sys/class/nvme", info.Name)),
-			os.Remove(filepath.Join(r.dir, "sys/class/nvme-subsystem/nvme-subsys"+strings.TrimPrefix(info.Name, "nvme"))))
+	for at := range r.places(info) {
+		err = errors.Join(err, os.Remove(filepath.Join(r.dir, at)))
 	}
 	return err
 }

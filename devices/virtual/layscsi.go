@@ -9,23 +9,23 @@ import (
 )
 
 // scsiHost is the place of the host adapter that a SATA or SCSI drive is behind.
-func (i Info) scsiHost() string {
+func (i Info) scsiHost(host int) string {
 	p, _ := profileByName(i.Spec.Profile) // it was checked when the drive was added
 	switch {
 	case p.bridge != "":
-		return fmt.Sprintf("sys/devices/pci0000:00/0000:00:14.0/usb1/1-%d/1-%d:1.0/host%d", i.Index+1, i.Index+1, i.Index)
+		return fmt.Sprintf("sys/devices/pci0000:00/0000:00:14.0/usb1/1-%d/1-%d:1.0/host%d", host+1, host+1, host)
 	case p.translated():
-		return fmt.Sprintf("sys/devices/pci0000:00/0000:00:17.0/ata%d/host%d", i.Index+1, i.Index)
+		return fmt.Sprintf("sys/devices/pci0000:00/0000:00:17.0/ata%d/host%d", host+1, host)
 	}
-	return fmt.Sprintf("sys/devices/pci0000:00/0000:03:00.0/host%d/port-%d:0/end_device-%d:0", i.Index, i.Index, i.Index)
+	return fmt.Sprintf("sys/devices/pci0000:00/0000:03:00.0/host%d/port-%d:0/end_device-%d:0", host, host, host)
 }
 
 // generic is the name of a space's SCSI generic node.
 func (i Info) generic(s Space) string {
-	if !strings.HasPrefix(i.Name, "sd") {
+	if !strings.HasPrefix(i.Name, "sd") || s.Mapped {
 		return ""
 	}
-	return fmt.Sprintf("sg%d", i.Index+s.LUN)
+	return fmt.Sprintf("sg%d", i.Index+s.LUN+s.Path)
 }
 
 // laySCSI makes what a kernel shows of a drive behind a SCSI host adapter: what the drive, its
@@ -35,10 +35,16 @@ func (r *Rack) laySCSI(info Info, p Profile) error {
 	if p.bridge != "" {
 		driver = "usb-storage"
 	}
-	host := fmt.Sprintf("host%d", info.Index)
-	adapter := strings.SplitAfter(info.scsiHost(), "/"+host)[0] + "/scsi_host/" + host
-	err := errors.Join(r.write(map[string]string{adapter + "/proc_name": driver}), r.link(map[string]string{"sys/class/scsi_host/" + host: adapter}))
+	var err error
 	for _, s := range info.Spaces {
+		if s.Mapped {
+			continue
+		}
+		if s.LUN == 0 {
+			host := fmt.Sprintf("host%d", info.Index+s.Path)
+			adapter := strings.SplitAfter(info.scsiHost(info.Index+s.Path), "/"+host)[0] + "/scsi_host/" + host
+			err = errors.Join(err, r.write(map[string]string{adapter + "/proc_name": driver}), r.link(map[string]string{"sys/class/scsi_host/" + host: adapter}))
+		}
 		bus := info.bus(s)
 		vendor, product, revision := p.inquiryNames()
 		files := map[string]string{
@@ -50,7 +56,7 @@ func (r *Rack) laySCSI(info Info, p Profile) error {
 			files[bus+"/rev"] = firmware // as wide as ATA has it
 		}
 		if p.Format {
-			files[bus+"/sas_address"] = "0x" + wwn("target "+info.Spec.Serial)
+			files[bus+"/sas_address"] = "0x" + wwn(fmt.Sprint("target ", info.Spec.Serial, strings.Repeat(" again", s.Path)))
 		}
 		err = errors.Join(err, r.write(files), os.MkdirAll(filepath.Join(r.dir, bus, "scsi_generic", info.generic(s)), 0o755),
 			r.link(map[string]string{bus + "/subsystem": "sys/bus/scsi", bus + "/driver": "sys/bus/scsi/drivers/sd"}))

@@ -40,13 +40,17 @@ func (r *Rack) makeMedium(info Info, p Profile) error {
 	return errors.Join(f.Truncate(info.addressable()+info.Spec.HiddenBytes), f.Close(), r.writeMemory(info.Name, newMemory(info, p)))
 }
 
-// Begun lists the erases that the drive ever began, a word for each: NVMe "84:" and CDW10, ATA
+// Begun lists the erases that the drive ever began, a word for each: NVMe sanitize "84:" and CDW10,
+// format "80:" and CDW10, with "@" and the NSID when it is not that of all; ATA
 // sanitize "b4:" and the feature, security erase "f4:0" or, enhanced, "f4:1", SCSI sanitize "48:" and
 // the service action, format "04"; "@1" follows for another logical unit than the first.
 func (m *Medium) Begun() []string { return m.memory.Begun }
 
 // Locked says whether a password of ATA Security is set: the drive is locked after a power cycle.
 func (m *Medium) Locked() bool { return m.memory.ATA.Enabled }
+
+// Strays is how many NVMe commands came to a node that is no NVMe drive's.
+func (m *Medium) Strays() int { return m.memory.Strays }
 
 // Key is the media key that the drive has now; nil when it does not encrypt.
 func (m *Medium) Key() []byte { return m.memory.Key }
@@ -163,5 +167,5 @@ func (r *Rack) Populate(name string, canary []byte) error {
 		}
 		at += int64(n)
 	}
-	return f.Close()
+	return errors.Join(f.Close(), r.fillZones(name))
 }

@@ -32,6 +32,11 @@ type memory struct {
 	Power powerState `json:"power"`
 	// Unpowered: the power failed, and the drive wakes up when it is opened the next time.
 	Unpowered bool `json:"unpowered,omitempty"`
+	// FLBAS is the format of each namespace, of drives with Format NVM; Zones are those of a zoned one.
+	FLBAS map[uint32]uint8 `json:"flbas,omitempty"`
+	Zones []zone           `json:"zones,omitempty"`
+	// Strays counts NVMe commands to a node that is no NVMe drive's.
+	Strays int `json:"strays,omitempty"`
 	// PowerOns counts power-ons; Attention is that nobody was told of the last one.
 	PowerOns  int  `json:"power_ons"`
 	Attention bool `json:"attention,omitempty"`
@@ -47,6 +52,11 @@ type unit struct {
 	Code        uint32 `json:"code"` // of the last sanitize: CDW10
 	AUSE        bool   `json:"ause"` // the last sanitize may be left when it fails
 	FailureMode bool   `json:"failure_mode"`
+	// The rest is of NVMe's: in media verification, which was cancelled, purged, and passes of an overwrite.
+	Verifying bool  `json:"verifying,omitempty"`
+	Cancelled bool  `json:"cancelled,omitempty"`
+	Purged    bool  `json:"purged,omitempty"`
+	Passes    int64 `json:"passes,omitempty"`
 	// Format is how a format that did not succeed ended: "failed" or "interrupted".
 	Format    string     `json:"format,omitempty"`
 	Operation *operation `json:"operation,omitempty"`
@@ -82,11 +92,14 @@ type powerState struct {
 	SanitizeFrozen bool `json:"sanitize_frozen,omitempty"` // and sanitize
 	Antifreeze     bool `json:"antifreeze,omitempty"`
 	Restricted     bool `json:"restricted,omitempty"` // a restricted sanitize succeeded
+
+	PMR             bool   `json:"pmr,omitempty"` // a persistent memory region is enabled
+	FirmwarePending uint16 `json:"firmware_pending,omitempty"`
 }
 
 // newMemory is that of a drive fresh from its box.
 func newMemory(info Info, p Profile) *memory {
-	m := &memory{Hours: 4380, Attention: true}
+	m := &memory{Hours: 4380, Attention: true, FLBAS: map[uint32]uint8{}}
 	if p.encrypts {
 		m.Key = newKey()
 	}
@@ -97,6 +110,15 @@ func newMemory(info Info, p Profile) *memory {
 		for _, s := range info.Spaces {
 			m.Units = append(m.Units, unit{Block: block, Blocks: s.SizeBytes / int64(block)})
 		}
+	}
+	m.Power.PMR, m.Power.FirmwarePending = info.Spec.PMREnabled, info.Spec.FirmwarePending
+	for _, s := range info.own() {
+		if p.NVMeFormat {
+			m.FLBAS[s.NSID] = flbasOf(block)
+		}
+	}
+	if p.zoned {
+		m.Zones = make([]zone, info.Spec.SizeBytes/info.Spec.ZoneBytes)
 	}
 	if p.translated() {
 		m.ATA.DCO = blocks - info.Spec.DCOBytes/int64(block)

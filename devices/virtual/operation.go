@@ -20,6 +20,11 @@ type operation struct {
 	Security bool `json:"security,omitempty"`
 	// Shape is what a format makes of the unit.
 	Shape *shape `json:"shape,omitempty"`
+	// Format is a Format NVM; like Security, it is lost when power fails.
+	Format *formatNVM `json:"format,omitempty"`
+	// Verify is a sanitize that ends in media verification; Purge, one that was told to purge.
+	Verify bool `json:"verify,omitempty"`
+	Purge  bool `json:"purge,omitempty"`
 	// Done is how long it ran until Since; it runs on from there while there is power.
 	Done   time.Duration `json:"done"`
 	Since  time.Time     `json:"since"`
@@ -32,6 +37,7 @@ const (
 	kindBlock     = "block"
 	kindOverwrite = "overwrite"
 	kindFormat    = "format"
+	kindUnmap     = "unmap" // blocks are deallocated, and nothing is erased
 )
 
 // duration is how long an operation takes when all is well.
@@ -40,7 +46,7 @@ func (o *operation) duration(s Spec) time.Duration {
 	if o.Kind == kindCrypto {
 		d /= 2
 	}
-	if o.Quick {
+	if o.Quick || o.Kind == kindUnmap {
 		d /= 10
 	}
 	return max(d, time.Millisecond)
@@ -105,6 +111,7 @@ func atUnit(n int) string {
 // begin is a sanitize in a unit's account.
 func (u *unit) begin(code uint32, ause bool) {
 	u.SOS, u.GDE, u.Code, u.AUSE, u.FailureMode = 2, false, code, ause, false
+	u.Purged, u.Cancelled, u.Passes = false, false, 0
 }
 
 // goOn brings a drive's operations to where they are now.
@@ -134,6 +141,8 @@ func (r *Rack) goOnUnit(info Info, m *memory, n int) error {
 		switch {
 		case o.Kind == kindFormat:
 			u.Format = "failed"
+		case o.Format != nil:
+			return r.erasePart(info, m, n, o, f.Count)
 		case !o.Security:
 			u.SOS, u.FailureMode = 3, true
 		}
@@ -149,8 +158,17 @@ func (r *Rack) goOnUnit(info Info, m *memory, n int) error {
 		u.Block, u.Blocks = o.Shape.Block, o.Shape.Blocks
 	case o.Security:
 		m.ATA.User, m.ATA.Enabled, m.ATA.Maximum, m.Power.Locked = nil, false, false, false
+	case o.Format != nil:
+		for _, nsid := range o.Format.NSIDs {
+			m.FLBAS[nsid] = o.Format.FLBAS
+		}
+	case o.Verify:
+		u.Verifying, u.Purged = true, o.Purge
 	default:
 		u.SOS, u.GDE = 1, true
+		u.Purged = u.Purged || o.Purge
+		u.Passes = o.Passes
+		m.setZones(info, o.NDAS)
 		m.Power.Restricted = !u.AUSE
 	}
 	m.Ended++

@@ -11,6 +11,10 @@ import (
 // lose is what happens in a drive when its power goes, at a time.
 func (m *memory) lose(now time.Time) {
 	for u := range m.Units {
+		if v := &m.Units[u]; v.Verifying {
+			v.Cancelled = true
+			v.leaveVerification(now)
+		}
 		if o := m.Units[u].Operation; o != nil && !o.Paused {
 			o.Done, o.Paused = o.elapsed(now), true
 		}
@@ -35,7 +39,7 @@ func (r *Rack) wake(info Info, m *memory) error {
 			continue
 		}
 		o.Paused, o.Since = false, r.now()
-		if o.Kind == kindFormat || o.Security {
+		if o.Kind == kindFormat || o.Security || o.Format != nil {
 			u.Operation = nil
 			if o.Kind == kindFormat {
 				u.Format = "interrupted"
@@ -80,7 +84,8 @@ func (m *memory) unitOf(s Space) int { return min(s.LUN, len(m.Units)-1) }
 // take blocks of such a length.
 func (m *memory) sizeOf(s Space) (bytes int64, block int) {
 	if s.NSID != 0 {
-		return s.SizeBytes, m.Units[0].Block
+		block := m.blockOf(s)
+		return s.SizeBytes / int64(block) * int64(block), block
 	}
 	u := m.Units[m.unitOf(s)]
 	if !slices.Contains([]int{512, 1024, 2048, 4096}, u.Block) {

@@ -16,6 +16,8 @@ type Profile struct {
 	Sanitize []string         `json:"sanitize,omitempty"` // what its sanitize command can do
 	Security bool             `json:"security,omitempty"` // it has the ATA Security feature set
 	Format   bool             `json:"format,omitempty"`   // it has FORMAT UNIT
+	// NVMeFormat: it has Format NVM.
+	NVMeFormat bool `json:"nvme_format,omitempty"`
 
 	model       string
 	encrypts    bool // all it stores, under a media key
@@ -30,10 +32,21 @@ type Profile struct {
 	block         int    // bytes of a logical block, when not 512
 	bridge        string // the USB dock's name
 	drops         bool   // its bridge returns no registers
+	docked        bool   // there is an NVMe drive in its dock
+
+	paths     int  // controllers or ports by which this host reaches it, when there are more than one
+	head      bool // the kernel puts one node above its paths
+	verifies  bool // its sanitize has the media verification state
+	purges    bool // its sanitize can be told that purge is required
+	zoned     bool // its namespace is written zone by zone
+	protected bool // its namespaces are write-protected
+	pmr       bool // its persistent memory region is enabled
+	boots     bool // it has boot partitions and a replay protected memory block
+	pending   bool // firmware waits for its activation
 }
 
 // erases says whether the drive has any erase of its own.
-func (p Profile) erases() bool { return len(p.Sanitize) > 0 || p.Security || p.Format }
+func (p Profile) erases() bool { return len(p.Sanitize) > 0 || p.Security || p.Format || p.NVMeFormat }
 
 // translated says whether an ATA drive is behind the SCSI door.
 func (p Profile) translated() bool { return p.Protocol == devices.ProtocolATA }
@@ -41,20 +54,6 @@ func (p Profile) translated() bool { return p.Protocol == devices.ProtocolATA }
 // Profiles lists the kinds of drives.
 func Profiles() []Profile {
 	return append(append(nvmeProfiles(), sataProfiles()...), scsiProfiles()...)
-}
-
-func nvmeProfiles() []Profile {
-	crypto := []string{"crypto", "block"}
-	return []Profile{
-		{Name: "plain", Summary: "a block device that takes reads, writes and flushes, and no command: the disk of a virtual machine",
-			Protocol: devices.ProtocolVirtio, Media: devices.MediaUnknown},
-		{Name: "nvme-ssd", Summary: "an NVMe SSD that encrypts what it stores and can sanitize itself",
-			Protocol: devices.ProtocolNVMe, Media: devices.MediaFlash, Sanitize: crypto, model: "Virtual NVMe SSD", encrypts: true, controllers: 1},
-		{Name: "nvme-two-namespaces", Summary: "the same with a second namespace, half as large, that is attached to no controller",
-			Protocol: devices.ProtocolNVMe, Media: devices.MediaFlash, Sanitize: crypto, model: "Virtual NVMe SSD 2NS", encrypts: true, unattached: true, controllers: 1},
-		{Name: "nvme-shared", Summary: "the same as nvme-ssd, in a subsystem that another host reaches through a second controller",
-			Protocol: devices.ProtocolNVMe, Media: devices.MediaFlash, Sanitize: crypto, model: "Virtual NVMe Dual Port", encrypts: true, controllers: 2},
-	}
 }
 
 // sataProfiles are ATA drives behind SCSI/ATA translation: the kernel's, or that of a USB bridge.
@@ -99,6 +98,8 @@ func scsiProfiles() []Profile {
 			Sanitize: []string{"overwrite"}, model: "Virtual SAS 520", block: 520}),
 		hdd(Profile{Name: "sas-dual", Summary: "a SAS hard disk with two actuators, each a logical unit with half of the blocks: sanitize by overwrite, format",
 			Sanitize: []string{"overwrite"}, model: "Virtual SAS Dual", units: 2}),
+		hdd(Profile{Name: "sas-multipath", Summary: "a SAS hard disk with two ports, each on an adapter of this host, so that it has two nodes: sanitize by overwrite, format",
+			Sanitize: []string{"overwrite"}, model: "Virtual SAS 2 Ports", paths: 2}),
 		{Name: "usb-stick", Summary: "a USB stick: reads and writes, and no way to its own commands", Protocol: devices.ProtocolSCSI, Media: devices.MediaUnknown, model: "Virtual stick", bridge: "Stick"},
 	}
 }

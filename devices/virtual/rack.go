@@ -211,7 +211,7 @@ func (r *Rack) Add(spec Spec) (node string, err error) {
 	index := 0
 	for _, i := range list {
 		if other, err := profileByName(i.Spec.Profile); err == nil && other.kernelName(0) == profile.kernelName(0) {
-			index = max(index, i.Index+max(1, other.units))
+			index = max(index, i.Index+other.names())
 		}
 	}
 	name := profile.kernelName(index)

@@ -35,7 +35,7 @@ func (p Profile) inquiryNames() (vendor, product, revision string) {
 
 // unitSerial is the page of the unit serial number (SPC-5 7.7.18); a drive's in a dock is the dock's.
 func (p Profile) unitSerial(s Spec) []byte {
-	if p.bridge != "" && p.translated() {
+	if p.bridge != "" && (p.translated() || p.docked) {
 		return fmt.Appendf(nil, "%-12.12s", "D0C"+wwn("dock of "+s.Serial))
 	}
 	return fmt.Appendf(nil, "%20s", s.Serial)

@@ -2,6 +2,7 @@ package virtual
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/expunge-dev/expunge/devices"
 )
@@ -15,6 +16,8 @@ type Space struct {
 	Offset    int64  `json:"offset"`
 	SizeBytes int64  `json:"size_bytes"`
 	Number    string `json:"number,omitempty"` // major:minor
+	Path      int    `json:"path,omitempty"`   // further ways to the same blocks are counted from 1
+	Mapped    bool   `json:"mapped,omitempty"` // device mapper's way
 }
 
 // spaces lays a drive's address space out.
@@ -22,14 +25,14 @@ func (p Profile) spaces(name string, index int, s Spec) []Space {
 	switch p.Protocol {
 	case devices.ProtocolNVMe:
 		list := []Space{{Node: "/dev/" + name + "n1", NSID: 1, SizeBytes: s.SizeBytes, Number: fmt.Sprintf("259:%d", index*4)}}
-		if p.unattached {
+		if s.SecondNamespace {
 			second := Space{NSID: 2, Offset: s.SizeBytes, SizeBytes: s.SizeBytes / 2}
 			if s.AttachAll {
 				second.Node, second.Number = "/dev/"+name+"n2", fmt.Sprintf("259:%d", index*4+1)
 			}
 			list = append(list, second)
 		}
-		return list
+		return append(list, p.furtherPaths(list, index, s)...)
 	case devices.ProtocolATA, devices.ProtocolSCSI:
 		units := max(1, p.units)
 		var list []Space
@@ -37,7 +40,7 @@ func (p Profile) spaces(name string, index int, s Spec) []Space {
 			part := s.SizeBytes / int64(units)
 			list = append(list, Space{Node: "/dev/" + p.kernelName(index+n), LUN: n, Offset: int64(n) * part, SizeBytes: part, Number: fmt.Sprintf("8:%d", (index+n)*16)})
 		}
-		return list
+		return append(list, p.furtherPaths(list, index, s)...)
 	}
 	return []Space{{Node: "/dev/" + name, SizeBytes: s.SizeBytes, Number: fmt.Sprintf("253:%d", index*16)}}
 }
@@ -65,10 +68,15 @@ func letters(n int) string {
 // addressable is the size of all spaces.
 func (i Info) addressable() int64 {
 	var n int64
-	for _, s := range i.Spaces {
+	for _, s := range i.own() {
 		n += s.SizeBytes
 	}
 	return n
+}
+
+// own are the spaces of a drive, each once, however many ways lead to it.
+func (i Info) own() []Space {
+	return slices.DeleteFunc(slices.Clone(i.Spaces), func(s Space) bool { return s.Path > 0 })
 }
 
 // area is a range of the medium's bytes.

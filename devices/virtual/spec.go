@@ -26,6 +26,8 @@ type Spec struct {
 	Sanitize []string `json:"sanitize,omitempty"`
 	// NoDeallocateInhibited: a Sanitize command with NDAS is rejected (SANICAP bit 29).
 	NoDeallocateInhibited bool `json:"no_deallocate_inhibited,omitempty"`
+	// SecondNamespace gives an NVMe drive one more, half as large, that is attached to no controller.
+	SecondNamespace bool `json:"second_namespace,omitempty"`
 	// AttachAll attaches a second namespace, too, so that it has a node.
 	AttachAll bool `json:"attach_all,omitempty"`
 
@@ -48,8 +50,22 @@ type Spec struct {
 	NoOpcodeReports bool `json:"no_opcode_reports,omitempty"`
 	// GrownDefects is how long a SCSI drive's list of reassigned blocks is.
 	GrownDefects int `json:"grown_defects,omitempty"`
-	// ReservedBy is the key, in hexadecimal, of another host that has a SCSI drive reserved.
+	// ReservedBy is the key, in hexadecimal, of another host that has a SCSI or NVMe drive reserved.
 	ReservedBy string `json:"reserved_by,omitempty"`
+
+	// FormatScope is what Format NVM says in FNA of its scope: "fns", a format reaches all namespaces;
+	// "sens", so does an erase by it; "fnvmbs", it does not take the NSID of all.
+	FormatScope []string `json:"format_scope,omitempty"`
+	// UnallocatedBytes of the hidden ones belonged to a namespace that was deleted (UNVMCAP).
+	UnallocatedBytes int64 `json:"unallocated_bytes,omitempty"`
+	// FirmwarePending is the status by which NVMe erases are refused until a power cycle: 10Bh, 110h or 111h.
+	FirmwarePending uint16 `json:"firmware_pending,omitempty"`
+	// PMREnabled: the persistent memory region is, until a power cycle.
+	PMREnabled bool `json:"pmr_enabled,omitempty"`
+	// ZoneBytes is the size of a zone; 1 MiB.
+	ZoneBytes int64 `json:"zone_bytes,omitempty"`
+	// Mapped: device mapper holds the paths of a SCSI drive that has two, and has a node of its own.
+	Mapped bool `json:"mapped,omitempty"`
 
 	// SameSerial permits a serial that another drive has, as some docks report it.
 	SameSerial bool `json:"-"`
@@ -83,8 +99,12 @@ func (s Spec) normal() (Spec, error) {
 		s.Sanitize = p.Sanitize
 	}
 	s.FixedSense = s.FixedSense || p.fixedSense
+	s.nvmeDefaults(p)
 	unit := int64(s.LogicalBlock)
-	if p.unattached {
+	if p.NVMeFormat {
+		unit = 4096 // so that every format has whole blocks
+	}
+	if s.SecondNamespace {
 		unit *= 2 // the second namespace has half the size
 	}
 	if p.units > 1 {
@@ -113,6 +133,8 @@ func (s Spec) normal() (Spec, error) {
 	case min(s.HPABytes, s.DCOBytes, s.AMABytes) < 0 || max(s.HPABytes, s.DCOBytes, s.AMABytes) > maxSize || hidden >= s.SizeBytes ||
 		s.HPABytes%unit != 0 || s.DCOBytes%unit != 0 || s.AMABytes%unit != 0:
 		return s, fmt.Errorf("%d bytes of HPA, %d of DCO, %d of AMA: whole blocks of %d, less than the size", s.HPABytes, s.DCOBytes, s.AMABytes, unit)
+	case s.nvmeBounds(p) != nil:
+		return s, s.nvmeBounds(p)
 	case s.WriteAfterErase > 3 || s.GrownDefects < 0 || s.GrownDefects > 1<<16:
 		return s, fmt.Errorf("write after erase %d and %d grown defects: out of bounds", s.WriteAfterErase, s.GrownDefects)
 	case keyErr != nil:

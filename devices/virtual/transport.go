@@ -90,7 +90,7 @@ func (r *Rack) resolve(node string) (Info, Space, error) {
 func (r *Rack) claim(info Info, s Space) (*durable.Lock, error) {
 	busy := &devices.InUseError{Node: s.Node, State: devices.StateInUse, Reasons: []devices.Reason{{Code: "busy",
 		Message: "the kernel or another program holds it", Hint: "run: expunge show " + info.Spec.Serial}}}
-	if info.claimed() {
+	if info.claimed() || info.Spec.Mapped && !s.Mapped {
 		return nil, busy
 	}
 	lock, err := durable.TryLock(filepath.Join(r.dir, "state", filepath.Base(s.Node)+".lock"))
@@ -153,7 +153,10 @@ func (t *transport) SCSI(ctx context.Context, c *scsi.Command) (scsi.Result, err
 
 func (t *transport) NVMe(ctx context.Context, c *nvme.Command) (nvme.Completion, error) {
 	if t.d.profile.Protocol != devices.ProtocolNVMe {
-		return nvme.Completion{}, fmt.Errorf("%s: NVMe: %w", t.node, devices.ErrNoDoor)
+		t.d.mu.Lock()
+		defer t.d.mu.Unlock()
+		err := t.d.recall(func(m *memory) error { m.Strays++; return nil })
+		return nvme.Completion{}, errors.Join(fmt.Errorf("%s: NVMe: %w", t.node, devices.ErrNoDoor), err)
 	}
 	if err := ctx.Err(); err != nil {
 		return nvme.Completion{}, context.Cause(ctx)
@@ -213,7 +216,7 @@ func (t *transport) DropCaches(context.Context) error { return nil }
 
 // Rescan implements devices.Transport: the kernel reads the drive's size anew.
 func (t *transport) Rescan(context.Context) error {
-	if p := t.d.profile.Protocol; p != devices.ProtocolATA && p != devices.ProtocolSCSI {
+	if t.d.profile.Protocol == devices.ProtocolVirtio {
 		return t.wrap("rescan", errors.ErrUnsupported)
 	}
 	t.d.mu.Lock()

@@ -59,11 +59,11 @@ func backend(t *testing.T, tr devices.Transport) blockio.Backend {
 
 func TestConformance(t *testing.T) {
 	for _, p := range Profiles() {
-		if p.locked {
-			continue // it reads and writes nothing
+		if p.locked || p.protected || p.zoned {
+			continue // it does not write, or not anywhere
 		}
 		for _, block := range []int{512, 4096} {
-			if block == 4096 && (len(p.Sanitize) == 0 || p.bridge != "") {
+			if block == 4096 && (len(p.Sanitize) == 0 && !p.NVMeFormat || p.bridge != "") {
 				continue
 			}
 			t.Run(fmt.Sprintf("%s %d", p.Name, block), func(t *testing.T) {
