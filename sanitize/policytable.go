@@ -1,6 +1,10 @@
 package sanitize
 
-import "github.com/expunge-dev/expunge/devices"
+import (
+	"strings"
+
+	"github.com/expunge-dev/expunge/devices"
+)
 
 // DefaultPolicy is used when a request names none.
 const DefaultPolicy = "nist-800-88r2"
@@ -90,4 +94,17 @@ var acceptances = []acceptance{
 		"that a format with cryptographic erase reaches purge on NVMe drives (IEEE 2883-2022 says so only where the manufacturer meets the conditions of cryptographic erase)"},
 	{"enhanced-erase-of-flash-is-purge", DefaultPolicy, EnhancedSecurityErase, devices.MediaFlash, devices.ProtocolATA,
 		"that an enhanced security erase reaches purge on flash (readings of IEEE 2883-2022 differ; NIST SP 800-88r1 says clear)"},
+}
+
+// Word is the technique as people write it on a command line and in a policy file.
+func (t Technique) Word() string {
+	switch t {
+	case CryptoThenBlock:
+		return "crypto+block"
+	case CryptographicErase:
+		return "crypto"
+	case BlockErase:
+		return "block"
+	}
+	return strings.ReplaceAll(strings.ToLower(string(t)), " ", "-")
 }

@@ -23,8 +23,10 @@ type Weighed struct {
 	Technique Technique `json:"technique"`
 	Level     Method    `json:"level,omitempty"` // the strongest that it reaches there under the policy
 	Verdict   Verdict   `json:"verdict"`
-	Code      string    `json:"code,omitempty"`
-	Message   string    `json:"message,omitempty"`
+	// Verification is what would be read back; of a technique that can be used.
+	Verification VerifyMode `json:"verification,omitempty"`
+	Code         string     `json:"code,omitempty"` // why it cannot be used
+	Message      string     `json:"message,omitempty"`
 }
 
 // weigh judges every technique: those of the policy's order first. The first that can be used is
@@ -58,6 +60,9 @@ func weigh(m Method, d devices.Drive, r Request, p Policy) []Weighed {
 			w.Verdict, chosen = Chosen, t
 		default:
 			w.Verdict = Usable
+		}
+		if w.Verdict != NotUsable {
+			w.Verification = r.Verify
 		}
 		list = append(list, w)
 	}

@@ -28,7 +28,7 @@ func requestFlags(flags *pflag.FlagSet, r *sanitize.Request) {
 	flags.StringVar((*string)(&r.Verify), "verify", "", "status, sampled (default) or full")
 	flags.StringVar((*string)(&r.Disposition), "disposition", "", "reuse or decommission; recorded, and by policy decides the method")
 	flags.StringVar((*string)(&r.Category), "category", "", "confidentiality of the information: low, moderate or high")
-	flags.StringVar(&r.Policy, "policy", "", "nist-800-88r2 (default) or nist-800-88r1")
+	flags.Var(policyFlag{r}, "policy", "nist-800-88r2 (default), nist-800-88r1, aus-ism, or a site's own in a YAML `FILE`: expunge policy show")
 	flags.BoolVar(&r.AllowFabric, "allow-fabric", false, "also drives reached over a fabric or SAN, which may be somebody else's")
 }
 
