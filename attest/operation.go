@@ -15,7 +15,7 @@ type Operation struct {
 	Technique string `json:"technique"`
 	Kind      string `json:"kind"` // the command as its standard calls it
 	Command   string `json:"command"`
-	// Code is what the command was sent with, "0x" and eight hex digits: CDW10 of NVMe Sanitize,
+	// Code is what the command was sent with, "0x" and eight hex digits: CDW10 of NVMe Sanitize and Format,
 	// FEATURE and COUNT of ATA SANITIZE DEVICE, 1 for an enhanced SECURITY ERASE UNIT, byte 1 of the
 	// CDB of SCSI SANITIZE, the logical block length after SCSI FORMAT UNIT.
 	Code     string `json:"code"`
@@ -53,6 +53,7 @@ var commands = map[string]struct {
 	codes    map[string]uint64
 }{
 	"NVMe Sanitize":           {"nvme", 7, map[string]uint64{"cryptographic erase": 4, "block erase": 2, "drive overwrite": 3}},
+	"NVMe Format":             {"nvme", 0xffffe00, map[string]uint64{"format": 0x200}},
 	"ATA SANITIZE DEVICE":     {"ata", 0xffff0000, map[string]uint64{"cryptographic erase": 0x110000, "block erase": 0x120000, "drive overwrite": 0x140000}},
 	"ATA SECURITY ERASE UNIT": {"ata", 0xffffffff, map[string]uint64{"enhanced security erase": 1, "security erase": 0}},
 	"SCSI SANITIZE":           {"scsi", 0x1f, map[string]uint64{"cryptographic erase": 3, "block erase": 2, "drive overwrite": 1}},
@@ -172,6 +173,10 @@ func (o Operation) succeeded() bool {
 		}
 		status, command := binary.LittleEndian.Uint16(page[2:]), binary.LittleEndian.Uint32(page[4:])
 		return (status&7 == 1 || status&7 == 4) && status&(1<<8) != 0 && o.Code == fmt.Sprintf("0x%08x", command)
+	case "NVMe Format":
+		// Identify Namespace: a namespace, and no format under way (NVM command set 1.0, figure 97). That
+		// the command was completed is the agent's word.
+		return len(page) == 4096 && binary.LittleEndian.Uint64(page) != 0 && (page[32]&0x80 == 0 || page[32]&0x7f == 0)
 	case "ATA SANITIZE DEVICE":
 		// COUNT of the ATA status return descriptor, whole, in sense data of a success: completed without
 		// error, and not in progress (ACS-4 7.36, SAT-4 12.2.2.6).

@@ -61,9 +61,11 @@ type SanitizeSupport struct {
 	Unrestricted bool `json:"unrestricted,omitempty"`
 	// Percent is how far it is while it runs.
 	Percent int `json:"percent,omitempty"`
-	// EstimateBlock, EstimateCrypto are the drive's own, in seconds; nil where it has none.
-	EstimateBlock  *int64 `json:"estimate_block_seconds,omitempty"`
-	EstimateCrypto *int64 `json:"estimate_crypto_seconds,omitempty"`
+	// The estimates are the drive's own, in seconds; nil where it has none. That of an overwrite is for
+	// one pass.
+	EstimateBlock     *int64 `json:"estimate_block_seconds,omitempty"`
+	EstimateCrypto    *int64 `json:"estimate_crypto_seconds,omitempty"`
+	EstimateOverwrite *int64 `json:"estimate_overwrite_seconds,omitempty"`
 }
 
 // questions are how often a command that only asks is sent when its answer is lost, as in a reset
@@ -94,7 +96,7 @@ func identifyNVMe(ctx context.Context, t Transport, d *Drive) error {
 	if err != nil {
 		return err
 	}
-	namespaces, err := readNamespaces(ctx, t, c, d.Namespaces)
+	namespaces, listed, err := readNamespaces(ctx, t, c, d.Namespaces)
 	if err != nil {
 		return err
 	}
@@ -112,7 +114,8 @@ func identifyNVMe(ctx context.Context, t Transport, d *Drive) error {
 				fmt.Sprintf("namespace %d is attached and has no block device: whether it is used cannot be told", n.NSID), "have the kernel scan the controller again"})
 		}
 	}
-	d.Sanitize = supportOf(c)
+	d.Sanitize, d.FormatNVM = supportOf(c), formatOf(c, namespaces, listed)
+	d.Unallocated = int64(min(c.UNVMCAP, 1<<62))
 	if err := readSanitizeState(ctx, t, d); err != nil {
 		return err
 	}
@@ -122,31 +125,31 @@ func identifyNVMe(ctx context.Context, t Transport, d *Drive) error {
 	return nil
 }
 
-// readNamespaces lists those of the subsystem. known are the ones that have block devices.
-func readNamespaces(ctx context.Context, t Transport, c nvme.Controller, known []Namespace) ([]Namespace, error) {
+// readNamespaces lists those of the subsystem, and what each says. known are the ones that have block
+// devices.
+func readNamespaces(ctx context.Context, t Transport, c nvme.Controller, known []Namespace) (list []Namespace, said []nvme.Namespace, err error) {
 	attached, err := listNamespaces(ctx, t, false)
 	if err != nil {
-		return nil, fmt.Errorf("list namespaces: %w", err)
+		return nil, nil, fmt.Errorf("list namespaces: %w", err)
 	}
 	all := attached
 	if c.NamespaceManagement() {
 		if all, err = listNamespaces(ctx, t, true); err != nil {
-			return nil, fmt.Errorf("list allocated namespaces: %w", err)
+			return nil, nil, fmt.Errorf("list allocated namespaces: %w", err)
 		}
 	}
 	is := map[uint32]bool{}
 	for _, id := range attached {
 		is[id] = true
 	}
-	var list []Namespace
 	for _, id := range all {
 		page, err := admin(ctx, t, nvme.IdentifyNamespace{NSID: id, Allocated: !is[id]}.Command())
 		if err != nil {
-			return nil, fmt.Errorf("identify namespace %d: %w", id, err)
+			return nil, nil, fmt.Errorf("identify namespace %d: %w", id, err)
 		}
 		ns, err := nvme.ParseNamespace(page)
 		if err != nil {
-			return nil, fmt.Errorf("namespace %d: %w", id, err)
+			return nil, nil, fmt.Errorf("namespace %d: %w", id, err)
 		}
 		n := Namespace{NSID: id, Attached: is[id], SizeBytes: ns.SizeBytes(), LogicalBlock: 1 << ns.LBADS}
 		for _, k := range known {
@@ -155,21 +158,21 @@ func readNamespaces(ctx context.Context, t Transport, c nvme.Controller, known [
 			}
 		}
 		n.protected = ns.WriteProtected()
-		list = append(list, n)
+		list, said = append(list, n), append(said, ns)
 		delete(is, id)
 	}
 	for id := range is {
-		return nil, fmt.Errorf("namespace %d is attached and not allocated: the lists contradict each other", id)
+		return nil, nil, fmt.Errorf("namespace %d is attached and not allocated: the lists contradict each other", id)
 	}
 	if len(list) == 0 {
-		return nil, errors.New("the controller lists no namespace")
+		return nil, nil, errors.New("the controller lists no namespace")
 	}
 	for _, k := range known {
 		if k.Node != "" && !hasNamespace(list, k.NSID) {
-			return nil, fmt.Errorf("%s is namespace %d, which the controller does not list: %w", k.Node, k.NSID, ErrChanged)
+			return nil, nil, fmt.Errorf("%s is namespace %d, which the controller does not list: %w", k.Node, k.NSID, ErrChanged)
 		}
 	}
-	return list, nil
+	return list, said, nil
 }
 
 func hasNamespace(list []Namespace, id uint32) bool {
@@ -270,7 +273,7 @@ func readSanitizeState(ctx context.Context, t Transport, d *Drive) error {
 	for _, x := range []struct {
 		to *(*int64)
 		a  nvme.Action
-	}{{&d.Sanitize.EstimateBlock, nvme.BlockErase}, {&d.Sanitize.EstimateCrypto, nvme.CryptoErase}} {
+	}{{&d.Sanitize.EstimateBlock, nvme.BlockErase}, {&d.Sanitize.EstimateCrypto, nvme.CryptoErase}, {&d.Sanitize.EstimateOverwrite, nvme.Overwrite}} {
 		if seconds, known := s.Estimate(x.a, false); known {
 			n := int64(seconds)
 			*x.to = &n

@@ -44,6 +44,7 @@ type Drive struct {
 	Sanitize     *SanitizeSupport `json:"sanitize,omitempty"`      // nil: the drive has no such command that is known here
 	Security     *SecurityState   `json:"security,omitempty"`      // of an ATA drive that has it
 	Format       bool             `json:"format,omitempty"`        // SCSI: FORMAT UNIT is supported
+	FormatNVM    *FormatNVM       `json:"format_nvm,omitempty"`    // NVMe: nil without the command
 	FormatFailed bool             `json:"format_failed,omitempty"` // nothing can be read or written until a format succeeds
 	Hidden       []HiddenArea     `json:"hidden,omitempty"`        // blocks kept from the host that it can make accessible
 	Lacks        []Reason         `json:"lacks,omitempty"`         // what keeps erases away that the drive may have
@@ -52,10 +53,12 @@ type Drive struct {
 	GrownDefects *int64 `json:"grown_defects,omitempty"`
 	Depopulated  *int64 `json:"depopulated_elements,omitempty"`
 
-	Fabric     string `json:"fabric,omitempty"`       // "tcp", "rdma", "fc", "iscsi" when reached over one
-	Unseen     int64  `json:"unseen_bytes,omitempty"` // of the drive, behind what its node shows
-	Controller string `json:"controller,omitempty"`
-	Bridge     string `json:"bridge,omitempty"` // "usb" when reached through a bridge, which may speak for itself
+	Fabric string `json:"fabric,omitempty"` // "tcp", "rdma", "fc", "iscsi" when reached over one
+	// Unallocated is the capacity of an NVMe drive that belongs to no namespace.
+	Unallocated int64  `json:"unallocated_bytes,omitempty"`
+	Unseen      int64  `json:"unseen_bytes,omitempty"` // of the drive, behind what its node shows
+	Controller  string `json:"controller,omitempty"`
+	Bridge      string `json:"bridge,omitempty"` // "usb" when reached through a bridge, which may speak for itself
 
 	State   State    `json:"state"`
 	Reasons []Reason `json:"reasons"`         // why it is not ready; empty when it is

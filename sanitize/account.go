@@ -16,12 +16,14 @@ const (
 	ATASanitize      Kind = "ATA SANITIZE DEVICE"
 	ATASecurityErase Kind = "ATA SECURITY ERASE UNIT"
 	SCSISanitize     Kind = "SCSI SANITIZE"
+	NVMeFormat       Kind = "NVMe Format"
 	SCSIFormat       Kind = "SCSI FORMAT UNIT"
 )
 
 // keeps says whether the drive keeps its account without power, so that nothing is lost between two
-// looks. SCSI drives keep none: that they are at rest says nothing of how they came to it.
-func (k Kind) keeps() bool { return k != SCSISanitize && k != SCSIFormat }
+// looks. SCSI drives, and formats of NVMe drives, keep none:
+// that they are at rest says nothing of how they came to it.
+func (k Kind) keeps() bool { return k != SCSISanitize && k != SCSIFormat && k != NVMeFormat }
 
 // commandSet is how operations of one kind are sent and asked after. What parse and estimate say
 // depends on the page alone: the judge of a journal hears the same as whoever waited.
@@ -39,7 +41,7 @@ type commandSet interface {
 }
 
 var commandSets = map[Kind]commandSet{
-	NVMeSanitize: nvmeSanitize{}, ATASanitize: ataSanitize{}, ATASecurityErase: ataSecurityErase{}, SCSISanitize: scsiErase{}, SCSIFormat: scsiErase{},
+	NVMeSanitize: nvmeSanitize{}, NVMeFormat: nvmeFormat{}, ATASanitize: ataSanitize{}, ATASecurityErase: ataSecurityErase{}, SCSISanitize: scsiErase{}, SCSIFormat: scsiErase{},
 }
 
 func commandSetOf(o Operation) (commandSet, error) {

@@ -114,7 +114,7 @@ func (ataSecurityErase) send(ctx context.Context, r *run, i int) (bool, error) {
 	}
 	// It holds data, and shall not stay locked.
 	if err := r.release(ctx, i); err != nil {
-		return false, fmt.Errorf("%s: the drive reports that it failed (%w), and its password is not off again: %w", planned.Command, ended, err)
+		return false, fmt.Errorf("%s: the drive does not carry it out (%w), and its password does not come off either (%w): it may be at work still; resume the job later", planned.Command, ended, err)
 	}
 	return false, &fault{fmt.Errorf("%s: the drive reports that it failed, and its password was taken off again: %w", planned.Command, ended)}
 }

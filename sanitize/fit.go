@@ -34,6 +34,9 @@ func unfit(t Technique, m Method, d devices.Drive, r Request, p Policy) (code, w
 	}
 	switch d.Protocol {
 	case devices.ProtocolNVMe:
+		if t == Format {
+			return unfitFormatNVM(d, r)
+		}
 		return unfitSanitize(t, d, r)
 	case devices.ProtocolATA:
 		if t == SecurityErase || t == EnhancedSecurityErase {
@@ -65,8 +68,6 @@ func unfitSanitize(t Technique, d devices.Drive, r Request) (code, why string) {
 		return "other_protocol", "a command of ATA drives"
 	case t == Format && d.Protocol == devices.ProtocolATA:
 		return "other_protocol", "a command of SCSI and NVMe drives"
-	case t == Format:
-		return "not_in_this_version", "this version of expunge sends no format to NVMe drives"
 	}
 	s := d.Sanitize
 	if s == nil {
@@ -89,9 +90,6 @@ func unfitSanitize(t Technique, d devices.Drive, r Request) (code, why string) {
 	case BlockErase:
 		has, word = s.Block, "a block erase"
 	case DriveOverwrite:
-		if d.Protocol == devices.ProtocolNVMe {
-			return "not_in_this_version", "this version of expunge sends no overwrite to NVMe drives"
-		}
 		if lack, is := d.Lack(devices.ReasonHBADrops); is {
 			return devices.ReasonHBADrops, lack.Message
 		}
@@ -146,6 +144,20 @@ func unfitFormat(d devices.Drive, r Request) (code, why string) {
 		return "sanitize_failed", "an earlier sanitize of the drive failed, and it takes nothing but another"
 	case r.BlockSize != 0 && len(d.Units) > 0:
 		return "logical_units", "the drive has several logical units, whose blocks are changed one by one with other tools"
+	}
+	return "", ""
+}
+
+func unfitFormatNVM(d devices.Drive, r Request) (code, why string) {
+	switch f := d.FormatNVM; {
+	case f == nil:
+		return "not_supported", "the drive has no Format NVM command"
+	case f.Bars != "":
+		return "format_scope", f.Bars
+	case r.BlockSize != 0:
+		return "not_in_this_version", "this version of expunge changes the logical blocks of SCSI drives only"
+	case d.Sanitize != nil && d.Sanitize.State == devices.SanitizeFailed:
+		return "sanitize_failed", "an earlier sanitize of the drive failed, and it takes nothing but another"
 	}
 	return "", ""
 }
@@ -224,7 +236,15 @@ func leaves(t Technique, d devices.Drive) devices.ReadBack {
 		if s != nil {
 			return s.AfterCrypto
 		}
-	case DriveOverwrite, Format:
+	case Format:
+		if d.Protocol == devices.ProtocolNVMe {
+			return devices.ReadsAnything // NVMe base 2.0, 5.14: indeterminate
+		}
+		return devices.ReadsZeros
+	case DriveOverwrite:
+		if s != nil && d.Protocol == devices.ProtocolNVMe && !s.NoDeallocate {
+			return s.AfterBlock // which it unmaps when it is done
+		}
 		return devices.ReadsZeros // which is what they are told to write
 	case SecurityErase:
 		return devices.ReadsConstant // ACS-4 7.45: binary zeros or binary ones

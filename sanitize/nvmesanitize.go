@@ -22,15 +22,26 @@ const (
 	cdw10PREQ = 1 << 11
 )
 
-// nvmeOperation plans a Sanitize command. Its code is CDW10, which the drive's log gives back.
+// nvmeOperation plans a Sanitize or a Format command. The code is CDW10, which the log of a sanitize
+// gives back.
 func nvmeOperation(step Technique, d devices.Drive, r Request) Operation {
+	if step == Format {
+		return nvmeFormatOperation(*d.FormatNVM)
+	}
 	s := d.Sanitize
 	c := nvme.Sanitize{SANACT: nvme.BlockErase, AUSE: r.FailureMode == Unrestricted, PREQ: s.PurgeRequired}
 	estimate := s.EstimateBlock
-	if step == CryptographicErase {
+	switch step {
+	case CryptographicErase:
 		c.SANACT, c.NDAS, estimate = nvme.CryptoErase, s.NoDeallocate, s.EstimateCrypto
+	case DriveOverwrite:
+		// Left allocated, the blocks read as what was written, and not as what unmapped ones do.
+		c.SANACT, c.OWPASS, c.NDAS, estimate = nvme.Overwrite, 1, s.NoDeallocate, s.EstimateOverwrite
 	}
 	w := "NVMe Sanitize, " + c.SANACT.String()
+	if c.SANACT == nvme.Overwrite {
+		w += ", one pass of zeros"
+	}
 	if c.NDAS {
 		w += ", no deallocation"
 	}
@@ -75,7 +86,7 @@ func (nvmeSanitize) estimate(page []byte, planned Operation) (int64, bool) {
 	if err != nil {
 		return 0, false
 	}
-	seconds, known := st.Estimate(nvme.Action(planned.Code&7), planned.noDeallocate())
+	seconds, known := st.Estimate(nvme.Action(planned.Code&7), planned.Code&cdw10NDAS != 0)
 	return int64(seconds), known
 }
 
@@ -103,8 +114,11 @@ func (nvmeSanitize) send(ctx context.Context, r *run, i int) (bool, error) {
 func nvmeCommand(o Operation) (*nvme.Command, error) {
 	d := o.Code
 	s := nvme.Sanitize{SANACT: nvme.Action(d & 7), AUSE: d&(1<<3) != 0, NDAS: d&cdw10NDAS != 0, PREQ: d&cdw10PREQ != 0}
+	if s.SANACT == nvme.Overwrite {
+		s.OWPASS = 1
+	}
 	c, err := s.Command()
-	if err == nil && (c.CDW10 != d || s.SANACT != nvme.BlockErase && s.SANACT != nvme.CryptoErase) {
+	if err == nil && (c.CDW10 != d || s.SANACT == nvme.ExitFailureMode) {
 		err = fmt.Errorf("operation %q: CDW10 %#x is none that is sent", o.Command, d)
 	}
 	return c, err

@@ -198,13 +198,17 @@ const maxWarnings = 16
 // ours says whether the latest status is the success of this very operation, and why. An older
 // success looks the same: it counts only when the operation was seen running, when the drive's
 // account did not show such a success before the command was sent, or when the markers are gone.
-// A drive that keeps no account is at rest before and after, and must have been seen running. That a
+// A drive that keeps no account is at rest before and after, and must have been seen running. An NVMe
+// format is over when its command is completed, and is told by nothing else. That a
 // password is gone tells of an erase only to whoever saw the erase end: it can be taken off, too.
 func (s *state) ours(i int) (because string, ok bool) {
 	op, planned := &s.operations[i], s.opened.Drive.Operations[i]
 	switch {
 	case op.sends == 0 || op.last == nil || !op.last.explicit:
 		return "", false
+	case planned.Kind == NVMeFormat:
+		// A reset in its middle ends it, and leaves nothing that shows that.
+		return "the drive completed the command, which it does when it is done", op.taken
 	case op.seen:
 		return "it was seen running", true
 	case op.before != nil && !op.before.explicit && planned.Kind.keeps() && (planned.Kind != ATASecurityErase || op.taken):

@@ -25,6 +25,12 @@ func excludes(d devices.Drive, t Technique) []devices.Reason {
 		}
 	case t == SecurityErase:
 		add("reallocated", "sectors that the drive has reallocated, which a normal security erase passes over (ACS-4 7.45)%s", defects)
+	case t == Format && d.Protocol == devices.ProtocolNVMe:
+		add("outside_format", "whatever is no user data of a namespace: spare blocks that the drive took out of use, boot partitions, replay protected memory blocks, "+
+			"firmware, security credentials and the controller's own memory (NVMe base 2.0, 5.14)")
+		if d.Unallocated > 0 {
+			add("unallocated", "%d bytes of the drive's capacity that belong to no namespace", d.Unallocated)
+		}
 	case t == Format:
 		add("reallocated", "blocks that the drive has reallocated, which a format need not write (SBC-4 5.4)%s", defects)
 	case d.Protocol == devices.ProtocolNVMe:

@@ -52,16 +52,19 @@ type Operation struct {
 	Command   string    `json:"command"` // for people: "NVMe Sanitize, crypto erase"
 	// Code is what the command is sent with: CDW10 of NVMe Sanitize, FEATURE and COUNT of ATA SANITIZE
 	// DEVICE (16 bits each), 1 for an enhanced SECURITY ERASE UNIT, byte 1 of the CDB of SCSI SANITIZE,
-	// the logical block length after FORMAT UNIT (0 leaves it).
+	// CDW10 of NVMe Format, the logical block length after FORMAT UNIT (0 leaves it).
 	Code uint32 `json:"code"`
+	NSID uint32 `json:"nsid,omitempty"` // that an NVMe Format is sent with
 	Unit int    `json:"unit,omitempty"` // which of the drive's logical units takes it, from 0
 	// EstimateSeconds is the drive's own, when the plan was made; nil where it has none.
 	EstimateSeconds *int64 `json:"estimate_seconds,omitempty"`
 }
 
-// noDeallocate says whether the operation leaves blocks allocated (NDAS), so that reading back
-// shows what is there.
-func (o Operation) noDeallocate() bool { return o.Kind == NVMeSanitize && o.Code&cdw10NDAS != 0 }
+// noDeallocate says whether a cryptographic erase leaves blocks allocated (NDAS), so that what is
+// read back is the old ciphertext under the new key.
+func (o Operation) noDeallocate() bool {
+	return o.Kind == NVMeSanitize && o.Technique == CryptographicErase && o.Code&cdw10NDAS != 0
+}
 
 // steps are the operations of a technique on one unit of a drive, by their techniques.
 func (t Technique) steps() []Technique {

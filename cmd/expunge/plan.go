@@ -205,6 +205,9 @@ func scopeWords(d sanitize.DrivePlan) string {
 		}
 		list = append(list, w+")")
 	}
+	if d.Technique == sanitize.Format {
+		return words + ": what is in namespaces " + strings.Join(list, ", ")
+	}
 	return words + ": everything in the drive, namespaces " + strings.Join(list, ", ")
 }
 

@@ -134,6 +134,22 @@ func (c Controller) NoDeallocateModifies() uint8 { return uint8(c.SANICAP >> 30)
 // PurgeRequiredSupported is SANICAP bit 5 of revisions after 2.3.
 func (c Controller) PurgeRequiredSupported() bool { return c.SANICAP&(1<<5) != 0 }
 
+// FormatNVM is OACS bit 1.
+func (c Controller) FormatNVM() bool { return c.OACS&(1<<1) != 0 }
+
+// The bits of FNA (figure 275, byte 524). FormatsAll: a format changes every namespace of the
+// subsystem.
+func (c Controller) FormatsAll() bool { return c.FNA&(1<<0) != 0 }
+
+// ErasesAll is bit 1: a secure erase by Format reaches every namespace of the subsystem.
+func (c Controller) ErasesAll() bool { return c.FNA&(1<<1) != 0 }
+
+// FormatCrypto is bit 2: Format can erase cryptographically.
+func (c Controller) FormatCrypto() bool { return c.FNA&(1<<2) != 0 }
+
+// NoBroadcast is bit 3: Format does not take EveryNamespace.
+func (c Controller) NoBroadcast() bool { return c.FNA&(1<<3) != 0 }
+
 // NamespaceManagement is OACS bit 3: allocated namespaces and controllers can be listed.
 func (c Controller) NamespaceManagement() bool { return c.OACS&(1<<3) != 0 }
 
@@ -143,6 +159,7 @@ type Namespace struct {
 	FLBAS            uint8
 	DPS              uint8
 	NMIC             uint8
+	FPI              uint8
 	DLFEAT           uint8
 	NSATTR           uint8
 	NGUID            [16]byte
@@ -162,7 +179,7 @@ func ParseNamespace(b []byte) (Namespace, error) {
 	le := binary.LittleEndian
 	n := Namespace{
 		NSZE: le.Uint64(b[0:]), NCAP: le.Uint64(b[8:]), NUSE: le.Uint64(b[16:]),
-		FLBAS: b[26], DPS: b[29], NMIC: b[30], DLFEAT: b[33], NSATTR: b[99],
+		FLBAS: b[26], DPS: b[29], NMIC: b[30], FPI: b[32], DLFEAT: b[33], NSATTR: b[99],
 		NGUID: [16]byte(b[104:120]), EUI64: [8]byte(b[120:128]),
 	}
 	if n.NSZE == 0 {
@@ -182,6 +199,13 @@ func ParseNamespace(b []byte) (Namespace, error) {
 
 // SizeBytes is the namespace's size without metadata.
 func (n Namespace) SizeBytes() int64 { return int64(n.NSZE << n.LBADS) }
+
+// Formatting says whether a format runs, and how many percent of it remain, as far as the controller
+// tells (FPI).
+func (n Namespace) Formatting() (remaining int, running bool) {
+	remaining = int(n.FPI & 0x7f)
+	return remaining, n.FPI&(1<<7) != 0 && remaining > 0
+}
 
 // WriteProtected is NSATTR bit 0.
 func (n Namespace) WriteProtected() bool { return n.NSATTR&1 != 0 }

@@ -154,23 +154,29 @@ func (s SanitizeStatus) SANS() uint8 { return s.SSI & 0x0f }
 // left by exiting failure mode.
 func (s SanitizeStatus) Unrestricted() bool { return s.SCDW10&(1<<3) != 0 }
 
-// Estimate is the drive's own estimate in seconds for an operation; false where it has none.
+// Estimate is the drive's own estimate in seconds for an operation, of one pass where it overwrites;
+// false where it has none.
 func (s SanitizeStatus) Estimate(a Action, noDeallocate bool) (seconds uint32, known bool) {
-	var with, without uint32
+	n := [2]uint32{Unreported, Unreported}
 	switch a {
 	case BlockErase:
-		without, with = s.ETBE, s.ETBEND
+		n = [2]uint32{s.ETBE, s.ETBEND}
 	case CryptoErase:
-		without, with = s.ETCE, s.ETCEND
+		n = [2]uint32{s.ETCE, s.ETCEND}
 	case Overwrite:
-		without, with = s.ETO, s.ETOND
-	default:
+		n = [2]uint32{s.ETO, s.ETOND}
+	}
+	seconds = n[0]
+	if noDeallocate {
+		seconds = n[1]
+	}
+	if seconds == Unreported {
 		return 0, false
 	}
-	if noDeallocate {
-		return with, with != Unreported
+	if a == Overwrite {
+		seconds = seconds/16 + min(1, seconds%16) // reported for sixteen passes (figure 244)
 	}
-	return without, without != Unreported
+	return seconds, true
 }
 
 func blank(b []byte) bool {

@@ -41,6 +41,8 @@ func TestEncode(t *testing.T) {
 		{"sanitize, crypto, unrestricted, purge required", "base 2.0 5.24", must(t)(Sanitize{SANACT: CryptoErase, AUSE: true, PREQ: true}.Command()), Admin, 0x84, 0, [6]uint32{0x80c}, 0},
 		{"sanitize, overwrite", "base 2.0 5.24", must(t)(Sanitize{SANACT: Overwrite, OWPASS: 3, OIPBP: true, OVRPAT: 0xdeadbeef}.Command()), Admin, 0x84, 0, [6]uint32{0x133, 0xdeadbeef}, 0},
 		{"sanitize, exit failure mode", "base 2.0 5.24", must(t)(Sanitize{SANACT: ExitFailureMode}.Command()), Admin, 0x84, 0, [6]uint32{0x1}, 0},
+		{"format, user data erase", "base 2.0 5.14", must(t)(Format{NSID: EveryNamespace, SES: UserDataErase}.Command()), Admin, 0x80, 0xffffffff, [6]uint32{0x200}, 0},
+		{"format, cryptographic erase, extended metadata, protection", "base 2.0 5.14", must(t)(Format{NSID: 2, SES: CryptographicErase, Namespace: Namespace{FLBAS: 0x13, DPS: 0x9}}.Command()), Admin, 0x80, 2, [6]uint32{0x533}, 0},
 		{"read", "NVM 1.0 3.2.4", must(t)(Read{NSID: 1, SLBA: 0x1_2345_6789, Blocks: 8, Data: block}.Command()), IO, 0x02, 1, [6]uint32{0x23456789, 1, 7}, 4096},
 		{"write through", "NVM 1.0 3.2.6", must(t)(Write{NSID: 2, SLBA: 16, Blocks: 1, Data: block[:512], FUA: true}.Command()), IO, 0x01, 2, [6]uint32{16, 0, 1 << 30}, 512},
 		{"flush", "base 2.0 7.1", Flush{NSID: 2}.Command(), IO, 0x00, 2, [6]uint32{}, 0},
@@ -62,6 +64,14 @@ func TestEncodeRefuses(t *testing.T) {
 		"exit with AUSE": {SANACT: ExitFailureMode, AUSE: true}, "pattern without overwrite": {SANACT: CryptoErase, OVRPAT: 1},
 	} {
 		if c, err := s.Command(); err == nil {
+			t.Errorf("%s: %+v", name, c)
+		}
+	}
+	for name, f := range map[string]Format{
+		"no namespace": {SES: UserDataErase}, "no erase": {NSID: 1}, "reserved erase": {NSID: 1, SES: 3},
+		"a format that the command cannot name": {NSID: 1, SES: UserDataErase, Namespace: Namespace{FLBAS: 0x20}},
+	} {
+		if c, err := f.Command(); err == nil {
 			t.Errorf("%s: %+v", name, c)
 		}
 	}
@@ -115,6 +125,15 @@ func TestParseNamespace(t *testing.T) {
 	b[25], b[26], b[33], b[99] = 20, 1|1<<5, 9, 1
 	copy(b[128+4*17:], []byte{8, 0, 12, 0}) // format 11h: the two high bits of FLBAS are bits 6:5
 	n, err := ParseNamespace(b)
+	if left, running := n.Formatting(); left != 0 || running {
+		t.Errorf("no format runs: %d %v", left, running)
+	}
+	b[32] = 0x80 | 40
+	if n, err := ParseNamespace(b); err != nil {
+		t.Error(err)
+	} else if left, running := n.Formatting(); left != 40 || !running {
+		t.Errorf("a format runs: %d %v", left, running)
+	}
 	if err != nil || n.LBADS != 12 || n.MS != 8 || n.SizeBytes() != 4096000 || !n.WriteProtected() || n.ReadsOfDeallocated() != 1 {
 		t.Errorf("%+v, %v", n, err)
 	}
@@ -199,7 +218,7 @@ func TestParseSanitizeStatus(t *testing.T) {
 		a    Action
 		nd   bool
 		want uint32
-	}{{Overwrite, false, 8}, {BlockErase, false, 12}, {CryptoErase, false, 16}, {Overwrite, true, 20}, {BlockErase, true, 24}, {CryptoErase, true, 28}} {
+	}{{Overwrite, false, 1}, {BlockErase, false, 12}, {CryptoErase, false, 16}, {Overwrite, true, 2}, {BlockErase, true, 24}, {CryptoErase, true, 28}} {
 		if got, ok := s.Estimate(x.a, x.nd); !ok || got != x.want {
 			t.Errorf("estimate of %v, no deallocate %v: %d", x.a, x.nd, got)
 		}

@@ -21,6 +21,7 @@ const (
 	StatusSanitizeInProgress = 0x01d
 	StatusWriteProtected     = 0x020
 	StatusInvalidLogPage     = 0x109
+	StatusInvalidFormat      = 0x10a
 	StatusPMREnabled         = 0x123
 )
 
@@ -30,18 +31,18 @@ var statusNames = map[uint16]string{
 	StatusInvalidNamespace: "invalid namespace or format", 0x00c: "command sequence error",
 	StatusSanitizeFailed: "sanitize failed", StatusSanitizeInProgress: "sanitize in progress",
 	StatusWriteProtected: "namespace is write protected", 0x080: "LBA out of range", 0x082: "namespace not ready",
-	0x083: "reservation conflict", StatusInvalidLogPage: "invalid log page",
+	0x083: "reservation conflict", StatusInvalidLogPage: "invalid log page", StatusInvalidFormat: "invalid format", 0x084: "format in progress",
 	0x10b: "firmware activation requires a reset", 0x110: "firmware activation requires a subsystem reset",
 	0x111: "firmware activation requires a controller reset", StatusPMREnabled: "sanitize prohibited while a persistent memory region is enabled",
 	0x139: "controller is suspended", 0x280: "write fault", 0x281: "unrecovered read error", 0x286: "access denied",
 	0x301: "asymmetric access persistent loss", 0x302: "asymmetric access inaccessible", 0x371: "command aborted by the host",
 }
 
-// refusals are the statuses by which a controller says that it did not take a Sanitize command (NVMe
-// base 2.0, 5.24 and 8.21).
+// refusals are the statuses by which a controller says that it did not take a Sanitize or a Format
+// command (NVMe base 2.0, 5.14, 5.24 and 8.21).
 var refusals = []uint16{
 	StatusInvalidOpcode, StatusInvalidField, StatusInvalidNamespace, 0x00c, StatusSanitizeFailed, StatusWriteProtected,
-	0x083, 0x10b, 0x110, 0x111, StatusPMREnabled, 0x139, 0x286, 0x301, 0x302,
+	0x083, StatusInvalidFormat, 0x10b, 0x110, 0x111, StatusPMREnabled, 0x139, 0x286, 0x301, 0x302,
 }
 
 // Refused says whether the controller did not take the command. Every other status leaves that open:
