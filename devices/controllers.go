@@ -64,9 +64,6 @@ func (s sysfs) gather(devs []blockdev) [][]blockdev {
 	var groups [][]blockdev
 	at := map[string]int{}
 	for _, b := range devs {
-		if b.hidden() {
-			continue // a path below a head that is in the list
-		}
 		key := ""
 		if sub := b.subsystem(); sub == "nvme" || sub == "nvme-subsystem" {
 			if dir, err := filepath.EvalSymlinks(filepath.Join(b.dir, "device")); err == nil {

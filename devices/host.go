@@ -114,6 +114,9 @@ func (h *Host) judge(group []blockdev, d *Drive, u *uses) {
 	for _, b := range group {
 		of, sys := u.of(b.name)
 		reasons, system = append(reasons, of...), system || sys
+		if text(b.dir, "queue/zoned") == "host-managed" {
+			blocked = append(blocked, Reason{"zoned", "its blocks are written in order, zone by zone, which this version of expunge cannot do", "destroy it, or erase it with a tool that knows zones"})
+		}
 	}
 	if r, ok := unsuitable(group[0], *d); ok {
 		blocked = append(blocked, r)

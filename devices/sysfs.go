@@ -46,6 +46,9 @@ func (s sysfs) blockdevs() ([]blockdev, error) {
 	list := make([]blockdev, 0, len(entries))
 	for _, e := range entries {
 		b := blockdev{name: e.Name(), dir: s.path("sys/block", e.Name())}
+		if text(b.dir, "hidden") == "1" {
+			continue // a path below a multipath head, which is in the list; it has no number and no node
+		}
 		number, err := parseNumber(text(b.dir, "dev"))
 		if err != nil {
 			if _, gone := os.Stat(b.dir); errors.Is(gone, fs.ErrNotExist) {
@@ -80,9 +83,6 @@ func (b *blockdev) readPartitions() error {
 	}
 	return nil
 }
-
-// hidden says that the kernel keeps the device for itself, as a path below a multipath head.
-func (b blockdev) hidden() bool { return text(b.dir, "hidden") == "1" }
 
 func (b blockdev) sizeBytes() int64 { return integer(b.dir, "size") * 512 }
 
