@@ -61,6 +61,13 @@ func drawDrive(t *rapid.T) devices.Drive {
 		for i := range rapid.IntRange(1, 3).Draw(t, "namespaces") {
 			d.Namespaces = append(d.Namespaces, devices.Namespace{NSID: uint32(i + 1), Attached: i == 0 || yes("attached"), SizeBytes: 1 << 20, LogicalBlock: 512})
 		}
+		if yes("format NVM") {
+			d.FormatNVM = &devices.FormatNVM{ErasesAll: yes("erases all"), NSID: 1<<32 - 1, CDW10: rapid.SampledFrom([]uint32{1 << 9, 2 << 9}).Draw(t, "CDW10")}
+			if !d.FormatNVM.ErasesAll && slices.ContainsFunc(d.Namespaces, func(n devices.Namespace) bool { return !n.Attached }) {
+				d.FormatNVM.Bars = "a namespace is attached to no controller"
+			}
+		}
+		d.Unallocated = rapid.SampledFrom([]int64{0, 0, 1 << 20}).Draw(t, "unallocated")
 	case devices.ProtocolSCSI:
 		if yes("units") {
 			d.Units = []devices.LogicalUnit{{LUN: 0, SizeBytes: d.SizeBytes / 2, LogicalBlock: 512}, {LUN: 1, SizeBytes: d.SizeBytes / 2, LogicalBlock: 512}}
@@ -88,7 +95,8 @@ func drawDrive(t *rapid.T) devices.Drive {
 // drawFile draws a policy file; not every one is a policy.
 func drawFile(t *rapid.T) PolicyFile {
 	some := func(label string, most int) []Technique {
-		return rapid.SliceOfNDistinct(rapid.SampledFrom(Techniques()), 0, most, func(t Technique) Technique { return t }).Draw(t, label)
+		// The strong ones more often, for they are what is chosen.
+		return rapid.SliceOfNDistinct(rapid.SampledFrom(append(Techniques(), Techniques()[:4]...)), 0, most, func(t Technique) Technique { return t }).Draw(t, label)
 	}
 	f := PolicyFile{Name: "drawn", Base: rapid.SampledFrom(policyNames()).Draw(t, "base")}
 	if f.Base == DefaultPolicy && rapid.Bool().Draw(t, "accepts") {
@@ -109,17 +117,21 @@ func drawFile(t *rapid.T) PolicyFile {
 		if rapid.Bool().Draw(t, "by bus") {
 			r.Bus = []devices.Protocol{rapid.SampledFrom(buses[:3]).Draw(t, "rule bus")}
 		}
-		switch rapid.IntRange(0, 4).Draw(t, "kind") {
+		kind := rapid.IntRange(0, 4).Draw(t, "kind")
+		switch kind {
 		case 0:
-			r.Purge = some("purge", 4)
+			r.Purge = some("purge", 3)
 		case 1:
 			r.Clear = some("clear", 6)
 		case 2:
 			r.Demand = some("demand", 3)
 		case 3:
-			r.Levels = map[Technique]Method{rapid.SampledFrom(Techniques()).Draw(t, "lowered"): Clear}
+			r.Levels = map[Technique]Method{}
+			for _, t := range some("lowered", 4) {
+				r.Levels[t] = Clear
+			}
 		}
-		if r.Purge == nil && r.Clear == nil || rapid.Bool().Draw(t, "and forbids") {
+		if kind == 4 || rapid.IntRange(0, 3).Draw(t, "and forbids") == 0 {
 			r.Forbid = some("forbid", 2)
 		}
 		f.Rules = append(f.Rules, r)
@@ -189,7 +201,8 @@ func withinPolicy(t *rapid.T, f *PolicyFile, p Policy, d devices.Drive, r Reques
 	rule, technique := ruleOf(f, d), plan.Technique
 	_, acknowledged := p.acknowledged(d.Model)
 	accepted := slices.ContainsFunc(slices.Collect(maps.Keys(f.Accept)), func(name string) bool {
-		return name == "enhanced-erase-of-flash-is-purge" && technique == EnhancedSecurityErase && d.Media == devices.MediaFlash && d.Protocol == devices.ProtocolATA
+		return name == "enhanced-erase-of-flash-is-purge" && technique == EnhancedSecurityErase && d.Media == devices.MediaFlash && d.Protocol == devices.ProtocolATA ||
+			name == "format-crypto-is-purge" && technique == Format && d.Media == devices.MediaFlash && d.Protocol == devices.ProtocolNVMe && d.FormatNVM.CDW10 == 2<<9
 	})
 	order := map[Method][]Technique{Purge: rule.Purge, Clear: rule.Clear}[plan.Method]
 	asked := max(r.Verify.rank(), VerifyStatus.rank())
@@ -202,6 +215,8 @@ func withinPolicy(t *rapid.T, f *PolicyFile, p Policy, d devices.Drive, r Reques
 		t.Fatalf("%s was asked for, %s is planned", r.Method, plan.Method)
 	case plan.Method == Purge && clearAtMost(f.Base, technique, d) && !accepted:
 		t.Fatalf("%s is no purge on %s, %s under %s", technique, d.Media, d.Protocol, f.Base)
+	case plan.Method == Purge && technique == Format && d.Unallocated > 0:
+		t.Fatal("a format purges a drive with capacity that belongs to no namespace")
 	case plan.Method == Purge && rule.Levels[technique] == Clear:
 		t.Fatalf("%s is taken down to clear, and purges", technique)
 	case plan.Method == Purge && technique == CryptographicErase && f.CryptoConditions == "demanded" && !acknowledged:

@@ -226,6 +226,40 @@ func TestPolicyTravels(t *testing.T) {
 	}
 }
 
+// A rule about drives of several kinds takes from each what the base has there, and no more.
+func TestRulesOnlyTakeAway(t *testing.T) {
+	d := nvmeDrive()
+	d.Protocol, d.Namespaces = devices.ProtocolATA, nil
+	d.Sanitize.Crypto = false
+	for _, c := range []struct {
+		name, rules string
+		media       devices.Media
+		want        string // the technique, or the reason why block erase is rejected
+	}{
+		{"ordered, and purge there", "purge: [block]", devices.MediaFlash, string(BlockErase)},
+		{"ordered, and clear there", "purge: [block]", devices.MediaMagnetic, "reaches_less"},
+		{"taken down", "levels: {block: clear}", devices.MediaFlash, "reaches_less"},
+		{"forbidden", "forbid: [block]", devices.MediaFlash, "policy_forbids"},
+		{"not demanded", "demand: [crypto+block, crypto]", devices.MediaFlash, "policy_demands"},
+		{"not in the order", "clear: [host-overwrite]\n    purge: [crypto]", devices.MediaFlash, "policy_order"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := parsePolicy(t, "policy: x\nbase: nist-800-88r1\nrules:\n  - "+c.rules+"\n")
+			d.Media = c.media
+			plan, err := Choose(d, "", Request{Method: Purge}, p)
+			if err == nil && string(plan.Technique) == c.want {
+				return
+			}
+			var refusal *Refusal
+			if !errors.As(err, &refusal) || !slices.ContainsFunc(refusal.Reasons, func(r devices.Reason) bool {
+				return r.Code == c.want && strings.HasPrefix(r.Message, string(BlockErase)+":")
+			}) {
+				t.Errorf("%s, %v; want %s", plan.Technique, err, c.want)
+			}
+		})
+	}
+}
+
 // An acceptance raises one technique on one kind of drive, and the plan says that it rests on it.
 func TestAcceptedReadings(t *testing.T) {
 	d := nvmeDrive()

@@ -91,6 +91,8 @@ func (p Policy) bars(t Technique, m Method, d devices.Drive, r Request) (code, w
 		return "policy_order", fmt.Sprintf("policy %s does not use it to %s on %s", p.Name, m, kind)
 	case t == HostOverwrite && row.Scheme != "" && !schemeSuffices(r, row.Scheme):
 		return "policy_passes", fmt.Sprintf("policy %s asks for the passes of %s on %s", p.Name, row.Scheme, kind)
+	case t == Format && m == Purge && d.Protocol == devices.ProtocolNVMe && d.Unallocated > 0:
+		return "unallocated", fmt.Sprintf("%d bytes of the drive belong to no namespace, where a format does not reach: clear at most", d.Unallocated)
 	case t == Format && m == Purge && slices.Contains(p.Accept, "format-crypto-is-purge") && d.Protocol == devices.ProtocolNVMe && !formatsCrypto(d, r, p):
 		return "reaches_less", "its format erases without destroying a key: clear at most"
 	}
