@@ -306,6 +306,9 @@ func TestFormatFaults(t *testing.T) {
 			g := newRig(t, Spec{Profile: "nvme-format"}, x.fault)
 			g.nvmeWant("format", x.status, nvme.Command{Opcode: 0x80, NSID: everyNamespace, CDW10: x.ses << 9})
 			g.holds("afterwards", x.addressable, x.hidden)
+			if x.status != 0 && (g.canaryIn(0, 256<<10) || !g.canaryIn(512<<10, 512<<10)) {
+				t.Error("it failed before or after its 40 percent")
+			}
 		})
 	}
 	g := newRig(t, Spec{Profile: "nvme-format"}, "sanitize-power-cut:50")
@@ -317,6 +320,31 @@ func TestFormatFaults(t *testing.T) {
 	g.holds("half of it", true, true)
 	if g.canaryIn(0, 256<<10) {
 		t.Error("the first quarter was not erased")
+	}
+}
+
+// An erase reaches what was deallocated before in the same namespace, and leaves that of another.
+func TestFormatReachesDeallocatedBlocks(t *testing.T) {
+	for _, ses := range []uint32{1, 2} {
+		g := newRig(t, Spec{Profile: "nvme-format", SecondNamespace: true, AttachAll: true, HiddenBytes: 512})
+		left := func() int64 {
+			t.Helper()
+			a, h, err := g.medium().CountCanary(canary)
+			if err != nil || a != 0 {
+				t.Fatalf("%d canaries, %v", a, err)
+			}
+			return h
+		}
+		g.nvmeWant("deallocate", 0, nvme.Command{Opcode: 0x80, NSID: everyNamespace})
+		all := left()
+		g.nvmeWant("erase one", 0, nvme.Command{Opcode: 0x80, NSID: 1, CDW10: ses << 9})
+		if one := left(); one == 0 || one > all/2 {
+			t.Errorf("SES %d of one: %d of %d canaries are left", ses, one, all)
+		}
+		g.nvmeWant("erase all", 0, nvme.Command{Opcode: 0x80, NSID: everyNamespace, CDW10: ses << 9})
+		if n := left(); n != 0 {
+			t.Errorf("SES %d of all: %d canaries are left", ses, n)
+		}
 	}
 }
 
