@@ -81,14 +81,24 @@ func (r Row) forbids(t Technique) bool {
 // on is the policy as it stands for one drive: a table of one row.
 func (p Policy) on(d devices.Drive) Policy {
 	row := Row{}
-	if at := slices.IndexFunc(p.Rows, func(r Row) bool { return r.fits(d.Media, d.Protocol, d.SizeBytes) }); at >= 0 {
+	if at := slices.IndexFunc(p.Rows, func(r Row) bool { return r.fits(MediaOf(d), d.Protocol, d.SizeBytes) }); at >= 0 {
 		row = p.Rows[at]
+		row.Media = "" // whatever the host takes it for
 	}
 	if _, acknowledged := p.acknowledged(d.Model); p.CryptoDemanded && !acknowledged {
 		row.Purge = slices.DeleteFunc(slices.Clone(row.Purge), func(t Technique) bool { return t.restsOnCrypto(d.Protocol) })
 	}
 	p.Rows = []Row{row}
 	return p
+}
+
+// MediaOf is the media that a policy goes by: what the drive says, and not what the host takes it
+// for. A kernel calls every USB stick magnetic.
+func MediaOf(d devices.Drive) devices.Media {
+	if d.Identity != devices.IdentityDrive {
+		return devices.MediaUnknown
+	}
+	return d.Media
 }
 
 // restsOnCrypto says whether the technique is nothing but a cryptographic erase.

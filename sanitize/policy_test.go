@@ -15,7 +15,8 @@ import (
 // clearAtMost says of a technique, by hand from the tables of the standards and not from those of
 // the policies, whether a base lets it reach clear at most on a kind of drive.
 func clearAtMost(base string, t Technique, d devices.Drive) bool {
-	magnetic, flash := d.Media == devices.MediaMagnetic, d.Media == devices.MediaFlash
+	says := d.Identity == devices.IdentityDrive
+	magnetic, flash := says && d.Media == devices.MediaMagnetic, says && d.Media == devices.MediaFlash
 	switch {
 	case base == "aus-ism" || t == HostOverwrite || t == SecurityErase:
 		return true
@@ -141,6 +142,9 @@ func drawFile(t *rapid.T) PolicyFile {
 
 // ruleOf is the first rule about a drive, found without the table that was made of the rules.
 func ruleOf(f *PolicyFile, d devices.Drive) PolicyRule {
+	if d.Identity != devices.IdentityDrive {
+		d.Media = devices.MediaUnknown
+	}
 	for _, r := range f.Rules {
 		if (len(r.Media) == 0 || slices.Contains(r.Media, d.Media)) && (len(r.Bus) == 0 || slices.Contains(r.Bus, d.Protocol)) {
 			return r
@@ -233,9 +237,9 @@ func withinPolicy(t *rapid.T, f *PolicyFile, p Policy, d devices.Drive, r Reques
 		t.Fatalf("%s was asked for, %s is planned", r.Technique, technique)
 	case plan.Verification.rank() < f.Verify[plan.Method].rank() || plan.Verification.rank() < asked || f.Base == "aus-ism" && plan.Verification != VerifyFull:
 		t.Fatalf("verification %s, asked %q, demanded %q", plan.Verification, r.Verify, f.Verify[plan.Method])
-	case f.Base == "aus-ism" && d.Media != devices.MediaMagnetic && !slices.Equal(plan.Passes[max(0, len(plan.Passes)-2):], passes("random", "random")):
+	case f.Base == "aus-ism" && (d.Media != devices.MediaMagnetic || d.Identity != devices.IdentityDrive) && !slices.Equal(plan.Passes[max(0, len(plan.Passes)-2):], passes("random", "random")):
 		t.Fatalf("the ISM asks for two random passes on flash: %v", plan.Passes)
-	case f.Base == "aus-ism" && d.Media != devices.MediaFlash && d.SizeBytes < 15_000_000_000 && len(plan.Passes) < 3:
+	case f.Base == "aus-ism" && (d.Media != devices.MediaFlash || d.Identity != devices.IdentityDrive) && d.SizeBytes < 15_000_000_000 && len(plan.Passes) < 3:
 		t.Fatalf("the ISM asks for three passes below 15 GB: %v", plan.Passes)
 	}
 }

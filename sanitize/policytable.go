@@ -51,6 +51,9 @@ func Policies() []Policy {
 				Clear: words(CryptoThenBlock, CryptographicErase, BlockErase, Format, DriveOverwrite, HostOverwrite)},
 			{Media: devices.MediaFlash, Bus: devices.ProtocolMMC, Scheme: "nist-800-88r1-flash", // memory cards
 				Purge: []Technique{}, Clear: overwriting},
+			{Media: devices.MediaUnknown, Bus: devices.ProtocolSCSI, Scheme: "nist-800-88r1-flash", // a USB stick, as far as can be told
+				Purge: words(CryptoThenBlock, CryptographicErase),
+				Clear: words(CryptoThenBlock, CryptographicErase, BlockErase, DriveOverwrite, Format, HostOverwrite)},
 			{Media: devices.MediaFlash, // table A-8
 				Purge: words(CryptoThenBlock, CryptographicErase, BlockErase),
 				Clear: words(CryptoThenBlock, CryptographicErase, BlockErase, DriveOverwrite, EnhancedSecurityErase, SecurityErase, Format, HostOverwrite)},

@@ -43,10 +43,13 @@ func weigh(m Method, d devices.Drive, r Request, p Policy) []Weighed {
 		}
 	}
 	var list []Weighed
-	chosen := Technique("")
+	free, chosen := Policies()[0].on(d), Technique("")
 	for _, t := range order {
 		w := Weighed{Technique: t, Level: p.reaches(t, d.Media), Verdict: NotUsable}
 		w.Code, w.Message = p.bars(t, m, d, r)
+		if code, why := unfit(t, Clear, d, r, free); code == "other_protocol" {
+			w.Code, w.Message = code, why // whatever the policy says of it
+		}
 		if w.Code == "" {
 			w.Code, w.Message = unfit(t, m, d, r, p)
 		}
@@ -73,7 +76,7 @@ func weigh(m Method, d devices.Drive, r Request, p Policy) []Weighed {
 // nothing of that kind speaks against it. p is that of the drive (on).
 func (p Policy) bars(t Technique, m Method, d devices.Drive, r Request) (code, why string) {
 	row := p.Rows[0]
-	kind := fmt.Sprintf("%s, %s", mediaWords(d.Media), d.Protocol)
+	kind := fmt.Sprintf("%s, %s", mediaWords(MediaOf(d)), d.Protocol)
 	switch {
 	case row.forbids(t):
 		return "policy_forbids", fmt.Sprintf("policy %s forbids it on %s", p.Name, kind)
@@ -115,10 +118,10 @@ func formatsCrypto(d devices.Drive, r Request, p Policy) bool {
 
 // covers refuses a drive of a kind that the policy is not about.
 func (p Policy) covers(d devices.Drive) error {
-	if len(p.Media) == 0 || slices.Contains(p.Media, d.Media) {
+	if len(p.Media) == 0 || slices.Contains(p.Media, MediaOf(d)) {
 		return nil
 	}
-	return refuse("policy", fmt.Sprintf("policy %s covers %s, and this is %s", p.Name, list(p.Media), mediaWords(d.Media)), "plan it under another policy")
+	return refuse("policy", fmt.Sprintf("policy %s covers %s, and this is %s", p.Name, list(p.Media), mediaWords(MediaOf(d))), "plan it under another policy")
 }
 
 // possibleOtherwise says whether the drive could do what was asked for, and only the policy is in
@@ -181,6 +184,11 @@ func Consider(d devices.Drive, r Request, p Policy) (Explanation, error) {
 		e.Method, e.Techniques = m, weigh(m, d, r, p)
 		if e.Cannot || len(e.Reasons) > 0 && e.Reasons[0].Code == "method_not_reached" {
 			e.Reasons = e.Reasons[:1] // the techniques say the rest
+		}
+		for i := range e.Techniques {
+			if e.Technique == "" && e.Techniques[i].Verdict == Chosen {
+				e.Techniques[i].Verdict = Usable // if the drive may be touched
+			}
 		}
 	}
 	return e, nil

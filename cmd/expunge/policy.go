@@ -236,7 +236,7 @@ func (a *app) explain(ctx context.Context, names []string, request sanitize.Requ
 	}
 	list := []explained{}
 	for _, d := range drives {
-		x := explained{d.ID, d.Serial, d.Model, d.Media, d.Protocol, policy.Name, policy.Digest(), nil}
+		x := explained{d.ID, d.Serial, d.Model, sanitize.MediaOf(d), d.Protocol, policy.Name, policy.Digest(), nil}
 		asked := []sanitize.Request{request}
 		if request.Method == "" && request.Category == "" {
 			more := request
@@ -286,12 +286,19 @@ func explainText(w io.Writer, list []explained) error {
 		if i > 0 {
 			fmt.Fprintln(t)
 		}
-		fmt.Fprintf(t, "%s %s (%s, %s) under policy %s\n", x.Model, x.Serial, x.Media, x.Protocol, x.Policy)
+		fmt.Fprintf(t, "%s %s (%s, %s) under policy %s\n", x.Model, x.Serial, mediaWord(x.Media), x.Protocol, x.Policy)
 		for _, e := range slices.Backward(x.Methods) {
 			explainMethod(t, e)
 		}
 	}
 	return t.Flush()
+}
+
+func mediaWord(m devices.Media) string {
+	if m == devices.MediaUnknown {
+		return "media unknown"
+	}
+	return string(m)
 }
 
 func explainMethod(w io.Writer, e sanitize.Explanation) {
@@ -319,7 +326,7 @@ func explainMethod(w io.Writer, e sanitize.Explanation) {
 	for i, r := range rejected {
 		why := fmt.Sprintf("%s: %s", r.Code, r.Message)
 		if i > 0 && rejected[i-1].Message == r.Message {
-			why = "likewise"
+			why = r.Code + ": likewise"
 		}
 		fmt.Fprintf(w, "  rejected\t%s\t%s\n", r.Technique.Word(), why)
 	}
