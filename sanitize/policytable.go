@@ -49,7 +49,7 @@ func Policies() []Policy {
 			{Media: devices.MediaFlash, Bus: devices.ProtocolNVMe, // a format erases, and is all that r1 knows of NVMe
 				Purge: words(CryptoThenBlock, CryptographicErase, BlockErase, Format),
 				Clear: words(CryptoThenBlock, CryptographicErase, BlockErase, Format, DriveOverwrite, HostOverwrite)},
-			{Media: devices.MediaFlash, Bus: devices.ProtocolMMC, Scheme: "nist-800-88r1-flash", // memory cards
+			{Bus: devices.ProtocolMMC, Scheme: "nist-800-88r1-flash", // memory cards
 				Purge: []Technique{}, Clear: overwriting},
 			{Media: devices.MediaUnknown, Bus: devices.ProtocolSCSI, Scheme: "nist-800-88r1-flash", // a USB stick, as far as can be told
 				Purge: words(CryptoThenBlock, CryptographicErase),
