@@ -194,7 +194,7 @@ func (r PolicyRule) change(path []any, row Row, base string) (Row, error) {
 		return row, nil
 	}
 	if row.Scheme != "" && !schemeEndsLike(r.Overwrite, row.Scheme) {
-		return row, wrong(append(slices.Clone(path), "overwrite"), "%s demands the passes of %s on %s", base, row.Scheme, on(row))
+		return row, wrong(append(slices.Clone(path), "overwrite"), "%s demands the passes of %s on %s", base, row.Scheme, rowWords(row))
 	}
 	if row.level(HostOverwrite) == "" && (Row{Forbid: r.Forbid, Clear: r.Clear}).forbids(HostOverwrite) {
 		return row, wrong(append(slices.Clone(path), "overwrite"), "host overwrite is forbidden by the same rule")
@@ -219,8 +219,8 @@ func schemeEndsLike(name, other string) bool {
 	return errA == nil && errB == nil && len(a.Passes) >= len(b.Passes) && slices.Equal(a.Passes[len(a.Passes)-len(b.Passes):], b.Passes)
 }
 
-// on says of which drives a row is, for people.
-func on(r Row) string {
+// rowWords say of which drives a row is, for people.
+func rowWords(r Row) string {
 	media, bus := "any media", ""
 	if r.Media != "" {
 		media = mediaWords(r.Media)

@@ -198,4 +198,3 @@ func orderWords(r sanitize.Row, m sanitize.Method) string {
 	}
 	return strings.Join(list, ", ")
 }
-
