@@ -49,8 +49,8 @@ func (i Info) head() bool {
 // hiddenPaths are the kernel's own block devices below a head: they have no number and no node.
 func (i Info) hiddenPaths() map[string]string {
 	dirs := map[string]string{}
-	if i.head() {
-		for path := range 2 {
+	if p, err := profileByName(i.Spec.Profile); err == nil && p.head {
+		for path := range p.paths {
 			name := fmt.Sprintf("nvme%dc%dn1", i.Index, i.Index+path)
 			dirs[name] = i.bus(Space{NSID: 1, Path: path}) + "/" + name
 		}
@@ -91,7 +91,7 @@ func (r *Rack) layMap(info Info) error {
 	return err
 }
 
-// paths are the further controllers of an NVMe drive that this host has, with the first, by name.
+// controllers are those of an NVMe drive that this host has, by kernel name.
 func (i Info) controllers() map[string]string {
 	p, _ := profileByName(i.Spec.Profile) // it was checked when the drive was added
 	list := map[string]string{}
