@@ -300,6 +300,7 @@ func TestFormatFaults(t *testing.T) {
 		{name: "hidden left", fault: "lie:hidden", ses: 1, hidden: true},
 		{name: "only deallocated", fault: "lie:deallocate", ses: 1, hidden: true},
 		{name: "skipped", fault: "skip-erase:100+50", ses: 1, addressable: true},
+		{name: "progress, which a format does not show", fault: "progress-stuck:20000", ses: 1},
 		{name: "fails", fault: "sanitize-fail:40", ses: 1, status: 0x06, addressable: true, hidden: true},
 	} {
 		t.Run(x.name, func(t *testing.T) {

@@ -67,7 +67,7 @@ func (o *operation) percent(s Spec, n int64) time.Duration {
 // progress is what the drive shows, in 65536ths, and whether the operation has come to its end.
 func (o *operation) progress(info Info, now time.Time) (shown uint16, ended bool) {
 	all, at := o.duration(info.Spec), o.elapsed(now)
-	if o.Security {
+	if o.Security || o.Format != nil {
 		return 0, at >= all // it shows none
 	}
 	if f, ok := faults(info.Faults).find(ProgressStuck); ok && at > all/2 {
