@@ -61,12 +61,12 @@ type cutting struct {
 }
 
 func (c cutting) NVMe(ctx context.Context, cmd *nvme.Command) (nvme.Completion, error) {
-	what := map[uint8]string{0x02: "log", 0x84: "sanitize"}[cmd.Opcode]
+	what := map[uint8]string{0x02: "log", 0x80: "format", 0x84: "sanitize"}[cmd.Opcode]
 	if what != "" {
 		c.m.cut("before-" + what)
 	}
 	done, err := c.Transport.NVMe(ctx, cmd)
-	if what == "sanitize" {
+	if what == "sanitize" || what == "format" {
 		c.m.cut("after-" + what)
 	}
 	return done, err
@@ -115,6 +115,8 @@ var cutSweeps = []struct {
 	{"nvme-ssd", sanitize.CryptoThenBlock, 0},
 	{"nvme-ssd", sanitize.CryptographicErase, 0},
 	{"nvme-ssd", sanitize.BlockErase, 0},
+	{"nvme-hdd", sanitize.DriveOverwrite, 0},
+	{"nvme-format", sanitize.Format, 0},
 	{"sata-ssd", sanitize.CryptoThenBlock, 0},
 	{"sata-ssd-ama", sanitize.CryptographicErase, 0},
 	{"sata-hdd-hpa", sanitize.DriveOverwrite, 0},
@@ -132,6 +134,8 @@ func begunAs(o sanitize.Operation) string {
 	switch o.Kind {
 	case sanitize.NVMeSanitize:
 		word = fmt.Sprintf("84:%08x", o.Code)
+	case sanitize.NVMeFormat:
+		word = fmt.Sprintf("80:%08x@%d", o.Code, o.NSID)
 	case sanitize.ATASanitize:
 		word = fmt.Sprintf("b4:%04x", o.Code>>16)
 	case sanitize.ATASecurityErase:
@@ -267,10 +271,11 @@ func resumeDrive(t *testing.T, dir string, now time.Time, p sanitize.Plan, want 
 		t.Fatal(err)
 	}
 	begun := m.Begun()
-	// Begun again is what was cut off for good, and what nothing shows to have ended: a format, and the
+	// Begun again is what was cut off for good, and what nothing shows to have ended: a format (that of an
+	// NVMe drive always, of which nothing is kept), and the
 	// second of two erases of drives that do not name the command, whose markers went by the first.
 	kind := p.Drives[0].Operations[0].Kind
-	if kind == sanitize.SCSIFormat && (powerCycle || p.Drives[0].Reformat != 0) || kind != sanitize.NVMeSanitize && p.Drives[0].Technique == sanitize.CryptoThenBlock {
+	if kind == sanitize.NVMeFormat || kind == sanitize.SCSIFormat && (powerCycle || p.Drives[0].Reformat != 0) || kind != sanitize.NVMeSanitize && p.Drives[0].Technique == sanitize.CryptoThenBlock {
 		begun = slices.Compact(begun)
 	}
 	if !slices.Equal(begun, want) {

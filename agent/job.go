@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/expunge-dev/expunge/attest"
@@ -118,6 +119,9 @@ func (a *Agent) withCertificate(r DriveResult) DriveResult {
 // back.
 const ReasonPowerCycle = "power_cycle_needed"
 
+// ReasonRunning is the code of a drive that has no end because another process works on it.
+const ReasonRunning = "running"
+
 func resumeHint(job string) string { return "run: expunge jobs resume " + job }
 
 // Jobs lists all jobs of this state, oldest first. One that cannot be read is listed with its
@@ -146,6 +150,15 @@ func (a *Agent) job(name string) Job {
 	j.Plan, j.Problem = a.loadPlan(name)
 	for _, d := range j.Plan.Drives {
 		j.Drives = append(j.Drives, a.result(name, d))
+	}
+	if slices.ContainsFunc(j.Drives, func(r DriveResult) bool { return !r.Finished() }) {
+		if attended, err := a.attended(name); err == nil && attended {
+			for i, r := range j.Drives {
+				if !r.Finished() {
+					j.Drives[i].Reasons = []devices.Reason{{Code: ReasonRunning, Message: "another process is at work on it", Hint: "run: expunge watch " + name}}
+				}
+			}
+		}
 	}
 	return j
 }

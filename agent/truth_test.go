@@ -83,7 +83,7 @@ func can(p virtual.Profile, t sanitize.Technique) bool {
 	case sanitize.EnhancedSecurityErase, sanitize.SecurityErase:
 		return p.Security
 	case sanitize.Format:
-		return p.Format
+		return p.Format || p.NVMeFormat
 	}
 	return true
 }
@@ -98,18 +98,20 @@ func cells() []cell {
 		"progress-backward:60", "lie:nothing", "lie:ignored", "lie:hidden", "lie:deallocate", "log-missing:sanitize", "log-zero:sanitize"}
 	ata := []string{"registers:none", "registers:zero", "hba-zero:count", "hba-zero:lba", "refuse:set-password", "refuse:erase-prepare", "refuse:erase-unit"}
 	// These differ from another profile in one thing, and need not go through every fault.
-	like := []string{"sata-hdd-hpa", "sata-hdd-dco", "sata-ssd-ama", "sata-ssd-frozen", "sata-fixed-sense", "usb-sata", "usb-sata-drops", "sata-old", "usb-stick"}
+	like := []string{"sata-hdd-hpa", "sata-hdd-dco", "sata-ssd-ama", "sata-ssd-frozen", "sata-fixed-sense", "usb-sata", "usb-sata-drops", "sata-old", "usb-stick",
+		"nvme-overwrite", "nvme-verify", "nvme-purge-required", "nvme-boot", "usb-nvme"}
+	once := append(slices.Clone(neverReady), "nvme-pmr", "nvme-firmware-pending")
 	some := []string{"", "write-error:100+4", "drop-writes", "pulled:40", "reset:24", "lie:nothing", "sanitize-fail:40"}
 	var list []cell
 	for _, p := range virtual.Profiles() {
 		for _, t := range techniques {
 			faults := []string{""}
-			if can(p, t) && p.Name != "nvme-shared" && p.Name != "sata-hdd-locked" {
+			if can(p, t) && !slices.Contains(once, p.Name) {
 				faults = slices.Clone(everywhere)
 				if p.Protocol == devices.ProtocolNVMe || p.Protocol == devices.ProtocolATA || p.Protocol == devices.ProtocolSCSI {
 					faults = append(faults, commands...)
 				}
-				byItself := len(p.Sanitize) > 0 || p.Security || p.Format
+				byItself := len(p.Sanitize) > 0 || p.Security || p.Format || p.NVMeFormat
 				if byItself {
 					faults = append(faults, own...)
 				}
@@ -133,6 +135,9 @@ func cells() []cell {
 	return list
 }
 
+// neverReady are drives that are refused whatever is asked of them.
+var neverReady = []string{"nvme-shared", "nvme-multipath", "nvme-two-controllers", "nvme-write-protected", "nvme-zns", "sas-multipath", "sata-hdd-locked"}
+
 // expected is what must come out of a cell: an outcome, or why there is none.
 func (c cell) expected() string {
 	p, t := c.of(), sanitize.Technique(c.technique)
@@ -144,7 +149,7 @@ func (c cell) expected() string {
 	mute := c.fault == "log-missing:sanitize" || c.fault == "log-zero:sanitize" || kind == "registers" || c.profile == "sata-fixed-sense" || c.profile == "usb-sata-drops"
 	ata, scsi, nvme := p.Protocol == devices.ProtocolATA, p.Protocol == devices.ProtocolSCSI, p.Protocol == devices.ProtocolNVMe
 	switch {
-	case c.profile == "nvme-shared", c.profile == "sata-hdd-locked", nvme && mute:
+	case slices.Contains(neverReady, c.profile), nvme && mute:
 		return "refused"
 	case !can(p, t), byDrive && !security && mute, t == sanitize.DriveOverwrite && kind == "hba-zero", security && strings.HasPrefix(c.profile, "usb-"),
 		security && c.profile == "sata-ssd-frozen", !byDrive && c.profile == "nvme-two-namespaces":
@@ -159,11 +164,13 @@ func (c cell) expected() string {
 		return "sanitized"
 	case c.fault == "drop-writes", kind == "sanitize-fail", kind == "sanitize-refused", security && kind == "refuse", bySanitize && ata && c.fault == "hba-zero:lba":
 		return "failed"
-	case c.fault == "lie:ignored" && !scsi:
+	case c.profile == "nvme-pmr", c.profile == "nvme-firmware-pending":
+		return "failed" // it refuses, until its power is cycled
+	case c.fault == "lie:ignored" && !scsi && t != sanitize.Format:
 		return "failed" // its account shows no success
 	case c.fault == "lie:ignored", c.fault == "lie:nothing", kind == "skip-erase":
 		return "unproven"
-	case c.fault == "lie:deallocate" && nvme && t != sanitize.BlockErase:
+	case c.fault == "lie:deallocate" && nvme && (t == sanitize.CryptographicErase || t == sanitize.CryptoThenBlock):
 		return "unproven" // it was told not to
 	}
 	return "sanitized"

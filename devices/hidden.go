@@ -28,8 +28,8 @@ type HiddenArea struct {
 	Locked bool `json:"locked,omitempty"`
 }
 
-// readHidden asks by how much the drive's own limits hide of it. What cannot be told is a note:
-// only the drive's own erase reaches such blocks then.
+// readHidden asks by how much the drive's own limits hide of it. What cannot be told is a lack: only
+// the drive's own sanitize reaches such blocks then.
 func readHidden(ctx context.Context, t Transport, d *Drive, i ata.Identity) error {
 	shown := int64(i.Sectors) * int64(i.LogicalBytes)
 	take := func(kind HiddenKind, last uint64, locked bool, err error) error {
@@ -37,10 +37,10 @@ func readHidden(ctx context.Context, t Transport, d *Drive, i ata.Identity) erro
 		case IsGone(err):
 			return err
 		case err != nil:
-			d.Notes = append(d.Notes, Reason{Code: "hidden_unknown", Message: fmt.Sprintf("whether it hides blocks cannot be told (%s): %v", kind, err),
-				Hint: "attach the drive to a controller that returns the ATA registers; only its own sanitize reaches blocks that are hidden"})
+			d.lack(ReasonHiddenUnknown, fmt.Sprintf("whether it hides blocks cannot be told (%s): %v", kind, err),
+				"attach the drive to a controller that returns the ATA registers; only its own sanitize reaches blocks that are hidden")
 		case last >= 1<<48:
-			d.Notes = append(d.Notes, Reason{Code: "hidden_unknown", Message: fmt.Sprintf("its last block is said to be %#x (%s)", last, kind)})
+			d.lack(ReasonHiddenUnknown, fmt.Sprintf("whether it hides blocks cannot be told: its last block is said to be %#x (%s)", last, kind), "only its own sanitize reaches blocks that are hidden")
 		case native > shown:
 			d.Hidden = append(d.Hidden, HiddenArea{kind, shown, native, locked})
 			d.Notes = append(d.Notes, Reason{Code: "hidden_area", Message: fmt.Sprintf("%d bytes are hidden from the host by the %s", native-shown, kind),
@@ -91,6 +91,10 @@ func ReadNativeMax(ctx context.Context, t Transport, i ata.Identity) (uint64, er
 	}
 	return ata.ParseMaxLBA(g, extend)
 }
+
+// ReasonHiddenUnknown is the code of a drive that has ways to hide blocks, and of which nobody can tell
+// whether it does.
+const ReasonHiddenUnknown = "hidden_unknown"
 
 // ReasonHiddenFrozen is the code of a drive that may hide blocks and is kept from telling.
 const ReasonHiddenFrozen = "hidden_frozen"

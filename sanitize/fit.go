@@ -18,7 +18,7 @@ func unfit(t Technique, m Method, d devices.Drive, r Request, p Policy) (code, w
 		if t == HostOverwrite {
 			return "reaches_clear", "an overwrite by the host cannot reach spare and reallocated blocks (IEEE 2883-2022): clear at most"
 		}
-		return "reaches_less", fmt.Sprintf("under policy %s it reaches %s at most on %s", p.Name, reached, mediaWords(d.Media))
+		return "reaches_less", fmt.Sprintf("under policy %s it reaches %s at most on %s", p.Name, reached, mediaWords(MediaOf(d)))
 	}
 	if t == HostOverwrite {
 		return unfitOverwrite(d, r)
@@ -120,7 +120,7 @@ func unfitSecurityErase(t Technique, d devices.Drive) (code, why string) {
 	case d.Sanitize != nil && d.Sanitize.State == devices.SanitizeFailed:
 		return "sanitize_failed", "an earlier sanitize of the drive failed, and it takes nothing but another"
 	}
-	for _, code := range []string{devices.ReasonFrozen, devices.ReasonEnabled} {
+	for _, code := range []string{devices.ReasonFrozen, devices.ReasonEnabled, devices.ReasonHiddenUnknown} {
 		if lack, is := d.Lack(code); is {
 			return code, lack.Message
 		}
@@ -178,8 +178,10 @@ func unfitOverwrite(d devices.Drive, r Request) (code, why string) {
 	if lack, is := d.Lack(devices.ReasonNodeSmaller); is {
 		return devices.ReasonNodeSmaller, lack.Message + ": the host cannot overwrite the rest"
 	}
-	if lack, is := d.Lack(devices.ReasonHiddenFrozen); is {
-		return devices.ReasonHiddenFrozen, lack.Message
+	for _, code := range []string{devices.ReasonHiddenFrozen, devices.ReasonHiddenUnknown} {
+		if lack, is := d.Lack(code); is {
+			return code, lack.Message
+		}
 	}
 	for _, a := range d.Hidden {
 		if a.Locked {

@@ -130,7 +130,7 @@ func (r *run) failure(i int) error {
 	case r.drive.Operations[i].Kind == SCSIFormat:
 		what = "the medium is corrupted until a format succeeds; make a new plan for it"
 	case r.operations[i].last.unrestricted:
-		what = "unrestricted: the drive can be used again, with its data: expunge recover " + r.drive.Serial
+		what = "unrestricted: the drive can be used again, with its data: expunge recover " + r.drive.Serial + " --exit-failure-mode"
 	}
 	return &fault{fmt.Errorf("%s: the drive reports that it failed (%s)", r.drive.Operations[i].Command, what)}
 }

@@ -45,7 +45,7 @@ func excludes(d devices.Drive, t Technique) []devices.Reason {
 		add("not_read_back", "%d bytes of the drive that its node does not show: they are not read back", d.Unseen)
 	}
 	for _, n := range slices.Concat(d.Notes, d.Lacks) {
-		if n.Code == "hidden_unknown" || n.Code == devices.ReasonHiddenFrozen {
+		if n.Code == devices.ReasonHiddenUnknown || n.Code == devices.ReasonHiddenFrozen {
 			add(n.Code, "%s", n.Message)
 		}
 	}

@@ -122,6 +122,8 @@ func examineJobs(ag *agent.Agent) []finding {
 			switch {
 			case d.Err != nil:
 				list = append(list, finding{"job " + j.ID, "problem", d.Err.Error(), "keep its files as they are"})
+			case len(d.Reasons) > 0 && d.Reasons[0].Code == agent.ReasonRunning:
+				list = append(list, finding{"job " + j.ID, "ok", d.Drive.Serial + " is being worked on", ""})
 			case d.Outcome == sanitize.Interrupted:
 				list = append(list, finding{"job " + j.ID, "warning", d.Drive.Serial + " is interrupted and holds data", "expunge jobs resume " + j.ID})
 			case d.Certificate == "" && d.Evidence != nil && d.Evidence.IntentLeaf != "":

@@ -46,6 +46,7 @@ type driveItem struct {
 	Error        string             `json:"error,omitempty"`
 	code         int
 	words        string
+	excludes     []string // what the technique left as it was
 }
 
 type operationItem struct {
@@ -112,6 +113,9 @@ func itemOf(r agent.DriveResult) driveItem {
 			item.Markers = &markerItem{m.Set, m.Changed, max(m.Unchanged, m.UnchangedEver), m.Unreadable}
 		}
 		if r.Outcome == sanitize.Sanitized || r.Outcome == sanitize.Exceptions {
+			for _, x := range e.Drive.Excludes {
+				item.excludes = append(item.excludes, x.Message)
+			}
 			item.Method = e.Drive.Method
 		}
 	}
@@ -135,6 +139,9 @@ func words(r agent.DriveResult) string {
 	case sanitize.Interrupted:
 		if len(r.Reasons) > 0 && r.Reasons[0].Code == agent.ReasonPowerCycle {
 			return "POWER CYCLE NEEDED - holds data, resumable"
+		}
+		if len(r.Reasons) > 0 && r.Reasons[0].Code == agent.ReasonRunning {
+			return "RUNNING - holds data until it has ended"
 		}
 		return "INTERRUPTED - holds data, resumable"
 	case sanitize.Unproven:
@@ -186,7 +193,7 @@ func (a *app) run(ctx context.Context, names []string, request sanitize.Request,
 	if len(p.Drives) == 0 {
 		return a.runAnswer(agent.Job{Plan: p}), planProblem(p)
 	}
-	if err := a.confirmed(ctx, p, confirm); err != nil {
+	if err := a.confirmed(ctx, p, confirm, file != ""); err != nil {
 		return a.runAnswer(agent.Job{Plan: p}), err
 	}
 	if err := context.Cause(ctx); err != nil {
@@ -229,14 +236,15 @@ func readPlan(file string) (sanitize.Plan, error) {
 }
 
 // confirmed makes sure that a person meant these drives: by flag, or typed at the terminal.
-func (a *app) confirmed(ctx context.Context, p sanitize.Plan, confirm []string) error {
+// planned says that the plan is in a file; one that was made just now has a digest of its own each time.
+func (a *app) confirmed(ctx context.Context, p sanitize.Plan, confirm []string, planned bool) error {
 	if len(confirm) > 0 {
-		return confirmedBy(p, confirm)
+		return confirmedBy(p, confirm, planned)
 	}
 	in, isFile := a.stdin.(*os.File)
 	if !isFile || !terminal.Is(in) {
 		return &problem{code: exitRefused, name: "not_confirmed", err: errors.New("not confirmed: nothing was touched"),
-			hint: "--confirm " + p.Digest()[:12] + " confirms the whole plan, --confirm SERIAL a drive"}
+			hint: confirmHint(p, planned)}
 	}
 	want := p.Digest()[:12]
 	for _, d := range p.Drives {
@@ -265,7 +273,20 @@ func (a *app) confirmed(ctx context.Context, p sanitize.Plan, confirm []string) 
 	}
 }
 
-func confirmedBy(p sanitize.Plan, confirm []string) error {
+// confirmHint is what to give.
+func confirmHint(p sanitize.Plan, planned bool) string {
+	var serials []string
+	for _, d := range p.Drives {
+		serials = append(serials, "--confirm "+quote(dash(d.Serial)))
+	}
+	hint := strings.Join(serials, " ")
+	if planned {
+		hint = "--confirm " + p.Digest()[:12] + " for the whole plan, or " + hint
+	}
+	return hint
+}
+
+func confirmedBy(p sanitize.Plan, confirm []string, planned bool) error {
 	if slices.ContainsFunc(confirm, p.Confirms) {
 		return nil
 	}
@@ -278,7 +299,7 @@ func confirmedBy(p sanitize.Plan, confirm []string) error {
 	if len(missing) > 0 {
 		return &problem{code: exitRefused, name: "not_confirmed",
 			err:  fmt.Errorf("not confirmed for %s: nothing was touched", strings.Join(missing, ", ")),
-			hint: "what --confirm gave is neither this plan's digest (" + p.Digest()[:12] + "…) nor the serial numbers of all its drives"}
+			hint: "what --confirm gave is not enough: " + confirmHint(p, planned)}
 	}
 	return nil
 }
@@ -332,8 +353,14 @@ func (i driveItem) text() string {
 	for _, w := range i.Warnings {
 		fmt.Fprintf(&b, "  note: %s\n", w)
 	}
-	if i.BytesWritten > 0 {
-		fmt.Fprintf(&b, "  %s written, %s\n", size(i.BytesWritten), i.Verification.text())
+	switch v := i.Verification; {
+	case i.BytesWritten > 0:
+		fmt.Fprintf(&b, "  %s written, %s\n", size(i.BytesWritten), v.text())
+	case v != nil && i.Markers == nil && v.Result != "none":
+		fmt.Fprintf(&b, "  %s\n", v.text())
+	}
+	for _, e := range i.excludes {
+		fmt.Fprintf(&b, "  not reached %s\n", e)
 	}
 	if i.Certificate != nil {
 		fmt.Fprintf(&b, "  certificate %s\n", *i.Certificate)

@@ -206,6 +206,9 @@ func (i Item) text() string {
 	if m := r.Verification.Markers; m != nil && m.Changed+m.Unchanged+m.Unreadable > 0 {
 		s += fmt.Sprintf("  markers   %d of %d gone, %d left, %d unreadable\n", m.Changed, m.Set, m.Unchanged, m.Unreadable)
 	}
+	for _, w := range r.Sanitization.Excludes {
+		s += "  excludes  " + w + "\n"
+	}
 	for _, w := range r.Sanitization.RestsOn {
 		s += "  rests on  " + w + "\n"
 	}
