@@ -119,7 +119,7 @@ func TestAbandonTakesThePasswordOff(t *testing.T) {
 // A security erase that the drive fails, or does not take, leaves no password behind.
 func TestFailedSecurityEraseLeavesNoPassword(t *testing.T) {
 	for _, fault := range []string{"sanitize-fail:40", "refuse:set-password", "refuse:erase-prepare", "refuse:erase-unit"} {
-		for _, spec := range []virtual.Spec{{Profile: "sata-hdd"}, {Profile: "sata-fixed-sense"}, {Profile: "sata-hdd", FilterSecurity: true}} {
+		for _, spec := range []virtual.Spec{{Profile: "sata-hdd"}, {Profile: "sata-hdd", FilterSecurity: true}} {
 			s, _ := erasing(t, spec, fault)
 			r := s.run(s.plan(securityErase, "A"))
 			want(t, r, sanitize.Failed, "")

@@ -146,12 +146,15 @@ func (c cell) expected() string {
 	security := t == sanitize.EnhancedSecurityErase || t == sanitize.SecurityErase
 	bySanitize := byDrive && !security && t != sanitize.Format
 	// Whether a sanitize of the drive succeeds cannot be told.
-	mute := c.fault == "log-missing:sanitize" || c.fault == "log-zero:sanitize" || kind == "registers" || c.profile == "sata-fixed-sense" || c.profile == "usb-sata-drops"
+	lost := kind == "registers" || c.profile == "sata-fixed-sense" || c.profile == "usb-sata-drops" // the ATA registers
+	mute := lost || c.fault == "log-missing:sanitize" || c.fault == "log-zero:sanitize"
+	// Whether the drive hides blocks, which only its sanitize reaches, cannot be told.
+	veiled := lost && c.profile != "sata-ssd-basic"
 	ata, scsi, nvme := p.Protocol == devices.ProtocolATA, p.Protocol == devices.ProtocolSCSI, p.Protocol == devices.ProtocolNVMe
 	switch {
 	case slices.Contains(neverReady, c.profile), nvme && mute:
 		return "refused"
-	case !can(p, t), byDrive && !security && mute, t == sanitize.DriveOverwrite && kind == "hba-zero", security && strings.HasPrefix(c.profile, "usb-"),
+	case !can(p, t), byDrive && !security && mute, !bySanitize && veiled, t == sanitize.DriveOverwrite && kind == "hba-zero", security && strings.HasPrefix(c.profile, "usb-"),
 		security && c.profile == "sata-ssd-frozen", !byDrive && c.profile == "nvme-two-namespaces":
 		return "cannot"
 	case scsi && c.fault == "pulled:9":
