@@ -133,14 +133,14 @@ func (d *Drive) judgeSecurity(s ata.Security) {
 	}
 	if s.Locked {
 		d.refuse(StateBlocked, Reason{ReasonLocked, "it is locked by an ATA password: nothing can be read or written",
-			"if a job of this state locked it: expunge recover; with its password: expunge recover SERIAL --password-file FILE; " + capability})
+			"if a job of this state locked it: expunge recover; with its password: expunge recover " + d.Serial + " --password-file FILE; " + capability})
 	}
 	if s.CountExpired {
 		d.refuse(StateBlocked, Reason{ReasonCountExpired, "too many wrong passwords were tried: it takes no more until its power is cycled",
 			"take power from the drive and give it back, then try with the right password"})
 	}
 	if s.Enabled && !s.Locked {
-		d.lack(ReasonEnabled, "an ATA password is set, which is not this job's", "take it off with its password: expunge recover SERIAL --password-file FILE; "+capability)
+		d.lack(ReasonEnabled, "an ATA password is set, which is not this job's", "take it off with its password: expunge recover "+d.Serial+" --password-file FILE; "+capability)
 	}
 	if s.Frozen {
 		d.lack(ReasonFrozen, "its ATA security is frozen: it takes no security command", hintFrozen)
@@ -330,6 +330,17 @@ func askNoting(ctx context.Context, t Transport, c *scsi.Command) (r scsi.Result
 	}
 }
 
+// ErrWrongPassword: the drive answered that it does not take the password. It counts such answers.
+var ErrWrongPassword = errors.New("the drive does not take the password")
+
+func passwordError(command string, err error) error {
+	var drive *ata.Error
+	if errors.As(err, &drive) {
+		return fmt.Errorf("%s: %w: %w", command, ErrWrongPassword, err)
+	}
+	return fmt.Errorf("%s: %w", command, err)
+}
+
 // TakePasswordOff unlocks a drive, where it is locked, and disables its password (ACS-4 4.20: the
 // second is refused while it is locked). The password is never in an error.
 func TakePasswordOff(ctx context.Context, t Transport, password [32]byte, master bool) error {
@@ -344,17 +355,17 @@ func TakePasswordOff(ctx context.Context, t Transport, password [32]byte, master
 	case !s.Enabled:
 		return nil
 	case s.Frozen:
-		return fmt.Errorf("%w: its ATA security is frozen", ErrPowerCycle)
+		return fmt.Errorf("its ATA security is frozen: %w", ErrPowerCycle)
 	case s.CountExpired:
-		return fmt.Errorf("%w: too many wrong passwords were tried", ErrPowerCycle)
+		return fmt.Errorf("too many wrong passwords were tried: %w", ErrPowerCycle)
 	}
 	if s.Locked {
 		if err := ATASecurityCommand(ctx, t, ata.Unlock(password, master)); err != nil {
-			return fmt.Errorf("SECURITY UNLOCK: %w", err)
+			return passwordError("SECURITY UNLOCK", err)
 		}
 	}
 	if err := ATASecurityCommand(ctx, t, ata.DisablePassword(password, master)); err != nil {
-		return fmt.Errorf("SECURITY DISABLE PASSWORD: %w", err)
+		return passwordError("SECURITY DISABLE PASSWORD", err)
 	}
 	if s, err = state(); err != nil {
 		return err

@@ -227,7 +227,7 @@ func readSCSISanitize(ctx context.Context, t Transport, d *Drive) error {
 		d.sanitizeFailed(false)
 	case at.FormatFailed, at.FormatCutOff:
 		d.FormatFailed = true
-		d.Notes = append(d.Notes, Reason{Code: "format_failed", Message: "its latest format failed or was cut off: its medium cannot be used until one succeeds", Hint: "expunge plan SERIAL --technique format, or by its sanitize"})
+		d.Notes = append(d.Notes, Reason{Code: "format_failed", Message: "its latest format failed or was cut off: its medium cannot be used until one succeeds", Hint: "expunge plan " + d.Serial + " --technique format, or by its sanitize"})
 	case at.FirmwarePending:
 		d.refuse(StateBlocked, Reason{"firmware_pending", "new firmware is saved and not active yet", "take power from the drive and give it back, then list again"})
 	case able:

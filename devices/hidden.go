@@ -100,7 +100,7 @@ const ReasonHiddenUnknown = "hidden_unknown"
 const ReasonHiddenFrozen = "hidden_frozen"
 
 // ErrPowerCycle: the drive accepts the change only after its power was taken away and given back.
-var ErrPowerCycle = errors.New("the drive accepts this only once after each power-on")
+var ErrPowerCycle = errors.New("the drive accepts this only after its power was taken away and given back")
 
 // ErrAdapter: the host adapter does not carry what a command needs to the drive; nothing was sent.
 var ErrAdapter = errors.New("the host adapter does not carry all ATA registers to the drive")

@@ -104,6 +104,8 @@ func problemOf(err error) *problem {
 	case errors.Is(err, sanitize.ErrPlanEdited), errors.Is(err, sanitize.ErrPlanExpired), errors.Is(err, sanitize.ErrPlanForeign),
 		errors.Is(err, sanitize.ErrPlanChanged), errors.Is(err, agent.ErrJobBusy):
 		return &problem{code: exitRefused, name: "refused", err: err}
+	case errors.Is(err, devices.ErrWrongPassword):
+		return &problem{code: exitCannot, name: "wrong_password", err: err, hint: "after five wrong ones a drive takes none until its power is cycled; --master for its master password"}
 	case errors.Is(err, agent.ErrNoJob):
 		return &problem{code: exitNotFound, name: "not_found", err: err, hint: "expunge jobs lists them"}
 	case errors.Is(err, virtual.ErrNotRack):

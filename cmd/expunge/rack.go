@@ -176,7 +176,11 @@ func (a *app) rackAnswer(rack *virtual.Rack) (answer, error) {
 		if err := t.Flush(); err != nil {
 			return err
 		}
-		_, err := fmt.Fprintf(w, "try: expunge list --rack %s\n", quote(rack.Root()))
+		try := "expunge list"
+		if a.rack == "" {
+			try += " --rack " + quote(rack.Root())
+		}
+		_, err := fmt.Fprintln(w, "try: "+try)
 		return err
 	}}, nil
 }

@@ -180,7 +180,7 @@ func (a *app) recoverDrive(ctx context.Context, ag *agent.Agent, name string, r 
 func readPassword(file string) (p [32]byte, err error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return p, fmt.Errorf("read the password: %w", err)
+		return p, usage("--password-file FILE, which holds the password", fmt.Errorf("read the password: %w", err))
 	}
 	data = bytes.TrimRight(data, "\r\n")
 	if len(data) == 0 || len(data) > len(p) {
