@@ -21,6 +21,11 @@ func TestOperationsAreJudgedByTheirOwnPages(t *testing.T) {
 	ata := func(extend, status, count, key byte) []byte {
 		return []byte{0x72, key, 0, 0x1d, 0, 0, 0, 14, 9, 12, extend, 0, count, 0, 0, 0, 0, 0, 0, 0, 0x40, status}
 	}
+	namespace := func(blocks, progress byte) []byte {
+		b := make([]byte, 4096)
+		b[0], b[32] = blocks, progress
+		return b
+	}
 	fixed := func(key, asc byte) []byte {
 		b := make([]byte, 18)
 		b[0], b[2], b[12] = 0x70, key, asc
@@ -35,6 +40,10 @@ func TestOperationsAreJudgedByTheirOwnPages(t *testing.T) {
 		{"NVMe, another command in the log", "nvme", "block erase", "NVMe Sanitize", "0x00000002", log(0, 0), log(1, 4), true, false},
 		{"NVMe, crypto called block", "nvme", "block erase", "NVMe Sanitize", "0x00000004", log(0, 0), log(1, 4), false, true},
 		{"NVMe on an ATA drive", "ata", "block erase", "NVMe Sanitize", "0x00000002", log(0, 0), log(1, 2), false, true},
+		{"NVMe format", "nvme", "format", "NVMe Format", "0x00000200", namespace(8, 0x80), namespace(8, 0x80), true, true},
+		{"NVMe format, in progress", "nvme", "format", "NVMe Format", "0x00000200", namespace(8, 0x80), namespace(8, 0x80|40), true, false},
+		{"NVMe format, no namespace", "nvme", "format", "NVMe Format", "0x00000200", namespace(8, 0x80), namespace(0, 0x80), true, false},
+		{"NVMe format that erases nothing", "nvme", "format", "NVMe Format", "0x00000000", namespace(8, 0x80), namespace(8, 0x80), false, true},
 		{"ATA", "ata", "block erase", "ATA SANITIZE DEVICE", "0x00120000", ata(1, 0x50, 0, 1), ata(1, 0x50, 0x80, 1), true, true},
 		{"ATA, no code", "ata", "block erase", "ATA SANITIZE DEVICE", "0x00000000", nil, ata(1, 0x50, 0x80, 1), false, true},
 		{"ATA, idle", "ata", "block erase", "ATA SANITIZE DEVICE", "0x00120000", nil, ata(1, 0x50, 0, 1), true, false},

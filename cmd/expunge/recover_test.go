@@ -124,12 +124,15 @@ func TestWatchFollowsAnotherProcess(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for found := 0; found == 0; time.Sleep(2 * time.Millisecond) {
-		files, err := filepath.Glob(filepath.Join(dir, "agent/jobs/j-*/*/journal"))
-		if err != nil {
+	var files []string
+	for ; len(files) == 0; time.Sleep(2 * time.Millisecond) {
+		if files, err = filepath.Glob(filepath.Join(dir, "agent/jobs/j-*/*/journal")); err != nil {
 			t.Fatal(err)
 		}
-		found = len(files)
+	}
+	job := filepath.Base(filepath.Dir(filepath.Dir(files[0])))
+	if out, _ := program(t, "jobs", "show", job, "--rack", dir).Output(); !strings.Contains(string(out), "RUNNING") || strings.Contains(string(out), "resume") {
+		t.Errorf("while it runs:\n%s", out) // whoever follows "resume" is refused
 	}
 	watch := program(t, "watch", "--json=stream", "--rack", dir)
 	out, err := watch.Output()
