@@ -26,8 +26,8 @@ type Operation struct {
 	Complete bool   `json:"complete"`
 	Because  string `json:"because,omitempty"` // what ties the success to this operation
 	Status   string `json:"status,omitempty"`  // the drive's last word
-	// StatusPage is the drive's own account as it came, in base64: NVMe log page 81h, the sense data
-	// of SANITIZE STATUS EXT or REQUEST SENSE, IDENTIFY DEVICE. StatusPageBefore is what it was when
+	// StatusPage is the drive's own account as it came, in base64: NVMe log page 81h or Identify
+	// Namespace, the sense data of SANITIZE STATUS EXT or REQUEST SENSE, IDENTIFY DEVICE. StatusPageBefore is what it was when
 	// the command had not been sent yet.
 	StatusPage       string `json:"statusPage,omitempty"`
 	StatusPageBefore string `json:"statusPageBefore,omitempty"`
@@ -53,7 +53,7 @@ var commands = map[string]struct {
 	codes    map[string]uint64
 }{
 	"NVMe Sanitize":           {"nvme", 7, map[string]uint64{"cryptographic erase": 4, "block erase": 2, "drive overwrite": 3}},
-	"NVMe Format":             {"nvme", 0xffffe00, map[string]uint64{"format": 0x200}},
+	"NVMe Format":             {"nvme", 0xfffffe00, map[string]uint64{"format": 0x200}},
 	"ATA SANITIZE DEVICE":     {"ata", 0xffff0000, map[string]uint64{"cryptographic erase": 0x110000, "block erase": 0x120000, "drive overwrite": 0x140000}},
 	"ATA SECURITY ERASE UNIT": {"ata", 0xffffffff, map[string]uint64{"enhanced security erase": 1, "security erase": 0}},
 	"SCSI SANITIZE":           {"scsi", 0x1f, map[string]uint64{"cryptographic erase": 3, "block erase": 2, "drive overwrite": 1}},

@@ -44,6 +44,7 @@ func TestOperationsAreJudgedByTheirOwnPages(t *testing.T) {
 		{"NVMe format, in progress", "nvme", "format", "NVMe Format", "0x00000200", namespace(8, 0x80), namespace(8, 0x80|40), true, false},
 		{"NVMe format, no namespace", "nvme", "format", "NVMe Format", "0x00000200", namespace(8, 0x80), namespace(0, 0x80), true, false},
 		{"NVMe format that erases nothing", "nvme", "format", "NVMe Format", "0x00000000", namespace(8, 0x80), namespace(8, 0x80), false, true},
+		{"NVMe format with a bit that is no part of it", "nvme", "format", "NVMe Format", "0x80000200", namespace(8, 0x80), namespace(8, 0x80), false, true},
 		{"ATA", "ata", "block erase", "ATA SANITIZE DEVICE", "0x00120000", ata(1, 0x50, 0, 1), ata(1, 0x50, 0x80, 1), true, true},
 		{"ATA, no code", "ata", "block erase", "ATA SANITIZE DEVICE", "0x00000000", nil, ata(1, 0x50, 0x80, 1), false, true},
 		{"ATA, idle", "ata", "block erase", "ATA SANITIZE DEVICE", "0x00120000", nil, ata(1, 0x50, 0, 1), true, false},
