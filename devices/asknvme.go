@@ -55,6 +55,8 @@ type SanitizeSupport struct {
 	// that what is read back is what is there.
 	NoDeallocate  bool `json:"no_deallocate"`
 	PurgeRequired bool `json:"purge_required"` // the command can demand purge
+	// MediaVerification: an NVMe drive can show its media as an erase left them, before it deallocates blocks.
+	MediaVerification bool `json:"media_verification,omitempty"`
 	// AfterBlock and AfterCrypto are what reads may return after the operation.
 	AfterBlock  ReadBack      `json:"reads_after_block"`
 	AfterCrypto ReadBack      `json:"reads_after_crypto"`
@@ -249,7 +251,7 @@ func supportOf(c nvme.Controller) *SanitizeSupport {
 		return nil
 	}
 	return &SanitizeSupport{
-		Crypto: c.CryptoErase(), Block: c.BlockErase(), Overwrite: c.Overwrite(), PurgeRequired: c.PurgeRequiredSupported(),
+		Crypto: c.CryptoErase(), Block: c.BlockErase(), Overwrite: c.Overwrite(), PurgeRequired: c.PurgeRequiredSupported(), MediaVerification: c.MediaVerification(),
 		NoDeallocate: !c.NoDeallocateInhibited() && c.NoDeallocateModifies() == 1, State: SanitizeUnknown,
 		AfterBlock: ReadsConstant, AfterCrypto: ReadsAnything,
 	}
@@ -283,7 +285,11 @@ func readSanitizeState(ctx context.Context, t Transport, d *Drive) error {
 	d.Sanitize.State = SanitizeIdle
 	switch s.Status() {
 	case nvme.SanitizeInProgress:
-		d.sanitizing(nvme.Action(s.SCDW10&7).String(), int(s.SPROG)*100/65536)
+		what := nvme.Action(s.SCDW10 & 7).String()
+		if s.SANS() == nvme.InMediaVerification {
+			what += ", done, and waiting to be read in media verification"
+		}
+		d.sanitizing(what, int(s.SPROG)*100/65536)
 	case nvme.SanitizeFailed:
 		d.sanitizeFailed(s.Unrestricted())
 	}

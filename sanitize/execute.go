@@ -312,7 +312,7 @@ func (r *run) operateAll(ctx context.Context) error {
 	if err := r.reformatted(ctx); err != nil {
 		return err
 	}
-	if r.drive.Verification == VerifyStatus {
+	if r.drive.Verification == VerifyStatus || r.audited() {
 		return nil
 	}
 	return r.verifyErase(ctx)
