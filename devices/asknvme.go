@@ -61,6 +61,8 @@ type SanitizeSupport struct {
 	AfterBlock  ReadBack      `json:"reads_after_block"`
 	AfterCrypto ReadBack      `json:"reads_after_crypto"`
 	State       SanitizeState `json:"state"`
+	// Waiting: what it did is done, and it waits in media verification for whoever ordered that to read it.
+	Waiting bool `json:"waiting,omitempty"`
 	// Unrestricted: the failed operation allowed its failure to be left without success.
 	Unrestricted bool `json:"unrestricted,omitempty"`
 	// Percent is how far it is while it runs.
@@ -283,14 +285,14 @@ func readSanitizeState(ctx context.Context, t Transport, d *Drive) error {
 		return nil
 	}
 	d.Sanitize.State = SanitizeIdle
-	switch s.Status() {
-	case nvme.SanitizeInProgress:
-		what := nvme.Action(s.SCDW10 & 7).String()
-		if s.SANS() == nvme.InMediaVerification {
-			what += ", done, and waiting to be read in media verification"
-		}
-		d.sanitizing(what, int(s.SPROG)*100/65536)
-	case nvme.SanitizeFailed:
+	switch {
+	case s.SANS() == nvme.InMediaVerification && d.Sanitize.MediaVerification:
+		d.Sanitize.State, d.Sanitize.Waiting = SanitizeRunning, true
+		d.refuse(StateBlocked, Reason{ReasonSanitizing, "a sanitize of it is done, and it waits in media verification to be read",
+			"expunge recover goes on if the job is one of this state; otherwise a loss of power ends it"})
+	case s.Status() == nvme.SanitizeInProgress || s.SANS() == nvme.InDeallocation && d.Sanitize.MediaVerification:
+		d.sanitizing(nvme.Action(s.SCDW10&7).String(), int(s.SPROG)*100/65536)
+	case s.Status() == nvme.SanitizeFailed:
 		d.sanitizeFailed(s.Unrestricted())
 	}
 	for _, x := range []struct {

@@ -235,6 +235,9 @@ func sanitizeWords(d devices.Drive) string {
 		}
 	}
 	words := strings.Join(can, ", ") + "; " + string(s.State)
+	if s.Waiting {
+		return words + " (in media verification)"
+	}
 	if s.State == devices.SanitizeRunning {
 		words += fmt.Sprintf(" (%d %%)", s.Percent)
 	}
