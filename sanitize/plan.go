@@ -211,15 +211,17 @@ func (dp DrivePlan) Continues(d devices.Drive, allowFabric bool) error {
 	sameUnits := slices.EqualFunc(dp.Units, d.Units, func(a Unit, b devices.LogicalUnit) bool {
 		return a == Unit{b.LUN, b.SizeBytes, b.LogicalBlock}
 	})
-	sameNamespaces := slices.EqualFunc(dp.Namespaces, d.Namespaces, func(a Namespace, b devices.Namespace) bool {
-		return a == Namespace{b.NSID, b.Attached, b.SizeBytes, b.LogicalBlock}
-	})
+	sameNamespaces := slices.EqualFunc(dp.Namespaces, d.Namespaces, sameNamespace)
 	sameSize := d.SizeBytes == dp.SizeBytes && d.LogicalBlock == dp.LogicalBlock || dp.Reformat != 0 && d.LogicalBlock == dp.Reformat ||
 		slices.ContainsFunc(dp.Restore, func(a devices.HiddenArea) bool { return d.SizeBytes == a.NativeBytes })
 	if d.ID != dp.ID || d.Protocol != dp.Protocol || d.Firmware != dp.Firmware || d.ReadOnly || !sameUnits || !sameNamespaces || !sameSize {
 		return fmt.Errorf("%s %s: %d bytes in blocks of %d, firmware %q: %w", d.Model, d.Serial, d.SizeBytes, d.LogicalBlock, d.Firmware, ErrPlanChanged)
 	}
-	return nil
+	return dp.formatsAs(d)
+}
+
+func sameNamespace(a Namespace, b devices.Namespace) bool {
+	return a == Namespace{b.NSID, b.Attached, b.SizeBytes, b.LogicalBlock}
 }
 
 // withoutEstimates are operations as they are compared: a drive's estimate may change.
