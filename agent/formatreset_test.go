@@ -216,3 +216,55 @@ func TestResetInEveryCommandOfAFormat(t *testing.T) {
 		}
 	}
 }
+
+// Where a policy takes a format for purge, the drive's own blocks bear it out, and a drive that keeps its
+// key is found out.
+func TestFormatsThatPurge(t *testing.T) {
+	site, err := sanitize.ParsePolicy([]byte("policy: x\naccept: {format-crypto-is-purge: true}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r1 := sanitize.Request{Method: sanitize.Purge, Policy: "nist-800-88r1"}
+	byFile := sanitize.Request{Method: sanitize.Purge, Policy: "x", PolicyFile: site.Ref().File}
+	for _, c := range []struct {
+		name  string
+		r     sanitize.Request
+		t     sanitize.Technique
+		fault string
+		want  sanitize.Outcome
+	}{
+		{"r1, the key", r1, sanitize.CryptographicFormat, "", sanitize.Sanitized},
+		{"r1, user data", r1, sanitize.Format, "", sanitize.Sanitized},
+		{"accepted, the key", byFile, sanitize.CryptographicFormat, "", sanitize.Sanitized},
+		{"the key stays", byFile, sanitize.CryptographicFormat, "lie:nothing", sanitize.Unproven},
+		{"nothing is begun", byFile, sanitize.CryptographicFormat, "lie:ignored", sanitize.Unproven},
+		{"it fails", byFile, sanitize.CryptographicFormat, "sanitize-fail:40", sanitize.Failed},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, _ := newTimed(t)
+			s.add(virtual.Spec{Profile: "nvme-format", Serial: "A", SizeBytes: 2 << 20, HiddenBytes: 64 << 10})
+			before, err := s.rack.Medium("A")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.fault != "" {
+				s.fault("A", c.fault)
+			}
+			c.r.Technique = c.t
+			r := s.run(s.plan(c.r, "A"))
+			want(t, r, c.want, "")
+			report := s.verify(r)
+			m, err := s.rack.Medium("A")
+			if err != nil {
+				t.Fatal(err)
+			}
+			a, h, err := m.CountCanary(canary)
+			if purged := c.want == sanitize.Sanitized; err != nil || (a+h == 0) != purged || (report.Code == attest.CodeOK) != purged || (report.Result.Outcome.Method == "purge") != purged {
+				t.Errorf("%d canaries, %d hidden, %v; certificate %d %v", a, h, err, report.Code, report.Reasons)
+			}
+			if keyed := c.t == sanitize.CryptographicFormat && c.want == sanitize.Sanitized; bytes.Equal(m.Key(), before.Key()) == keyed {
+				t.Errorf("another key: %v", !keyed)
+			}
+		})
+	}
+}
