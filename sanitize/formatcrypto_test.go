@@ -127,4 +127,13 @@ func TestCryptographicFormatPlanned(t *testing.T) {
 	if err := plan.formatsAs(d); err != nil {
 		t.Error(err)
 	}
+	// Where a format purges, it only clears a drive with capacity that it does not reach.
+	for _, bytes := range []int64{0, 4096} {
+		d.Unallocated = bytes
+		for _, x := range Explain(d, Policies()[1]) {
+			if x.Technique.formats() && (x.Method == Clear) != (bytes > 0) {
+				t.Errorf("%d bytes unallocated: %s reaches %s (%s)", bytes, x.Technique, x.Method, x.Message)
+			}
+		}
+	}
 }

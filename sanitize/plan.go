@@ -217,7 +217,7 @@ func (dp DrivePlan) Continues(d devices.Drive, allowFabric bool) error {
 	if d.ID != dp.ID || d.Protocol != dp.Protocol || d.Firmware != dp.Firmware || d.ReadOnly || !sameUnits || !sameNamespaces || !sameSize {
 		return fmt.Errorf("%s %s: %d bytes in blocks of %d, firmware %q: %w", d.Model, d.Serial, d.SizeBytes, d.LogicalBlock, d.Firmware, ErrPlanChanged)
 	}
-	return dp.formatsAs(d)
+	return nil
 }
 
 func sameNamespace(a Namespace, b devices.Namespace) bool {

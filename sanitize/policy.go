@@ -89,7 +89,7 @@ func (p Policy) on(d devices.Drive) Policy {
 		row.Purge = slices.DeleteFunc(slices.Clone(row.Purge), func(t Technique) bool { return t.restsOnCrypto(d.Protocol) })
 	}
 	if d.Protocol == devices.ProtocolNVMe && d.Unallocated > 0 {
-		row.Purge = slices.DeleteFunc(slices.Clone(row.Purge), Technique.formats) // they do not reach it
+		row.Purge = slices.DeleteFunc(slices.Clone(row.Purge), Technique.formats) // which do not reach capacity of no namespace
 	}
 	p.Rows = []Row{row}
 	return p
