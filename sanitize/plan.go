@@ -244,12 +244,16 @@ func difference(was, now DrivePlan) string {
 		return fmt.Sprintf("firmware was %q, is %q", was.Firmware, now.Firmware)
 	case !slices.Equal(was.Namespaces, now.Namespaces):
 		return fmt.Sprintf("it had %d namespaces, which are not the %d it has now", len(was.Namespaces), len(now.Namespaces))
+	case was.Unallocated != now.Unallocated:
+		return fmt.Sprintf("%d bytes of its capacity belonged to no namespace, %d do now", was.Unallocated, now.Unallocated)
 	case !slices.Equal(was.Units, now.Units):
 		return "its logical units are not those it had"
 	case !slices.Equal(was.Restore, now.Restore):
 		return "what is hidden from the host is otherwise than it was"
 	case was.BlocksBarred != now.BlocksBarred:
 		return "whether a sanitize of it has failed is otherwise than it was"
+	case was.Technique == now.Technique && !slices.Equal(was.Operations, now.Operations):
+		return "its commands would be others than those planned: its formats, or what it can do, have changed"
 	case was.PartitionTable != now.PartitionTable:
 		return "its partition table changed"
 	case was.Method != now.Method || was.Technique != now.Technique || was.Verification != now.Verification:
