@@ -3,14 +3,18 @@ package agent
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/expunge-dev/expunge/attest"
+	"github.com/expunge-dev/expunge/attest/attesttest"
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/devices/nvme"
 	"github.com/expunge-dev/expunge/devices/virtual"
@@ -52,11 +56,35 @@ func TestFormatEndedByAReset(t *testing.T) {
 			if n := s.held(); n != 0 {
 				t.Errorf("%d canaries are left", n)
 			}
-			if report := s.verify(j.Drives[0]); report.Code != attest.CodeOK || report.Result.Sanitization.Operations[0].Code != "0x"+word[3:] {
-				t.Errorf("%d %v", report.Code, report.Reasons)
+			report := s.verify(j.Drives[0])
+			if report.Code != attest.CodeOK || report.Result.Sanitization.Operations[0].Code != "0x"+word[3:] {
+				t.Fatalf("%d %v", report.Code, report.Reasons)
+			}
+			// To the schema, too, a format by the other's command contradicts itself.
+			other := fmt.Sprintf("0x%08x", x.cdw10^3<<9)
+			if err := attesttest.Validate("sanitization.v1.schema.json", bytes.ReplaceAll(s.statement(j.Drives[0]), []byte("0x"+word[3:]), []byte(other))); err == nil {
+				t.Errorf("%s by %s fits the schema", x.technique, other)
 			}
 		})
 	}
+}
+
+// statement is what the result's certificate has signed.
+func (s *site) statement(r DriveResult) []byte {
+	s.t.Helper()
+	var c attest.Certificate
+	data, err := os.ReadFile(r.Certificate)
+	if err == nil {
+		err = json.Unmarshal(data, &c)
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	payload, err := base64.StdEncoding.DecodeString(c.Result.Payload)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return payload
 }
 
 // held is how many of the customer's blocks the host can still read from drive A.
