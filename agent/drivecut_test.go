@@ -119,6 +119,7 @@ var cutSweeps = []struct {
 	{"nvme-verify", sanitize.CryptoThenBlock, 0},
 	{"nvme-verify", sanitize.CryptographicErase, 0},
 	{"nvme-format", sanitize.Format, 0},
+	{"nvme-format", sanitize.CryptographicFormat, 0},
 	{"sata-ssd", sanitize.CryptoThenBlock, 0},
 	{"sata-ssd-ama", sanitize.CryptographicErase, 0},
 	{"sata-hdd-hpa", sanitize.DriveOverwrite, 0},
@@ -164,7 +165,7 @@ func TestDriveGoesOnWhenTheHostStops(t *testing.T) {
 			s, c := newTimed(t)
 			s.add(virtual.Spec{Profile: x.profile, Serial: "A", SizeBytes: 2 << 20, HiddenBytes: 4096, EraseSeconds: 40})
 			r := sanitize.Request{Method: sanitize.Purge, Technique: x.technique, BlockSize: x.blocks}
-			if x.technique == sanitize.Format || x.technique == sanitize.SecurityErase {
+			if x.technique == sanitize.Format || x.technique == sanitize.CryptographicFormat || x.technique == sanitize.SecurityErase {
 				r.Method = sanitize.Clear
 			}
 			p := s.plan(r, "A")

@@ -304,6 +304,9 @@ func (h *Handle) Reidentify(ctx context.Context) error {
 		return fmt.Errorf("%s is %s %s with %d namespaces now, was %s %s with %d: %w", h.drive.Nodes[0],
 			now.Model, now.Serial, len(now.Namespaces), h.drive.Model, h.drive.Serial, len(h.drive.Namespaces), ErrChanged)
 	}
+	if !sameFormat(now, h.drive) {
+		return fmt.Errorf("%s: what a format reaches, the formats of its namespaces or its unallocated capacity are not what they were: %w", h.drive.Nodes[0], ErrChanged)
+	}
 	for _, r := range now.Reasons {
 		if r.Code == "shared_subsystem" {
 			return fmt.Errorf("%s: %s: %w", h.drive.Nodes[0], r.Message, ErrChanged)

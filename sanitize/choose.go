@@ -29,6 +29,8 @@ type DrivePlan struct {
 
 	// Namespaces are all of an NVMe drive's, attached or not: what a sanitize reaches.
 	Namespaces []Namespace `json:"namespaces,omitempty"`
+	// Unallocated is the capacity of an NVMe drive that belongs to no namespace.
+	Unallocated int64 `json:"unallocated_bytes,omitempty"`
 	// Units are those of a SCSI drive that has several: each is erased by itself.
 	Units []Unit `json:"logical_units,omitempty"`
 	// Restore are the areas hidden from the host that are made accessible first, in order.
@@ -139,7 +141,7 @@ func Choose(d devices.Drive, partitionTable string, r Request, p Policy) (DriveP
 		ID: d.ID, Nodes: slices.Clone(d.Nodes), Serial: d.Serial, Model: d.Model, WWN: d.WWN, Firmware: d.Firmware,
 		Protocol: d.Protocol, Media: d.Media, Identity: d.Identity,
 		SizeBytes: d.SizeBytes, LogicalBlock: d.LogicalBlock, PhysicalBlock: d.PhysicalBlock,
-		PowerOnHours: d.PowerOnHours, Fabric: d.Fabric, PartitionTable: partitionTable,
+		PowerOnHours: d.PowerOnHours, Fabric: d.Fabric, PartitionTable: partitionTable, Unallocated: d.Unallocated,
 		Scope: scopeOf(d), Method: method, Scheme: r.Scheme,
 		Verification: verify, Rejected: []Rejected{}, Excludes: []devices.Reason{}, Notes: slices.Clone(d.Notes),
 	}

@@ -348,6 +348,10 @@ func (r *run) reidentify(ctx context.Context, before string) error {
 	if err := r.handle.Reidentify(ctx); err != nil {
 		return fmt.Errorf("identify the drive before %s: %w", before, err)
 	}
+	d := r.handle.Drive() // as it is now, by Reidentify
+	if err := r.drive.formatsAs(d); err != nil {
+		return fmt.Errorf("before %s: %w", before, err)
+	}
 	g, err := r.handle.Geometry(ctx)
 	if err != nil {
 		return fmt.Errorf("size of the drive before %s: %w", before, err)
@@ -357,6 +361,5 @@ func (r *run) reidentify(ctx context.Context, before string) error {
 		return fmt.Errorf("before %s the drive has %d bytes in blocks of %d, not %d in blocks of %d: %w",
 			before, g.SizeBytes, g.LogicalBlock, r.drive.SizeBytes, r.drive.LogicalBlock, devices.ErrChanged)
 	}
-	d := r.handle.Drive()
 	return r.append(kindReidentified, reidentifiedRecord{d.ID, d.Nodes[0], g.SizeBytes, before})
 }

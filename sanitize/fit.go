@@ -29,13 +29,13 @@ func unfit(t Technique, m Method, d devices.Drive, r Request, p Policy) (code, w
 	if r.FailureMode != "" && !t.hasFailureMode() {
 		return "not_asked", "a failure mode was asked for, which belongs to sanitize commands"
 	}
-	if r.BlockSize != 0 && t != Format {
+	if r.BlockSize != 0 && !t.formats() {
 		return "not_asked", "another block size was asked for, which only a format gives"
 	}
 	switch d.Protocol {
 	case devices.ProtocolNVMe:
-		if t == Format {
-			return unfitFormatNVM(d, r)
+		if t.formats() {
+			return unfitFormatNVM(t, d, r)
 		}
 		return unfitSanitize(t, d, r)
 	case devices.ProtocolATA:
@@ -66,6 +66,8 @@ func unfitSanitize(t Technique, d devices.Drive, r Request) (code, why string) {
 	switch {
 	case t == SecurityErase || t == EnhancedSecurityErase:
 		return "other_protocol", "a command of ATA drives"
+	case t == CryptographicFormat:
+		return "other_protocol", "a command of NVMe drives"
 	case t == Format && d.Protocol == devices.ProtocolATA:
 		return "other_protocol", "a command of SCSI and NVMe drives"
 	}
@@ -148,10 +150,12 @@ func unfitFormat(d devices.Drive, r Request) (code, why string) {
 	return "", ""
 }
 
-func unfitFormatNVM(d devices.Drive, r Request) (code, why string) {
+func unfitFormatNVM(t Technique, d devices.Drive, r Request) (code, why string) {
 	switch f := d.FormatNVM; {
 	case f == nil:
 		return "not_supported", "the drive has no Format NVM command"
+	case t == CryptographicFormat && !f.Crypto:
+		return "not_supported", "its Format NVM command cannot erase cryptographically"
 	case f.Bars != "":
 		return "format_scope", f.Bars
 	case r.BlockSize != 0:

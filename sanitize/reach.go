@@ -25,9 +25,13 @@ func excludes(d devices.Drive, t Technique) []devices.Reason {
 		}
 	case t == SecurityErase:
 		add("reallocated", "sectors that the drive has reallocated, which a normal security erase passes over (ACS-4 7.45)%s", defects)
-	case t == Format && d.Protocol == devices.ProtocolNVMe:
-		add("outside_format", "whatever is no user data of a namespace: spare blocks that the drive took out of use, boot partitions, replay protected memory blocks, "+
-			"firmware, security credentials and the controller's own memory (NVMe base 2.0, 5.14)")
+	case t.formats() && d.Protocol == devices.ProtocolNVMe:
+		spare := "spare blocks that the drive took out of use, "
+		if t == CryptographicFormat {
+			spare = "" // nothing in them can be read without the key
+		}
+		add("outside_format", "whatever is no user data of a namespace: %sboot partitions, replay protected memory blocks, "+
+			"firmware, security credentials and the controller's own memory (NVMe base 2.0, 5.14)", spare)
 	case t == Format:
 		add("reallocated", "blocks that the drive has reallocated, which a format need not write (SBC-4 5.4)%s", defects)
 	case d.Protocol == devices.ProtocolNVMe:
@@ -38,7 +42,7 @@ func excludes(d devices.Drive, t Technique) []devices.Reason {
 	case d.Protocol == devices.ProtocolSCSI:
 		add("outside_sanitize", "firmware, mode pages, logs and other non-user data (SBC-4 4.11)")
 	}
-	if d.Unallocated > 0 && (t == HostOverwrite || t == Format) {
+	if d.Unallocated > 0 && (t == HostOverwrite || t.formats()) {
 		add("unallocated", "%d bytes of the drive's capacity that belong to no namespace, where namespaces that were deleted may have been", d.Unallocated)
 	}
 	if d.Unseen > 0 {
@@ -78,7 +82,7 @@ func restsOn(d devices.Drive, t Technique) []devices.Reason {
 		}
 	}
 	switch {
-	case t == CryptographicErase, t == EnhancedSecurityErase && d.Media != devices.MediaMagnetic:
+	case t == CryptographicErase, t == CryptographicFormat, t == EnhancedSecurityErase && d.Media != devices.MediaMagnetic:
 		list = append(list, devices.Reason{Code: "cryptographic_erase", Message: "a cryptographic erase alone rests on the manufacturer's word (NIST SP 800-88r2, 3.2): " +
 			"that all user data was always encrypted, by keys of at least 128 bits of strength and entropy, and that every copy of the key is destroyed"})
 	case t == EnhancedSecurityErase:

@@ -20,7 +20,7 @@ import (
 // requestFlags are the flags by which people say what they want.
 func requestFlags(flags *pflag.FlagSet, r *sanitize.Request) {
 	flags.StringVar((*string)(&r.Method), "method", "", "clear or purge (default: what policy asks for, else clear)")
-	flags.StringVar((*string)(&r.Technique), "technique", "", "this technique and no other: crypto+block, crypto, block, drive-overwrite, enhanced-security-erase, security-erase, format, host-overwrite")
+	flags.StringVar((*string)(&r.Technique), "technique", "", "this technique and no other: crypto+block, crypto, block, drive-overwrite, enhanced-security-erase, security-erase, format-crypto, format, host-overwrite")
 	flags.StringVar((*string)(&r.FailureMode), "failure-mode", "", "restricted (default): after a failed sanitize the drive takes nothing but another; or unrestricted")
 	flags.StringVar(&r.Pattern, "pattern", "", "what an overwrite writes: zero, one, random (default) or `HEX`")
 	flags.IntVar(&r.BlockSize, "block-size", 0, "the logical block length that a format gives the drive: 512 or 4096 `BYTES`")
@@ -205,7 +205,7 @@ func scopeWords(d sanitize.DrivePlan) string {
 		}
 		list = append(list, w+")")
 	}
-	if d.Technique == sanitize.Format {
+	if d.Technique == sanitize.Format || d.Technique == sanitize.CryptographicFormat {
 		return words + ": what is in namespaces " + strings.Join(list, ", ")
 	}
 	return words + ": everything in the drive, namespaces " + strings.Join(list, ", ")

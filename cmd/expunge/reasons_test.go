@@ -71,6 +71,7 @@ func TestShowExplainsEveryReason(t *testing.T) {
 				t.Errorf("exit %d", code)
 			}
 		}},
+		{code: "format_scope", spec: virtual.Spec{Profile: "nvme-format", SecondNamespace: true}},
 		{code: "unfinished", spec: virtual.Spec{Profile: "sata-hdd", HPABytes: 1 << 20, SizeAfterPowerCycle: true}, do: func(t *testing.T, rack *virtual.Rack, _ string) {
 			// The state of the job: what it waits for is in `jobs`, with what to do.
 			out, _, code := on(t, rack, "run", "A", "--technique", "host-overwrite", "--confirm", "A")

@@ -27,7 +27,7 @@ const (
 
 var statusNames = map[uint16]string{
 	StatusInvalidOpcode: "invalid command opcode", StatusInvalidField: "invalid field in command",
-	0x004: "data transfer error", 0x005: "aborted because of power loss", 0x006: "internal error", 0x007: "abort requested",
+	0x004: "data transfer error", 0x005: "aborted because of power loss", 0x006: "internal error", 0x007: "abort requested", 0x008: "aborted because its queue was deleted",
 	StatusInvalidNamespace: "invalid namespace or format", 0x00c: "command sequence error",
 	StatusSanitizeFailed: "sanitize failed", StatusSanitizeInProgress: "sanitize in progress",
 	StatusWriteProtected: "namespace is write protected", 0x080: "LBA out of range", 0x082: "namespace not ready",
@@ -48,6 +48,12 @@ var refusals = []uint16{
 // Refused says whether the controller did not take the command. Every other status leaves that open:
 // one that the host or a reset aborted may have been begun, and one in progress may be ours.
 func (e *StatusError) Refused() bool { return slices.Contains(refusals, e.Number()) }
+
+// Aborted says whether the command was ended by a loss of power, an abort, or a reset, which deletes the
+// queues, or by what is between host and controller: how far it came is not known (NVMe base 2.0, 3.3.3.2.1).
+func (e *StatusError) Aborted() bool {
+	return e.Type == 3 || slices.Contains([]uint16{0x005, 0x007, 0x008}, e.Number())
+}
 
 // Number is type and code in one number, as the Status constants have them.
 func (e *StatusError) Number() uint16 { return uint16(e.Type)<<8 | uint16(e.Code) }

@@ -32,6 +32,7 @@ const (
 	SanitizeFail     = "sanitize-fail"
 	SanitizePowerCut = "sanitize-power-cut"
 	SanitizeRefused  = "sanitize-refused"
+	FormatReset      = "format-reset"
 	ProgressStuck    = "progress-stuck"
 	ProgressBackward = "progress-backward"
 	Lie              = "lie"
@@ -73,6 +74,7 @@ var forms = []form{
 	{kind: Reset, want: "N", example: "3", help: "the n-th command is carried out, and a reset of the controller takes its answer away", most: math.MaxInt64},
 	{kind: SanitizeFail, want: "PERCENT", example: "40", help: "an erase by the drive fails after so much of it", most: 99},
 	{kind: SanitizePowerCut, want: "PERCENT", example: "40", help: "power fails after so much of an erase; a sanitize goes on when power is back, no other does", most: 99},
+	{kind: FormatReset, want: "PERCENT", example: "40", help: "a reset of the controller ends a Format NVM after so much of it, and takes its answer away; once", most: 99},
 	{kind: SanitizeRefused, want: "STATUS", example: "2", help: "an erase is refused: with this NVMe status, with this reason of ATA sanitize, or by SCSI with 05/24/00", most: 0x7ff},
 	{kind: ProgressStuck, want: "SECONDS", example: "30", help: "a sanitize stands still half way for so long", most: 1 << 31},
 	{kind: ProgressBackward, want: "PERCENT", example: "60", help: "the progress of a sanitize falls to half when it gets there", most: 99},
@@ -209,6 +211,8 @@ func (p Profile) lacks(f Fault) string {
 		return "cannot erase itself"
 	case status && len(p.Sanitize) == 0:
 		return "cannot sanitize itself"
+	case f.Kind == FormatReset && !p.NVMeFormat:
+		return "has no Format NVM"
 	case f.Kind == SMARTCritical && p.Protocol != devices.ProtocolNVMe:
 		return "has no NVMe log"
 	case ata && !p.translated():

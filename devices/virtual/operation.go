@@ -1,6 +1,7 @@
 package virtual
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -147,6 +148,10 @@ func (r *Rack) goOnUnit(info Info, m *memory, n int) error {
 			u.SOS, u.FailureMode = 3, true
 		}
 		return nil
+	}
+	if f, ok := list.find(FormatReset); ok && o.Format != nil && o.elapsed(now) >= o.percent(info.Spec, f.Count) {
+		u.Operation = nil
+		return errors.Join(r.erasePart(info, m, n, o, f.Count), r.dropFaults(info.Name, FormatReset))
 	}
 	if _, ended := o.progress(info, now); !ended {
 		return nil
