@@ -284,7 +284,7 @@ func (h *Handle) Reidentify(ctx context.Context) error {
 			now.Model, now.Serial, len(now.Namespaces), h.drive.Model, h.drive.Serial, len(h.drive.Namespaces), ErrChanged)
 	}
 	for _, r := range now.Reasons {
-		if r.Code == "shared_subsystem" {
+		if r.Code == "shared_subsystem" || r.Code == ReasonReserved {
 			return fmt.Errorf("%s: %s: %w", h.drive.Nodes[0], r.Message, ErrChanged)
 		}
 	}

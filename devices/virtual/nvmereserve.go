@@ -53,7 +53,7 @@ func (d *drive) manage(t *transport, c *nvme.Command) (status uint16, err error)
 	return d.reportReservations(c), nil
 }
 
-// reportReservations is Reservation Report (NVMe base 2.0, 7.8): another host's controller, which
+// reportReservations is Reservation Report (NVMe base 2.1, 7.8): another host's controller, which
 // holds it for its writes.
 func (d *drive) reportReservations(c *nvme.Command) uint16 {
 	if len(c.Data) < 24 || len(c.Data) != 4*(int(c.CDW10)+1) {
