@@ -120,7 +120,7 @@ func TestWhatADriveHasBesideItsBlocks(t *testing.T) {
 			r := s.run(p)
 			want(t, r, sanitize.Sanitized, "")
 			left := s.verify(r).Result.Sanitization.Excludes
-			for code, words := range map[string]string{"boot_partitions": "2 boot partitions of 512 KiB", "rpmb": "1 replay protected memory blocks (RPMB) of 1024 KiB"} {
+			for code, words := range map[string]string{"boot_partitions": "2 boot partitions of 512 KiB", "rpmb": "replay protected memory blocks (RPMB): 1 of 1024 KiB"} {
 				planned := false
 				for _, x := range p.Drives[0].Excludes {
 					planned = planned || x.Code == code && x.Message == words

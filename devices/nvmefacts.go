@@ -46,7 +46,7 @@ func readFirmware(ctx context.Context, t Transport, d *Drive, c nvme.Controller)
 			"a drive that has some refuses to erase itself: take its power away and give it back first"})
 	case f.Pending(c.FR):
 		d.lack(ReasonFirmwarePending, cleanASCII(fmt.Sprintf("new firmware (%s, in slot %d) waits to be activated: until then the drive does not erase itself", f.FRS[f.Next], f.Next)),
-			"take power from the drive and give it back, or reset its controller, then list again; until then the host can overwrite it")
+			"take power from the drive and give it back, or reset its controller, then plan again")
 	}
 	return nil
 }
@@ -83,7 +83,7 @@ func readWarnings(ctx context.Context, t Transport, d *Drive, _ nvme.Controller)
 	if len(words) == 0 {
 		return nil
 	}
-	hint := "back up nothing to it; if an erase of it fails, destroy it"
+	hint := "it may fail while it is erased: destroy it then"
 	if *h.Critical&nvme.WarnPMR != 0 {
 		hint = "it refuses to sanitize itself while the region is enabled, which a host cannot ask: disable it first, or take the drive's power away and give it back"
 	}
@@ -120,7 +120,7 @@ func readBeside(ctx context.Context, t Transport, d *Drive, c nvme.Controller) e
 		boot(fmt.Sprintf("boot partitions, if it has any: a drive of NVMe %d.%d does not tell", c.VER>>16, c.VER>>8&0xff))
 	}
 	if units, each := c.RPMB(); units > 0 {
-		d.Beside = append(d.Beside, Reason{Code: "rpmb", Message: fmt.Sprintf("%d replay protected memory blocks (RPMB) of %d KiB", units, each>>10)})
+		d.Beside = append(d.Beside, Reason{Code: "rpmb", Message: fmt.Sprintf("replay protected memory blocks (RPMB): %d of %d KiB", units, each>>10)})
 	}
 	return nil
 }

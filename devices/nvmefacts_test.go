@@ -56,7 +56,7 @@ func TestFactsOfNVMeDrives(t *testing.T) {
 		{name: "firmware", spec: virtual.Spec{Profile: "nvme-firmware-pending"},
 			want: "lack firmware_pending: new firmware (VIRT1.1, in slot 2) waits to be activated: until then the drive does not erase itself"},
 		{name: "beside", spec: virtual.Spec{Profile: "nvme-boot"},
-			want: "beside boot_partitions: 2 boot partitions of 512 KiB\nbeside rpmb: 1 replay protected memory blocks (RPMB) of 1024 KiB"},
+			want: "beside boot_partitions: 2 boot partitions of 512 KiB\nbeside rpmb: replay protected memory blocks (RPMB): 1 of 1024 KiB"},
 		{name: "spare and temperature", spec: virtual.Spec{Profile: "nvme-ssd"}, fault: "smart-critical:3",
 			want: "note critical_warning: it warns: it runs out of spare blocks, its temperature is out of bounds"},
 		{name: "region", spec: virtual.Spec{Profile: "nvme-pmr"}, fault: "smart-critical:32",
@@ -124,7 +124,9 @@ func TestFactsThatCannotBeTold(t *testing.T) {
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			r := rackOf(t, virtual.Spec{Profile: x.profile, Serial: "A"})
-			d := onlyDrive(t, answering(r, func(_ string, c *nvme.Command, done nvme.Completion) (nvme.Completion, error) { return x.change(c, done), nil }))
+			d := onlyDrive(t, answering(r, func(_ string, c *nvme.Command, done nvme.Completion) (nvme.Completion, error) {
+				return x.change(c, done), nil
+			}))
 			if d.State != devices.StateReady || said(d) != x.want {
 				t.Errorf("%s\n%s", d.State, said(d))
 			}
@@ -155,17 +157,17 @@ func TestReservationsOfNVMeDrives(t *testing.T) {
 		{name: "it has none", spec: virtual.Spec{}},
 		{name: "nobody is registered", spec: virtual.Spec{ReservedBy: "0"}},
 		{name: "one holds it", spec: virtual.Spec{ReservedBy: "abc"}, state: devices.StateBlocked,
-			want: "reason reserved: another host has reserved it: namespace 1 has 1 registrants, one with key 0000000000000abc; its host holds it: write exclusive"},
+			want: "reason reserved: another host has reserved it: 1 registered for namespace 1, one with key 0000000000000abc, which holds it (write exclusive)"},
 		{name: "three are registered, on two namespaces", spec: virtual.Spec{ReservedBy: "abc", Registrants: 2, SecondNamespace: true, AttachAll: true}, state: devices.StateBlocked,
-			want: "reason reserved: another host has reserved it: namespace 1 has 3 registrants, one with key 0000000000000abc; its host holds it: write exclusive\n" +
-				"reason reserved: another host has reserved it: namespace 2 has 3 registrants, one with key 0000000000000abc; its host holds it: write exclusive"},
+			want: "reason reserved: another host has reserved it: 3 registered for namespace 1, one with key 0000000000000abc, which holds it (write exclusive)\n" +
+				"reason reserved: another host has reserved it: 3 registered for namespace 2, one with key 0000000000000abc, which holds it (write exclusive)"},
 		{name: "registered, and not held", spec: virtual.Spec{ReservedBy: "abc"}, state: devices.StateBlocked,
 			change: func(_ string, c *nvme.Command, done nvme.Completion) (nvme.Completion, error) {
 				if report(c) {
 					c.Data[4], c.Data[24+2] = 0, 0
 				}
 				return done, nil
-			}, want: "reason reserved: another host has reserved it: namespace 1 has 1 registrants, one with key 0000000000000abc; nobody holds it"},
+			}, want: "reason reserved: another host has reserved it: 1 registered for namespace 1, one with key 0000000000000abc, and nobody holds it"},
 		{name: "the drive wants the extended form", spec: virtual.Spec{ReservedBy: "abc", Registrants: 1}, state: devices.StateBlocked,
 			change: func(_ string, c *nvme.Command, done nvme.Completion) (nvme.Completion, error) {
 				if report(c) && c.CDW11&1 == 0 {
@@ -173,7 +175,7 @@ func TestReservationsOfNVMeDrives(t *testing.T) {
 					done.Status = nvme.StatusHostIDFormat
 				}
 				return done, nil
-			}, want: "reason reserved: another host has reserved it: namespace 1 has 2 registrants, one with key 0000000000000abc; its host holds it: write exclusive"},
+			}, want: "reason reserved: another host has reserved it: 2 registered for namespace 1, one with key 0000000000000abc, which holds it (write exclusive)"},
 		{name: "the report fails", spec: virtual.Spec{ReservedBy: "0"}, change: status(nvme.StatusInvalidOpcode), state: devices.StateBlocked, want: unknown + "NVMe status 001h: invalid command opcode"},
 		{name: "neither form is taken", spec: virtual.Spec{ReservedBy: "0"}, change: status(nvme.StatusHostIDFormat), state: devices.StateBlocked, want: unknown + "NVMe status 018h: host identifier in another format"},
 		{name: "nothing is written to the buffer", spec: virtual.Spec{ReservedBy: "0"}, state: devices.StateBlocked,

@@ -48,14 +48,14 @@ func readReservationOf(ctx context.Context, t Transport, d *Drive, n Namespace, 
 	case s.REGCTL == 0:
 		return nil
 	}
-	key, how := s.Registrants[0].RKEY, "nobody holds it"
+	key, how := s.Registrants[0].RKEY, "and nobody holds it"
 	for _, r := range s.Registrants {
 		if r.Holds {
-			key, how = r.RKEY, fmt.Sprintf("its host holds it: %v", s.RTYPE)
+			key, how = r.RKEY, fmt.Sprintf("which holds it (%v)", s.RTYPE)
 			break
 		}
 	}
-	d.refuse(StateBlocked, Reason{ReasonReserved, fmt.Sprintf("another host has reserved it: namespace %d has %d registrants, one with key %016x; %s", n.NSID, s.REGCTL, key, how),
+	d.refuse(StateBlocked, Reason{ReasonReserved, fmt.Sprintf("another host has reserved it: %d registered for namespace %d, one with key %016x, %s", s.REGCTL, n.NSID, key, how),
 		"unregister them there, or clear the reservation, if it is yours"})
 	return nil
 }

@@ -78,10 +78,8 @@ func unfitSanitize(t Technique, d devices.Drive, r Request) (code, why string) {
 		}
 		return "not_supported", "the drive has no sanitize command"
 	}
-	for _, code := range []string{devices.ReasonSanitizeFrozen, devices.ReasonFirmwarePending} {
-		if lack, is := d.Lack(code); is {
-			return code, lack.Message
-		}
+	if lack, is := d.Lack(devices.ReasonSanitizeFrozen); is {
+		return devices.ReasonSanitizeFrozen, lack.Message
 	}
 	has, word := false, ""
 	switch t {
@@ -99,9 +97,12 @@ func unfitSanitize(t Technique, d devices.Drive, r Request) (code, why string) {
 	default:
 		return "not_in_this_version", "this version of expunge does not carry it out"
 	}
+	pending, waits := d.Lack(devices.ReasonFirmwarePending)
 	switch {
 	case !has:
 		return "not_supported", "its sanitize command cannot do " + word
+	case waits:
+		return devices.ReasonFirmwarePending, pending.Message
 	case s.State == devices.SanitizeFailed && d.Protocol == devices.ProtocolNVMe && !s.Unrestricted && r.FailureMode == Unrestricted:
 		return "restricted_failure", "an earlier sanitize failed in restricted mode: only a restricted one can follow"
 	case r.Verify != VerifyStatus && leaves(t, d) == devices.ReadsNothing:
