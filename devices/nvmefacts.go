@@ -2,6 +2,7 @@ package devices
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -38,9 +39,12 @@ func readFirmware(ctx context.Context, t Transport, d *Drive, c nvme.Controller)
 	if err == nil {
 		f, err = nvme.ParseFirmwareSlots(page, c.FirmwareSlots())
 	}
+	var answer *nvme.StatusError
 	switch {
 	case IsGone(err):
 		return err
+	case errors.As(err, &answer) && answer.Number() == nvme.StatusSanitizeInProgress:
+		return nil // no firmware is activated meanwhile, and it need not tell (NVMe base 2.3, 8.1.26)
 	case err != nil:
 		d.Notes = append(d.Notes, Reason{"firmware_unknown", fmt.Sprintf("whether new firmware waits to be activated cannot be told: %v", err),
 			"a drive that has some refuses to erase itself: take its power away and give it back first"})

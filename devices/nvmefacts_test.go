@@ -90,6 +90,12 @@ func TestFactsThatCannotBeTold(t *testing.T) {
 			}
 			return done
 		}},
+		{"it is sanitizing itself", "nvme-ssd", "", func(c *nvme.Command, done nvme.Completion) nvme.Completion {
+			if c.Opcode == 2 && c.CDW10&0xff == 3 {
+				done.Status = nvme.StatusSanitizeInProgress
+			}
+			return done
+		}},
 		{"a firmware log of zeros", "nvme-firmware-pending", "note firmware_unknown: whether new firmware waits to be activated cannot be told: firmware slot log: slot 0 runs and slot 0 is next, of 2 slots", func(c *nvme.Command, done nvme.Completion) nvme.Completion {
 			if c.Opcode == 2 && c.CDW10&0xff == 3 {
 				clear(c.Data)
