@@ -73,7 +73,7 @@ type SanitizeSupport struct {
 // of the controller.
 const questions = 3
 
-// admin sends an admin command that only asks, and judges its status.
+// admin sends a command that only asks, and judges its status.
 func admin(ctx context.Context, t Transport, c *nvme.Command) ([]byte, error) {
 	for n := 1; ; n++ {
 		done, err := t.NVMe(ctx, c)

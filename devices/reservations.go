@@ -12,7 +12,7 @@ import (
 const ReasonReserved = "reserved"
 
 // readReservations refuses a drive when a host is registered for the reservation of any of its namespaces
-// that have a node (NVMe base 2.1, 8.1.22): whoever is registered may be writing. A namespace that says it
+// that have a node (NVMe base 2.0, 8.19): whoever is registered may be writing. A namespace that says it
 // has reservations and does not tell is refused, too. open gives the nodes other than the first, which t is:
 // the kernel lets a namespace's node send the commands of that namespace only.
 func readReservations(ctx context.Context, t Transport, d *Drive, open func(node string) (Transport, error)) error {
@@ -49,6 +49,9 @@ func readReservationOf(ctx context.Context, t Transport, d *Drive, n Namespace, 
 		return nil
 	}
 	key, how := s.Registrants[0].RKEY, "and nobody holds it"
+	if s.RTYPE != 0 {
+		how = fmt.Sprintf("and one of them holds it (%v)", s.RTYPE)
+	}
 	for _, r := range s.Registrants {
 		if r.Holds {
 			key, how = r.RKEY, fmt.Sprintf("which holds it (%v)", s.RTYPE)

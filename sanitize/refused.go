@@ -35,7 +35,7 @@ func (r *run) refusedBy(i int, refusal error) error {
 	return fmt.Errorf("%s: the drive refused the command, and %s: %w", command, words, refusal)
 }
 
-// nextStep is what to do about a refusal of Sanitize or Format NVM (NVMe base 2.3, 5.1.10, 5.1.22, 8.1.26).
+// nextStep is what to do about a refusal of Sanitize or Format NVM (NVMe base 2.0, 5.14, 5.24).
 var nextStep = map[uint16]string{
 	nvme.StatusInvalidField:       "ask for another technique",
 	nvme.StatusOperationDenied:    "unlock the drive's own security, or lift the lockdown of its commands",
