@@ -169,6 +169,8 @@ func openRefusal(d devices.Drive, err error) *sanitize.Refusal {
 		return &sanitize.Refusal{Reasons: inUse.Reasons}
 	case errors.As(err, &inUse):
 		reason.Code, reason.Hint = "in_use", "find who holds it: expunge show "+d.Serial
+	case errors.Is(err, devices.ErrPathsDiffer):
+		reason.Code, reason.Hint = "paths_differ", "attach the drives that claim one identity one at a time, or leave one path to the drive"
 	case errors.Is(err, devices.ErrChanged):
 		reason.Code, reason.Hint = "changed", "list again and make a new plan"
 	case errors.Is(err, devices.ErrGone), errors.Is(err, devices.ErrNotFound):

@@ -116,6 +116,8 @@ var cutSweeps = []struct {
 	{"nvme-ssd", sanitize.CryptographicErase, 0},
 	{"nvme-ssd", sanitize.BlockErase, 0},
 	{"nvme-hdd", sanitize.DriveOverwrite, 0},
+	{"nvme-verify", sanitize.CryptoThenBlock, 0},
+	{"nvme-verify", sanitize.CryptographicErase, 0},
 	{"nvme-format", sanitize.Format, 0},
 	{"sata-ssd", sanitize.CryptoThenBlock, 0},
 	{"sata-ssd-ama", sanitize.CryptographicErase, 0},

@@ -119,6 +119,10 @@ func unattended(d devices.Drive) (devices.Reason, bool) {
 	}
 	switch d.Sanitize.State {
 	case devices.SanitizeRunning:
+		if d.Sanitize.Waiting {
+			return devices.Reason{Code: devices.ReasonSanitizing, Message: "a sanitize of it, by no order of this state, is done, and it waits in media verification to be read",
+				Hint: "ask whoever ordered it; a loss of power ends it, then make a plan for the drive"}, true
+		}
 		return devices.Reason{Code: devices.ReasonSanitizing, Message: "it is sanitizing itself, by no order of this state: it is left alone",
 			Hint: "ask whoever ordered it; when it has ended, make a plan for the drive"}, true
 	case devices.SanitizeFailed:

@@ -99,7 +99,7 @@ func cells() []cell {
 	ata := []string{"registers:none", "registers:zero", "hba-zero:count", "hba-zero:lba", "refuse:set-password", "refuse:erase-prepare", "refuse:erase-unit"}
 	// These differ from another profile in one thing, and need not go through every fault.
 	like := []string{"sata-hdd-hpa", "sata-hdd-dco", "sata-ssd-ama", "sata-ssd-frozen", "sata-fixed-sense", "usb-sata", "usb-sata-drops", "sata-old", "usb-stick",
-		"nvme-overwrite", "nvme-verify", "nvme-purge-required", "nvme-boot", "usb-nvme"}
+		"nvme-overwrite", "nvme-verify", "nvme-purge-required", "nvme-boot", "usb-nvme", "nvme-multipath", "nvme-two-controllers", "sas-multipath"}
 	once := append(slices.Clone(neverReady), "nvme-pmr", "nvme-firmware-pending")
 	some := []string{"", "write-error:100+4", "drop-writes", "pulled:40", "reset:24", "lie:nothing", "sanitize-fail:40"}
 	var list []cell
@@ -136,7 +136,7 @@ func cells() []cell {
 }
 
 // neverReady are drives that are refused whatever is asked of them.
-var neverReady = []string{"nvme-shared", "nvme-multipath", "nvme-two-controllers", "nvme-write-protected", "nvme-zns", "sas-multipath", "sata-hdd-locked"}
+var neverReady = []string{"nvme-shared", "nvme-write-protected", "nvme-zns", "sata-hdd-locked"}
 
 // expected is what must come out of a cell: an outcome, or why there is none.
 func (c cell) expected() string {

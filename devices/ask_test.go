@@ -70,7 +70,7 @@ func TestDrivesSayWhatTheyAre(t *testing.T) {
 	if ssd.Media != devices.MediaFlash || ssd.Identity != devices.IdentityDrive {
 		t.Errorf("%+v", ssd)
 	}
-	if nv.Identity != devices.IdentityDrive || nv.WWN == "" || nv.Controller != "/dev/nvme0" || nv.State != devices.StateReady || len(nv.Nodes) != 1 || nv.SizeBytes != 8<<20 {
+	if nv.Identity != devices.IdentityDrive || nv.WWN == "" || !slices.Equal(nv.Controllers, []string{"/dev/nvme0"}) || nv.State != devices.StateReady || len(nv.Nodes) != 1 || nv.SizeBytes != 8<<20 {
 		t.Errorf("%+v", nv)
 	}
 	if n := nv.Namespaces; len(n) != 2 || !n[0].Attached || n[0].Node != "/dev/nvme0n1" || n[1].Attached || n[1].Node != "" || n[1].SizeBytes != 4<<20 || n[1].NSID != 2 {
@@ -269,5 +269,65 @@ func TestListingEndsWithItsContext(t *testing.T) {
 	}, nil)
 	if list, err := h.Drives(ctx); err == nil {
 		t.Errorf("%+v", list)
+	}
+}
+
+// Controllers that are all in this host are no other host's; one more is. A path that cannot be asked
+// what it is may be in use, and keeps the drive from being touched by another.
+func TestControllersAndPathsThatAreNotKnown(t *testing.T) {
+	for _, x := range []struct {
+		name, profile, code string
+		twist               func(node string, c *nvme.Command, s *scsi.Command) error
+	}{
+		{"a third controller elsewhere", "nvme-two-controllers", "shared_subsystem", func(_ string, c *nvme.Command, _ *scsi.Command) error {
+			if c != nil && c.Opcode == 6 && c.CDW10 == 0x13 {
+				copy(c.Data, []byte{3, 0, 1, 0, 2, 0, 3, 0})
+			}
+			return nil
+		}},
+		{"a list without the one that was asked", "nvme-ssd", "shared_subsystem", func(_ string, c *nvme.Command, _ *scsi.Command) error {
+			if c != nil && c.Opcode == 6 && c.CDW10 == 0x13 {
+				copy(c.Data, []byte{1, 0, 7, 0})
+			}
+			return nil
+		}},
+		{"the second controller does not answer", "nvme-two-controllers", "duplicate_identity", func(node string, c *nvme.Command, _ *scsi.Command) error {
+			if node == "/dev/nvme1n1" {
+				return errors.New("no answer")
+			}
+			return nil
+		}},
+		{"the second port does not answer", "sas-multipath", "duplicate_identity", func(node string, _ *nvme.Command, s *scsi.Command) error {
+			if node == "/dev/sdb" {
+				return errors.New("no answer")
+			}
+			return nil
+		}},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			r := rackOf(t, virtual.Spec{Profile: x.profile, Serial: "A", SizeBytes: 1 << 20})
+			h := devices.NewHost(r.Root(), func(ctx context.Context, node string, access devices.Access) (devices.Transport, error) {
+				tr, err := r.Opener()(ctx, node, access)
+				return answers{Transport: tr, nvme: func(c *nvme.Command) (nvme.Completion, error) {
+					done, err := tr.NVMe(ctx, c)
+					return done, errors.Join(err, x.twist(node, c, nil))
+				}, scsi: func(s *scsi.Command) (scsi.Result, error) {
+					done, err := tr.SCSI(ctx, s)
+					return done, errors.Join(err, x.twist(node, nil, s))
+				}}, err
+			}, nil)
+			drives, err := h.Drives(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, d := range drives {
+				if d.State == devices.StateReady {
+					t.Errorf("%q is ready", d.Nodes)
+				}
+			}
+			if !slices.ContainsFunc(drives[0].Reasons, func(r devices.Reason) bool { return r.Code == x.code }) {
+				t.Errorf("%+v", drives[0].Reasons)
+			}
+		})
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
+	"strings"
 
 	"github.com/expunge-dev/expunge/devices/nvme"
 )
@@ -54,10 +56,14 @@ type SanitizeSupport struct {
 	// that what is read back is what is there.
 	NoDeallocate  bool `json:"no_deallocate"`
 	PurgeRequired bool `json:"purge_required"` // the command can demand purge
+	// MediaVerification: an NVMe drive can show its media as an erase left them, before it deallocates blocks.
+	MediaVerification bool `json:"media_verification,omitempty"`
 	// AfterBlock and AfterCrypto are what reads may return after the operation.
 	AfterBlock  ReadBack      `json:"reads_after_block"`
 	AfterCrypto ReadBack      `json:"reads_after_crypto"`
 	State       SanitizeState `json:"state"`
+	// Waiting: what it did is done, and it waits in media verification for whoever ordered that to read it.
+	Waiting bool `json:"waiting,omitempty"`
 	// Unrestricted: the failed operation allowed its failure to be left without success.
 	Unrestricted bool `json:"unrestricted,omitempty"`
 	// Percent is how far it is while it runs.
@@ -103,12 +109,20 @@ func identifyNVMe(ctx context.Context, t Transport, d *Drive) error {
 	}
 	d.vouch(c.MN, c.SN, c.SUBNQN, c.FR)
 	d.Namespaces = namespaces
-	if why := shared(ctx, t, c); why != "" {
-		d.refuse(StateBlocked, Reason{"shared_subsystem", why, "detach it from the other hosts and controllers first: whatever is done here is done to their data"})
+	if why := shared(ctx, t, c, d.local); why != "" {
+		d.refuse(StateBlocked, Reason{"shared_subsystem", why, "detach it from the other hosts first: whatever is done here is done to their data"})
+	}
+	if len(d.Controllers) > 1 {
+		d.Notes = append(d.Notes, Reason{Code: "controllers", Message: fmt.Sprintf("this host reaches it by %d controllers: %s", len(d.Controllers), strings.Join(d.Controllers, " "))})
 	}
 	for _, n := range namespaces {
 		if n.protected {
 			d.refuse(StateBlocked, Reason{"read_only", fmt.Sprintf("namespace %d is write-protected", n.NSID), "remove the write protection, then list again"})
+		}
+		if !n.Attached && n.Node != "" {
+			d.refuse(StateBlocked, Reason{"namespace_unreachable",
+				fmt.Sprintf("namespace %d is attached to another controller than %s alone, which takes the drive's commands", n.NSID, strings.Join(d.Controllers[:min(1, len(d.Controllers))], "")),
+				"attach every namespace to each of the drive's controllers"})
 		}
 		if n.Attached && n.Node == "" {
 			d.refuse(StateBlocked, Reason{"namespace_unreachable",
@@ -201,8 +215,9 @@ func listNamespaces(ctx context.Context, t Transport, allocated bool) ([]uint32,
 	return list, nil
 }
 
-// shared says why somebody else may reach the drive's data; "" when nobody does.
-func shared(ctx context.Context, t Transport, c nvme.Controller) string {
+// shared says why somebody else may reach the drive's data; "" when nobody does. local are the
+// controllers of the subsystem that this host has.
+func shared(ctx context.Context, t Transport, c nvme.Controller, local []uint16) string {
 	if !c.NamespaceManagement() {
 		if c.CMIC&7 == 0 {
 			return ""
@@ -219,8 +234,14 @@ func shared(ctx context.Context, t Transport, c nvme.Controller) string {
 		return ""
 	case err != nil:
 		return fmt.Sprintf("its subsystem may have several ports or controllers (CMIC %#x), and they cannot be listed: %v", c.CMIC, err)
-	case len(list) != 1 || list[0] != c.CNTLID:
-		return fmt.Sprintf("its subsystem has %d controllers, by which other hosts may use it", len(list))
+	}
+	mine := append([]uint16{c.CNTLID}, local...)
+	others := slices.DeleteFunc(slices.Clone(list), func(id uint16) bool { return slices.Contains(mine, id) })
+	switch {
+	case !slices.Contains(list, c.CNTLID):
+		return fmt.Sprintf("its subsystem has %d controllers, and the one that was asked (%d) is not among them", len(list), c.CNTLID)
+	case len(others) > 0:
+		return fmt.Sprintf("its subsystem has %d controllers, %d of them elsewhere: other hosts may use it", len(list), len(others))
 	}
 	return ""
 }
@@ -230,7 +251,7 @@ func supportOf(c nvme.Controller) *SanitizeSupport {
 		return nil
 	}
 	return &SanitizeSupport{
-		Crypto: c.CryptoErase(), Block: c.BlockErase(), Overwrite: c.Overwrite(), PurgeRequired: c.PurgeRequiredSupported(),
+		Crypto: c.CryptoErase(), Block: c.BlockErase(), Overwrite: c.Overwrite(), PurgeRequired: c.PurgeRequiredSupported(), MediaVerification: c.MediaVerification(),
 		NoDeallocate: !c.NoDeallocateInhibited() && c.NoDeallocateModifies() == 1, State: SanitizeUnknown,
 		AfterBlock: ReadsConstant, AfterCrypto: ReadsAnything,
 	}
@@ -262,10 +283,14 @@ func readSanitizeState(ctx context.Context, t Transport, d *Drive) error {
 		return nil
 	}
 	d.Sanitize.State = SanitizeIdle
-	switch s.Status() {
-	case nvme.SanitizeInProgress:
+	switch {
+	case s.SANS() == nvme.InMediaVerification && d.Sanitize.MediaVerification:
+		d.Sanitize.State, d.Sanitize.Waiting = SanitizeRunning, true
+		d.refuse(StateBlocked, Reason{ReasonSanitizing, "a sanitize of it is done, and it waits in media verification to be read",
+			"expunge recover goes on if the job is one of this state; otherwise a loss of power ends it"})
+	case s.Status() == nvme.SanitizeInProgress || s.SANS() == nvme.InDeallocation && d.Sanitize.MediaVerification:
 		d.sanitizing(nvme.Action(s.SCDW10&7).String(), int(s.SPROG)*100/65536)
-	case nvme.SanitizeFailed:
+	case s.Status() == nvme.SanitizeFailed:
 		d.sanitizeFailed(s.Unrestricted())
 	}
 	for _, x := range []struct {

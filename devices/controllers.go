@@ -9,7 +9,7 @@ import (
 )
 
 // controllersOf lists the NVMe controllers by which a block device is reached, as directories of
-// sysfs. Below a multipath head they are in the subsystem's directory.
+// sysfs. Below a multipath head they are in the subsystem's directory, those that are live first.
 func controllersOf(block string) ([]string, error) {
 	dir, err := filepath.EvalSymlinks(filepath.Join(block, "device"))
 	if err != nil {
@@ -40,6 +40,13 @@ func controllersIn(subsystem string) ([]string, error) {
 			list = append(list, dir)
 		}
 	}
+	dead := func(dir string) int {
+		if text(dir, "state") == "live" {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(list, func(a, b string) int { return dead(a) - dead(b) })
 	return list, nil
 }
 
@@ -93,13 +100,16 @@ func (s sysfs) gather(devs []blockdev) [][]blockdev {
 }
 
 // bare lists NVMe controllers of which no namespace has a block device: a drive that is there and
-// cannot be reached.
+// cannot be reached. One whose subsystem is reached by another controller is that drive's.
 func (s sysfs) bare(devs []blockdev) []Drive {
 	reached := map[string]bool{}
 	for _, b := range devs {
 		if list, err := controllersOf(b.dir); err == nil {
 			for _, c := range list {
 				reached[c] = true
+				for _, other := range s.siblings(c) {
+					reached[other] = true
+				}
 			}
 		}
 	}
@@ -114,7 +124,7 @@ func (s sysfs) bare(devs []blockdev) []Drive {
 			continue
 		}
 		d := Drive{
-			Nodes: []string{"/dev/" + name}, Controller: "/dev/" + name, Protocol: ProtocolNVMe, Media: MediaFlash, Identity: IdentityHost,
+			Nodes: []string{"/dev/" + name}, Controllers: []string{"/dev/" + name}, Protocol: ProtocolNVMe, Media: MediaFlash, Identity: IdentityHost,
 			Model: cleanASCII(text(dir, "model")), Serial: cleanASCII(text(dir, "serial")), Firmware: cleanASCII(text(dir, "firmware_rev")), WWN: cleanASCII(text(dir, "subsysnqn")),
 			State: StateBlocked,
 			Reasons: []Reason{{"no_namespace", "no namespace of this controller has a block device: nothing on it can be reached",

@@ -27,7 +27,8 @@ func NewID(model, serial, wwn string) ID {
 // Drive is what is known of one drive. It is a value: copy it, print it, sign it.
 type Drive struct {
 	ID       ID       `json:"id"`
-	Nodes    []string `json:"nodes"` // "/dev/sda"; of an NVMe drive one for each attached namespace
+	Nodes    []string `json:"nodes"`           // "/dev/sda"; of an NVMe drive one for each attached namespace; then those of Paths
+	Paths    []Path   `json:"paths,omitempty"` // further nodes of the same blocks
 	Serial   string   `json:"serial"`
 	Model    string   `json:"model"`
 	WWN      string   `json:"wwn,omitempty"`
@@ -56,18 +57,20 @@ type Drive struct {
 
 	Fabric string `json:"fabric,omitempty"` // "tcp", "rdma", "fc", "iscsi" when reached over one
 	// Unallocated is the capacity of an NVMe drive that belongs to no namespace.
-	Unallocated int64  `json:"unallocated_bytes,omitempty"`
-	Unseen      int64  `json:"unseen_bytes,omitempty"` // of the drive, behind what its node shows
-	Controller  string `json:"controller,omitempty"`
-	Bridge      string `json:"bridge,omitempty"` // "usb" when reached through a bridge, which may speak for itself
+	Unallocated int64 `json:"unallocated_bytes,omitempty"`
+	Unseen      int64 `json:"unseen_bytes,omitempty"` // of the drive, behind what its node shows
+	// Controllers are the nodes of an NVMe drive's controllers in this host; the first takes its commands.
+	Controllers []string `json:"controllers,omitempty"`
+	Bridge      string   `json:"bridge,omitempty"` // "usb" when reached through a bridge, which may speak for itself
 
 	State   State    `json:"state"`
 	Reasons []Reason `json:"reasons"`         // why it is not ready; empty when it is
 	Notes   []Reason `json:"notes,omitempty"` // worth knowing, no reason to refuse: old signatures, …
 
-	Number Number `json:"-"` // of the first node
-	raid   string // driver of the RAID controller that it is behind
-	byDoor bool   // its blocks are reached by SCSI commands alone: the kernel does not take their size
+	Number Number   `json:"-"` // of the first node
+	local  []uint16 // CNTLIDs of Controllers, as the kernel has them
+	raid   string   // driver of the RAID controller that it is behind
+	byDoor bool     // its blocks are reached by SCSI commands alone: the kernel does not take their size
 }
 
 // Geometry is a node's size as its open descriptor reports it; of a drive with several nodes, the

@@ -20,6 +20,7 @@ type Handle struct {
 	host   *Host
 	drive  Drive
 	spaces []Space
+	paths  []Space // the nodes of drive.Paths, in that order
 	resets *atomic.Int64
 }
 
@@ -64,10 +65,11 @@ type OpenOptions struct {
 
 // Inspect opens a drive for reading and returns what the open nodes say of its size, and the
 // digest of its partition tables, "" for a drive whose blocks cannot be read because its sanitize
-// failed. It is for planning; nothing is claimed.
+// failed. It is for planning; nothing is claimed. The error is ErrPathsDiffer when its paths do not
+// show the same.
 func (h *Host) Inspect(ctx context.Context, d Drive) (inspected Drive, partitionTable string, err error) {
-	spaces, err := h.openSpaces(ctx, d, ReadOnly, &atomic.Int64{})
-	defer func() { err = errors.Join(err, closeSpaces(spaces)) }()
+	spaces, paths, err := h.openSpaces(ctx, d, ReadOnly, &atomic.Int64{})
+	defer func() { err = errors.Join(err, closeSpaces(spaces), closeSpaces(paths)) }()
 	if err != nil {
 		return d, "", err
 	}
@@ -76,15 +78,31 @@ func (h *Host) Inspect(ctx context.Context, d Drive) (inspected Drive, partition
 	}
 	table, err := digestTables(ctx, spaces)
 	if err != nil && d.Sanitize != nil && d.Sanitize.State == SanitizeFailed && !IsGone(err) {
-		table, err = "", nil
+		return d, "", nil
+	}
+	if err == nil {
+		err = comparePaths(ctx, spaces, paths, nil)
 	}
 	return d, table, err
 }
 
-// openSpaces opens every node of a drive and makes sure that each is what was listed.
-func (h *Host) openSpaces(ctx context.Context, d Drive, access Access, resets *atomic.Int64) ([]Space, error) {
+// openSpaces opens every node of a drive, those of its further paths apart, and makes sure that each is
+// what was listed.
+func (h *Host) openSpaces(ctx context.Context, d Drive, access Access, resets *atomic.Int64) (spaces, paths []Space, err error) {
+	nodes := d.nodes()
+	if len(nodes) == 0 {
+		return nil, nil, fmt.Errorf("%s %s has no node: %w", d.Model, d.Serial, ErrNotFound)
+	}
+	if spaces, err = h.openNodes(ctx, d, nodes, access, resets); err != nil {
+		return spaces, nil, err
+	}
+	paths, err = h.openNodes(ctx, d, d.pathNodes(), access, resets)
+	return spaces, paths, err
+}
+
+func (h *Host) openNodes(ctx context.Context, d Drive, nodes []Namespace, access Access, resets *atomic.Int64) ([]Space, error) {
 	var spaces []Space
-	for _, n := range d.nodes() {
+	for _, n := range nodes {
 		t, err := h.open(ctx, n.Node, access)
 		if err != nil {
 			return spaces, err
@@ -105,9 +123,6 @@ func (h *Host) openSpaces(ctx context.Context, d Drive, access Access, resets *a
 				n.Node, s.SizeBytes, s.LogicalBlock, n.SizeBytes, n.LogicalBlock, ErrChanged)
 		}
 		spaces[len(spaces)-1] = s
-	}
-	if len(spaces) == 0 {
-		return nil, fmt.Errorf("%s %s has no node: %w", d.Model, d.Serial, ErrNotFound)
 	}
 	return spaces, nil
 }
@@ -153,11 +168,11 @@ func (h *Host) Open(ctx context.Context, want Drive, o OpenOptions) (*Handle, er
 		return nil, err
 	}
 	handle := &Handle{host: h, drive: d, resets: &atomic.Int64{}}
-	if handle.spaces, err = h.openSpaces(ctx, d, Exclusive, handle.resets); err == nil {
+	if handle.spaces, handle.paths, err = h.openSpaces(ctx, d, Exclusive, handle.resets); err == nil {
 		err = handle.settle(ctx, want, o)
 	}
 	if err != nil {
-		return nil, errors.Join(err, closeSpaces(handle.spaces))
+		return nil, errors.Join(err, handle.Close())
 	}
 	return handle, nil
 }
@@ -181,7 +196,7 @@ func (h *Handle) settle(ctx context.Context, want Drive, o OpenOptions) error {
 		return fmt.Errorf("%s has %d bytes in blocks of %d, expected %d in blocks of %d: %w",
 			h.drive.Nodes[0], h.drive.SizeBytes, h.drive.LogicalBlock, want.SizeBytes, want.LogicalBlock, ErrChanged)
 	}
-	for _, s := range h.spaces {
+	for _, s := range slices.Concat(h.spaces, h.paths) {
 		if s.ReadOnly {
 			return &InUseError{Node: s.Node, State: StateBlocked, Reasons: []Reason{{Code: "read_only", Message: "it is write-protected"}}}
 		}
@@ -219,13 +234,16 @@ func (h *Handle) Unit(i int) Transport { return h.spaces[i].transport }
 // Geometry asks the open nodes anew, and adds up what they say.
 func (h *Handle) Geometry(ctx context.Context) (Geometry, error) {
 	var sum Geometry
-	for i, s := range h.spaces {
+	for i, s := range slices.Concat(h.spaces, h.paths) {
 		g, err := s.transport.Geometry(ctx)
 		if err != nil {
 			return Geometry{}, err
 		}
 		if g.SizeBytes != s.SizeBytes || g.LogicalBlock != s.LogicalBlock || g.Sequence != s.Sequence {
 			return Geometry{}, fmt.Errorf("%s: size %d, was %d; medium %d, was %d: %w", s.Node, g.SizeBytes, s.SizeBytes, g.Sequence, s.Sequence, ErrChanged)
+		}
+		if i >= len(h.spaces) {
+			continue
 		}
 		if i == 0 {
 			sum = g
@@ -244,7 +262,7 @@ func (h *Handle) Queue(depth int) (blockio.Queue, error) { return h.spaces[0].Qu
 // DropCaches makes later reads come from the drive.
 func (h *Handle) DropCaches(ctx context.Context) error {
 	var err error
-	for _, s := range h.spaces {
+	for _, s := range slices.Concat(h.spaces, h.paths) {
 		err = errors.Join(err, s.transport.DropCaches(ctx))
 	}
 	return err
@@ -266,13 +284,16 @@ func (h *Handle) Reidentify(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, s := range h.spaces {
+	for _, s := range slices.Concat(h.spaces, h.paths) {
 		if !slices.ContainsFunc(devs, func(b blockdev) bool { return b.number == s.transport.Number() }) {
 			return fmt.Errorf("%s is not listed any more: %w", filepath.Base(s.Node), ErrGone)
 		}
 	}
 	if h.drive.Identity != IdentityDrive {
 		return h.reidentifyByHost(devs)
+	}
+	if err := h.reidentifyPaths(ctx); err != nil {
+		return err
 	}
 	now := h.drive
 	now.Reasons, now.State, now.Sanitize, now.Notes, now.Lacks, now.Hidden = nil, StateReady, nil, nil, nil, nil
@@ -307,11 +328,13 @@ func (h *Handle) reidentifyByHost(devs []blockdev) error {
 }
 
 // inner is the first open node without what stands in for its blocks.
-func (h *Handle) inner() Transport {
-	if b, ok := h.Transport().(byDoor); ok {
+func (h *Handle) inner() Transport { return h.spaces[0].inner() }
+
+func (s Space) inner() Transport {
+	if b, ok := s.transport.(byDoor); ok {
 		return b.Transport
 	}
-	return h.Transport()
+	return s.transport
 }
 
 // PartitionTable is the hex SHA-256 of the drive's first 34 and last 33 logical blocks: the
@@ -362,4 +385,4 @@ func digestTable(ctx context.Context, s Space) (digest string, err error) {
 }
 
 // Close gives the drive up.
-func (h *Handle) Close() error { return closeSpaces(h.spaces) }
+func (h *Handle) Close() error { return errors.Join(closeSpaces(h.spaces), closeSpaces(h.paths)) }

@@ -171,8 +171,8 @@ func (h *Handle) Shown(ctx context.Context) (int64, error) {
 // Resized has the kernel read the size of every node anew, and takes what it finds: for after a
 // command that changed it.
 func (h *Handle) Resized(ctx context.Context) (Geometry, error) {
-	for i := range h.spaces {
-		s := &h.spaces[i]
+	for i := range len(h.spaces) + len(h.paths) {
+		s := h.space(i)
 		if err := s.transport.Rescan(ctx); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 			return Geometry{}, err
 		}
@@ -181,7 +181,7 @@ func (h *Handle) Resized(ctx context.Context) (Geometry, error) {
 			return Geometry{}, err
 		}
 		s.Geometry = g
-		if i < len(h.drive.Units) {
+		if i < len(h.spaces) && len(h.drive.Units) > 0 {
 			h.drive.Units[i].SizeBytes, h.drive.Units[i].LogicalBlock = g.SizeBytes, g.LogicalBlock
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 
@@ -58,8 +59,9 @@ func (h *Host) Drives(ctx context.Context) ([]Drive, error) {
 		return nil, context.Cause(ctx)
 	}
 	drives = append(drives, h.fs.bare(devs)...)
-	markDuplicates(drives)
 	slices.SortFunc(drives, func(a, b Drive) int { return compareNodes(a.Nodes[0], b.Nodes[0]) })
+	drives = mergePaths(drives)
+	markDuplicates(drives)
 	return drives, nil
 }
 
@@ -139,13 +141,6 @@ func (h *Host) judge(group []blockdev, d *Drive, u *uses) {
 	default:
 		d.State = StateReady
 	}
-	if d.Protocol == ProtocolNVMe {
-		if list, err := controllersOf(group[0].dir); err == nil && len(list) > 1 {
-			d.refuse(StateBlocked, Reason{"shared_subsystem", fmt.Sprintf("this host reaches it by %d controllers", len(list)), "detach all but one of them"})
-		} else if err == nil && len(list) == 1 && len(h.fs.siblings(list[0])) > 1 {
-			d.refuse(StateBlocked, Reason{"shared_subsystem", fmt.Sprintf("its subsystem has %d controllers in this host", len(h.fs.siblings(list[0]))), "detach all but one of them"})
-		}
-	}
 	if d.Reasons == nil {
 		d.Reasons = []Reason{}
 	}
@@ -195,16 +190,25 @@ func (s sysfs) notes(b blockdev) []Reason {
 	return notes
 }
 
-// markDuplicates refuses drives of which two claim one identity: which is meant cannot be told,
-// and two paths to one drive would write under each other's hands.
+// markDuplicates refuses drives of which two claim one identity and are not known to be paths of one:
+// which is meant cannot be told, and one that could not be asked may be a path that is in use.
 func markDuplicates(drives []Drive) {
-	by := map[ID][]int{}
+	by := map[string][]int{}
 	for i, d := range drives {
-		if d.Serial != "" || d.WWN != "" {
-			by[d.ID] = append(by[d.ID], i)
+		if d.Serial == "" && d.WWN == "" {
+			continue
+		}
+		also := "wwn " + d.WWN
+		if d.WWN == "" || d.Protocol == ProtocolNVMe { // where some models give all their drives one NQN
+			also = "name " + d.Model + "\n" + d.Serial
+		}
+		for _, k := range []string{"id " + string(d.ID), also} {
+			by[k] = append(by[k], i)
 		}
 	}
-	for _, same := range by {
+	marked := map[int]bool{}
+	for _, k := range slices.Sorted(maps.Keys(by)) {
+		same := by[k]
 		if len(same) < 2 {
 			continue
 		}
@@ -213,9 +217,13 @@ func markDuplicates(drives []Drive) {
 			nodes = append(nodes, drives[i].Nodes[0])
 		}
 		for _, i := range same {
+			if marked[i] {
+				continue
+			}
+			marked[i] = true
 			d := &drives[i]
 			d.Reasons = append(d.Reasons, Reason{"duplicate_identity",
-				strings.Join(nodes, " and ") + " claim the same model and serial number",
+				strings.Join(nodes, " and ") + " claim the same identity, and whether they are one drive cannot be told",
 				"leave one path to the drive, or attach drives of equal serial one at a time"})
 			if d.State == StateReady {
 				d.State = StateBlocked

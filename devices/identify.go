@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/jaypipes/ghw/pkg/block"
@@ -137,8 +139,14 @@ func (s sysfs) identifyNVMe(b blockdev, d *Drive) {
 	if err != nil {
 		return // judged by what is missing
 	}
+	if len(list) == 1 {
+		list = append(list, slices.DeleteFunc(s.siblings(list[0]), func(c string) bool { return c == list[0] })...)
+	}
 	for _, c := range list {
-		d.Controller = "/dev/" + filepath.Base(c)
+		d.Controllers = append(d.Controllers, "/dev/"+filepath.Base(c))
+		if id, err := strconv.ParseUint(text(c, "cntlid"), 10, 16); err == nil {
+			d.local = append(d.local, uint16(id))
+		}
 		if t := text(c, "transport"); t != "pcie" && t != "apple-nvme" {
 			d.Fabric = t
 		}

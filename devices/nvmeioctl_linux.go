@@ -102,8 +102,8 @@ func (n *node) NVMe(ctx context.Context, c *nvme.Command) (nvme.Completion, erro
 	return nvme.Completion{Status: uint16(status), Result: uint64(p.result)}, nil
 }
 
-// controllerNode opens the character device of the one controller by which the namespace is
-// reached. sysfs names it: nvme0n1 need not belong to nvme0.
+// controllerNode opens the character device of a controller by which the namespace is reached, and
+// stays with it. sysfs names it: nvme0n1 need not belong to nvme0, and may belong to several.
 func (n *node) controllerNode() (*os.File, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -115,8 +115,8 @@ func (n *node) controllerNode() (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("controller of %s: %w", n.name, err)
 	}
-	if len(list) != 1 {
-		return nil, fmt.Errorf("%s is reached by %d controllers, want one: %w", n.name, len(list), ErrNoDoor)
+	if len(list) == 0 {
+		return nil, fmt.Errorf("%s is reached by no controller: %w", n.name, ErrNoDoor)
 	}
 	f, err := os.OpenFile("/dev/"+filepath.Base(list[0]), os.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {

@@ -193,7 +193,11 @@ func (u *uses) readHolders() error {
 			}
 			for _, h := range holders {
 				// What the holder is used for was marked, or it is unused but assembled.
-				u.mark(d.name, use{false, Reason{"held", fmt.Sprintf("%s is part of %s%s", nodePath(d.name), h, u.describeHolder(h)), "take the array or volume apart first"}})
+				hint := "take the array or volume apart first"
+				if name := cleanASCII(text(u.fs.root, "sys/block", h, "dm/name")); strings.HasPrefix(text(u.fs.root, "sys/block", h, "dm/uuid"), "mpath-") {
+					hint = "take the map apart first: multipath -f " + name
+				}
+				u.mark(d.name, use{false, Reason{"held", fmt.Sprintf("%s is part of %s%s", nodePath(d.name), h, u.describeHolder(h)), hint}})
 			}
 		}
 	}

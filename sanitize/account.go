@@ -60,6 +60,7 @@ const (
 	_ phase = iota
 	atRest
 	running
+	verifying // an erase is done, and its media can be read before blocks are deallocated
 	failed
 )
 

@@ -169,7 +169,11 @@ func Choose(d devices.Drive, partitionTable string, r Request, p Policy) (DriveP
 	row := p.on(d).Rows[0]
 	plan.Excludes, plan.RestsOn = excludes(d, plan.Technique), append(restsOn(d, plan.Technique), p.restsOn(d, method, plan.Technique)...)
 	if plan.Technique != HostOverwrite {
+		r.Verify = verify
 		plan.Operations, plan.Leaves = operations(plan.Technique, d, r), leaves(plan.Technique, d)
+		if slices.ContainsFunc(plan.Operations, Operation.audited) {
+			plan.Leaves = devices.ReadsAnything // the media as they are, and not what unmapped blocks read as
+		}
 		plan.BlocksBarred = d.FormatFailed || d.Sanitize != nil && d.Sanitize.State == devices.SanitizeFailed
 		if r.BlockSize != d.LogicalBlock {
 			plan.Reformat = r.BlockSize

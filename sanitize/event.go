@@ -24,6 +24,7 @@ const (
 	kindReleased     = "password_off"       // it was
 	kindBegun        = "operation_begun"    // before the command is sent
 	kindSent         = "operation_sent"     // how the command was completed, or that its fate is unknown
+	kindAudited      = "media_verified"     // everything was read that had to be, and the drive is told to leave its media verification
 	kindEnded        = "operation_ended"    // the drive reported success, and it is this operation's
 	kindMarkersRead  = "markers_read"       // which of them are gone
 	kindPassBegun    = "pass_begun"         // before the first write of a pass
@@ -139,6 +140,10 @@ type begunRecord struct {
 type sentRecord struct {
 	Operation int    `json:"operation"`
 	Error     string `json:"error,omitempty"`
+}
+
+type auditedRecord struct {
+	Operation int `json:"operation"`
 }
 
 type endedRecord struct {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/sanitize/journal"
+	"github.com/expunge-dev/expunge/sanitize/overwrite"
 )
 
 // ErrInterrupted: the work stopped before its end and can be resumed; until then the drive holds
@@ -223,6 +224,11 @@ func (r *run) carryOut(ctx context.Context) error {
 		if table != r.drive.PartitionTable {
 			return fmt.Errorf("%s %s: its partition table changed: %w", r.drive.Model, r.drive.Serial, ErrPlanChanged)
 		}
+		if err := r.handle.ComparePaths(ctx, nil); errors.Is(err, devices.ErrPathsDiffer) {
+			return fmt.Errorf("%w: %w", err, ErrPlanChanged)
+		} else if err != nil {
+			return fmt.Errorf("compare the drive's paths: %w", err)
+		}
 	}
 	if !r.touched() {
 		if err := r.look(ctx, "before"); err != nil {
@@ -244,7 +250,33 @@ func (r *run) carryOut(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := r.comparePaths(ctx, overwrite.Set{}); err != nil {
+		return err
+	}
 	return r.look(ctx, "after")
+}
+
+// comparePaths makes sure that what was done through one node shows in all of them, at some of what was
+// just written at least. Where it does not they are several drives, and only one was worked on.
+func (r *run) comparePaths(ctx context.Context, written overwrite.Set) error {
+	var offsets [][]int64
+	for _, s := range r.drive.spaces() {
+		var at []int64
+		for _, e := range written.Extents() {
+			if len(at) < 16 && e.Offset >= s.base && e.Offset < s.base+s.size {
+				at = append(at, e.Offset-s.base)
+			}
+		}
+		offsets = append(offsets, at)
+	}
+	err := r.handle.ComparePaths(ctx, offsets)
+	if errors.Is(err, devices.ErrPathsDiffer) {
+		return &fault{fmt.Errorf("what was done through one node does not show in another: %w", err)}
+	}
+	if err != nil {
+		return fmt.Errorf("compare the drive's paths: %w", err)
+	}
+	return nil
 }
 
 func (r *run) overwriteAll(ctx context.Context) error {
@@ -280,7 +312,7 @@ func (r *run) operateAll(ctx context.Context) error {
 	if err := r.reformatted(ctx); err != nil {
 		return err
 	}
-	if r.drive.Verification == VerifyStatus {
+	if r.drive.Verification == VerifyStatus || r.audited() {
 		return nil
 	}
 	return r.verifyErase(ctx)

@@ -220,11 +220,11 @@ func mediaWords(m devices.Media) string {
 func operations(t Technique, d devices.Drive, r Request) []Operation {
 	var list []Operation
 	for unit := range max(1, len(d.Units)) {
-		for _, step := range t.steps() {
+		for n, step := range t.steps() {
 			var o Operation
 			switch d.Protocol {
 			case devices.ProtocolNVMe:
-				o = nvmeOperation(step, d, r)
+				o = nvmeOperation(step, n == len(t.steps())-1, d, r)
 			case devices.ProtocolATA:
 				o = ataOperation(step, d, r)
 			case devices.ProtocolSCSI:

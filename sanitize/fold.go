@@ -142,8 +142,14 @@ func (e *Evidence) driveWork(s *state) {
 		if op.last != nil {
 			o.Status = op.last.words
 		}
+		if op.end != nil && planned.audited() && op.auditDone.IsZero() {
+			e.warn(planned.Command + ": its media verification ended by itself, as a reset ends it: what was read back are blocks that it unmapped")
+		}
 		if op.end != nil {
 			elapsed := op.ended.Sub(op.begun)
+			if !op.auditDone.IsZero() {
+				elapsed -= op.auditDone.Sub(op.auditFrom) // in which the drive waited for the host
+			}
 			seconds, known := op.estimate(planned)
 			o.Because, o.ElapsedSeconds = op.end.Because, max(0, int64(elapsed.Round(time.Second).Seconds()))
 			if o.Timing = timing(o.ElapsedSeconds, seconds, known); elapsed < 0 {

@@ -147,6 +147,9 @@ func (r *run) mark(ctx context.Context) error {
 	if 2*r.markers.set.Bytes() < r.markers.all.Bytes() {
 		return &fault{errNoMarkers}
 	}
+	if err := r.comparePaths(ctx, r.markers.set); err != nil {
+		return err
+	}
 	return nil
 }
 

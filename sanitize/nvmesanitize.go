@@ -19,12 +19,13 @@ import (
 // The bits of a Sanitize command's CDW10 that are judged, beside the action.
 const (
 	cdw10NDAS = 1 << 9
+	cdw10EMVS = 1 << 10
 	cdw10PREQ = 1 << 11
 )
 
 // nvmeOperation plans a Sanitize or a Format command. The code is CDW10, which the log of a sanitize
-// gives back.
-func nvmeOperation(step Technique, d devices.Drive, r Request) Operation {
+// gives back. last says that nothing follows, so that what it leaves is what is read back.
+func nvmeOperation(step Technique, last bool, d devices.Drive, r Request) Operation {
 	if step == Format {
 		return nvmeFormatOperation(*d.FormatNVM)
 	}
@@ -38,12 +39,18 @@ func nvmeOperation(step Technique, d devices.Drive, r Request) Operation {
 		// Left allocated, the blocks read as what was written, and not as what unmapped ones do.
 		c.SANACT, c.OWPASS, c.NDAS, estimate = nvme.Overwrite, 1, s.NoDeallocate, s.EstimateOverwrite
 	}
+	if last && s.MediaVerification && c.SANACT != nvme.Overwrite && r.Verify != VerifyStatus && s.State != devices.SanitizeFailed {
+		c.EMVS, c.NDAS = true, false
+	}
 	w := "NVMe Sanitize, " + c.SANACT.String()
 	if c.SANACT == nvme.Overwrite {
 		w += ", one pass of zeros"
 	}
 	if c.NDAS {
 		w += ", no deallocation"
+	}
+	if c.EMVS {
+		w += ", media verification"
 	}
 	if c.AUSE {
 		w += ", unrestricted"
@@ -76,8 +83,17 @@ func (nvmeSanitize) parse(page []byte, planned Operation) (account, error) {
 	case nvme.SanitizeFailed:
 		a.phase = failed
 	}
+	// Revisions may differ in what SOS is meanwhile; a drive without media verification has no SANS.
+	if planned.audited() && a.phase != failed {
+		switch st.SANS() {
+		case nvme.InMediaVerification:
+			a.phase, a.words = verifying, "media verification"
+		case nvme.InDeallocation:
+			a.phase = running
+		}
+	}
 	a.written = st.Succeeded() && !st.GlobalDataErased()
-	a.explicit = st.Succeeded() && a.mine && st.GlobalDataErased() && (planned.Code&cdw10PREQ == 0 || st.Purged())
+	a.explicit = a.phase == atRest && st.Succeeded() && a.mine && st.GlobalDataErased() && (planned.Code&cdw10PREQ == 0 || st.Purged())
 	return a, nil
 }
 
@@ -113,12 +129,12 @@ func (nvmeSanitize) send(ctx context.Context, r *run, i int) (bool, error) {
 // is not sent.
 func nvmeCommand(o Operation) (*nvme.Command, error) {
 	d := o.Code
-	s := nvme.Sanitize{SANACT: nvme.Action(d & 7), AUSE: d&(1<<3) != 0, NDAS: d&cdw10NDAS != 0, PREQ: d&cdw10PREQ != 0}
+	s := nvme.Sanitize{SANACT: nvme.Action(d & 7), AUSE: d&(1<<3) != 0, NDAS: d&cdw10NDAS != 0, EMVS: d&cdw10EMVS != 0, PREQ: d&cdw10PREQ != 0}
 	if s.SANACT == nvme.Overwrite {
 		s.OWPASS = 1
 	}
 	c, err := s.Command()
-	if err == nil && (c.CDW10 != d || s.SANACT == nvme.ExitFailureMode) {
+	if err == nil && (c.CDW10 != d || s.SANACT == nvme.ExitFailureMode || s.SANACT == nvme.ExitMediaVerification) {
 		err = fmt.Errorf("operation %q: CDW10 %#x is none that is sent", o.Command, d)
 	}
 	return c, err

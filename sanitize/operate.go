@@ -40,20 +40,21 @@ func (r *run) operate(ctx context.Context, i int) error {
 	if err != nil {
 		return fmt.Errorf("%s: what the drive is doing is not known: %w", r.drive.Serial, err)
 	}
+	active := at.phase == running || at.phase == verifying
 	switch {
-	case at.phase == running && (op.sends == 0 || !at.mine):
+	case active && (op.sends == 0 || !at.mine):
 		return fmt.Errorf("%w (%s): it is left alone", ErrForeignOperation, at.all())
-	case op.sends > 0 && at.phase != running:
+	case op.sends > 0 && !active:
 		if done, err := r.concluded(ctx, i); done || err != nil {
 			return err
 		}
 	}
 	answered := true
-	if at.phase != running {
+	if !active {
 		if !op.fresh {
 			if at, err = r.status(ctx, i, false); err != nil {
 				return fmt.Errorf("%s: what the drive is doing is not known: %w", r.drive.Serial, err)
-			} else if at.phase == running {
+			} else if at.phase == running || at.phase == verifying {
 				return fmt.Errorf("%w (%s): it is left alone", ErrForeignOperation, at.all())
 			}
 		}
@@ -121,6 +122,9 @@ func (r *run) concluded(ctx context.Context, i int) (bool, error) {
 	if !ok {
 		return false, nil
 	}
+	if !op.auditDone.IsZero() {
+		because += ", and what it left was read in its media verification"
+	}
 	return true, r.append(kindEnded, endedRecord{i + 1, because})
 }
 
@@ -167,6 +171,7 @@ type watch struct {
 	progress uint16
 	stalled  bool
 	late     bool
+	exits    int // commands to leave media verification
 	polls    int
 }
 
@@ -200,7 +205,7 @@ func (r *run) await(ctx context.Context, i int, answered bool) error {
 		}
 		w.answered = now
 		warning := r.warn(i, &w, at, now)
-		if at.phase == running && !at.mine {
+		if (at.phase == running || at.phase == verifying) && !at.mine {
 			return fmt.Errorf("%w (%s): it is left alone", ErrForeignOperation, at.all())
 		}
 		if at.phase != running || !op.seen || reset || warning != "" || now.Sub(w.noted) >= noteTime {
@@ -208,6 +213,12 @@ func (r *run) await(ctx context.Context, i int, answered bool) error {
 			if err := r.append(kindDriveStatus, driveStatusRecord{Operation: i + 1, When: whenAfter, Page: page, Reset: reset, Warning: warning}); err != nil {
 				return err
 			}
+		}
+		if at.phase == verifying {
+			if err := r.audit(ctx, i, &w); err != nil {
+				return err
+			}
+			continue
 		}
 		if at.phase == running {
 			r.meter.set(int64(at.progress))

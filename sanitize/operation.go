@@ -23,6 +23,9 @@ type operationState struct {
 	page           []byte // of last
 	end            *endedRecord
 
+	auditFrom time.Time // when it was first seen in media verification, by the latest command
+	auditDone time.Time // when all that had to be read there had been
+
 	begun, ended time.Time // the latest command; the success
 	warnings     []string
 }
@@ -84,7 +87,7 @@ func (s *state) applyOperation(r journal.Record) error {
 		if b.Code != planned.Code {
 			return fmt.Errorf("journal record %d sends %#x in operation %d, which the plan does not have", r.Seq, b.Code, n)
 		}
-		if !op.fresh || op.before.phase == running {
+		if !op.fresh || op.before.phase == running || op.before.phase == verifying {
 			return fmt.Errorf("journal record %d begins operation %d while the drive's status was not known to be at rest", r.Seq, n)
 		}
 		if planned.Kind == ATASecurityErase && (!op.armed || op.before.explicit) {
@@ -92,8 +95,16 @@ func (s *state) applyOperation(r journal.Record) error {
 		}
 		s.touch(r.Time)
 		op.sends, op.fresh, op.seen, op.taken, op.last, op.begun = op.sends+1, false, false, false, nil, r.Time
+		op.auditFrom, op.auditDone, s.verify = time.Time{}, time.Time{}, nil
 		s.markers.forget(n) // readings of what an earlier command did
 		return nil
+	case kindAudited:
+		if !s.auditing() || s.verify == nil || s.verify.end == nil {
+			return fmt.Errorf("journal record %d ends a media verification in which not everything was read", r.Seq)
+		}
+		s.touch(r.Time)
+		op.auditDone = r.Time
+		return r.Decode(&auditedRecord{})
 	case kindSent:
 		var d sentRecord
 		err := r.Decode(&d)
@@ -109,6 +120,9 @@ func (s *state) applyOperation(r journal.Record) error {
 	}
 	s.touch(r.Time)
 	op.end, op.ended = &e, r.Time
+	if op.auditDone.IsZero() {
+		s.verify = nil // what was read in a media verification that was cut off is read again
+	}
 	return nil
 }
 
@@ -133,6 +147,10 @@ func operationOf(r journal.Record) (int, error) {
 		return d.Operation, err
 	case kindReleasing, kindReleased:
 		var d releasedRecord
+		err := r.Decode(&d)
+		return d.Operation, err
+	case kindAudited:
+		var d auditedRecord
 		err := r.Decode(&d)
 		return d.Operation, err
 	}
@@ -173,7 +191,10 @@ func (s *state) applyStatus(r journal.Record, op *operationState, planned Operat
 			return fmt.Errorf("journal record %d is a status after a command that was not sent", r.Seq)
 		}
 		op.last, op.page = &status, d.Page
-		if status.phase == running && status.mine {
+		if status.phase == verifying && status.mine && op.auditFrom.IsZero() {
+			op.auditFrom = r.Time
+		}
+		if (status.phase == running || status.phase == verifying) && status.mine {
 			if !op.seen {
 				s.markers.forget(d.Operation) // a look at them before it ran tells nothing
 			}

@@ -224,7 +224,7 @@ func TestWhoseSuccess(t *testing.T) {
 
 // What is sent is what was planned, bit for bit, and nothing else can be.
 func TestCommandOf(t *testing.T) {
-	for cdw10, ok := range map[uint32]bool{cryptoCDW10: true, blockCDW10: true, 0xa: true, 0xc: true, 0x804: true, 0x1: false, 0x3: false, 0x5: false, 0x12: false, 0x402: false, 0: false, 0x80000002: false} {
+	for cdw10, ok := range map[uint32]bool{cryptoCDW10: true, blockCDW10: true, 0xa: true, 0xc: true, 0x804: true, 0x1: false, 0x3: false, 0x5: false, 0x12: false, 0x402: true, 0x404: true, 0x604: false, 0x405: false, 0: false, 0x80000002: false} {
 		c, err := nvmeCommand(Operation{Command: "x", Code: cdw10})
 		if (err == nil) != ok || ok && (c.CDW10 != cdw10 || c.Opcode != 0x84 || c.NSID != 0) {
 			t.Errorf("%#x: %+v, %v", cdw10, c, err)

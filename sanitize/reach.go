@@ -28,9 +28,6 @@ func excludes(d devices.Drive, t Technique) []devices.Reason {
 	case t == Format && d.Protocol == devices.ProtocolNVMe:
 		add("outside_format", "whatever is no user data of a namespace: spare blocks that the drive took out of use, "+
 			"firmware, security credentials and the controller's own memory (NVMe base 2.0, 5.14)")
-		if d.Unallocated > 0 {
-			add("unallocated", "%d bytes of the drive's capacity that belong to no namespace", d.Unallocated)
-		}
 	case t == Format:
 		add("reallocated", "blocks that the drive has reallocated, which a format need not write (SBC-4 5.4)%s", defects)
 	case d.Protocol == devices.ProtocolNVMe:
@@ -42,6 +39,9 @@ func excludes(d devices.Drive, t Technique) []devices.Reason {
 		add("outside_sanitize", "firmware, mode pages, logs and other non-user data (SBC-4 4.11)")
 	}
 	list = append(list, d.Beside...)
+	if d.Unallocated > 0 && (t == HostOverwrite || t == Format) {
+		add("unallocated", "%d bytes of the drive's capacity that belong to no namespace, where namespaces that were deleted may have been", d.Unallocated)
+	}
 	if d.Unseen > 0 {
 		add("not_read_back", "%d bytes of the drive that its node does not show: they are not read back", d.Unseen)
 	}

@@ -101,7 +101,7 @@ func (s *state) apply(r journal.Record) error {
 		return err
 	case kindRestoreBegun, kindReshaped, kindLeftHidden:
 		return s.applyReshape(r)
-	case kindMarkersBegun, kindMarkersSet, kindMarkersRead, kindDriveStatus, kindArmed, kindReleasing, kindReleased, kindBegun, kindSent, kindEnded:
+	case kindMarkersBegun, kindMarkersSet, kindMarkersRead, kindDriveStatus, kindArmed, kindReleasing, kindReleased, kindBegun, kindSent, kindAudited, kindEnded:
 		return s.applyDriveWork(r)
 	case kindPassBegun, kindExtents, kindPassDone:
 		return s.applyPass(r)
@@ -270,7 +270,7 @@ func (s *state) current(r journal.Record, pass int) (*passState, error) {
 }
 
 func (s *state) applyVerify(r journal.Record) error {
-	if !s.erased() {
+	if !s.erased() && !s.auditing() {
 		return fmt.Errorf("journal record %d (%s) before the last pass was complete", r.Seq, r.Kind)
 	}
 	s.touch(r.Time)

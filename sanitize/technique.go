@@ -66,6 +66,10 @@ func (o Operation) noDeallocate() bool {
 	return o.Kind == NVMeSanitize && o.Technique == CryptographicErase && o.Code&cdw10NDAS != 0
 }
 
+// audited says whether the drive shows its media as the erase left them, before it deallocates blocks
+// (EMVS; NVMe base 2.3, 8.1.26).
+func (o Operation) audited() bool { return o.Kind == NVMeSanitize && o.Code&cdw10EMVS != 0 }
+
 // steps are the operations of a technique on one unit of a drive, by their techniques.
 func (t Technique) steps() []Technique {
 	if t == CryptoThenBlock {

@@ -129,7 +129,7 @@ func showText(w io.Writer, drives []shownDrive) error {
 		}
 		for _, row := range [][2]string{
 			{"serial", dash(d.Serial)}, {"model", dash(d.Model)}, {"firmware", dash(d.Firmware)}, {"wwn", dash(d.WWN)},
-			{"id", string(d.ID)}, {"nodes", strings.Join(d.Nodes, " ")}, {"protocol", string(d.Protocol)}, {"bridge", d.Bridge}, {"media", string(d.Media)},
+			{"id", string(d.ID)}, {"nodes", strings.Join(d.Nodes, " ")}, {"controllers", strings.Join(d.Controllers, " ")}, {"protocol", string(d.Protocol)}, {"bridge", d.Bridge}, {"media", string(d.Media)},
 			{"identity", string(d.Identity)}, {"size", fmt.Sprintf("%s (%d bytes, blocks of %d)", size(d.SizeBytes), d.SizeBytes, d.LogicalBlock)},
 			{"namespaces", namespaceWords(d)}, {"units", unitWords(d)}, {"sanitize", sanitizeWords(d)}, {"security", securityWords(d)}, {"hidden", hiddenWords(d)}, {"state", stateWord(d.State)},
 		} {
@@ -235,6 +235,9 @@ func sanitizeWords(d devices.Drive) string {
 		}
 	}
 	words := strings.Join(can, ", ") + "; " + string(s.State)
+	if s.Waiting {
+		return words + " (in media verification)"
+	}
 	if s.State == devices.SanitizeRunning {
 		words += fmt.Sprintf(" (%d %%)", s.Percent)
 	}

@@ -133,6 +133,10 @@ func (c Controller) NoDeallocateInhibited() bool { return c.SANICAP&(1<<29) != 0
 // Sanitize with NDAS, 2 they are.
 func (c Controller) NoDeallocateModifies() uint8 { return uint8(c.SANICAP >> 30) }
 
+// MediaVerification is SANICAP bit 3 (VERS): after a block or cryptographic erase the media can be read
+// as they are, before blocks are deallocated.
+func (c Controller) MediaVerification() bool { return c.SANICAP&(1<<3) != 0 }
+
 // PurgeRequiredSupported is SANICAP bit 5 of revisions after 2.3.
 func (c Controller) PurgeRequiredSupported() bool { return c.SANICAP&(1<<5) != 0 }
 

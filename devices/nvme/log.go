@@ -159,6 +159,15 @@ func (s SanitizeStatus) GlobalDataErased() bool { return s.SSTAT&(1<<8) != 0 }
 // Purged is SSTAT bit 11, of revisions after 2.3.
 func (s SanitizeStatus) Purged() bool { return s.SSTAT&(1<<11) != 0 }
 
+// VerificationCancelled is SSTAT bit 9: a reset took the drive out of media verification.
+func (s SanitizeStatus) VerificationCancelled() bool { return s.SSTAT&(1<<9) != 0 }
+
+// The states that SANS tells of and SOS does not.
+const (
+	InMediaVerification = 5
+	InDeallocation      = 6 // after media verification
+)
+
 // SANS is the sanitize state, SSI bits 3:0, 0 also where it is not reported: 1 and 3 restricted
 // and unrestricted processing, 2 and 4 the failures, 5 media verification, 6 deallocation after it.
 func (s SanitizeStatus) SANS() uint8 { return s.SSI & 0x0f }

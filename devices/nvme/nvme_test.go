@@ -45,6 +45,8 @@ func TestEncode(t *testing.T) {
 		{"sanitize, crypto, unrestricted, purge required", "base 2.0 5.24", must(t)(Sanitize{SANACT: CryptoErase, AUSE: true, PREQ: true}.Command()), Admin, 0x84, 0, [6]uint32{0x80c}, 0},
 		{"sanitize, overwrite", "base 2.0 5.24", must(t)(Sanitize{SANACT: Overwrite, OWPASS: 3, OIPBP: true, OVRPAT: 0xdeadbeef}.Command()), Admin, 0x84, 0, [6]uint32{0x133, 0xdeadbeef}, 0},
 		{"sanitize, exit failure mode", "base 2.0 5.24", must(t)(Sanitize{SANACT: ExitFailureMode}.Command()), Admin, 0x84, 0, [6]uint32{0x1}, 0},
+		{"sanitize, block, media verification", "base 2.3 5.1.22", must(t)(Sanitize{SANACT: BlockErase, EMVS: true}.Command()), Admin, 0x84, 0, [6]uint32{0x402}, 0},
+		{"sanitize, exit media verification", "base 2.3 5.1.22", must(t)(Sanitize{SANACT: ExitMediaVerification}.Command()), Admin, 0x84, 0, [6]uint32{0x5}, 0},
 		{"format, user data erase", "base 2.0 5.14", must(t)(Format{NSID: EveryNamespace, SES: UserDataErase}.Command()), Admin, 0x80, 0xffffffff, [6]uint32{0x200}, 0},
 		{"format, cryptographic erase, extended metadata, protection", "base 2.0 5.14", must(t)(Format{NSID: 2, SES: CryptographicErase, Namespace: Namespace{FLBAS: 0x13, DPS: 0x9}}.Command()), Admin, 0x80, 2, [6]uint32{0x533}, 0},
 		{"read", "NVM 1.0 3.2.4", must(t)(Read{NSID: 1, SLBA: 0x1_2345_6789, Blocks: 8, Data: block}.Command()), IO, 0x02, 1, [6]uint32{0x23456789, 1, 7}, 4096},
@@ -64,7 +66,8 @@ func TestEncode(t *testing.T) {
 // Pass count 0 means sixteen passes to a drive; a command like that must not be made by mistake.
 func TestEncodeRefuses(t *testing.T) {
 	for name, s := range map[string]Sanitize{
-		"no action": {}, "reserved action": {SANACT: 5}, "no passes": {SANACT: Overwrite}, "passes without overwrite": {SANACT: BlockErase, OWPASS: 1},
+		"no action": {}, "reserved action": {SANACT: 6}, "media verification of an overwrite": {SANACT: Overwrite, OWPASS: 1, EMVS: true},
+		"media verification without deallocation": {SANACT: CryptoErase, NDAS: true, EMVS: true}, "exit of media verification that enters it": {SANACT: ExitMediaVerification, EMVS: true}, "no passes": {SANACT: Overwrite}, "passes without overwrite": {SANACT: BlockErase, OWPASS: 1},
 		"exit with AUSE": {SANACT: ExitFailureMode, AUSE: true}, "pattern without overwrite": {SANACT: CryptoErase, OVRPAT: 1},
 	} {
 		if c, err := s.Command(); err == nil {

@@ -10,10 +10,11 @@ type Action uint8
 
 // The actions.
 const (
-	ExitFailureMode Action = 1
-	BlockErase      Action = 2
-	Overwrite       Action = 3
-	CryptoErase     Action = 4
+	ExitFailureMode       Action = 1
+	BlockErase            Action = 2
+	Overwrite             Action = 3
+	CryptoErase           Action = 4
+	ExitMediaVerification Action = 5 // base 2.3, 5.1.22
 )
 
 func (a Action) String() string {
@@ -26,6 +27,8 @@ func (a Action) String() string {
 		return "overwrite"
 	case CryptoErase:
 		return "crypto erase"
+	case ExitMediaVerification:
+		return "exit media verification"
 	}
 	return fmt.Sprintf("reserved action %d", uint8(a))
 }
@@ -38,6 +41,7 @@ type Sanitize struct {
 	OWPASS uint8 // overwrite passes, 1 to 15; 0 means 16 to the drive and is refused here
 	OIPBP  bool  // overwrite: invert the pattern between passes
 	NDAS   bool  // no deallocate after sanitize
+	EMVS   bool  // enter media verification when it is done, only where MediaVerification; not with an overwrite, nor with NDAS
 	PREQ   bool  // purge required, only where PurgeRequiredSupported
 	OVRPAT uint32
 }
@@ -48,13 +52,15 @@ const startTimeout = 120 * time.Second
 // Command encodes it. NSID is 0: the command is the subsystem's.
 func (s Sanitize) Command() (*Command, error) {
 	switch {
-	case s.SANACT < ExitFailureMode || s.SANACT > CryptoErase:
+	case s.SANACT < ExitFailureMode || s.SANACT > ExitMediaVerification:
 		return nil, fmt.Errorf("sanitize: %v", s.SANACT)
 	case s.SANACT == Overwrite && (s.OWPASS == 0 || s.OWPASS > 15):
 		return nil, fmt.Errorf("sanitize: %d overwrite passes, want 1 to 15", s.OWPASS)
 	case s.SANACT != Overwrite && (s.OWPASS != 0 || s.OIPBP || s.OVRPAT != 0):
 		return nil, fmt.Errorf("sanitize: %v has no passes and no pattern", s.SANACT)
-	case s.SANACT == ExitFailureMode && (s.AUSE || s.NDAS || s.PREQ):
+	case s.EMVS && (s.SANACT == Overwrite || s.NDAS):
+		return nil, fmt.Errorf("sanitize: %v has no media verification, or NDAS has none", s.SANACT)
+	case (s.SANACT == ExitFailureMode || s.SANACT == ExitMediaVerification) && (s.AUSE || s.NDAS || s.EMVS || s.PREQ):
 		return nil, fmt.Errorf("sanitize: %v takes no other bit", s.SANACT)
 	}
 	return &Command{Opcode: 0x84, CDW10: s.CDW10(), CDW11: s.OVRPAT, Timeout: startTimeout}, nil
@@ -72,6 +78,9 @@ func (s Sanitize) CDW10() uint32 {
 	}
 	if s.NDAS {
 		d |= 1 << 9
+	}
+	if s.EMVS {
+		d |= 1 << 10
 	}
 	if s.PREQ {
 		d |= 1 << 11

@@ -202,6 +202,9 @@ func (d *drive) blockCommand(t *transport, c *scsi.Command) (scsi.Result, error)
 	case 0xa0:
 		list := make([]byte, 8, 8+8*len(d.info.Spaces))
 		for _, s := range d.info.Spaces {
+			if s.Path > 0 {
+				continue // another port's node of a unit that is listed
+			}
 			list = append(list, 0, byte(s.LUN), 0, 0, 0, 0, 0, 0)
 		}
 		be.PutUint32(list, uint32(len(list)-8))

@@ -1,0 +1,43 @@
+package e2e
+
+import (
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// umlModules are what a guest of User Mode Linux loads at its start.
+var umlModules = []string{"virtio_scsi", "sd_mod", "sg"}
+
+// startUML boots User Mode Linux with the drives of a target behind a virtio SCSI host, and a directory
+// of this machine at /host.
+func startUML(t *testing.T, target *scsiTarget, share string, load []string, files map[string]string) *Guest {
+	t.Helper()
+	dir := need(t, "uml")
+	kernel, err := readModules(filepath.Join(dir, "usr/lib/uml/modules"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	initrd := initramfs(t, kernel, append(umlModules, load...), files)
+	// Socket names are short: the kernel takes 107 characters.
+	run, err := os.MkdirTemp("", "uml-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(run) })
+	socket := filepath.Join(run, "scsi")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	target.forget()
+	go serveVhost(l, target.device())
+	c := exec.Command(filepath.Join(dir, "usr/bin/linux.uml"), "mem=160M", "initrd="+initrd, "virtio_uml.device="+socket+":8",
+		"con=null", "con0=fd:0,fd:1", "quiet", "loglevel=4", "panic=1", "uml_dir="+run, "share=hostfs:"+share)
+	c.Dir = run
+	c.Env = append(os.Environ(), "TMPDIR="+run)
+	return start(t, "User Mode Linux", c)
+}
