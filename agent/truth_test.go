@@ -161,9 +161,9 @@ func (c cell) expected() string {
 	case slices.Contains(neverReady, c.profile), nvme && mute:
 		return "refused"
 	case !can(p, t), byDrive && !security && mute, !bySanitize && veiled, t == sanitize.DriveOverwrite && kind == "hba-zero", security && strings.HasPrefix(c.profile, "usb-"),
-		security && c.profile == "sata-ssd-frozen", !byDrive && c.profile == "nvme-two-namespaces":
+		byDrive && c.profile == "nvme-firmware-pending", security && c.profile == "sata-ssd-frozen", !byDrive && c.profile == "nvme-two-namespaces":
 		return "cannot"
-	case scsi && c.fault == "pulled:9":
+	case (scsi || c.profile == "nvme-two-namespaces") && c.fault == "pulled:9":
 		return "refused" // while it was still being asked what it is
 	case !byDrive && kind == "write-error":
 		return "exceptions"
@@ -173,8 +173,8 @@ func (c cell) expected() string {
 		return "sanitized"
 	case c.fault == "drop-writes", kind == "sanitize-fail", kind == "sanitize-refused", security && kind == "refuse", bySanitize && ata && c.fault == "hba-zero:lba":
 		return "failed"
-	case c.profile == "nvme-pmr", c.profile == "nvme-firmware-pending":
-		return "failed" // it refuses, until its power is cycled
+	case c.profile == "nvme-pmr":
+		return "failed" // it refuses, until its power is cycled, and cannot be asked before
 	case c.fault == "lie:ignored" && !scsi && !format:
 		return "failed" // its account shows no success
 	case c.fault == "lie:ignored", c.fault == "lie:nothing", kind == "skip-erase":

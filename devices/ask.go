@@ -114,14 +114,18 @@ const ReasonNodeSmaller = "node_smaller"
 // identifyOpen fills in what the open drive says of itself. The error is ErrNoDoor when it has no
 // door for that, and leaves d as it was.
 func (h *Host) identifyOpen(ctx context.Context, t Transport, d *Drive) error {
+	other := func(node string) (Transport, error) { return h.open(ctx, node, ReadOnly) }
 	switch d.Protocol {
 	case ProtocolNVMe:
-		return identifyNVMe(ctx, t, d)
+		if err := identifyNVMe(ctx, t, d); err != nil {
+			return err
+		}
+		return readReservations(ctx, t, d, other)
 	case ProtocolSCSI, ProtocolATA:
 		if err := identifySCSI(ctx, t, d); err != nil || d.Protocol != ProtocolSCSI {
 			return err
 		}
-		return checkUnits(ctx, t, d, func(node string) (Transport, error) { return h.open(ctx, node, ReadOnly) })
+		return checkUnits(ctx, t, d, other)
 	}
 	return ErrNoDoor
 }

@@ -21,6 +21,7 @@ type Namespace struct {
 	LogicalBlock int    `json:"logical_block_bytes"`
 	Number       Number `json:"-"`
 	protected    bool   // against writes; a sanitize is refused then
+	reserves     bool   // it has reservations, and this controller the commands for them
 	lun          uint64 // of a logical unit that is treated like a namespace
 }
 
@@ -78,7 +79,7 @@ type SanitizeSupport struct {
 // of the controller.
 const questions = 3
 
-// admin sends an admin command that only asks, and judges its status.
+// admin sends a command that only asks, and judges its status.
 func admin(ctx context.Context, t Transport, c *nvme.Command) ([]byte, error) {
 	for n := 1; ; n++ {
 		done, err := t.NVMe(ctx, c)
@@ -133,10 +134,7 @@ func identifyNVMe(ctx context.Context, t Transport, d *Drive) error {
 	if err := readSanitizeState(ctx, t, d); err != nil {
 		return err
 	}
-	if h, err := readSMART(ctx, t); err == nil && h.PowerOnHours != nil {
-		d.PowerOnHours = h.PowerOnHours
-	}
-	return nil
+	return readFacts(ctx, t, d, c)
 }
 
 // readNamespaces lists those of the subsystem, and what each says. known are the ones that have block
@@ -171,7 +169,7 @@ func readNamespaces(ctx context.Context, t Transport, c nvme.Controller, known [
 				n.Node, n.Number = k.Node, k.Number
 			}
 		}
-		n.protected = ns.WriteProtected()
+		n.protected, n.reserves = ns.WriteProtected(), ns.RESCAP != 0 && c.Reservations()
 		list, said = append(list, n), append(said, ns)
 		delete(is, id)
 	}

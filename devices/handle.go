@@ -308,7 +308,7 @@ func (h *Handle) Reidentify(ctx context.Context) error {
 		return fmt.Errorf("%s: what a format reaches, the formats of its namespaces or its unallocated capacity are not what they were: %w", h.drive.Nodes[0], ErrChanged)
 	}
 	for _, r := range now.Reasons {
-		if r.Code == "shared_subsystem" {
+		if r.Code == "shared_subsystem" || r.Code == ReasonReserved {
 			return fmt.Errorf("%s: %s: %w", h.drive.Nodes[0], r.Message, ErrChanged)
 		}
 	}

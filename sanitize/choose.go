@@ -230,11 +230,17 @@ func cannot(d devices.Drive, m Method, r Request, p Policy, rejected []Rejected)
 	}
 	hint := "purge needs a command of the drive itself (sanitize: cryptographic erase, block erase or drive overwrite): " +
 		"attach the drive where its own commands can be sent, or destroy it"
-	if code, _ := unfit(HostOverwrite, Clear, d, Request{}, p.on(d)); code == "" {
-		hint += "; --method clear --technique host-overwrite is possible here"
-	}
 	if m == Clear {
 		hint = "what keeps each technique away is said with it; expunge show " + d.Serial + " says what can be done about it"
+	}
+	for _, x := range rejected {
+		if lack, is := d.Lack(x.Code); is && lack.Hint != "" {
+			hint = lack.Hint
+			break
+		}
+	}
+	if code, _ := unfit(HostOverwrite, Clear, d, Request{}, p.on(d)); code == "" && m == Purge {
+		hint += "; --method clear --technique host-overwrite is possible here"
 	}
 	if !refusal.Cannot {
 		under = " under policy " + p.Name

@@ -30,18 +30,19 @@ func excludes(d devices.Drive, t Technique) []devices.Reason {
 		if t == CryptographicFormat {
 			spare = "" // nothing in them can be read without the key
 		}
-		add("outside_format", "whatever is no user data of a namespace: %sboot partitions, replay protected memory blocks, "+
+		add("outside_format", "whatever is no user data of a namespace: %s"+
 			"firmware, security credentials and the controller's own memory (NVMe base 2.0, 5.14)", spare)
 	case t == Format:
 		add("reallocated", "blocks that the drive has reallocated, which a format need not write (SBC-4 5.4)%s", defects)
 	case d.Protocol == devices.ProtocolNVMe:
-		add("outside_sanitize", "boot partitions, replay protected memory blocks, firmware, security credentials and the controller's own memory, "+
+		add("outside_sanitize", "firmware, security credentials and the controller's own memory, "+
 			"which an NVMe sanitize does not reach (NVMe base 2.3, 8.1.26)")
 	case d.Protocol == devices.ProtocolATA:
 		add("outside_sanitize", "firmware, logs, SMART data and other non-user data, and sectors that can neither be written nor be reached again (ACS-4 4.17)")
 	case d.Protocol == devices.ProtocolSCSI:
 		add("outside_sanitize", "firmware, mode pages, logs and other non-user data (SBC-4 4.11)")
 	}
+	list = append(list, d.Beside...)
 	if d.Unallocated > 0 && (t == HostOverwrite || t.formats()) {
 		add("unallocated", "%d bytes of the drive's capacity that belong to no namespace, where namespaces that were deleted may have been", d.Unallocated)
 	}

@@ -81,8 +81,10 @@ type Controller struct {
 	MDTS      uint8
 	CNTLID    uint16
 	VER       uint32
+	BPCAP     uint8
 	CNTRLTYPE uint8
 	OACS      uint16
+	FRMW      uint8
 	TNVMCAP   uint64 // bytes; the high half of the field is not kept
 	UNVMCAP   uint64
 	RPMBS     uint32
@@ -103,8 +105,8 @@ func ParseController(b []byte) (Controller, error) {
 	le := binary.LittleEndian
 	c := Controller{
 		VID: le.Uint16(b[0:]), SN: ascii(b[4:24]), MN: ascii(b[24:64]), FR: ascii(b[64:72]),
-		CMIC: b[76], MDTS: b[77], CNTLID: le.Uint16(b[78:]), VER: le.Uint32(b[80:]), CNTRLTYPE: b[111],
-		OACS: le.Uint16(b[256:]), TNVMCAP: low128(b[280:]), UNVMCAP: low128(b[296:]),
+		CMIC: b[76], MDTS: b[77], CNTLID: le.Uint16(b[78:]), VER: le.Uint32(b[80:]), BPCAP: b[102], CNTRLTYPE: b[111],
+		OACS: le.Uint16(b[256:]), FRMW: b[260], TNVMCAP: low128(b[280:]), UNVMCAP: low128(b[296:]),
 		RPMBS: le.Uint32(b[312:]), SANICAP: le.Uint32(b[328:]),
 		NN: le.Uint32(b[516:]), ONCS: le.Uint16(b[520:]), FNA: b[524], VWC: b[525], SUBNQN: text(b[768:1024]),
 	}
@@ -157,12 +159,25 @@ func (c Controller) NoBroadcast() bool { return c.FNA&(1<<3) != 0 }
 // NamespaceManagement is OACS bit 3: allocated namespaces and controllers can be listed.
 func (c Controller) NamespaceManagement() bool { return c.OACS&(1<<3) != 0 }
 
+// Reservations is ONCS bit 5. A namespace has them when its RESCAP says so, too.
+func (c Controller) Reservations() bool { return c.ONCS&(1<<5) != 0 }
+
+// FirmwareSlots is FRMW bits 3:1.
+func (c Controller) FirmwareSlots() uint8 { return c.FRMW >> 1 & 7 }
+
+// RPMB is how many replay protected memory blocks there are, and the bytes of each (RPMBS bits 2:0 and
+// 23:16, figure 275).
+func (c Controller) RPMB() (units int, each int64) {
+	return int(c.RPMBS & 7), (int64(c.RPMBS>>16&0xff) + 1) * 128 << 10
+}
+
 // Namespace is what Identify Namespace says (NVM command set 1.0, figure 97).
 type Namespace struct {
 	NSZE, NCAP, NUSE uint64 // logical blocks
 	FLBAS            uint8
 	DPS              uint8
 	NMIC             uint8
+	RESCAP           uint8 // 0 where the namespace has no reservations
 	FPI              uint8
 	DLFEAT           uint8
 	NSATTR           uint8
@@ -183,7 +198,7 @@ func ParseNamespace(b []byte) (Namespace, error) {
 	le := binary.LittleEndian
 	n := Namespace{
 		NSZE: le.Uint64(b[0:]), NCAP: le.Uint64(b[8:]), NUSE: le.Uint64(b[16:]),
-		FLBAS: b[26], DPS: b[29], NMIC: b[30], FPI: b[32], DLFEAT: b[33], NSATTR: b[99],
+		FLBAS: b[26], DPS: b[29], NMIC: b[30], RESCAP: b[31], FPI: b[32], DLFEAT: b[33], NSATTR: b[99],
 		NGUID: [16]byte(b[104:120]), EUI64: [8]byte(b[120:128]),
 	}
 	if n.NSZE == 0 {

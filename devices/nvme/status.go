@@ -17,32 +17,45 @@ const (
 	StatusInvalidOpcode      = 0x001
 	StatusInvalidField       = 0x002
 	StatusInvalidNamespace   = 0x00b
+	StatusOperationDenied    = 0x015
+	StatusHostIDFormat       = 0x018
 	StatusSanitizeFailed     = 0x01c
 	StatusSanitizeInProgress = 0x01d
 	StatusWriteProtected     = 0x020
+	StatusReservation        = 0x083
+	StatusFormatInProgress   = 0x084
 	StatusInvalidLogPage     = 0x109
 	StatusInvalidFormat      = 0x10a
+	StatusFirmwareReset      = 0x10b // new firmware waits for a reset: of any kind,
+	StatusFirmwareSubsystem  = 0x110 // of the subsystem,
+	StatusFirmwareController = 0x111 // or of the controller
 	StatusPMREnabled         = 0x123
+	StatusSuspended          = 0x139
+	StatusAccessDenied       = 0x286
+	StatusPersistentLoss     = 0x301 // of the namespaces by this controller: another has them,
+	StatusInaccessible       = 0x302 // or nobody for now
 )
 
 var statusNames = map[uint16]string{
 	StatusInvalidOpcode: "invalid command opcode", StatusInvalidField: "invalid field in command",
 	0x004: "data transfer error", 0x005: "aborted because of power loss", 0x006: "internal error", 0x007: "abort requested", 0x008: "aborted because its queue was deleted",
 	StatusInvalidNamespace: "invalid namespace or format", 0x00c: "command sequence error",
+	StatusOperationDenied: "operation denied", StatusHostIDFormat: "host identifier in another format",
 	StatusSanitizeFailed: "sanitize failed", StatusSanitizeInProgress: "sanitize in progress",
 	StatusWriteProtected: "namespace is write protected", 0x080: "LBA out of range", 0x082: "namespace not ready",
-	0x083: "reservation conflict", StatusInvalidLogPage: "invalid log page", StatusInvalidFormat: "invalid format", 0x084: "format in progress",
-	0x10b: "firmware activation requires a reset", 0x110: "firmware activation requires a subsystem reset",
-	0x111: "firmware activation requires a controller reset", StatusPMREnabled: "sanitize prohibited while a persistent memory region is enabled",
-	0x139: "controller is suspended", 0x280: "write fault", 0x281: "unrecovered read error", 0x286: "access denied",
-	0x301: "asymmetric access persistent loss", 0x302: "asymmetric access inaccessible", 0x371: "command aborted by the host",
+	StatusReservation: "reservation conflict", StatusInvalidLogPage: "invalid log page", StatusInvalidFormat: "invalid format", StatusFormatInProgress: "format in progress",
+	StatusFirmwareReset: "firmware activation requires a reset", StatusFirmwareSubsystem: "firmware activation requires a subsystem reset",
+	StatusFirmwareController: "firmware activation requires a controller reset", StatusPMREnabled: "sanitize prohibited while a persistent memory region is enabled",
+	StatusSuspended: "controller is suspended", 0x280: "write fault", 0x281: "unrecovered read error", StatusAccessDenied: "access denied",
+	StatusPersistentLoss: "asymmetric access persistent loss", StatusInaccessible: "asymmetric access inaccessible", 0x371: "command aborted by the host",
 }
 
 // refusals are the statuses by which a controller says that it did not take a Sanitize or a Format
 // command (NVMe base 2.0, 5.14, 5.24 and 8.21).
 var refusals = []uint16{
-	StatusInvalidOpcode, StatusInvalidField, StatusInvalidNamespace, 0x00c, StatusSanitizeFailed, StatusWriteProtected,
-	0x083, StatusInvalidFormat, 0x10b, 0x110, 0x111, StatusPMREnabled, 0x139, 0x286, 0x301, 0x302,
+	StatusInvalidOpcode, StatusInvalidField, StatusInvalidNamespace, 0x00c, StatusOperationDenied, StatusSanitizeFailed, StatusWriteProtected,
+	StatusReservation, StatusInvalidFormat, StatusFirmwareReset, StatusFirmwareSubsystem, StatusFirmwareController, StatusPMREnabled,
+	StatusSuspended, StatusAccessDenied, StatusPersistentLoss, StatusInaccessible,
 }
 
 // Refused says whether the controller did not take the command. Every other status leaves that open:

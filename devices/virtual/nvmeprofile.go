@@ -63,6 +63,8 @@ func (s *Spec) nvmeBounds(p Profile) error {
 	switch {
 	case !nvme && (s.SecondNamespace || s.UnallocatedBytes != 0 || s.FirmwarePending != 0 || s.PMREnabled):
 		return fmt.Errorf("namespaces, firmware or PMR of profile %s: it is no NVMe drive", s.Profile)
+	case s.Registrants != 0 && (!nvme || s.ReservedBy == ""), s.Registrants < 0 || s.Registrants > 100:
+		return fmt.Errorf("%d more registrants: at most 100, of an NVMe drive that a host has reserved", s.Registrants)
 	case len(s.FormatScope) > 0 && !p.NVMeFormat || slices.ContainsFunc(s.FormatScope, func(w string) bool { return !slices.Contains(fnaWords, w) }):
 		return fmt.Errorf("format scope %q: %q are possible, of drives with Format NVM", s.FormatScope, fnaWords)
 	case s.UnallocatedBytes < 0 || s.UnallocatedBytes > s.HiddenBytes:

@@ -53,6 +53,9 @@ type Spec struct {
 	// ReservedBy is the key, in hexadecimal, of another host that has a SCSI or NVMe drive reserved.
 	ReservedBy string `json:"reserved_by,omitempty"`
 
+	// Registrants is how many more hosts are registered for the reservation of an NVMe drive.
+	Registrants int `json:"registrants,omitempty"`
+
 	// FormatScope is what Format NVM says in FNA of its scope: "fns", a format reaches all namespaces;
 	// "sens", so does an erase by it; "fnvmbs", it does not take the NSID of all.
 	FormatScope []string `json:"format_scope,omitempty"`
