@@ -4,9 +4,10 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 
 	"github.com/expunge-dev/expunge/devices/blockio"
@@ -211,7 +212,9 @@ func comparePath(ctx context.Context, first, other Space, offsets []int64) (err 
 		blocks = append(blocks, n)
 	}
 	for range pathSamples {
-		blocks = append(blocks, rand.Int64N(max(1, first.Blocks())))
+		var n [8]byte
+		rand.Read(n[:])
+		blocks = append(blocks, int64(binary.LittleEndian.Uint64(n[:])>>1)%max(1, first.Blocks()))
 	}
 	here, there := make([]byte, block), make([]byte, block)
 	for _, n := range blocks {
