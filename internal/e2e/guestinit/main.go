@@ -46,6 +46,10 @@ type answer struct {
 }
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "apart" {
+		apart(os.Args[2:])
+		return
+	}
 	err := setUp()
 	console, errOpen := os.OpenFile("/dev/console", os.O_RDWR, 0)
 	if errOpen != nil {
