@@ -248,7 +248,7 @@ func (a *Agent) work(ctx context.Context, job string, p sanitize.Plan, d sanitiz
 	}
 	return sanitize.Execute(ctx, sanitize.Execution{
 		Handle: handle, Journal: j, Records: records,
-		Secrets: a.driveFile(job, d.ID, secretsFile), Volatile: a.volatile(), Agent: a.version, Meter: meter, Observe: a.testOnlyObserve,
+		Secrets: a.driveFile(job, d.ID, secretsFile), Volatile: a.volatile(), Agent: a.version, Meter: meter, Budget: a.budget, Observe: a.testOnlyObserve,
 		Now: a.now, Wait: a.wait,
 	})
 }
