@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,6 +20,8 @@ import (
 // Observer follows a run. Its functions may be nil; they are called from several goroutines, one
 // per drive.
 type Observer struct {
+	// Planned is called before anything else, once for each job, with the drives that are to be worked on.
+	Planned func(drives []sanitize.DrivePlan)
 	Begun func(d sanitize.DrivePlan, m *sanitize.Meter)
 	Ended func(r DriveResult)
 }
@@ -166,6 +169,9 @@ func (a *Agent) carryOn(ctx context.Context, job string, p sanitize.Plan, refusa
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
 	results := make([]DriveResult, len(p.Drives))
+	if o.Planned != nil {
+		o.Planned(slices.DeleteFunc(slices.Clone(p.Drives), func(d sanitize.DrivePlan) bool { return only != nil && !only(d.ID) }))
+	}
 	var wait sync.WaitGroup
 	for i, d := range p.Drives {
 		if only != nil && !only(d.ID) {
