@@ -38,7 +38,7 @@ func planTable(drives []sanitize.DrivePlan) string {
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "#\tNODE\tSERIAL\tMODEL\tSIZE\tWILL BE")
 	for i, d := range drives {
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s by %s\n", i+1, firstNode(strings.Join(d.Nodes, " ")), dash(d.Serial), shortened(d.Model, 16), size(d.SizeBytes), d.Method, string(d.Technique))
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s by %s\n", i+1, firstNode(strings.Join(d.Nodes, " ")), dash(d.Serial), shortened(d.Model, 16), size(d.SizeBytes), d.Method, d.Technique.Word())
 	}
 	return flushed(t, &b)
 }
