@@ -22,8 +22,8 @@ import (
 type Observer struct {
 	// Planned is called before anything else, once for each job, with the drives that are to be worked on.
 	Planned func(drives []sanitize.DrivePlan)
-	Begun func(d sanitize.DrivePlan, m *sanitize.Meter)
-	Ended func(r DriveResult)
+	Begun   func(d sanitize.DrivePlan, m *sanitize.Meter)
+	Ended   func(r DriveResult)
 }
 
 // ErrJobBusy: another process runs this job. Wait for it, or stop it.

@@ -156,11 +156,7 @@ func items(j agent.Job) []driveItem {
 		list = append(list, itemOf(r))
 	}
 	for _, r := range j.Plan.Refused {
-		code := exitRefused
-		if r.Cannot {
-			code = exitCannot
-		}
-		list = append(list, driveItem{ID: r.ID, Serial: r.Serial, Model: r.Model, Outcome: sanitize.RefusedRun, Reasons: r.Reasons, code: code, words: "REFUSED - not touched",
+		list = append(list, driveItem{ID: r.ID, Serial: r.Serial, Model: r.Model, Outcome: sanitize.RefusedRun, Reasons: r.Reasons, code: refusedCode(r), words: "REFUSED - not touched",
 			node: strings.Join(r.Nodes, " ")})
 	}
 	return list

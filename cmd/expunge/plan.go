@@ -109,14 +109,7 @@ func planProblem(p sanitize.Plan) error {
 	}
 	var words, hints []string
 	for _, r := range p.Refused {
-		code := exitRefused
-		switch {
-		case r.Cannot:
-			code = exitCannot
-		case r.Reasons[0].Code == "permission":
-			code = exitPermission
-		}
-		codes = append(codes, code)
+		codes = append(codes, refusedCode(r))
 		for i, reason := range r.Reasons {
 			if i == 0 || !r.Cannot {
 				words = append(words, fmt.Sprintf("%s %s: %s", r.Model, r.Serial, reason.Message))
