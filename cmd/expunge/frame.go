@@ -30,7 +30,8 @@ func (p *progress) frame(now time.Time, rows int, all bool) []string {
 	for _, i := range p.troubledFirst(readings) {
 		atWork = append(atWork, p.drives[i].line(readings[i], p.pad(), len(p.order) > many))
 	}
-	return append(lines, cutShort(atWork, max(1, rows-len(lines)), "more at work")...)
+	lines = append(lines, cutShort(atWork, max(1, rows-len(lines)), "more at work")...)
+	return lines[:min(len(lines), max(1, rows))]
 }
 
 // cutShort is at most so many lines, of which the last tells how many are missing.

@@ -91,10 +91,12 @@ func TestBudgetBoundsWhatIsInFlight(t *testing.T) {
 	inFlight, most, largest := 0, 0, 0
 	var wait sync.WaitGroup
 	p := keystreamOf(t)
+	release := make(chan struct{})
 	for range drives {
 		m := newMedium(blocks, 512)
 		m.depth = 9
-		q := &counted{medium: m, change: func(by, n int) {
+		h := &hung{medium: m, asked: make(chan struct{}), release: release}
+		q := &counted{hung: h, change: func(by, n int) {
 			mu.Lock()
 			defer mu.Unlock()
 			inFlight += by
@@ -105,7 +107,9 @@ func TestBudgetBoundsWhatIsInFlight(t *testing.T) {
 				t.Error(err)
 			}
 		})
+		<-h.asked // it has all that it can have
 	}
+	close(release)
 	wait.Wait()
 	if limit := budget*DefaultRequest + drives*ownRequest; most > limit || largest != DefaultRequest {
 		t.Errorf("%d bytes in flight, at most %d; the largest request has %d", most, limit, largest)
@@ -114,7 +118,7 @@ func TestBudgetBoundsWhatIsInFlight(t *testing.T) {
 
 // counted tells of the bytes of writes in flight.
 type counted struct {
-	*medium
+	*hung
 	lengths []int // by tag
 	change  func(by, length int)
 }
@@ -127,11 +131,11 @@ func (c *counted) Submit(r blockio.Request) error {
 		c.lengths[r.Tag] = len(r.Data)
 		c.change(len(r.Data), len(r.Data))
 	}
-	return c.medium.Submit(r)
+	return c.hung.Submit(r)
 }
 
 func (c *counted) Complete(ctx context.Context, done []blockio.Completion) (int, error) {
-	n, err := c.medium.Complete(ctx, done)
+	n, err := c.hung.Complete(ctx, done)
 	for _, d := range done[:n] {
 		if d.Tag != flushTag {
 			c.change(-c.lengths[d.Tag], 0)
