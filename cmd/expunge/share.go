@@ -51,6 +51,9 @@ func (m *metered) line(r sanitize.Reading, pad int, short bool) string {
 	}
 	stage := r.Stage
 	if short {
+		if r.ByDrive {
+			stage = sanitize.Technique(stage).Word()
+		}
 		stage = fmt.Sprintf("%-12s", shortened(stage, 12))
 	}
 	line += fmt.Sprintf("%s %5.1f %%", stage, 100*float64(r.Done)/float64(max(1, r.Total)))
