@@ -166,18 +166,22 @@ func (a *app) runAnswer(j agent.Job) answer {
 	list := items(j)
 	return answer{
 		result: runResult{j.ID, j.Plan.Digest(), list},
-		text: func(w io.Writer) error {
-			if len(list) > many {
-				return manyText(w, list)
-			}
-			for _, i := range list {
-				if _, err := io.WriteString(w, i.text()); err != nil {
-					return err
-				}
-			}
-			return nil
-		},
+		text:   func(w io.Writer) error { return outcomesText(w, list) },
 	}
+}
+
+// outcomesText is the outcomes one after the other, in the order of the plan; those of many drives as
+// tables.
+func outcomesText(w io.Writer, list []driveItem) error {
+	if len(list) > many {
+		return manyText(w, list)
+	}
+	for _, i := range list {
+		if _, err := io.WriteString(w, i.text()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (i driveItem) text() string {
