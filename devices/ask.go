@@ -30,7 +30,7 @@ func (h *Host) askAll(ctx context.Context, drives []Drive) {
 		wait.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			h.ask(ctx, d)
+			h.asked.ask(ctx, d, h.ask)
 		})
 	}
 	wait.Wait()

@@ -18,6 +18,9 @@ type Host struct {
 	fs   sysfs
 	open Opener
 	log  hclog.Logger
+
+	lookout lookout
+	asked   unanswered
 }
 
 // NewHost makes a host of a root directory and the function that opens its nodes. log may be nil.
@@ -25,16 +28,11 @@ func NewHost(root string, open Opener, log hclog.Logger) *Host {
 	if log == nil {
 		log = hclog.NewNullLogger()
 	}
-	return &Host{sysfs{root}, open, log.Named("devices")}
+	return &Host{fs: sysfs{root}, open: open, log: log.Named("devices")}
 }
 
-// Drives lists every drive of the host, those that cannot be chosen with the reasons. Drives that
-// have a command door are opened for reading and asked what they are. The error says that the list
-// itself could not be made; it is never merely empty then.
-func (h *Host) Drives(ctx context.Context) ([]Drive, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, context.Cause(ctx)
-	}
+// list looks at the host.
+func (h *Host) list(ctx context.Context) ([]Drive, error) {
 	devs, err := h.fs.blockdevs()
 	if err != nil {
 		return nil, err
@@ -55,9 +53,6 @@ func (h *Host) Drives(ctx context.Context) ([]Drive, error) {
 		drives = append(drives, d)
 	}
 	h.askAll(ctx, drives)
-	if err := ctx.Err(); err != nil {
-		return nil, context.Cause(ctx)
-	}
 	drives = append(drives, h.fs.bare(devs)...)
 	slices.SortFunc(drives, func(a, b Drive) int { return compareNodes(a.Nodes[0], b.Nodes[0]) })
 	drives = mergePaths(drives)

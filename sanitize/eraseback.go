@@ -56,7 +56,7 @@ func (r *run) eachSpace(set overwrite.Set, do func(h devices.Space, s space, tod
 
 // options are those of reading and writing a space, with what is done at each commit.
 func (r *run) options(s space, commit func(overwrite.Progress) error) overwrite.Options {
-	return overwrite.Options{Block: s.block, Gone: devices.IsGone, Moved: &r.meter.moved, Commit: commit}
+	return overwrite.Options{Block: s.block, Budget: r.budget, Gone: devices.IsGone, Moved: &r.meter.moved, Commit: commit}
 }
 
 // verifyErase reads back what the drive's own erase left: all of it, or samples drawn now. After a

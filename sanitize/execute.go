@@ -24,9 +24,10 @@ type Execution struct {
 	Secrets string           // file for keys and passwords, made when needed
 	// Volatile: the secrets are lost with the host's power, so that no drive may be locked by them.
 	Volatile bool
-	Agent    string           // version, for the journal
-	Meter    *Meter           // may be nil
-	Now      func() time.Time // nil is time.Now
+	Agent    string            // version, for the journal
+	Meter    *Meter            // may be nil
+	Budget   *overwrite.Budget // shared by drives that are worked on at once; may be nil
+	Now      func() time.Time  // nil is time.Now
 	// Wait waits for what a drive does by itself; nil waits as long as it is told to.
 	Wait func(ctx context.Context, d time.Duration) error
 
@@ -108,6 +109,7 @@ type run struct {
 	secrets  *secrets
 	volatile bool
 	meter    *Meter
+	budget   *overwrite.Budget
 	now      func() time.Time
 	wait     func(ctx context.Context, d time.Duration) error
 	resets   int64     // that the drive has told of
@@ -159,7 +161,7 @@ func (e Execution) start() (*run, error) {
 	}
 	r := &run{
 		recorder: recorder{past, e.Journal, e.Observe},
-		drive:    past.opened.Drive, handle: e.Handle, secrets: keys, volatile: e.Volatile, meter: e.Meter, now: e.Now, wait: e.Wait,
+		drive:    past.opened.Drive, handle: e.Handle, secrets: keys, volatile: e.Volatile, meter: e.Meter, budget: e.Budget, now: e.Now, wait: e.Wait,
 	}
 	if e.Handle != nil {
 		r.resets = e.Handle.Resets()

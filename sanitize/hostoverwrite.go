@@ -21,8 +21,8 @@ import (
 	"github.com/expunge-dev/expunge/sanitize/overwrite"
 )
 
-// queueDepth times the request size bounds memory per drive: 8 MiB, and enough in flight for a
-// drive of any kind to be busy all the time.
+// queueDepth bounds what is in flight: eight requests and a flush, enough for a drive of any kind to be
+// busy all the time.
 const queueDepth = 9
 
 // badLimit is how many bytes may fail before the drive is called failed rather than sanitized

@@ -293,6 +293,9 @@ func (d *drive) write(t *transport, p []byte, off int64) (int, error) {
 	if f, ok := d.faults().find(PowerCut); ok && d.writes >= f.Count {
 		return 0, errors.Join(errGone, d.cutPower(p, off))
 	}
+	if f, ok := d.faults().find(Hang); ok && d.writes == 1 {
+		<-time.After(time.Duration(f.Count) * time.Second) // d.mu is held: nothing else is answered
+	}
 	if d.unit(t).GDE {
 		number := d.memory.unitOf(t.space)
 		if err := d.recall(func(m *memory) error { m.Units[number].GDE, m.Units[number].Purged = false, false; return nil }); err != nil {

@@ -28,6 +28,7 @@ const (
 	PowerCut         = "power-cut"
 	Pulled           = "pulled"
 	Slow             = "slow"
+	Hang             = "hang"
 	Reset            = "reset"
 	SanitizeFail     = "sanitize-fail"
 	SanitizePowerCut = "sanitize-power-cut"
@@ -71,6 +72,7 @@ var forms = []form{
 	{kind: PowerCut, want: "N", example: "1000", help: "power fails in the n-th write from the next opening on; it is back at the opening after that", most: math.MaxInt64},
 	{kind: Pulled, want: "N", example: "1000", help: "the drive is gone from the n-th request on, until the fault is cleared", most: math.MaxInt64},
 	{kind: Slow, want: "BYTES", example: "1000000", help: "at most so many bytes per second", most: math.MaxInt64},
+	{kind: Hang, want: "SECONDS", example: "30", help: "the first write takes so long, and meanwhile the drive answers nothing", most: 1 << 31},
 	{kind: Reset, want: "N", example: "3", help: "the n-th command is carried out, and a reset of the controller takes its answer away", most: math.MaxInt64},
 	{kind: SanitizeFail, want: "PERCENT", example: "40", help: "an erase by the drive fails after so much of it", most: 99},
 	{kind: SanitizePowerCut, want: "PERCENT", example: "40", help: "power fails after so much of an erase; a sanitize goes on when power is back, no other does", most: 99},

@@ -1,7 +1,6 @@
 package overwrite
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -24,7 +23,10 @@ const (
 // Options tune Fill and Check. Block is required; the zero value of the rest works.
 type Options struct {
 	Block   int // bytes of a logical block: what requests are multiples of
-	Request int // bytes of one request
+	Request int // bytes of one request, at most DefaultRequest
+
+	// Budget is shared with the work on other drives; nil is one that is enough for this alone.
+	Budget *Budget
 
 	// Commit receives what has been done since the last call: extents that are on stable media
 	// (Fill) or were read (Check), and those blocks that could not be, or did not match. It is
@@ -85,13 +87,6 @@ func Inspect(ctx context.Context, q blockio.Queue, todo []Extent, judge func(got
 	return run(ctx, q, blockio.Read, todo, nil, o)
 }
 
-// slot is one request's buffer and where it goes.
-type slot struct {
-	buf    []byte
-	extent Extent
-	busy   bool
-}
-
 // pump keeps a queue full. All fields belong to the goroutine that called run.
 type pump struct {
 	q       blockio.Queue
@@ -102,6 +97,8 @@ type pump struct {
 	todo  []Extent // ascending, what has not been cut into requests yet
 	retry []Extent // parts of failed requests, next one last
 	slots []slot
+	own   []byte // the buffer that is nobody else's; nil while it is in flight
+	taken int    // buffers of the budget
 	want  []byte // Check: the pattern to compare with
 
 	inFlight int
@@ -123,6 +120,8 @@ func run(ctx context.Context, q blockio.Queue, op blockio.Op, todo []Extent, pat
 	if err := p.prepare(); err != nil {
 		return err
 	}
+	p.Budget.join()
+	defer p.Budget.leave()
 	stopped := p.work(ctx)
 	// Nothing more is started, but buffers are the queue's until their requests have ended.
 	settled := p.settle(context.WithoutCancel(ctx))
@@ -138,10 +137,13 @@ func (p *pump) prepare() error {
 			return fmt.Errorf("%v %d+%d: not whole blocks of %d bytes", p.op, e.Offset, e.Length, p.Block)
 		}
 	}
-	if p.Request <= 0 {
+	if p.Request <= 0 || p.Request > DefaultRequest {
 		p.Request = DefaultRequest
 	}
-	p.Request = max(p.Block, p.Request/p.Block*p.Block)
+	if p.Block > ownRequest {
+		return fmt.Errorf("%v with blocks of %d bytes: at most %d", p.op, p.Block, ownRequest)
+	}
+	p.Request = p.whole(p.Request)
 	if p.CommitBytes <= 0 {
 		p.CommitBytes = DefaultCommitBytes
 	}
@@ -159,16 +161,21 @@ func (p *pump) prepare() error {
 	}
 	// One place is kept for the flush, so that a full queue can always be flushed.
 	p.slots = make([]slot, max(1, p.q.Depth()-1))
-	for i := range p.slots {
-		p.slots[i].buf = blockio.AlignedBuffer(p.Request)
+	if p.Budget == nil {
+		p.Budget = NewBudget(len(p.slots))
 	}
+	small := p.whole(min(p.Request, ownRequest))
+	p.own = blockio.AlignedBuffer(small)
 	if p.op == blockio.Read {
-		p.want = make([]byte, p.Request)
+		p.want = make([]byte, small)
 	}
 	p.ended = make([]blockio.Completion, p.q.Depth())
 	p.since = p.Now()
 	return nil
 }
+
+// whole rounds down to blocks, of which there is at least one.
+func (p *pump) whole(n int) int { return max(p.Block, n/p.Block*p.Block) }
 
 // work goes on until everything is done and committed, or an error.
 func (p *pump) work(ctx context.Context) error {
@@ -211,17 +218,17 @@ func (p *pump) idle() bool {
 	return len(p.todo) == 0 && len(p.retry) == 0 && p.pending.empty()
 }
 
-// submit fills the free slots.
+// submit fills the free slots, as far as there are buffers.
 func (p *pump) submit() error {
 	for i := range p.slots {
 		s := &p.slots[i]
-		if s.busy {
+		if s.buf != nil {
 			continue
 		}
-		e, ok := p.next()
-		if !ok {
+		if len(p.todo) == 0 && len(p.retry) == 0 || !p.equip(s) {
 			return nil
 		}
+		e := p.next(int64(min(len(s.buf), p.Request)))
 		data := s.buf[:e.Length]
 		if p.op == blockio.Write {
 			p.pattern.Fill(data, e.Offset)
@@ -229,32 +236,32 @@ func (p *pump) submit() error {
 		err := p.q.Submit(blockio.Request{Op: p.op, Offset: e.Offset, Data: data, Tag: uint64(i)})
 		if err != nil {
 			p.dead = true
+			p.release(s)
 			return fmt.Errorf("%v %d+%d: %w", p.op, e.Offset, e.Length, err)
 		}
-		s.extent, s.busy = e, true
+		s.extent = e
 		p.inFlight++
 	}
 	return nil
 }
 
 // next cuts the next request: parts of failed ones first, or their number could grow.
-func (p *pump) next() (Extent, bool) {
+func (p *pump) next(limit int64) Extent {
+	from, at := &p.todo, 0
 	if n := len(p.retry); n > 0 {
-		e := p.retry[n-1]
-		p.retry = p.retry[:n-1]
-		return e, true
+		from, at = &p.retry, n-1
 	}
-	if len(p.todo) == 0 {
-		return Extent{}, false
-	}
-	e := p.todo[0]
-	if limit := int64(p.Request); e.Length > limit {
-		p.todo[0] = Extent{e.Offset + limit, e.Length - limit}
+	e := (*from)[at]
+	switch limit = limit / int64(p.Block) * int64(p.Block); {
+	case e.Length > limit:
+		(*from)[at] = Extent{e.Offset + limit, e.Length - limit}
 		e.Length = limit
-	} else {
-		p.todo = p.todo[1:]
+	case from == &p.retry:
+		*from = (*from)[:at]
+	default:
+		*from = (*from)[1:]
 	}
-	return e, true
+	return e
 }
 
 // finish takes what has ended.
@@ -267,8 +274,8 @@ func (p *pump) finish(ended []blockio.Completion) error {
 			continue
 		}
 		s := &p.slots[c.Tag]
-		s.busy = false
 		first = errors.Join(first, p.judge(s, c))
+		p.release(s)
 	}
 	return first
 }
@@ -303,29 +310,6 @@ func (p *pump) judge(s *slot, c blockio.Completion) error {
 	p.pending.Cause = fmt.Errorf("%v %d+%d: %w", p.op, e.Offset, e.Length, c.Err)
 	p.bad += e.Length
 	return nil
-}
-
-// compare regenerates the pattern and lists the blocks that differ.
-func (p *pump) compare(got []byte, e Extent) {
-	if p.inspect != nil {
-		wrong := NewSet(p.inspect(got, e.Offset)...)
-		p.pending.Mismatch = append(p.pending.Mismatch, wrong.extents...)
-		p.bad += wrong.Bytes()
-		return
-	}
-	want := p.want[:len(got)]
-	p.pattern.Fill(want, e.Offset)
-	if bytes.Equal(got, want) {
-		return
-	}
-	var wrong Set
-	for at := 0; at < len(got); at += p.Block {
-		if !bytes.Equal(got[at:at+p.Block], want[at:at+p.Block]) {
-			wrong.Add(Extent{e.Offset + int64(at), int64(p.Block)})
-		}
-	}
-	p.pending.Mismatch = append(p.pending.Mismatch, wrong.extents...)
-	p.bad += wrong.Bytes()
 }
 
 func (pr Progress) empty() bool {
