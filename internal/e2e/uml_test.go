@@ -24,6 +24,7 @@ type bench struct {
 	target *scsiTarget
 	share  string // a directory that guests have at /host: their state outlives them
 	next   uint16
+	open   map[string][]devices.Transport // the units of each drive, by serial number
 }
 
 func newBench(t *testing.T) *bench {
@@ -32,7 +33,7 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &bench{t: t, rack: rack, target: newSCSITarget(t.Context()), share: t.TempDir()}
+	return &bench{t: t, rack: rack, target: newSCSITarget(t.Context()), share: t.TempDir(), open: map[string][]devices.Transport{}}
 }
 
 // add puts a drive full of customer data into the rack, and its units behind the next target.
@@ -70,6 +71,7 @@ func (b *bench) plug(serial string, target uint16) {
 				b.t.Fatal(err)
 			}
 			b.t.Cleanup(func() { _ = tr.Close() })
+			b.open[serial] = append(b.open[serial], tr)
 			b.target.attach(target, uint16(s.LUN), tr)
 		}
 	}
@@ -163,6 +165,14 @@ var techniquesHere = []struct {
 	{"sata-ssd-ama", sanitize.BlockErase, sanitize.Purge},
 }
 
+// word is a technique as people type it.
+func word(t sanitize.Technique) string {
+	if t == sanitize.CryptoThenBlock {
+		return "crypto+block"
+	}
+	return strings.ReplaceAll(string(t), " ", "-")
+}
+
 // In a real kernel each technique is planned as it is on a rack, carried out, and ends in a certificate
 // that the medium bears out.
 func TestTechniquesInARealKernel(t *testing.T) {
@@ -184,10 +194,7 @@ func TestTechniquesInARealKernel(t *testing.T) {
 	for i, x := range techniquesHere {
 		t.Run(x.profile+" "+string(x.technique), func(t *testing.T) {
 			g, serial := g.in(t), serialOf(i)
-			options := []string{"--method", string(x.method), "--technique", strings.ReplaceAll(string(x.technique), " ", "-")}
-			if x.technique == sanitize.CryptoThenBlock {
-				options[3] = "crypto+block"
-			}
+			options := []string{"--method", string(x.method), "--technique", word(x.technique)}
 			if _, code := g.expunge(append([]string{"plan", serial, "--output", "/host/" + serial + ".json"}, options...)...); code != 0 {
 				t.Fatalf("plan: exit %d", code)
 			}
