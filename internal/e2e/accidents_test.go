@@ -162,3 +162,123 @@ func TestGuestDiesInEveryTechnique(t *testing.T) {
 		})
 	}
 }
+
+// A drive that is pulled while it erases itself goes on when it has power again, and the job waits
+// for it; it is not told to begin a second time.
+func TestPulledWhileItErasesItself(t *testing.T) {
+	for _, profile := range []string{"sas-ssd", "sata-ssd"} {
+		t.Run(profile, func(t *testing.T) {
+			b := newBench(t)
+			target := b.add(virtual.Spec{Profile: profile, Serial: "A", EraseSeconds: 4})
+			g := b.boot()
+			pulled := make(chan struct{})
+			b.after(target, 1, isErase, func() {
+				go func() {
+					time.Sleep(time.Second) // so that the command was carried out: it is asked after then
+					b.unplug("A", target)
+					close(pulled)
+				}()
+			})
+			out, code := g.expunge("run", "A", "--method", "purge", "--technique", "block", "--confirm", "A")
+			<-pulled
+			if code != 10 {
+				t.Errorf("exit %d: %s", code, out)
+			}
+			b.target.attach(target, 0, b.open["A"][0])
+			g.Must("write", "/sys/class/scsi_host/host0/scan", "- - -")
+			out, code = g.expunge("recover")
+			if left, hidden := b.left("A"); code != 0 || left+hidden != 0 || len(b.begun("A")) != 1 {
+				t.Errorf("exit %d, %d canaries, begun %q: %s", code, left+hidden, b.begun("A"), out)
+			}
+		})
+	}
+}
+
+// Blocks that cannot be written, or not be read back, are exceptions by a real kernel's word, too, and
+// no more of them than there are.
+func TestBadSectorsInARealKernel(t *testing.T) {
+	for _, x := range []struct {
+		name, fault, says string
+		code              int
+	}{
+		{"write errors", "write-error:1000+3", "but for 1536 bytes", 9},
+		{"read errors", "read-error:1000+3", "but for 1536 bytes", 9},
+		{"writes that are lost", "drop-writes", "UNPROVEN", 8},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			b := newBench(t)
+			for _, profile := range []string{"sas-hdd", "sata-hdd"} {
+				b.add(virtual.Spec{Profile: profile, Serial: profile, SizeBytes: 2 << 20}, x.fault)
+			}
+			g := b.boot()
+			for _, profile := range []string{"sas-hdd", "sata-hdd"} {
+				out, code := g.expunge("run", profile, "--method", "clear", "--technique", "host-overwrite", "--pattern", "zero", "--verify", "full", "--confirm", profile)
+				if code != x.code || !strings.Contains(out, x.says) {
+					t.Errorf("%s: exit %d: %s", profile, code, out)
+				}
+				if left, _ := b.left(profile); x.name == "write errors" && (left == 0 || left > 3*512/int64(len(canary))) {
+					t.Errorf("%s: %d canaries are left in three blocks", profile, left)
+				}
+			}
+		})
+	}
+}
+
+// A drive that does not answer holds nobody else up, and is not called done.
+func TestADriveThatHangs(t *testing.T) {
+	b := newBench(t)
+	target := b.add(virtual.Spec{Profile: "sas-hdd", Serial: "HANGS"})
+	b.add(virtual.Spec{Profile: "sas-hdd", Serial: "WORKS"})
+	g := b.boot()
+	b.after(target, 3, isWrite, func() { <-t.Context().Done() })
+	ended := make(chan answer, 1)
+	go func() {
+		a, _ := g.do(t.Context(), request{Args: []string{"expunge", "--state", "/host/state", "run", "HANGS", "WORKS", "--method", "clear", "--technique", "host-overwrite", "--confirm", "HANGS", "--confirm", "WORKS"}})
+		ended <- a
+	}()
+	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
+		if left, _ := b.left("WORKS"); left == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the other drive is held up")
+		}
+	}
+	certified := func() bool {
+		list, err := filepath.Glob(filepath.Join(b.share, "state/jobs/*/*/certificate.json"))
+		return err == nil && len(list) == 1
+	}
+	for deadline := time.Now().Add(patience); !certified(); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the other drive is not certified")
+		}
+	}
+	select {
+	case a := <-ended:
+		t.Errorf("it ended while a drive hung: %d %s", a.Code, a.Stdout)
+	default:
+	}
+	g.Kill()
+	if left, _ := b.left("HANGS"); left == 0 || !certified() {
+		t.Errorf("%d canaries on the drive that hung", left)
+	}
+}
+
+// Without room for the evidence nothing is begun, and the reason is told.
+func TestStateThatCannotBeWritten(t *testing.T) {
+	b := newBench(t)
+	b.add(virtual.Spec{Profile: "sas-ssd", Serial: "A"})
+	g := b.boot()
+	g.Must("mount", "tmpfs", "small", "/mnt/small", "size=64k")
+	g.Must("mount", "tmpfs", "still", "/mnt/still")
+	g.Must("readonly", "/mnt/still")
+	for dir, says := range map[string]string{"/mnt/small": "no room", "/mnt/still": "read-only"} {
+		a, err := g.do(t.Context(), request{Args: []string{"expunge", "--state", dir + "/state", "run", "A", "--method", "purge", "--confirm", "A"}})
+		if err != nil || a.Code == 0 || !strings.Contains(string(a.Stderr), says) {
+			t.Errorf("%s: %v, exit %d: %s%s", dir, err, a.Code, a.Stdout, a.Stderr)
+		}
+	}
+	if left, _ := b.left("A"); left == 0 || len(b.begun("A")) > 0 {
+		t.Errorf("%d canaries, begun %q", left, b.begun("A"))
+	}
+}

@@ -36,8 +36,9 @@ func newBench(t *testing.T) *bench {
 	return &bench{t: t, rack: rack, target: newSCSITarget(t.Context()), share: t.TempDir(), open: map[string][]devices.Transport{}}
 }
 
-// add puts a drive full of customer data into the rack, and its units behind the next target.
-func (b *bench) add(spec virtual.Spec) (target uint16) {
+// add puts a drive full of customer data into the rack, with what is wrong with it, and its units
+// behind the next target.
+func (b *bench) add(spec virtual.Spec, faults ...string) (target uint16) {
 	b.t.Helper()
 	if spec.SizeBytes == 0 {
 		spec.SizeBytes = 8 << 20
@@ -47,6 +48,15 @@ func (b *bench) add(spec virtual.Spec) (target uint16) {
 	}
 	if err := b.rack.Populate(spec.Serial, canary); err != nil {
 		b.t.Fatal(err)
+	}
+	for _, text := range faults {
+		f, err := virtual.ParseFault(text)
+		if err == nil {
+			err = b.rack.Fault(spec.Serial, f)
+		}
+		if err != nil {
+			b.t.Fatal(err)
+		}
 	}
 	target = b.next
 	b.next++

@@ -70,6 +70,7 @@ type slot struct {
 	buf    []byte
 	extent Extent
 	own    bool // the buffer is the pump's own
+	alone  bool // nothing else was in flight with it
 }
 
 // equip finds a buffer for a request: one of the budget, or the own one when there is no other.

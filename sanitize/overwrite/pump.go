@@ -96,10 +96,15 @@ type pump struct {
 
 	todo  []Extent // ascending, what has not been cut into requests yet
 	retry []Extent // parts of failed requests, next one last
-	slots []slot
-	own   []byte // the buffer that is nobody else's; nil while it is in flight
-	taken int    // buffers of the budget
-	want  []byte // Check: the pattern to compare with
+	// suspect are blocks that failed while other requests were in flight. A kernel makes one request of
+	// neighbours that it has at the same time, and fails all of it for one of them; each is tried alone
+	// before it is called bad.
+	suspect []Extent
+	alone   bool // the suspects are tried now
+	slots   []slot
+	own     []byte // the buffer that is nobody else's; nil while it is in flight
+	taken   int    // buffers of the budget
+	want    []byte // Check: the pattern to compare with
 
 	inFlight int
 	ended    []blockio.Completion
@@ -215,19 +220,28 @@ func (p *pump) work(ctx context.Context) error {
 }
 
 func (p *pump) idle() bool {
-	return len(p.todo) == 0 && len(p.retry) == 0 && p.pending.empty()
+	return len(p.todo) == 0 && len(p.retry) == 0 && len(p.suspect) == 0 && p.pending.empty()
 }
+
+// maxSuspects bounds what waits to be tried alone, so that a drive on which everything fails is found
+// out soon.
+const maxSuspects = 16
 
 // submit fills the free slots, as far as there are buffers.
 func (p *pump) submit() error {
+	if left := len(p.todo) + len(p.retry); !p.alone && (len(p.suspect) >= maxSuspects || len(p.suspect) > 0 && left == 0) {
+		p.alone = true
+	}
+	p.alone = p.alone && len(p.suspect) > 0
 	for i := range p.slots {
 		s := &p.slots[i]
 		if s.buf != nil {
 			continue
 		}
-		if len(p.todo) == 0 && len(p.retry) == 0 || !p.equip(s) {
+		if p.alone && p.inFlight > 0 || !p.alone && len(p.todo) == 0 && len(p.retry) == 0 || !p.equip(s) {
 			return nil
 		}
+		s.alone = p.alone
 		e := p.next(int64(min(len(s.buf), p.Request)))
 		data := s.buf[:e.Length]
 		if p.op == blockio.Write {
@@ -250,6 +264,10 @@ func (p *pump) next(limit int64) Extent {
 	from, at := &p.todo, 0
 	if n := len(p.retry); n > 0 {
 		from, at = &p.retry, n-1
+	}
+	if p.alone {
+		from = &p.suspect
+		at = 0
 	}
 	e := (*from)[at]
 	switch limit = limit / int64(p.Block) * int64(p.Block); {
@@ -305,84 +323,12 @@ func (p *pump) judge(s *slot, c blockio.Completion) error {
 		half := e.Length / 2 / int64(p.Block) * int64(p.Block)
 		p.retry = append(p.retry, Extent{e.Offset + half, e.Length - half}, Extent{e.Offset, half})
 		return nil
+	case !s.alone && len(p.slots) > 1:
+		p.suspect = append(p.suspect, e)
+		return nil
 	}
 	p.pending.Failed = append(p.pending.Failed, e)
 	p.pending.Cause = fmt.Errorf("%v %d+%d: %w", p.op, e.Offset, e.Length, c.Err)
 	p.bad += e.Length
 	return nil
-}
-
-func (pr Progress) empty() bool {
-	return len(pr.Done) == 0 && len(pr.Failed) == 0 && len(pr.Mismatch) == 0
-}
-
-// due says whether what is pending shall be committed now.
-func (p *pump) due() bool {
-	if p.flushing || p.pending.empty() {
-		return false
-	}
-	over := len(p.todo) == 0 && len(p.retry) == 0 && p.inFlight == 0
-	return over || p.bytes >= p.CommitBytes || p.Now().Sub(p.since) >= p.CommitEvery
-}
-
-// beginCommit makes the pending extents stable, without stopping the stream: a flush covers
-// what had completed when it was submitted.
-func (p *pump) beginCommit() error {
-	p.covered, p.pending, p.bytes, p.since = p.pending, Progress{}, 0, p.Now()
-	if p.op != blockio.Write || len(p.covered.Done) == 0 {
-		return p.commit()
-	}
-	if err := p.q.Submit(blockio.Request{Op: blockio.Flush, Tag: flushTag}); err != nil {
-		p.dead = true
-		return &FlushError{err}
-	}
-	p.flushing = true
-	p.inFlight++
-	return nil
-}
-
-func (p *pump) endFlush(err error) error {
-	p.flushing = false
-	switch {
-	case err == nil:
-		return p.commit()
-	case p.Gone(err):
-		p.dead = true
-		return fmt.Errorf("flush: %w", err)
-	}
-	p.dead = true
-	return &FlushError{err}
-}
-
-func (p *pump) commit() error {
-	c := p.covered
-	p.covered = Progress{}
-	if p.Commit == nil {
-		return nil
-	}
-	c.Done, c.Failed, c.Mismatch = NewSet(c.Done...).extents, NewSet(c.Failed...).extents, NewSet(c.Mismatch...).extents
-	if err := p.Commit(c); err != nil {
-		p.dead = true
-		return err
-	}
-	return nil
-}
-
-// settle waits for what is in flight and commits what can still be committed, so that a stop
-// loses as little as possible. Once the drive or the journal has failed it only waits.
-func (p *pump) settle(ctx context.Context) error {
-	var problem error
-	for {
-		for p.inFlight > 0 {
-			n, err := p.q.Complete(ctx, p.ended)
-			if err != nil {
-				return errors.Join(problem, fmt.Errorf("wait for what is in flight: %w", err))
-			}
-			problem = errors.Join(problem, p.finish(p.ended[:n]))
-		}
-		if p.dead || p.pending.empty() {
-			return problem
-		}
-		problem = errors.Join(problem, p.beginCommit())
-	}
 }
