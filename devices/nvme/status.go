@@ -34,6 +34,8 @@ var statusNames = map[uint16]string{
 	0x083: "reservation conflict", StatusInvalidLogPage: "invalid log page", StatusInvalidFormat: "invalid format", 0x084: "format in progress",
 	0x10b: "firmware activation requires a reset", 0x110: "firmware activation requires a subsystem reset",
 	0x111: "firmware activation requires a controller reset", StatusPMREnabled: "sanitize prohibited while a persistent memory region is enabled",
+	0x1b8: "zone boundary error", 0x1b9: "zone is full", 0x1ba: "zone is read-only", 0x1bb: "zone is offline", 0x1bc: "zone invalid write",
+	0x1bd: "too many active zones", 0x1be: "too many open zones", 0x1bf: "invalid zone state transition",
 	0x139: "controller is suspended", 0x280: "write fault", 0x281: "unrecovered read error", 0x286: "access denied",
 	0x301: "asymmetric access persistent loss", 0x302: "asymmetric access inaccessible", 0x371: "command aborted by the host",
 }
