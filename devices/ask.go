@@ -116,7 +116,10 @@ const ReasonNodeSmaller = "node_smaller"
 func (h *Host) identifyOpen(ctx context.Context, t Transport, d *Drive) error {
 	switch d.Protocol {
 	case ProtocolNVMe:
-		return identifyNVMe(ctx, t, d)
+		if err := identifyNVMe(ctx, t, d); err != nil {
+			return err
+		}
+		return h.readZones(ctx, t, d)
 	case ProtocolSCSI, ProtocolATA:
 		if err := identifySCSI(ctx, t, d); err != nil || d.Protocol != ProtocolSCSI {
 			return err

@@ -154,7 +154,7 @@ func TestStatesAndReasons(t *testing.T) {
 		{"loop", machine().simple("loop0", "7:0", "100").with(tree{"sys/block/loop0/loop/backing_file": "/x.img"}), "/dev/loop0", devices.StateReady, ""},
 		{"NVMe", machine().nvme("nvme0n1", "259:0", "pcie"), "/dev/nvme0n1", devices.StateReady, ""},
 		{"NVMe with its path below", machine().nvme("nvme0n1", "259:0", "pcie").with(tree{"sys/block/nvme0c0n1/hidden": "1", "sys/block/nvme0c0n1/size": "4096"}), "/dev/nvme0n1", devices.StateReady, ""},
-		{"zoned", machine().nvme("nvme0n1", "259:0", "pcie").with(tree{"sys/block/nvme0n1/queue/zoned": "host-managed\n"}), "/dev/nvme0n1", devices.StateBlocked, "zoned"},
+		{"zoned", machine().nvme("nvme0n1", "259:0", "pcie").with(tree{"sys/block/nvme0n1/queue/zoned": "host-managed\n"}), "/dev/nvme0n1", devices.StateBlocked, "zones_unknown"},
 		{"not zoned", machine().nvme("nvme0n1", "259:0", "pcie").with(tree{"sys/block/nvme0n1/queue/zoned": "none\n"}), "/dev/nvme0n1", devices.StateReady, ""},
 		{"NVMe over TCP", machine().nvme("nvme0n1", "259:0", "tcp"), "/dev/nvme0n1", devices.StateBlocked, "fabric"},
 		{"NVMe over something new", machine().nvme("nvme0n1", "259:0", "carrier-pigeon"), "/dev/nvme0n1", devices.StateBlocked, "fabric"},
