@@ -323,7 +323,7 @@ func (h *Handle) inner() Transport {
 
 // PartitionTable is the hex SHA-256 of the drive's first 34 and last 33 logical blocks: the
 // protective MBR and both copies of a GPT, or whatever is there instead; of a zoned space it is that of
-// how far each zone is written, and of the first one's ends. For a drive with several nodes it is the digest of theirs.
+// how far each zone is written, and of its first blocks. For a drive with several nodes it is the digest of theirs.
 func (h *Handle) PartitionTable(ctx context.Context) (string, error) {
 	return digestTables(ctx, h.spaces)
 }
@@ -353,19 +353,19 @@ func digestTable(ctx context.Context, s Space) (digest string, err error) {
 	}
 	defer func() { err = errors.Join(err, q.Close()) }()
 	sum := sha256.New()
+	first := min(34, s.Blocks())
+	last := min(33, s.Blocks()-first)
 	if s.Zoned {
 		r, err := s.ReadZones(ctx)
 		if err != nil {
 			return "", fmt.Errorf("read zones: %w", err)
 		}
 		r.writeTo(sum)
-		s.SizeBytes = r.CapacityBytes // what is read below is of the first zone
+		first, last = min(34, r.CapacityBytes/int64(s.LogicalBlock)), 0
 		if r.List[0].State == ZoneOffline {
-			s.SizeBytes = 0
+			first = 0
 		}
 	}
-	first := min(34, s.Blocks())
-	last := min(33, s.Blocks()-first)
 	for _, part := range []struct{ from, n int64 }{{0, first}, {s.Blocks() - last, last}} {
 		if part.n == 0 {
 			continue

@@ -258,7 +258,7 @@ func withinPlan(t *rapid.T, d devices.Drive, plan DrivePlan) {
 		return slices.ContainsFunc(list, func(r devices.Reason) bool { return r.Code == code })
 	}
 	for _, n := range d.Namespaces {
-		if !slices.Contains(plan.Namespaces, Namespace{n.NSID, n.Attached, n.SizeBytes, n.LogicalBlock}) {
+		if !slices.Contains(plan.Namespaces, planned(n)) {
 			t.Fatalf("namespace %d is not in the plan", n.NSID)
 		}
 		switch {

@@ -41,6 +41,13 @@ func excludes(d devices.Drive, t Technique) []devices.Reason {
 	case d.Protocol == devices.ProtocolSCSI:
 		add("outside_sanitize", "firmware, mode pages, logs and other non-user data (SBC-4 4.11)")
 	}
+	if t == HostOverwrite {
+		for _, n := range d.Lacks {
+			if n.Code == devices.ReasonZonesOffline || n.Code == devices.ReasonZonesReadOnly {
+				add(n.Code, "%s", n.Message)
+			}
+		}
+	}
 	if d.Unseen > 0 {
 		add("not_read_back", "%d bytes of the drive that its node does not show: they are not read back", d.Unseen)
 	}
@@ -62,6 +69,11 @@ func excludes(d devices.Drive, t Technique) []devices.Reason {
 	return list
 }
 
+// zoned says whether any of the drive's blocks are written zone by zone.
+func zoned(d devices.Drive) bool {
+	return slices.ContainsFunc(d.Namespaces, func(n devices.Namespace) bool { return n.Zoned })
+}
+
 // Reliance is the sentence of every certificate whose technique the drive carried out.
 const Reliance = "that blocks which the host cannot read were erased rests on the drive's report of success"
 
@@ -76,6 +88,17 @@ func restsOn(d devices.Drive, t Technique) []devices.Reason {
 			list = append(list, devices.Reason{Code: "namespace_not_read", Message: fmt.Sprintf(
 				"namespace %d (%d bytes) is attached to no controller: its erase rests on the drive's report alone", n.NSID, n.SizeBytes)})
 		}
+	}
+	for _, n := range d.Lacks {
+		switch n.Code {
+		case devices.ReasonZonesOffline:
+			list = append(list, devices.Reason{Code: n.Code, Message: n.Message + ": their erase rests on the drive's report alone"})
+		case devices.ReasonZonesReadOnly:
+			list = append(list, devices.Reason{Code: n.Code, Message: n.Message + ": nothing is marked in them before the erase"})
+		}
+	}
+	if zoned(d) && !(d.Protocol == devices.ProtocolNVMe && t != Format && d.Sanitize != nil && d.Sanitize.NoDeallocate) {
+		list = append(list, devices.Reason{Code: "zones_empty", Message: "the drive's zones are empty after the erase, and blocks of an empty zone read as if nothing were there, whatever the media hold: reading back shows that nothing is returned, not that it is gone"})
 	}
 	switch {
 	case t == CryptographicErase, t == EnhancedSecurityErase && d.Media != devices.MediaMagnetic:

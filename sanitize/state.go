@@ -103,7 +103,7 @@ func (s *state) apply(r journal.Record) error {
 		return s.applyReshape(r)
 	case kindMarkersBegun, kindMarkersSet, kindMarkersRead, kindDriveStatus, kindArmed, kindReleasing, kindReleased, kindBegun, kindSent, kindEnded:
 		return s.applyDriveWork(r)
-	case kindPassBegun, kindExtents, kindPassDone:
+	case kindPassBegun, kindZonesReset, kindExtents, kindPassDone:
 		return s.applyPass(r)
 	case kindVerifyBegun, kindVerified, kindVerifyDone:
 		return s.applyVerify(r)
@@ -190,6 +190,8 @@ func (s *state) applyPass(r journal.Record) error {
 		s.passes = append(s.passes[:b.Pass-1], passState{begun: b, started: r.Time, ended: r.Time})
 		s.verify = nil
 		return nil
+	case kindZonesReset:
+		return s.applyZonesReset(r)
 	case kindExtents:
 		var e extentsRecord
 		if err := r.Decode(&e); err != nil {

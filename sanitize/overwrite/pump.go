@@ -25,6 +25,10 @@ const (
 type Options struct {
 	Block   int // bytes of a logical block: what requests are multiples of
 	Request int // bytes of one request
+	// Boundary is what no request reaches across: multiples of so many bytes. 0 is none.
+	Boundary int64
+	// Zoned has Fill write zone by zone: those between boundaries. nil writes in any order.
+	Zoned *Zoned
 
 	// Commit receives what has been done since the last call: extents that are on stable media
 	// (Fill) or were read (Check), and those blocks that could not be, or did not match. It is
@@ -90,6 +94,7 @@ type slot struct {
 	buf    []byte
 	extent Extent
 	busy   bool
+	lane   lane // when written zone by zone
 }
 
 // pump keeps a queue full. All fields belong to the goroutine that called run.
@@ -158,7 +163,19 @@ func (p *pump) prepare() error {
 		p.Moved = new(atomic.Int64)
 	}
 	// One place is kept for the flush, so that a full queue can always be flushed.
-	p.slots = make([]slot, max(1, p.q.Depth()-1))
+	slots := max(1, p.q.Depth()-1)
+	if p.op != blockio.Write {
+		p.Zoned = nil
+	}
+	if p.Zoned != nil {
+		if p.Boundary <= 0 {
+			return fmt.Errorf("%v zone by zone, of zones of %d bytes", p.op, p.Boundary)
+		}
+		if p.Zoned.Lanes > 0 {
+			slots = min(slots, p.Zoned.Lanes)
+		}
+	}
+	p.slots = make([]slot, slots)
 	for i := range p.slots {
 		p.slots[i].buf = blockio.AlignedBuffer(p.Request)
 	}
@@ -208,7 +225,7 @@ func (p *pump) work(ctx context.Context) error {
 }
 
 func (p *pump) idle() bool {
-	return len(p.todo) == 0 && len(p.retry) == 0 && p.pending.empty()
+	return len(p.todo) == 0 && len(p.retry) == 0 && !p.lanes() && p.pending.empty()
 }
 
 // submit fills the free slots.
@@ -218,9 +235,9 @@ func (p *pump) submit() error {
 		if s.busy {
 			continue
 		}
-		e, ok := p.next()
+		e, ok := p.next(s)
 		if !ok {
-			return nil
+			continue
 		}
 		data := s.buf[:e.Length]
 		if p.op == blockio.Write {
@@ -238,7 +255,10 @@ func (p *pump) submit() error {
 }
 
 // next cuts the next request: parts of failed ones first, or their number could grow.
-func (p *pump) next() (Extent, bool) {
+func (p *pump) next(s *slot) (Extent, bool) {
+	if p.Zoned != nil {
+		return p.nextInZone(s)
+	}
 	if n := len(p.retry); n > 0 {
 		e := p.retry[n-1]
 		p.retry = p.retry[:n-1]
@@ -247,14 +267,22 @@ func (p *pump) next() (Extent, bool) {
 	if len(p.todo) == 0 {
 		return Extent{}, false
 	}
+	return p.cut(int64(p.Request)), true
+}
+
+// cut takes so much of what is left, or less.
+func (p *pump) cut(limit int64) Extent {
 	e := p.todo[0]
-	if limit := int64(p.Request); e.Length > limit {
+	if p.Boundary > 0 {
+		limit = min(limit, p.Boundary-e.Offset%p.Boundary)
+	}
+	if e.Length > limit {
 		p.todo[0] = Extent{e.Offset + limit, e.Length - limit}
 		e.Length = limit
 	} else {
 		p.todo = p.todo[1:]
 	}
-	return e, true
+	return e
 }
 
 // finish takes what has ended.
@@ -280,6 +308,8 @@ func (p *pump) judge(s *slot, c blockio.Completion) error {
 		c.Err = fmt.Errorf("%d of %d bytes moved and no error", c.N, e.Length)
 	}
 	switch {
+	case p.Zoned != nil && (c.Err == nil || !p.dead && !p.Gone(c.Err)):
+		return p.judgeInZone(s, c)
 	case c.Err == nil:
 		p.Moved.Add(e.Length)
 		p.bytes += e.Length
@@ -299,9 +329,7 @@ func (p *pump) judge(s *slot, c blockio.Completion) error {
 		p.retry = append(p.retry, Extent{e.Offset + half, e.Length - half}, Extent{e.Offset, half})
 		return nil
 	}
-	p.pending.Failed = append(p.pending.Failed, e)
-	p.pending.Cause = fmt.Errorf("%v %d+%d: %w", p.op, e.Offset, e.Length, c.Err)
-	p.bad += e.Length
+	p.fail(e, c.Err)
 	return nil
 }
 
@@ -337,7 +365,7 @@ func (p *pump) due() bool {
 	if p.flushing || p.pending.empty() {
 		return false
 	}
-	over := len(p.todo) == 0 && len(p.retry) == 0 && p.inFlight == 0
+	over := len(p.todo) == 0 && len(p.retry) == 0 && !p.lanes() && p.inFlight == 0
 	return over || p.bytes >= p.CommitBytes || p.Now().Sub(p.since) >= p.CommitEvery
 }
 
