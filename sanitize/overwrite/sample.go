@@ -83,12 +83,13 @@ func Markers(blocks int64, block int, count int64, seed []byte) ([]Extent, error
 	return NewSet(extents...).Extents(), nil
 }
 
-// markedZones is how many zones are marked at most, and never more than half of them where there are two.
-const markedZones = 200
+// markedZones is how many zones are marked at most: each must be finished, which takes drives up to a second.
+const markedZones = 500
 
 // ZoneMarkers draws blocks to be marked on a drive that is written zone by zone: the first blocks of zones
 // that are drawn with SamplePRNG, those drawn before not counting, so that there are count or more of them. They are
-// written after the zones were reset; the other zones are left as they are. capacity is in blocks.
+// written after the zones were reset; an eighth of the zones or more is left as it is, so that what was in
+// them can be looked for after the erase. capacity is in blocks.
 func ZoneMarkers(zones, capacity int64, block int, count int64, seed []byte) ([]Extent, error) {
 	if zones <= 0 || capacity <= 0 || block <= 0 {
 		return nil, fmt.Errorf("markers on %d zones of %d blocks of %d bytes", zones, capacity, block)
@@ -97,7 +98,7 @@ func ZoneMarkers(zones, capacity int64, block int, count int64, seed []byte) ([]
 	if err != nil {
 		return nil, err
 	}
-	take := max(1, min(markedZones, zones/2))
+	take := min(markedZones, zones-zones/8)
 	each := min(capacity, (count+take-1)/take)
 	var extents []Extent
 	drawn := map[int64]bool{}
