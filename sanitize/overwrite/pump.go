@@ -225,7 +225,7 @@ func (p *pump) work(ctx context.Context) error {
 }
 
 func (p *pump) idle() bool {
-	return len(p.todo) == 0 && len(p.retry) == 0 && !p.lanes() && p.pending.empty()
+	return len(p.todo) == 0 && len(p.retry) == 0 && p.pending.empty()
 }
 
 // submit fills the free slots.
@@ -365,7 +365,7 @@ func (p *pump) due() bool {
 	if p.flushing || p.pending.empty() {
 		return false
 	}
-	over := len(p.todo) == 0 && len(p.retry) == 0 && !p.lanes() && p.inFlight == 0
+	over := len(p.todo) == 0 && len(p.retry) == 0 && p.inFlight == 0
 	return over || p.bytes >= p.CommitBytes || p.Now().Sub(p.since) >= p.CommitEvery
 }
 

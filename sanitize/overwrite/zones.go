@@ -29,16 +29,6 @@ type lane struct {
 
 func (l lane) left() int64 { return l.part.End() - l.at }
 
-// lanes says whether any zone is in hand.
-func (p *pump) lanes() bool {
-	for i := range p.slots {
-		if p.slots[i].lane.left() > 0 {
-			return true
-		}
-	}
-	return false
-}
-
 // nextInZone cuts the next request of a slot's zone, or takes the next zone.
 func (p *pump) nextInZone(s *slot) (Extent, bool) {
 	if s.lane.left() == 0 {

@@ -123,6 +123,9 @@ func TestFillZones(t *testing.T) {
 			}
 		}
 		for n := range m.pointers {
+			if first := firstBad(m.badWrite, int64(n), int64(blocks)); m.stays && !m.dead[int64(n)] && NewSet(Extent{int64(n) * m.zone, first * block}).Without(g.done).Bytes() != 0 {
+				rt.Fatalf("zone %d is done up to %v, and %d blocks of it can be written", n, g.done, first)
+			}
 			if whole := NewSet(Extent{int64(n) * m.zone, m.zone}); !m.dead[int64(n)] && whole.Intersect(g.failed).Bytes() == 0 && m.pointers[n] != m.zone {
 				rt.Fatalf("zone %d is written up to %d", n, m.pointers[n])
 			}
@@ -131,6 +134,16 @@ func TestFillZones(t *testing.T) {
 			}
 		}
 	})
+}
+
+// firstBad is how many blocks of a zone come before one that cannot be written.
+func firstBad(bad map[int64]bool, zone, blocks int64) int64 {
+	for n := range blocks {
+		if bad[zone*blocks+n] {
+			return n
+		}
+	}
+	return blocks
 }
 
 // A write that fails once, and not again, costs what it may have brought, and no more.
