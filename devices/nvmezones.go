@@ -44,9 +44,9 @@ func reportNVMeZones(ctx context.Context, t Transport, nsid uint32) (ZoneReport,
 		return ZoneReport{}, err
 	}
 	r, err := newZoneReport(list, int64(zoned.ZSZE<<ns.LBADS), ns.SizeBytes())
-	r.AtOnce, r.most = zoned.AtOnce(), mostAtOnce
+	r.AtOnce, r.Most = zoned.AtOnce(), mostAtOnce
 	if c.MDTS > 0 && c.MDTS < 16 {
-		r.most = min(r.most, 4096<<c.MDTS) // in units of the least memory page, which has 4 KiB or more
+		r.Most = min(r.Most, 4096<<c.MDTS) // in units of the least memory page, which has 4 KiB or more
 	}
 	return r, err
 }
@@ -154,7 +154,7 @@ func (b nvmeBlocks) move(p []byte, off int64, command func(slba uint64, blocks i
 	slba := uint64(b.zones.At(off) / b.block)
 	at := 0
 	for at < len(p) {
-		part := p[at:min(len(p), at+max(int(b.block), b.zones.most/int(b.block)*int(b.block)))]
+		part := p[at:min(len(p), at+max(int(b.block), b.zones.Most/int(b.block)*int(b.block)))]
 		c, err := command(slba+uint64(at)/uint64(b.block), len(part)/int(b.block), part)
 		if err != nil {
 			return at, err

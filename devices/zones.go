@@ -52,7 +52,7 @@ type ZoneReport struct {
 	Zones
 	List   []Zone
 	AtOnce int64 // that may be partly written at one time; 0 says that there is no limit
-	most   int   // bytes that one command moves
+	Most   int   // bytes that one command moves at most
 }
 
 // ErrZonesUnknown: what the drive says of its zones is missing, or contradicts itself.

@@ -95,6 +95,7 @@ func (r *run) intoZones(ctx context.Context, h devices.Space, s space, todo []ov
 			cause = fmt.Errorf("zone %d of %s is %s", n, h.Node, z.State)
 		}
 	}
+	o.Request = report.Most // so that a request which fails is one command
 	o.Zoned = &overwrite.Zoned{
 		Lanes:   int(atOnce),
 		Pointer: func(off int64) (int64, error) { return pointer(ctx, h, s, off) },
