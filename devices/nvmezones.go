@@ -34,7 +34,10 @@ func reportNVMeZones(ctx context.Context, t Transport, nsid uint32) (ZoneReport,
 		return ZoneReport{}, fmt.Errorf("%w: namespace %d: %w", ErrZonesUnknown, nsid, err)
 	}
 	if zoned.Varies() {
-		return ZoneReport{}, fmt.Errorf("%w: in namespace %d their capacity may be another after each reset", ErrZonesUneven, nsid)
+		return ZoneReport{}, fmt.Errorf("%w: in namespace %d their capacity may be another after each reset", ErrZonesKind, nsid)
+	}
+	if ns.MS > 0 {
+		return ZoneReport{}, fmt.Errorf("%w: the blocks of namespace %d carry %d bytes of metadata", ErrZonesKind, nsid, ns.MS)
 	}
 	if zoned.ZSZE > ns.NSZE {
 		return ZoneReport{}, fmt.Errorf("%w: zones of %d blocks in namespace %d, which has %d", ErrZonesUnknown, zoned.ZSZE, nsid, ns.NSZE)

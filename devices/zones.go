@@ -61,13 +61,13 @@ var ErrZonesUnknown = errors.New("what the drive says of its zones cannot be rel
 // The codes of drives whose zones keep something away.
 const (
 	ReasonZonesUnknown  = "zones_unknown"
-	ReasonZonesUneven   = "zones_uneven"
+	ReasonZonesKind     = "zones_unsupported"
 	ReasonZonesOffline  = "zones_offline"
 	ReasonZonesReadOnly = "zones_read_only"
 )
 
-// ErrZonesUneven: the zones are not alike, or do not stay as they are.
-var ErrZonesUneven = errors.New("the drive's zones are not alike")
+// ErrZonesKind: the zones are not alike, do not stay as they are, or their blocks carry more than data.
+var ErrZonesKind = errors.New("the drive has zones of a kind that this version of expunge does not write")
 
 // newZoneReport checks that zones are all of a space, and alike: each begins where the one before ends.
 func newZoneReport(list []Zone, size, space int64) (ZoneReport, error) {
@@ -81,7 +81,7 @@ func newZoneReport(list []Zone, size, space int64) (ZoneReport, error) {
 		case z.Capacity <= 0 || z.Capacity > size:
 			return ZoneReport{}, fmt.Errorf("%w: zone %d has %d bytes of %d", ErrZonesUnknown, i, z.Capacity, size)
 		case z.Capacity != list[0].Capacity:
-			return ZoneReport{}, fmt.Errorf("%w: zone %d has a capacity of %d bytes, the first of %d", ErrZonesUneven, i, z.Capacity, list[0].Capacity)
+			return ZoneReport{}, fmt.Errorf("%w: zone %d has a capacity of %d bytes, the first of %d", ErrZonesKind, i, z.Capacity, list[0].Capacity)
 		}
 	}
 	return ZoneReport{Zones: Zones{int64(len(list)), size, list[0].Capacity}, List: list}, nil
@@ -110,8 +110,8 @@ func (h *Host) readZones(ctx context.Context, t Transport, d *Drive) error {
 		case IsGone(err), errors.Is(err, fs.ErrPermission):
 			return err
 		case err != nil && d.Sanitize != nil && d.Sanitize.State != SanitizeIdle:
-		case errors.Is(err, ErrZonesUneven):
-			d.refuse(StateBlocked, Reason{ReasonZonesUneven, err.Error(), "this version of expunge sanitizes drives whose zones have one size and capacity: destroy it, or erase it with a tool of its manufacturer"})
+		case errors.Is(err, ErrZonesKind):
+			d.refuse(StateBlocked, Reason{ReasonZonesKind, err.Error(), "destroy it, or erase it with a tool of its manufacturer"})
 		case err != nil:
 			d.refuse(StateBlocked, Reason{ReasonZonesUnknown, err.Error(), "list again; a drive that does not say how its zones are cannot be sanitized by a host"})
 		}
@@ -122,7 +122,7 @@ func (h *Host) readZones(ctx context.Context, t Transport, d *Drive) error {
 			what  string
 		}{{ZoneOffline, ReasonZonesOffline, "can neither be written nor read"}, {ZoneReadOnly, ReasonZonesReadOnly, "cannot be written"}} {
 			if lost := report.count(x.state); lost > 0 {
-				d.lack(x.code, fmt.Sprintf("%d zones of %d in namespace %d are %s: %d bytes that %s", lost, report.Count, n.NSID, x.state, lost*report.CapacityBytes, x.what),
+				d.lack(x.code, fmt.Sprintf("%d of %d zones of namespace %d %s (%s): %d bytes", lost, report.Count, n.NSID, x.what, x.state, lost*report.CapacityBytes),
 					"a host overwrite lists them as exceptions; only the drive's own erases reach them")
 			}
 		}

@@ -53,7 +53,7 @@ func TestZonesAreRead(t *testing.T) {
 	}
 	offline, is := d.Lack(devices.ReasonZonesOffline)
 	readOnly, too := d.Lack(devices.ReasonZonesReadOnly)
-	if !is || !too || !strings.Contains(offline.Message, "2 zones of 512 in namespace 1 are offline: 24576 bytes") || !strings.Contains(readOnly.Message, "1 zones of 512") {
+	if !is || !too || !strings.Contains(offline.Message, "2 of 512 zones of namespace 1 can neither be written nor read (offline): 24576 bytes") || !strings.Contains(readOnly.Message, "1 of 512 zones of namespace 1 cannot be written (read-only): 12288 bytes") {
 		t.Errorf("%+v", d.Lacks)
 	}
 	if d := onlyDrive(t, rackOf(t, virtual.Spec{Profile: "nvme-ssd", Serial: "B"}).Host(nil)); d.Namespaces[0].Zoned || d.Namespaces[0].Zones != (devices.Zones{}) {
@@ -69,6 +69,7 @@ func TestZonesThatCannotBeReliedOn(t *testing.T) {
 		name   string
 		report func(page []byte, done *nvme.Completion)
 		zoned  func(page []byte, done *nvme.Completion)
+		blocks func(page []byte)
 		code   string
 	}{
 		{name: "no report", report: func(_ []byte, done *nvme.Completion) { done.Status = 0x4001 }},
@@ -86,8 +87,9 @@ func TestZonesThatCannotBeReliedOn(t *testing.T) {
 		{name: "zones of no blocks", zoned: func(p []byte, _ *nvme.Completion) { clear(p) }},
 		{name: "another size", zoned: func(p []byte, _ *nvme.Completion) { put(p[2816:], 64) }},
 		{name: "larger than the namespace", zoned: func(p []byte, _ *nvme.Completion) { put(p[2816:], 1<<40) }},
-		{name: "capacities vary", zoned: func(p []byte, _ *nvme.Completion) { p[0] = 1 }, code: devices.ReasonZonesUneven},
-		{name: "one is smaller", report: func(p []byte, _ *nvme.Completion) { put(at(p, 9)[8:], 23) }, code: devices.ReasonZonesUneven},
+		{name: "capacities vary", zoned: func(p []byte, _ *nvme.Completion) { p[0] = 1 }, code: devices.ReasonZonesKind},
+		{name: "metadata", blocks: func(p []byte) { p[128] = 8 }, code: devices.ReasonZonesKind},
+		{name: "one is smaller", report: func(p []byte, _ *nvme.Completion) { put(at(p, 9)[8:], 23) }, code: devices.ReasonZonesKind},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			d := onlyDrive(t, bending(zonedRack(t), func(c *nvme.Command, done *nvme.Completion) {
@@ -96,6 +98,8 @@ func TestZonesThatCannotBeReliedOn(t *testing.T) {
 					x.report(c.Data, done)
 				case x.zoned != nil && c.Queue == nvme.Admin && c.Opcode == 0x06 && c.CDW10&0xff == 5:
 					x.zoned(c.Data, done)
+				case x.blocks != nil && c.Queue == nvme.Admin && c.Opcode == 0x06 && c.CDW10&0xff == 0:
+					x.blocks(c.Data)
 				}
 			}))
 			if x.code == "" {

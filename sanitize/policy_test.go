@@ -62,6 +62,9 @@ func drawDrive(t *rapid.T) devices.Drive {
 	case devices.ProtocolNVMe:
 		for i := range rapid.IntRange(1, 3).Draw(t, "namespaces") {
 			d.Namespaces = append(d.Namespaces, devices.Namespace{NSID: uint32(i + 1), Attached: i == 0 || yes("attached"), SizeBytes: 1 << 20, LogicalBlock: 512})
+			if n := &d.Namespaces[i]; n.Attached && yes("zoned") {
+				n.Zoned, n.Zones = true, rapid.SampledFrom([]devices.Zones{{Count: 4, SizeBytes: 256 << 10, CapacityBytes: 256 << 10}, {Count: 16, SizeBytes: 64 << 10, CapacityBytes: 40 << 10}}).Draw(t, "zones")
+			}
 		}
 		if yes("format NVM") {
 			d.FormatNVM = &devices.FormatNVM{ErasesAll: yes("erases all"), NSID: 1<<32 - 1, CDW10: rapid.SampledFrom([]uint32{1 << 9, 2 << 9}).Draw(t, "CDW10")}

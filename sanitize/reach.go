@@ -97,8 +97,12 @@ func restsOn(d devices.Drive, t Technique) []devices.Reason {
 			list = append(list, devices.Reason{Code: n.Code, Message: n.Message + ": nothing is marked in them before the erase"})
 		}
 	}
-	if zoned(d) && !(d.Protocol == devices.ProtocolNVMe && t != Format && d.Sanitize != nil && d.Sanitize.NoDeallocate) {
-		list = append(list, devices.Reason{Code: "zones_empty", Message: "the drive's zones are empty after the erase, and blocks of an empty zone read as if nothing were there, whatever the media hold: reading back shows that nothing is returned, not that it is gone"})
+	if zoned(d) {
+		words := "the drive's zones are empty after the erase"
+		if t != Format && d.Sanitize != nil && d.Sanitize.NoDeallocate {
+			words = "the drive is told to leave its zones full after the erase, so that reads come from the media; should it leave one empty, as if it were reset"
+		}
+		list = append(list, devices.Reason{Code: "zones_empty", Message: words + ": blocks of an empty zone read as if nothing were there, whatever the media hold, and reading them back shows nothing"})
 	}
 	switch {
 	case t == CryptographicErase, t == EnhancedSecurityErase && d.Media != devices.MediaMagnetic:

@@ -79,6 +79,9 @@ func (s *state) apply(r journal.Record) error {
 			if area.size <= 0 || area.block <= 0 || area.size%int64(area.block) != 0 {
 				return fmt.Errorf("journal record %d: %d bytes in blocks of %d are no size of a drive", r.Seq, area.size, area.block)
 			}
+			if err := area.checkZones(); err != nil {
+				return fmt.Errorf("journal record %d: %w", r.Seq, err)
+			}
 		}
 		if s.opened.Drive.LogicalBlock <= 0 || s.opened.Drive.SizeBytes <= 0 {
 			return fmt.Errorf("journal record %d: %d bytes in blocks of %d are no size of a drive", r.Seq, s.opened.Drive.SizeBytes, s.opened.Drive.LogicalBlock)

@@ -203,6 +203,19 @@ func pointer(ctx context.Context, h devices.Space, s space, off int64) (int64, e
 	}
 }
 
+// checkZones makes sure that the zones of a space are possible, and add up to it.
+func (s space) checkZones() error {
+	z := s.zones
+	if z == (devices.Zones{}) {
+		return nil
+	}
+	whole := z.Count > 0 && z.CapacityBytes > 0 && z.CapacityBytes%int64(s.block) == 0 && s.size%z.CapacityBytes == 0 && s.size/z.CapacityBytes == z.Count
+	if !whole || z.SizeBytes < z.CapacityBytes || z.SizeBytes%int64(s.block) != 0 || z.Count > 1<<62/z.SizeBytes {
+		return fmt.Errorf("%d zones of %d bytes with a capacity of %d are none of %d bytes", z.Count, z.SizeBytes, z.CapacityBytes, s.size)
+	}
+	return nil
+}
+
 // zonedSpaces are those that are written zone by zone.
 func (dp DrivePlan) zonedSpaces() []space {
 	return slices.DeleteFunc(dp.spaces(), func(s space) bool { return s.zones.Count == 0 })
