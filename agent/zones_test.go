@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/expunge-dev/expunge/attest"
 	"github.com/expunge-dev/expunge/devices"
@@ -377,5 +378,41 @@ func TestZonesThatChange(t *testing.T) {
 	j, err := s.agent.Run(t.Context(), p, Observer{})
 	if err != nil || j.Drives[0].Outcome != sanitize.Interrupted || !errors.Is(j.Drives[0].Err, devices.ErrChanged) {
 		t.Fatalf("%+v %v", j.Drives, err)
+	}
+}
+
+// A zoned drive whose sanitize failed does not tell its zones: nothing is planned before that is over.
+func TestZonedSanitizeThatFailed(t *testing.T) {
+	s, _ := zonedSite(t, "sanitize-fail:40")
+	want(t, s.run(s.plan(sanitize.Request{Method: sanitize.Purge, FailureMode: sanitize.Unrestricted}, "A")), sanitize.Failed, "")
+	if err := s.rack.ClearFaults("A"); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []sanitize.Request{purge(), {Technique: sanitize.HostOverwrite}, {Method: sanitize.Purge, Verify: sanitize.VerifyStatus}} {
+		if p := s.plan(r, "A"); len(p.Refused) != 1 || p.Refused[0].Reasons[0].Code != devices.ReasonZonesUnknown {
+			t.Errorf("%+v", p.Refused)
+		}
+	}
+	if _, err := s.agent.ExitFailureMode(t.Context(), "A"); err != nil {
+		t.Fatal(err)
+	}
+	want(t, s.run(s.plan(purge(), "A")), sanitize.Sanitized, "")
+}
+
+// The drive's sanitize fails, or goes on, while nobody looks: the job comes to the right end all the same.
+func TestZonedSanitizeWhileTheHostIsAway(t *testing.T) {
+	for _, x := range []struct {
+		fault   string
+		outcome sanitize.Outcome
+	}{{"sanitize-fail:60", sanitize.Failed}, {"sanitize-power-cut:60", sanitize.Sanitized}, {"progress-stuck:20000", sanitize.Sanitized}} {
+		s, c := zonedSite(t, x.fault)
+		p := s.plan(purge(), "A")
+		s.stopWhile(c, p)
+		c.pass(time.Hour)
+		j, err := s.agent.Resume(t.Context(), jobName(p), Observer{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want(t, j.Drives[0], x.outcome, "")
 	}
 }

@@ -109,7 +109,8 @@ func (h *Host) readZones(ctx context.Context, t Transport, d *Drive) error {
 		switch {
 		case IsGone(err), errors.Is(err, fs.ErrPermission):
 			return err
-		case err != nil && d.Sanitize != nil && d.Sanitize.State != SanitizeIdle:
+		case err != nil && !d.idle():
+			d.lack(ReasonZonesUnknown, fmt.Sprintf("it does not tell the zones of namespace %d while it sanitizes itself, or after that failed", n.NSID), "")
 		case errors.Is(err, ErrZonesKind):
 			d.refuse(StateBlocked, Reason{ReasonZonesKind, err.Error(), "destroy it, or erase it with a tool of its manufacturer"})
 		case err != nil:
@@ -141,10 +142,13 @@ func (h *Host) zonesOf(ctx context.Context, t Transport, d *Drive, n Namespace) 
 	return reportNVMeZones(ctx, t, n.NSID)
 }
 
+// idle says whether nothing of the drive's own keeps its blocks from the host.
+func (d *Drive) idle() bool { return d.Sanitize == nil || d.Sanitize.State == SanitizeIdle }
+
 // needZones refuses drives whose zones nobody asked for: they have no command door, or it did not open.
 func (d *Drive) needZones() {
 	unasked := slices.ContainsFunc(d.Namespaces, func(n Namespace) bool { return n.Zoned && n.Zones.Count == 0 })
-	if unasked && d.State == StateReady {
+	if unasked && d.State == StateReady && d.idle() {
 		d.refuse(StateBlocked, Reason{ReasonZonesUnknown, "its blocks are written in order, zone by zone, and it cannot be asked for its zones", "run as root; destroy a drive that does not say how its zones are"})
 	}
 }
