@@ -87,11 +87,11 @@ func (r *run) intoZones(ctx context.Context, h devices.Space, s space, todo []ov
 	if err != nil {
 		return nil, fmt.Errorf("zones of %s: %w", h.Node, err)
 	}
-	var lost overwrite.Set
+	var zones []overwrite.Extent
 	var cause error
 	for _, n := range numbers(s.zones, todo) {
 		if z := report.List[n]; z.State != devices.ZoneEmpty {
-			lost.Add(overwrite.Extent{Offset: n * s.zones.CapacityBytes, Length: s.zones.CapacityBytes})
+			zones = append(zones, overwrite.Extent{Offset: n * s.zones.CapacityBytes, Length: s.zones.CapacityBytes})
 			cause = fmt.Errorf("zone %d of %s is %s", n, h.Node, z.State)
 		}
 	}
@@ -110,6 +110,7 @@ func (r *run) intoZones(ctx context.Context, h devices.Space, s space, todo []ov
 			return err
 		},
 	}
+	lost := overwrite.NewSet(zones...)
 	failed := overwrite.NewSet(todo...).Intersect(lost)
 	if failed.Bytes() == 0 {
 		return todo, nil
@@ -171,6 +172,9 @@ func reset(ctx context.Context, h devices.Space, s space, todo []overwrite.Exten
 		used = []devices.Zone{{}}
 	}
 	for _, z := range used {
+		if err := context.Cause(ctx); err != nil {
+			return 0, err
+		}
 		if err := refused(h.ResetZone(ctx, z.Start, all)); err != nil {
 			return 0, fmt.Errorf("reset zones of %s: %w", h.Node, err)
 		}
