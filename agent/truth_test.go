@@ -141,7 +141,7 @@ func cells() []cell {
 }
 
 // neverReady are drives that are refused whatever is asked of them.
-var neverReady = []string{"nvme-shared", "nvme-write-protected", "nvme-zns", "sata-hdd-locked"}
+var neverReady = []string{"nvme-shared", "nvme-write-protected", "sata-hdd-locked"}
 
 // expected is what must come out of a cell: an outcome, or why there is none.
 func (c cell) expected() string {
@@ -163,7 +163,7 @@ func (c cell) expected() string {
 	case !can(p, t), byDrive && !security && mute, !bySanitize && veiled, t == sanitize.DriveOverwrite && kind == "hba-zero", security && strings.HasPrefix(c.profile, "usb-"),
 		byDrive && c.profile == "nvme-firmware-pending", security && c.profile == "sata-ssd-frozen", !byDrive && c.profile == "nvme-two-namespaces":
 		return "cannot"
-	case (scsi || c.profile == "nvme-two-namespaces") && c.fault == "pulled:9":
+	case (scsi || c.profile == "nvme-two-namespaces" || c.profile == "nvme-zns") && c.fault == "pulled:9":
 		return "refused" // while it was still being asked what it is
 	case !byDrive && kind == "write-error":
 		return "exceptions"

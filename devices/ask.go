@@ -120,7 +120,10 @@ func (h *Host) identifyOpen(ctx context.Context, t Transport, d *Drive) error {
 		if err := identifyNVMe(ctx, t, d); err != nil {
 			return err
 		}
-		return readReservations(ctx, t, d, other)
+		if err := readReservations(ctx, t, d, other); err != nil {
+			return err
+		}
+		return h.readZones(ctx, t, d)
 	case ProtocolSCSI, ProtocolATA:
 		if err := identifySCSI(ctx, t, d); err != nil || d.Protocol != ProtocolSCSI {
 			return err

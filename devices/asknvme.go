@@ -19,6 +19,8 @@ type Namespace struct {
 	Attached     bool   `json:"attached"`       // to the controller by which the drive is reached
 	SizeBytes    int64  `json:"size_bytes"`
 	LogicalBlock int    `json:"logical_block_bytes"`
+	Zoned        bool   `json:"zoned,omitempty"`
+	Zones        Zones  `json:"zones,omitzero"` // of a zoned one; absent when the drive does not tell them
 	Number       Number `json:"-"`
 	protected    bool   // against writes; a sanitize is refused then
 	reserves     bool   // it has reservations, and this controller the commands for them
@@ -166,7 +168,7 @@ func readNamespaces(ctx context.Context, t Transport, c nvme.Controller, known [
 		n := Namespace{NSID: id, Attached: is[id], SizeBytes: ns.SizeBytes(), LogicalBlock: 1 << ns.LBADS}
 		for _, k := range known {
 			if k.NSID == id {
-				n.Node, n.Number = k.Node, k.Number
+				n.Node, n.Number, n.Zoned = k.Node, k.Number, k.Zoned
 			}
 		}
 		n.protected, n.reserves = ns.WriteProtected(), ns.RESCAP != 0 && c.Reservations()

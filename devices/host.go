@@ -53,6 +53,9 @@ func (h *Host) list(ctx context.Context) ([]Drive, error) {
 		drives = append(drives, d)
 	}
 	h.askAll(ctx, drives)
+	for i := range drives {
+		drives[i].needZones()
+	}
 	drives = append(drives, h.fs.bare(devs)...)
 	slices.SortFunc(drives, func(a, b Drive) int { return compareNodes(a.Nodes[0], b.Nodes[0]) })
 	drives = mergePaths(drives)
@@ -69,7 +72,7 @@ func (d *Drive) join(group []blockdev) {
 	for i, b := range group {
 		n := Namespace{
 			NSID: uint32(integer(b.dir, "nsid")), Node: nodePath(b.name), Attached: true, Number: b.number,
-			SizeBytes: b.sizeBytes(), LogicalBlock: int(integer(b.dir, "queue/logical_block_size")),
+			SizeBytes: b.sizeBytes(), LogicalBlock: int(integer(b.dir, "queue/logical_block_size")), Zoned: b.zoned(),
 		}
 		d.Nodes, d.Namespaces = append(d.Nodes, n.Node), append(d.Namespaces, n)
 		if i > 0 {
@@ -111,8 +114,8 @@ func (h *Host) judge(group []blockdev, d *Drive, u *uses) {
 	for _, b := range group {
 		of, sys := u.of(b.name)
 		reasons, system = append(reasons, of...), system || sys
-		if text(b.dir, "queue/zoned") == "host-managed" {
-			blocked = append(blocked, Reason{"zoned", "its blocks are written in order, zone by zone, which this version of expunge cannot do", "destroy it, or erase it with a tool that knows zones"})
+		if b.zoned() && d.Protocol != ProtocolNVMe {
+			blocked = append(blocked, Reason{"zoned", "a shingled hard disk whose blocks are written in order, zone by zone, which this version of expunge does on NVMe drives only", "destroy it, or erase it with a tool that knows the zones of hard disks"})
 		}
 	}
 	if r, ok := unsuitable(group[0], *d); ok {

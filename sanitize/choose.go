@@ -58,8 +58,19 @@ type DrivePlan struct {
 type Namespace struct {
 	NSID         uint32 `json:"nsid"`
 	Attached     bool   `json:"attached"`
-	SizeBytes    int64  `json:"size_bytes"`
+	SizeBytes    int64  `json:"size_bytes"` // of blocks that exist
 	LogicalBlock int    `json:"logical_block_bytes"`
+	// Zones are those of a namespace that is written zone by zone.
+	Zones devices.Zones `json:"zones,omitzero"`
+}
+
+// planned is a namespace as a plan binds it.
+func planned(n devices.Namespace) Namespace {
+	size := n.SizeBytes
+	if n.Zones.Count > 0 {
+		size = n.Zones.Bytes()
+	}
+	return Namespace{n.NSID, n.Attached, size, n.LogicalBlock, n.Zones}
 }
 
 // Unit is a logical unit as a plan binds it.
@@ -77,6 +88,7 @@ type space struct {
 	size   int64
 	block  int
 	number uint32
+	zones  devices.Zones // of one that is written zone by zone
 }
 
 func (dp DrivePlan) spaces() []space {
@@ -84,19 +96,19 @@ func (dp DrivePlan) spaces() []space {
 		var list []space
 		base := int64(0)
 		for _, u := range dp.Units {
-			list = append(list, space{base, u.SizeBytes, u.LogicalBlock, uint32(u.LUN)})
+			list = append(list, space{base: base, size: u.SizeBytes, block: u.LogicalBlock, number: uint32(u.LUN)})
 			base += u.SizeBytes
 		}
 		return list
 	}
 	if len(dp.Namespaces) == 0 {
-		return []space{{0, dp.SizeBytes, dp.LogicalBlock, 0}}
+		return []space{{size: dp.SizeBytes, block: dp.LogicalBlock}}
 	}
 	var list []space
 	base := int64(0)
 	for _, n := range dp.Namespaces {
 		if n.Attached {
-			list = append(list, space{base, n.SizeBytes, n.LogicalBlock, n.NSID})
+			list = append(list, space{base, n.SizeBytes, n.LogicalBlock, n.NSID, n.Zones})
 			base += n.SizeBytes
 		}
 	}
@@ -158,7 +170,9 @@ func Choose(d devices.Drive, partitionTable string, r Request, p Policy) (DriveP
 		return DrivePlan{}, cannot(d, method, r, p, plan.Rejected)
 	}
 	for _, n := range d.Namespaces {
-		plan.Namespaces = append(plan.Namespaces, Namespace{n.NSID, n.Attached, n.SizeBytes, n.LogicalBlock})
+		ns := planned(n)
+		plan.Namespaces = append(plan.Namespaces, ns)
+		plan.SizeBytes -= n.SizeBytes - ns.SizeBytes // zones are attached: they were read
 	}
 	for _, u := range d.Units {
 		plan.Units = append(plan.Units, Unit{u.LUN, u.SizeBytes, u.LogicalBlock})
@@ -204,6 +218,10 @@ func choosable(d devices.Drive, allowFabric bool) error {
 	}
 	if d.ReadOnly {
 		return refuse("read_only", "the drive is write-protected", "remove the write protection, then list again")
+	}
+	if slices.ContainsFunc(d.Namespaces, func(n devices.Namespace) bool { return n.Zoned && n.Zones.Count == 0 }) {
+		return refuse(devices.ReasonZonesUnknown, "the drive does not tell its zones, as when an earlier sanitize of it has failed",
+			"where that sanitize was unrestricted: expunge recover "+d.Serial+" --exit-failure-mode; else destroy the drive")
 	}
 	block := d.LogicalBlock
 	if block < 512 || block > 1<<16 || d.SizeBytes < int64(block) || d.SizeBytes%int64(block) != 0 {

@@ -359,9 +359,9 @@ func (r *run) reidentify(ctx context.Context, before string) error {
 		return fmt.Errorf("size of the drive before %s: %w", before, err)
 	}
 	formatted := r.drive.Reformat != 0 && r.sent() && g.LogicalBlock == r.drive.Reformat
-	if (g.SizeBytes != r.drive.SizeBytes || g.LogicalBlock != r.drive.LogicalBlock) && !formatted {
+	if (g.SizeBytes != r.drive.nodeBytes() || g.LogicalBlock != r.drive.LogicalBlock) && !formatted {
 		return fmt.Errorf("before %s the drive has %d bytes in blocks of %d, not %d in blocks of %d: %w",
-			before, g.SizeBytes, g.LogicalBlock, r.drive.SizeBytes, r.drive.LogicalBlock, devices.ErrChanged)
+			before, g.SizeBytes, g.LogicalBlock, r.drive.nodeBytes(), r.drive.LogicalBlock, devices.ErrChanged)
 	}
 	return r.append(kindReidentified, reidentifiedRecord{d.ID, d.Nodes[0], g.SizeBytes, before})
 }

@@ -31,6 +31,8 @@ func nvmeOperation(step Technique, last bool, d devices.Drive, r Request) Operat
 	}
 	s := d.Sanitize
 	c := nvme.Sanitize{SANACT: nvme.BlockErase, AUSE: r.FailureMode == Unrestricted, PREQ: s.PurgeRequired}
+	// Zones that were deallocated are empty, and every block of an empty zone reads as if nothing were there.
+	c.NDAS = s.NoDeallocate && zoned(d)
 	estimate := s.EstimateBlock
 	switch step {
 	case CryptographicErase:

@@ -212,7 +212,7 @@ func (dp DrivePlan) Continues(d devices.Drive, allowFabric bool) error {
 		return a == Unit{b.LUN, b.SizeBytes, b.LogicalBlock}
 	})
 	sameNamespaces := slices.EqualFunc(dp.Namespaces, d.Namespaces, sameNamespace)
-	sameSize := d.SizeBytes == dp.SizeBytes && d.LogicalBlock == dp.LogicalBlock || dp.Reformat != 0 && d.LogicalBlock == dp.Reformat ||
+	sameSize := d.SizeBytes == dp.nodeBytes() && d.LogicalBlock == dp.LogicalBlock || dp.Reformat != 0 && d.LogicalBlock == dp.Reformat ||
 		slices.ContainsFunc(dp.Restore, func(a devices.HiddenArea) bool { return d.SizeBytes == a.NativeBytes })
 	if d.ID != dp.ID || d.Protocol != dp.Protocol || d.Firmware != dp.Firmware || d.ReadOnly || !sameUnits || !sameNamespaces || !sameSize {
 		return fmt.Errorf("%s %s: %d bytes in blocks of %d, firmware %q: %w", d.Model, d.Serial, d.SizeBytes, d.LogicalBlock, d.Firmware, ErrPlanChanged)
@@ -221,7 +221,10 @@ func (dp DrivePlan) Continues(d devices.Drive, allowFabric bool) error {
 }
 
 func sameNamespace(a Namespace, b devices.Namespace) bool {
-	return a == Namespace{b.NSID, b.Attached, b.SizeBytes, b.LogicalBlock}
+	if b.Zoned && b.Zones.Count == 0 { // not told while the drive erases itself
+		a.SizeBytes, a.Zones = a.Zones.Count*a.Zones.SizeBytes, devices.Zones{}
+	}
+	return a == planned(b)
 }
 
 // withoutEstimates are operations as they are compared: a drive's estimate may change.

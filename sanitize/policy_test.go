@@ -62,6 +62,9 @@ func drawDrive(t *rapid.T) devices.Drive {
 	case devices.ProtocolNVMe:
 		for i := range rapid.IntRange(1, 3).Draw(t, "namespaces") {
 			d.Namespaces = append(d.Namespaces, devices.Namespace{NSID: uint32(i + 1), Attached: i == 0 || yes("attached"), SizeBytes: 1 << 20, LogicalBlock: 512})
+			if n := &d.Namespaces[i]; n.Attached && yes("zoned") {
+				n.Zoned, n.Zones = true, rapid.SampledFrom([]devices.Zones{{Count: 4, SizeBytes: 256 << 10, CapacityBytes: 256 << 10}, {Count: 16, SizeBytes: 64 << 10, CapacityBytes: 40 << 10}}).Draw(t, "zones")
+			}
 		}
 		if yes("format NVM") {
 			d.FormatNVM = &devices.FormatNVM{ErasesAll: yes("erases all"), Crypto: yes("format crypto"), NSID: 1<<32 - 1, CDW10: 1 << 9}
@@ -258,7 +261,7 @@ func withinPlan(t *rapid.T, d devices.Drive, plan DrivePlan) {
 		return slices.ContainsFunc(list, func(r devices.Reason) bool { return r.Code == code })
 	}
 	for _, n := range d.Namespaces {
-		if !slices.Contains(plan.Namespaces, Namespace{n.NSID, n.Attached, n.SizeBytes, n.LogicalBlock}) {
+		if !slices.Contains(plan.Namespaces, planned(n)) {
 			t.Fatalf("namespace %d is not in the plan", n.NSID)
 		}
 		switch {

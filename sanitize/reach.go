@@ -46,6 +46,13 @@ func excludes(d devices.Drive, t Technique) []devices.Reason {
 	if d.Unallocated > 0 && (t == HostOverwrite || t.formats()) {
 		add("unallocated", "%d bytes of the drive's capacity that belong to no namespace, where namespaces that were deleted may have been", d.Unallocated)
 	}
+	if t == HostOverwrite {
+		for _, n := range d.Lacks {
+			if n.Code == devices.ReasonZonesOffline || n.Code == devices.ReasonZonesReadOnly {
+				add(n.Code, "%s", n.Message)
+			}
+		}
+	}
 	if d.Unseen > 0 {
 		add("not_read_back", "%d bytes of the drive that its node does not show: they are not read back", d.Unseen)
 	}
@@ -67,6 +74,11 @@ func excludes(d devices.Drive, t Technique) []devices.Reason {
 	return list
 }
 
+// zoned says whether any of the drive's blocks are written zone by zone.
+func zoned(d devices.Drive) bool {
+	return slices.ContainsFunc(d.Namespaces, func(n devices.Namespace) bool { return n.Zoned })
+}
+
 // Reliance is the sentence of every certificate whose technique the drive carried out.
 const Reliance = "that blocks which the host cannot read were erased rests on the drive's report of success"
 
@@ -81,6 +93,21 @@ func restsOn(d devices.Drive, t Technique) []devices.Reason {
 			list = append(list, devices.Reason{Code: "namespace_not_read", Message: fmt.Sprintf(
 				"namespace %d (%d bytes) is attached to no controller: its erase rests on the drive's report alone", n.NSID, n.SizeBytes)})
 		}
+	}
+	for _, n := range d.Lacks {
+		switch n.Code {
+		case devices.ReasonZonesOffline:
+			list = append(list, devices.Reason{Code: n.Code, Message: n.Message + ": their erase rests on the drive's report alone"})
+		case devices.ReasonZonesReadOnly:
+			list = append(list, devices.Reason{Code: n.Code, Message: n.Message + ": nothing is marked in them before the erase"})
+		}
+	}
+	if zoned(d) {
+		words := "the drive's zones are empty after the erase"
+		if t != Format && d.Sanitize != nil && d.Sanitize.NoDeallocate {
+			words = "the drive is told to leave its zones full after the erase, so that reads come from the media; should it leave one empty, as if it were reset"
+		}
+		list = append(list, devices.Reason{Code: "zones_empty", Message: words + ": blocks of an empty zone read as if nothing were there, whatever the media hold, and reading them back shows nothing"})
 	}
 	switch {
 	case t == CryptographicErase, t == CryptographicFormat, t == EnhancedSecurityErase && d.Media != devices.MediaMagnetic:

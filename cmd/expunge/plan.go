@@ -163,6 +163,11 @@ func planLines(d sanitize.DrivePlan) string {
 	for i, o := range d.Operations {
 		fmt.Fprintf(&b, "  step %d      %s%s\n", i+1, o.Command, estimateWords(o.EstimateSeconds))
 	}
+	for _, n := range d.Namespaces {
+		if n.Zones.Count > 0 {
+			fmt.Fprintf(&b, "  zoned       namespace %d: %s\n", n.NSID, zoneWords(n.Zones))
+		}
+	}
 	fmt.Fprintf(&b, "  scope       %s\n", scopeWords(d))
 	for _, e := range d.Excludes {
 		fmt.Fprintf(&b, "  not reached %s\n", e.Message)

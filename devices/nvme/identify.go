@@ -19,6 +19,7 @@ const (
 	cnsNamespace  = 0x00
 	cnsController = 0x01
 	cnsActive     = 0x02
+	cnsCommandSet = 0x05
 	cnsAllocated  = 0x10
 	cnsAllocNS    = 0x11
 	cnsSubsystem  = 0x13
@@ -204,8 +205,7 @@ func ParseNamespace(b []byte) (Namespace, error) {
 	if n.NSZE == 0 {
 		return Namespace{}, fmt.Errorf("identify namespace: %w", ErrNoNamespace)
 	}
-	format := int(n.FLBAS&0x0f) | int(n.FLBAS>>5&3)<<4
-	f := b[128+4*format:]
+	f := b[128+4*n.Format():]
 	n.MS, n.LBADS = le.Uint16(f), f[2]
 	if n.LBADS < 9 || n.LBADS > 16 {
 		return Namespace{}, fmt.Errorf("identify namespace: blocks of 2^%d bytes", n.LBADS)
@@ -215,6 +215,9 @@ func ParseNamespace(b []byte) (Namespace, error) {
 	}
 	return n, nil
 }
+
+// Format is the number of the LBA format in use, FLBAS bits 6:5 and 3:0.
+func (n Namespace) Format() int { return int(n.FLBAS&0x0f) | int(n.FLBAS>>5&3)<<4 }
 
 // SizeBytes is the namespace's size without metadata.
 func (n Namespace) SizeBytes() int64 { return int64(n.NSZE << n.LBADS) }

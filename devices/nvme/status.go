@@ -48,6 +48,8 @@ var statusNames = map[uint16]string{
 	StatusFirmwareController: "firmware activation requires a controller reset", StatusPMREnabled: "sanitize prohibited while a persistent memory region is enabled",
 	StatusSuspended: "controller is suspended", 0x280: "write fault", 0x281: "unrecovered read error", StatusAccessDenied: "access denied",
 	StatusPersistentLoss: "asymmetric access persistent loss", StatusInaccessible: "asymmetric access inaccessible", 0x371: "command aborted by the host",
+	0x1b8: "zone boundary error", 0x1b9: "zone is full", 0x1ba: "zone is read-only", 0x1bb: "zone is offline", 0x1bc: "zone invalid write",
+	0x1bd: "too many active zones", 0x1be: "too many open zones", 0x1bf: "invalid zone state transition",
 }
 
 // refusals are the statuses by which a controller says that it did not take a Sanitize or a Format

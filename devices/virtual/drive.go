@@ -210,6 +210,9 @@ func (d *drive) read(t *transport, p []byte, off int64) (int, error) {
 		return 0, errIO
 	}
 	off += t.space.Offset
+	if err := d.inZone(off, int64(len(p))); err != nil {
+		return 0, err
+	}
 	d.pace(len(p))
 	n := d.before(ReadError, off, len(p))
 	failed := error(errIO)

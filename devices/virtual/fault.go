@@ -43,6 +43,8 @@ const (
 	HBAZero          = "hba-zero"
 	Refuse           = "refuse"
 	SMARTCritical    = "smart-critical"
+	ZoneReadOnly     = "zone-read-only"
+	ZoneOffline      = "zone-offline"
 )
 
 // The lies of a drive that reports success.
@@ -85,6 +87,8 @@ var forms = []form{
 	{kind: LogMissing, want: "PAGE", example: "sanitize", help: "this log page is not supported, nor is what ATA and SCSI have in its place", words: []string{"smart", "sanitize"}},
 	{kind: LogZero, want: "PAGE", example: "sanitize", help: "it is all zero", words: []string{"smart", "sanitize"}},
 	{kind: SMARTCritical, want: "BITS", example: "4", help: "the SMART log of an NVMe drive has these critical warnings, and the drive works on", most: 0x3f},
+	{kind: ZoneReadOnly, want: "ZONE+COUNT", example: "2+1", help: "these zones of a zoned drive are read-only", extent: true},
+	{kind: ZoneOffline, want: "ZONE+COUNT", example: "2+1", help: "they are offline: nothing is read from or written to them", extent: true},
 	{kind: Registers, want: "HOW", example: "none", help: "the translation returns no ATA registers, or zeros", words: []string{"none", "zero"}},
 	{kind: HBAZero, want: "REGISTER", example: "count", help: "the host adapter zeroes this register of ATA commands without data", words: []string{"count", "lba"}},
 	{kind: Refuse, want: "COMMAND", example: "set-password", help: "the drive refuses this command: " + strings.Join(slices.Concat(ataRefusals, scsiRefusals), ", "), words: slices.Concat(ataRefusals, scsiRefusals)},
@@ -217,6 +221,8 @@ func (p Profile) lacks(f Fault) string {
 		return "has no Format NVM"
 	case f.Kind == SMARTCritical && p.Protocol != devices.ProtocolNVMe:
 		return "has no NVMe log"
+	case (f.Kind == ZoneReadOnly || f.Kind == ZoneOffline) && !p.zoned:
+		return "has no zones"
 	case ata && !p.translated():
 		return "has no ATA commands"
 	case f.Kind == Refuse && !ata && !p.Format:

@@ -173,7 +173,9 @@ func (r *Rack) goOnUnit(info Info, m *memory, n int) error {
 		u.SOS, u.GDE = 1, true
 		u.Purged = u.Purged || o.Purge
 		u.Passes = o.Passes
-		m.setZones(info, o.NDAS)
+		if !list.has(Lie, LieNothing) {
+			m.setZones(info, o.NDAS)
+		}
 		m.Power.Restricted = !u.AUSE
 	}
 	m.Ended++

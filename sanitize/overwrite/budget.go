@@ -71,6 +71,7 @@ type slot struct {
 	extent Extent
 	own    bool // the buffer is the pump's own
 	alone  bool // nothing else was in flight with it
+	lane   lane // when written zone by zone
 }
 
 // equip finds a buffer for a request: one of the budget, or the own one when there is no other.
@@ -94,5 +95,5 @@ func (p *pump) release(s *slot) {
 		p.Budget.give(s.buf)
 		p.taken--
 	}
-	*s = slot{}
+	*s = slot{lane: s.lane}
 }

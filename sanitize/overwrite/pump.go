@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -27,6 +28,11 @@ type Options struct {
 
 	// Budget is shared with the work on other drives; nil is one that is enough for this alone.
 	Budget *Budget
+
+	// Boundary is what no request reaches across: multiples of so many bytes. 0 is none.
+	Boundary int64
+	// Zoned has Fill write zone by zone: those between boundaries. nil writes in any order.
+	Zoned *Zoned
 
 	// Commit receives what has been done since the last call: extents that are on stable media
 	// (Fill) or were read (Check), and those blocks that could not be, or did not match. It is
@@ -165,9 +171,21 @@ func (p *pump) prepare() error {
 		p.Moved = new(atomic.Int64)
 	}
 	// One place is kept for the flush, so that a full queue can always be flushed.
-	p.slots = make([]slot, max(1, p.q.Depth()-1))
+	slots := max(1, p.q.Depth()-1)
+	if p.op != blockio.Write {
+		p.Zoned = nil
+	}
+	if p.Zoned != nil {
+		if p.Boundary <= 0 {
+			return fmt.Errorf("%v zone by zone, of zones of %d bytes", p.op, p.Boundary)
+		}
+		if p.Zoned.Lanes > 0 {
+			slots = min(slots, p.Zoned.Lanes)
+		}
+	}
+	p.slots = make([]slot, slots)
 	if p.Budget == nil {
-		p.Budget = NewBudget(len(p.slots))
+		p.Budget = NewBudget(slots)
 	}
 	small := p.whole(min(p.Request, ownRequest))
 	p.own = blockio.AlignedBuffer(small)
@@ -220,7 +238,8 @@ func (p *pump) work(ctx context.Context) error {
 }
 
 func (p *pump) idle() bool {
-	return len(p.todo) == 0 && len(p.retry) == 0 && len(p.suspect) == 0 && p.pending.empty()
+	lanes := slices.ContainsFunc(p.slots, func(s slot) bool { return s.lane.left() > 0 })
+	return len(p.todo) == 0 && len(p.retry) == 0 && len(p.suspect) == 0 && !lanes && p.pending.empty()
 }
 
 // maxSuspects bounds what waits to be tried alone, so that a drive on which everything fails is found
@@ -238,11 +257,14 @@ func (p *pump) submit() error {
 		if s.buf != nil {
 			continue
 		}
-		if p.alone && p.inFlight > 0 || !p.alone && len(p.todo) == 0 && len(p.retry) == 0 || !p.equip(s) {
+		if !p.has(s) {
+			continue
+		}
+		if !p.equip(s) {
 			return nil
 		}
 		s.alone = p.alone
-		e := p.next(int64(min(len(s.buf), p.Request)))
+		e := p.next(s)
 		data := s.buf[:e.Length]
 		if p.op == blockio.Write {
 			p.pattern.Fill(data, e.Offset)
@@ -259,25 +281,47 @@ func (p *pump) submit() error {
 	return nil
 }
 
+// has says whether there is something to do for a free slot.
+func (p *pump) has(s *slot) bool {
+	switch {
+	case p.Zoned != nil:
+		return s.lane.left() > 0 || len(p.todo) > 0
+	case p.alone:
+		return p.inFlight == 0
+	}
+	return len(p.todo) > 0 || len(p.retry) > 0
+}
+
 // next cuts the next request: parts of failed ones first, or their number could grow.
-func (p *pump) next(limit int64) Extent {
-	from, at := &p.todo, 0
-	if n := len(p.retry); n > 0 {
-		from, at = &p.retry, n-1
+func (p *pump) next(s *slot) Extent {
+	limit := int64(min(len(s.buf), p.Request))
+	switch n := len(p.retry); {
+	case p.Zoned != nil:
+		return p.nextInZone(s, limit)
+	case p.alone:
+		return p.cut(&p.suspect, 0, limit)
+	case n > 0:
+		return p.cut(&p.retry, n-1, limit)
 	}
-	if p.alone {
-		from = &p.suspect
-		at = 0
-	}
+	return p.cut(&p.todo, 0, limit)
+}
+
+// cut takes so much of one of what is left, or less.
+func (p *pump) cut(from *[]Extent, at int, limit int64) Extent {
 	e := (*from)[at]
-	switch limit = limit / int64(p.Block) * int64(p.Block); {
-	case e.Length > limit:
+	limit = limit / int64(p.Block) * int64(p.Block)
+	if p.Boundary > 0 {
+		limit = min(limit, p.Boundary-e.Offset%p.Boundary)
+	}
+	if e.Length > limit {
 		(*from)[at] = Extent{e.Offset + limit, e.Length - limit}
 		e.Length = limit
-	case from == &p.retry:
-		*from = (*from)[:at]
-	default:
+		return e
+	}
+	if at == 0 {
 		*from = (*from)[1:]
+	} else {
+		*from = (*from)[:at] // the last one
 	}
 	return e
 }
@@ -305,6 +349,8 @@ func (p *pump) judge(s *slot, c blockio.Completion) error {
 		c.Err = fmt.Errorf("%d of %d bytes moved and no error", c.N, e.Length)
 	}
 	switch {
+	case p.Zoned != nil && (c.Err == nil || !p.dead && !p.Gone(c.Err)):
+		return p.judgeInZone(s, c)
 	case c.Err == nil:
 		p.Moved.Add(e.Length)
 		p.bytes += e.Length
@@ -327,8 +373,6 @@ func (p *pump) judge(s *slot, c blockio.Completion) error {
 		p.suspect = append(p.suspect, e)
 		return nil
 	}
-	p.pending.Failed = append(p.pending.Failed, e)
-	p.pending.Cause = fmt.Errorf("%v %d+%d: %w", p.op, e.Offset, e.Length, c.Err)
-	p.bad += e.Length
+	p.fail(e, c.Err)
 	return nil
 }
