@@ -27,10 +27,13 @@ import (
 type watched struct {
 	devices.Transport
 	before func(blockio.Op)
+	still  *sync.Mutex // held while a zoned drive changes what it keeps
 }
 
 func (w watched) NVMe(ctx context.Context, c *nvme.Command) (nvme.Completion, error) {
 	if op, is := map[uint8]blockio.Op{0x00: blockio.Flush, 0x01: blockio.Write, 0x79: zoneCommand}[c.Opcode]; is && c.Queue == nvme.IO {
+		w.still.Lock()
+		defer w.still.Unlock()
 		w.before(op)
 	}
 	return w.Transport.NVMe(ctx, c)
@@ -75,7 +78,7 @@ func cutAtEveryStep(t *testing.T, spec virtual.Spec) {
 	p := s.plan(request, "A")
 
 	moments := t.TempDir()
-	var mu sync.Mutex
+	var mu, still sync.Mutex
 	n := 0
 	cut := func(what string) string {
 		mu.Lock()
@@ -103,10 +106,12 @@ func cutAtEveryStep(t *testing.T, spec virtual.Spec) {
 				defer mu.Unlock()
 				all = append(all, dir)
 			}
-		}}, err
+		}, &still}, err
 	}
 	a := s.reopen(devices.NewHost(s.rack.Root(), opener, nil))
 	a.testOnlyObserve = func(r journal.Record) {
+		still.Lock()
+		defer still.Unlock()
 		after := cut("after-" + r.Kind)
 		// The same moment with this record torn: it was never acknowledged.
 		dir := cut("in-" + r.Kind)

@@ -31,17 +31,15 @@ type moment struct {
 
 // moments stops the host, in thought, wherever it is told to: it copies everything that survives.
 type moments struct {
-	mu   sync.Mutex // guards list
-	t    *testing.T
-	s    *site
-	c    *clock
-	dir  string
-	list []moment
+	still sync.Mutex // held while a drive changes what it keeps
+	t     *testing.T
+	s     *site
+	c     *clock
+	dir   string
+	list  []moment
 }
 
 func (m *moments) cut(what string) string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	name := fmt.Sprintf("%03d-%s", len(m.list)+1, what)
 	dir := filepath.Join(m.dir, name)
 	for from, to := range map[string]string{m.s.rack.Root(): "rack", m.s.state: "state"} {
@@ -69,6 +67,8 @@ func (c cutting) NVMe(ctx context.Context, cmd *nvme.Command) (nvme.Completion, 
 	if cmd.Queue == nvme.IO {
 		what = map[uint8]string{0x00: "flush", 0x01: "write", 0x79: "zone"}[cmd.Opcode]
 	}
+	c.m.still.Lock()
+	defer c.m.still.Unlock()
 	if what != "" {
 		c.m.cut("before-" + what)
 	}
@@ -193,6 +193,8 @@ func TestDriveGoesOnWhenTheHostStops(t *testing.T) {
 				return cutting{tr, m}, nil
 			}, nil), c)
 			a.testOnlyObserve = func(r journal.Record) {
+				m.still.Lock()
+				defer m.still.Unlock()
 				m.cut("after-" + r.Kind)
 				dir := m.cut("in-" + r.Kind)
 				name := filepath.Join(dir, "state", jobsDir, jobName(p), string(p.Drives[0].ID), journalFile)
