@@ -85,6 +85,11 @@ const Reliance = "that blocks which the host cannot read were erased rests on th
 // restsOn lists what the claim rests on that a host cannot prove.
 func restsOn(d devices.Drive, t Technique) []devices.Reason {
 	if t == HostOverwrite {
+		for _, n := range d.Notes {
+			if n.Code == devices.ReasonCached {
+				return []devices.Reason{{Code: n.Code, Message: n.Message}}
+			}
+		}
 		return nil
 	}
 	list := []devices.Reason{{Code: "drive_report", Message: Reliance}}

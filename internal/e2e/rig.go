@@ -263,10 +263,19 @@ func initramfs(t *testing.T, kernel modules, load []string, files map[string]str
 	a.device("dev/console", 5, 1)
 	a.device("dev/null", 1, 3)
 	err := errors.Join(a.copy("init", init), a.copy("bin/expunge", expunge))
-	list, errOrder := kernel.order(load...)
+	names, parameters := make([]string, len(load)), map[string]string{}
+	for i, text := range load { // "scsi_debug dev_size_mb=8"
+		name, given, _ := strings.Cut(text, " ")
+		names[i], parameters[moduleName(name)] = name, given
+	}
+	list, errOrder := kernel.order(names...)
 	err = errors.Join(err, errOrder)
 	for i, m := range list {
-		a.file(fmt.Sprintf("modules/%03d-%s.ko", i, m.name), 0o600, m.data)
+		name := fmt.Sprintf("modules/%03d-%s.ko", i, m.name)
+		a.file(name, 0o600, m.data)
+		if given := parameters[m.name]; given != "" {
+			a.file(name+".parameters", 0o600, []byte(given))
+		}
 	}
 	for at, from := range files {
 		err = errors.Join(err, a.copy(at, from))

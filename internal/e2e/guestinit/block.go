@@ -58,6 +58,7 @@ func init() {
 		defer f.Close()
 		return nil, unix.IoctlSetInt(int(f.Fd()), unix.BLKRRPART, 0)
 	}
+	builtins["loop"] = func(args []string) ([]byte, error) { return loopDevice(args[0], len(args) > 1) }
 	// dm NAME UUID TABLE…: a device mapper device of lines "start length target arguments".
 	builtins["dm"] = func(args []string) ([]byte, error) { return nil, deviceMapper(args[0], args[1], args[2:]) }
 	// apart COMMAND…: a process of its own in a mount namespace of its own, for as long as the guest lives.
@@ -199,4 +200,36 @@ func dmControl() (*os.File, error) {
 		}
 	}
 	return os.OpenFile("/dev/mapper/control", os.O_RDWR, 0)
+}
+
+// loopDevice makes a loop device of a file or another device, with or without the cache of what is below,
+// and says which.
+func loopDevice(file string, direct bool) ([]byte, error) {
+	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer control.Close()
+	n, err := unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE)
+	if err != nil {
+		return nil, err
+	}
+	name := fmt.Sprintf("/dev/loop%d", n)
+	loop, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer loop.Close()
+	back, err := os.OpenFile(file, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer back.Close()
+	if err := unix.IoctlSetInt(int(loop.Fd()), unix.LOOP_SET_FD, int(back.Fd())); err != nil {
+		return nil, err
+	}
+	if !direct {
+		return []byte(name), nil
+	}
+	return []byte(name), unix.IoctlSetInt(int(loop.Fd()), unix.LOOP_SET_DIRECT_IO, 1)
 }
