@@ -331,3 +331,11 @@ func TestControllersAndPathsThatAreNotKnown(t *testing.T) {
 		})
 	}
 }
+
+// The hours that a SCSI drive had power are told as those of the others are.
+func TestSCSIPowerOnHours(t *testing.T) {
+	d := onlyDrive(t, rackOf(t, virtual.Spec{Profile: "sas-hdd", Serial: "A"}).Host(nil))
+	if d.PowerOnHours == nil || *d.PowerOnHours != 4380 {
+		t.Errorf("%v hours", d.PowerOnHours)
+	}
+}

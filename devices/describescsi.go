@@ -29,6 +29,9 @@ func describeSCSI(ctx context.Context, t Transport, d *Drive) error {
 	if err := readSCSISanitize(ctx, t, d); err != nil {
 		return err
 	}
+	if d.PowerOnHours, err = powerOnHours(ctx, t); err != nil {
+		return err
+	}
 	if s := d.Sanitize; s != nil {
 		s.AfterBlock, s.AfterCrypto = readsAfter(after, ReadsConstant), readsAfter(afterCrypto, ReadsAnything)
 	}
