@@ -282,7 +282,7 @@ func TestForeignSecurityErase(t *testing.T) {
 			}
 		}
 		d := s.drive()
-		if i == 0 && d.State != devices.StateInUse {
+		if d.State != devices.StateInUse || !strings.Contains(fmt.Sprint(d.Reasons), node+" is open in process") {
 			t.Errorf("%s: %+v", d.State, d.Reasons)
 		}
 		if d.Sanitize != nil || d.Security == nil || !d.Security.Enabled {
