@@ -188,6 +188,9 @@ func TestPeersErase(t *testing.T) {
 			if now.State != devices.StateReady || now.Sanitize.State != devices.SanitizeIdle || len(now.Notes) != 0 {
 				t.Errorf("afterwards %s, %s, %+v %+v", now.State, now.Sanitize.State, now.Reasons, now.Notes)
 			}
+			if addressable != 0 || e.method == sanitize.Purge && hidden != 0 {
+				t.Errorf("%d and %d canaries are left", addressable, hidden)
+			}
 			if x := twins[i]; addressable != x.addressable || hidden != x.hidden || !slices.Equal(x.begun, []string{e.begun}) {
 				t.Errorf("%d and %d canaries; ours began %q and left %d and %d", addressable, hidden, x.begun, x.addressable, x.hidden)
 			}

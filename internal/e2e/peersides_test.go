@@ -20,10 +20,16 @@ func TestPeersChange(t *testing.T) {
 	l := b.leaping()
 	specs := []virtual.Spec{
 		{Profile: "sata-hdd"}, {Profile: "sata-hdd"}, {Profile: "sata-ssd"}, {Profile: "sas-520"}, {Profile: "sata-fixed-sense"}, {Profile: "sata-hdd", FixedSense: true}, {Profile: "sata-hdd"},
+		{Profile: "sas-ssd"}, {Profile: "sas-ssd"},
 	}
 	for i, spec := range specs {
 		spec.Serial, spec.EraseSeconds = serialOf(i), int64(eraseTime/time.Second)
 		b.add(spec)
+	}
+	for i := 7; i < 9; i++ {
+		if err := b.rack.Fault(serialOf(i), virtual.Fault{Kind: virtual.SanitizeFail, Count: 80}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	g := b.bootWith(tools)
 	at := func(t *testing.T, i int) seen { return b.see(g.in(t), uint16(i), serialOf(i)) }
@@ -91,6 +97,32 @@ func TestPeersChange(t *testing.T) {
 		}
 	})
 
+	// An unrestricted failure is left by both, and the data is there again.
+	for i, leave := range map[int]func(s seen){
+		7: func(s seen) { s.Must("sg_sanitize", "--fail", "--quick", "--early", s.sg) },
+		8: func(s seen) {
+			if out, code := s.expunge("recover", s.serial, "--exit-failure-mode", "--confirm", s.serial); code != 0 {
+				s.t.Errorf("exit %d, %s", code, out)
+			}
+		},
+	} {
+		t.Run("an unrestricted failure "+serialOf(i), func(t *testing.T) {
+			s := at(t, i)
+			before, _ := b.left(s.serial)
+			s.Must("sg_sanitize", "--block", "--ause", "--quick", "--early", s.sg)
+			l.pass(2 * eraseTime)
+			if d := s.drive(); d.Sanitize.State != devices.SanitizeFailed {
+				t.Errorf("%s", d.Sanitize.State)
+			}
+			leave(s)
+			s.same("sg_requests", says(s.text("sg_requests"), "Sense key: No Sense"), true)
+			after, _ := b.left(s.serial)
+			if d := s.drive(); d.Sanitize.State != devices.SanitizeIdle || d.State != devices.StateReady || after != before || len(b.begun(s.serial)) != 1 {
+				t.Errorf("%s, %s, %d canaries of %d, begun %q", d.State, d.Sanitize.State, after, before, b.begun(s.serial))
+			}
+		})
+	}
+
 	// Fixed format has no room for the state of a sanitize. hdparm takes what is missing for zeros, and calls
 	// the drive idle while it erases itself; here it is unknown, and nothing is done.
 	for i, option := range map[int][]string{4: {"--sanitize-block-erase"}, 5: {"--sanitize-overwrite", "hex:00000000"}} {
@@ -122,7 +154,7 @@ func (s seen) unknown(when string) {
 	if d.Sanitize != nil || !lacks || !hides || !strings.Contains(lack.Message, "registers did not come back") || d.Identity != devices.IdentityDrive {
 		s.t.Errorf("%s: %+v %+v", when, d.Sanitize, d.Lacks)
 	}
-	for _, technique := range []string{"block-erase", "drive-overwrite", "host-overwrite"} {
+	for _, technique := range []string{"block-erase", "host-overwrite"} {
 		if out, code := s.expunge("plan", s.serial, "--technique", technique); code == 0 {
 			s.t.Errorf("%s: %s is planned: %s", when, technique, out)
 		}
