@@ -4,15 +4,21 @@ set -euo pipefail
 cache=${EXPUNGE_E2E_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/expunge-e2e}
 mkdir -p "$cache"
 
-# unpack NAME PACKAGE: Debian's package, unpacked in the directory NAME.
+# unpack NAME PACKAGE...: Debian's packages, unpacked in the directory NAME.
 unpack() {
-	[ -e "$cache/$1/unpacked" ] && return
-	rm -rf "$cache/$1" && mkdir -p "$cache/$1"
-	(cd "$cache/$1" && apt-get download "$2" >/dev/null 2>&1 && dpkg -x ./*.deb . && rm ./*.deb && touch unpacked) ||
-		echo "$2 could not be downloaded: tests that need it are skipped"
+	local dir=$cache/$1
+	shift
+	[ -e "$dir/unpacked" ] && return
+	rm -rf "$dir" && mkdir -p "$dir"
+	(cd "$dir" && apt-get download "$@" >/dev/null 2>&1 && for deb in ./*.deb; do dpkg -x "$deb" . || exit; done && rm ./*.deb && touch unpacked) ||
+		echo "$* could not be downloaded: tests that need it are skipped"
 }
 
 unpack uml user-mode-linux
 # The name of the newest kernel of its series is what the meta package depends on.
 image=$(apt-cache depends linux-image-6.12-cloud-amd64 2>/dev/null | sed -n 's/^ *Depends: //p' | head -n 1)
 [ -z "$image" ] || unpack kernel "$image"
+
+# Other people's tools; the library of sg3-utils has its version in its name.
+library=$(apt-cache depends sg3-utils 2>/dev/null | sed -n 's/^ *Depends: \(libsgutils\)/\1/p' | head -n 1)
+unpack tools hdparm sg3-utils "${library:-libsgutils2}" smartmontools
