@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -91,10 +90,4 @@ func libraries(files map[string]string, root, program string) error {
 		}
 	}
 	return nil
-}
-
-// bootWith starts a guest as boot does, with files of this machine in it.
-func (b *bench) bootWith(files map[string]string) *Guest {
-	b.t.Helper()
-	return startUML(b.t, b.target, b.share, nil, maps.Clone(files))
 }

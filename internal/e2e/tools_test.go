@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"path"
 	"regexp"
 	"strconv"
@@ -198,4 +199,10 @@ func (s seen) smart() (r smart) {
 		s.t.Fatalf("smartctl: %v in %s", err, out)
 	}
 	return r
+}
+
+// bootWith starts a guest as boot does, with files of this machine in it.
+func (b *bench) bootWith(files map[string]string) *Guest {
+	b.t.Helper()
+	return startUML(b.t, b.target, b.share, nil, maps.Clone(files))
 }
