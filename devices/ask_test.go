@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/devices/ata"
 	"github.com/expunge-dev/expunge/devices/nvme"
 	"github.com/expunge-dev/expunge/devices/scsi"
 	"github.com/expunge-dev/expunge/devices/virtual"
@@ -101,6 +102,26 @@ func TestDrivesThatCannotBeChosen(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	opaque := func(t *testing.T, r *virtual.Rack) {
+		tr, err := r.Opener()(t.Context(), "/dev/sda", devices.Exclusive)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := ata.Sanitize{Feature: ata.BlockEraseExt}.Command()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := a.SCSI()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tr.SCSI(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		if err := tr.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, x := range []struct {
 		name, profile, fault string
 		readOnly             bool
@@ -110,6 +131,8 @@ func TestDrivesThatCannotBeChosen(t *testing.T) {
 	}{
 		{name: "shared with another host", profile: "nvme-shared", state: devices.StateBlocked, code: "shared_subsystem"},
 		{name: "sanitizing", profile: "nvme-ssd", prepare: sanitizing, state: devices.StateBlocked, code: devices.ReasonSanitizing},
+		{name: "sanitizing, and its registers are lost", profile: "sata-fixed-sense", prepare: opaque, state: devices.StateBlocked, code: devices.ReasonSanitizing},
+		{name: "its registers are lost", profile: "sata-fixed-sense", state: devices.StateReady},
 		{name: "status log all zero", profile: "nvme-ssd", fault: "log-zero:sanitize", state: devices.StateBlocked, code: "sanitize_unknown"},
 		{name: "status log missing", profile: "nvme-ssd", fault: "log-missing:sanitize", state: devices.StateBlocked, code: "sanitize_unknown"},
 		{name: "write-protected", profile: "nvme-ssd", readOnly: true, state: devices.StateBlocked, code: "read_only"},

@@ -154,6 +154,12 @@ func (s seen) unknown(when string) {
 	if d.Sanitize != nil || !lacks || !hides || !strings.Contains(lack.Message, "registers did not come back") || d.Identity != devices.IdentityDrive {
 		s.t.Errorf("%s: %+v %+v", when, d.Sanitize, d.Lacks)
 	}
+	// That it is at work, its translation knows.
+	out, _ := s.expunge("recover")
+	if runs := when == "meanwhile"; hasReason(d, devices.ReasonSanitizing) != runs || (d.State == devices.StateBlocked) != runs ||
+		(says(out, s.serial+": it is sanitizing itself, by no order of this state: it is left alone") == "true") != runs {
+		s.t.Errorf("%s: %s %+v; recover: %s", when, d.State, d.Reasons, out)
+	}
 	for _, technique := range []string{"block-erase", "host-overwrite"} {
 		if out, code := s.expunge("plan", s.serial, "--technique", technique); code == 0 {
 			s.t.Errorf("%s: %s is planned: %s", when, technique, out)
