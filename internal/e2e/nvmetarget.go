@@ -92,7 +92,7 @@ func newNVMeTarget(t *testing.T, rack *virtual.Rack, serial string) *nvmeTarget 
 // options are what a guest's kernel is told to connect.
 func (n *nvmeTarget) options() string {
 	_, port, _ := net.SplitHostPort(n.address)
-	return fmt.Sprintf("transport=tcp,traddr=10.0.2.2,trsvcid=%s,nqn=%s,nr_io_queues=2,reconnect_delay=1,keep_alive_tmo=30", port, n.nqn)
+	return fmt.Sprintf("transport=tcp,traddr=10.0.2.2,trsvcid=%s,nqn=%s,nr_io_queues=1,nr_write_queues=1,reconnect_delay=1,keep_alive_tmo=30", port, n.nqn)
 }
 
 // powerOn opens the drive's nodes and learns its name.

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -80,7 +81,9 @@ func (q *queue) run() {
 	for {
 		kind, b, err := q.read()
 		if err != nil {
-			q.target.note("%v", err)
+			if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+				q.target.note("%v", err)
+			}
 			return
 		}
 		switch {
