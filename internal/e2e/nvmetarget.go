@@ -44,6 +44,7 @@ type nvmeTarget struct {
 	nqn     string
 	cntlid  uint16
 	units   map[uint32]devices.Transport // by NSID
+	open    []devices.Transport
 	admin   devices.Transport
 	queues  map[*queue]bool
 	waiting []event  // requests for asynchronous events
@@ -106,6 +107,7 @@ func (n *nvmeTarget) powerOn() error {
 		return fmt.Errorf("no drive %s", n.serial)
 	}
 	units := map[uint32]devices.Transport{}
+	var open []devices.Transport
 	for _, s := range list[at].Spaces {
 		if s.Node == "" {
 			continue
@@ -114,7 +116,7 @@ func (n *nvmeTarget) powerOn() error {
 		if err != nil {
 			return err
 		}
-		units[s.NSID] = t
+		units[s.NSID], open = t, append(open, t)
 	}
 	page := make([]byte, 4096)
 	c := nvme.IdentifyController{}.Command()
@@ -124,7 +126,7 @@ func (n *nvmeTarget) powerOn() error {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.units, n.admin, n.off = units, units[1], false
+	n.open, n.units, n.admin, n.off = open, units, units[1], false
 	n.nqn, n.cntlid = string(bytes.Trim(page[768:1024], "\x00")), binary.LittleEndian.Uint16(page[78:])
 	return nil
 }
@@ -133,10 +135,10 @@ func (n *nvmeTarget) powerOn() error {
 func (n *nvmeTarget) powerOff() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, t := range n.units {
+	for _, t := range n.open {
 		_ = t.Close()
 	}
-	n.units, n.admin = nil, nil
+	n.open, n.units, n.admin = nil, nil, nil
 }
 
 // cut ends all connections; when the target is to stay away it takes no others.
@@ -171,9 +173,6 @@ func (n *nvmeTarget) watch(before func(queue uint16, c *nvme.Command) fate) {
 func (n *nvmeTarget) detach(nsid uint32) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if t := n.units[nsid]; t != nil && t != n.admin {
-		_ = t.Close()
-	}
 	delete(n.units, nsid)
 	n.changed = append(n.changed, nsid)
 	if len(n.waiting) > 0 {
