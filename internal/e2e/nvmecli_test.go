@@ -5,7 +5,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/expunge-dev/expunge/devices/nvme"
 	"github.com/expunge-dev/expunge/devices/virtual"
@@ -121,19 +123,82 @@ func TestNVMeCLIReadsTheSame(t *testing.T) {
 			if c.SANICAP == 0 {
 				return
 			}
-			s, err := nvme.ParseSanitizeStatus(raw(t, "sanitize-log", controller))
-			if err != nil {
+			f.sameSanitizeLog(t, controller)
+		})
+	}
+}
+
+// sameSanitizeLog compares the log as nvme-cli prints it with what we make of it, and returns the latter.
+// Of SSTAT it prints three bits and what it knows of the others, and FFFFFFFFh as -1.
+func (f *fabric) sameSanitizeLog(t *testing.T, controller string) nvme.SanitizeStatus {
+	t.Helper()
+	s, err := nvme.ParseSanitizeStatus([]byte(f.g.Must("nvme", "sanitize-log", controller, "--raw-binary")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var logs map[string]map[string]any
+	answerOf(t, f.g.Must("nvme", "sanitize-log", controller, "--output-format=json"), &logs)
+	if len(logs) != 1 {
+		t.Fatalf("sanitize-log: %v", logs)
+	}
+	for _, x := range logs {
+		for name, want := range map[string]uint32{"sprog": uint32(s.SPROG), "cdw10_info": s.SCDW10, "time_over_write": s.ETO, "time_block_erase": s.ETBE,
+			"time_crypto_erase": s.ETCE, "time_over_write_no_dealloc": s.ETOND, "time_block_erase_no_dealloc": s.ETBEND, "time_crypto_erase_no_dealloc": s.ETCEND} {
+			if got, ok := x[name].(float64); !ok || uint32(int64(got)) != want {
+				t.Errorf("sanitize-log: %s is %v to nvme-cli and %d to us", name, x[name], want)
+			}
+		}
+		state, _ := x["sstat"].(map[string]any)
+		word, _ := state["status"].(string)
+		if !strings.HasPrefix(word, fmt.Sprintf("(%d)", s.Status())) || state["global_erased"] != float64(s.SSTAT>>8&1) || state["no_cmplted_passes"] != float64(s.SSTAT>>3&31) {
+			t.Errorf("sanitize-log: %v to nvme-cli and SSTAT %#x to us", state, s.SSTAT)
+		}
+	}
+	return s
+}
+
+// The states of a sanitize are the same to both, in a time that stands still while they are read.
+func TestNVMeCLISanitizeLog(t *testing.T) {
+	f := newNVMeCLI(t)
+	var seconds atomic.Int64
+	began := time.Now()
+	f.rack.Clock = func() time.Time { return began.Add(time.Duration(seconds.Load()) * time.Second) }
+	for i, x := range []struct {
+		name, profile, fault string
+		args                 []string
+		end                  nvme.SOS
+	}{
+		{"block erase", "nvme-ssd", "", []string{"--sanact=2"}, nvme.SanitizeSucceeded},
+		{"overwrite in four passes", "nvme-hdd", "", []string{"--sanact=3", "--owpass=4", "--ovrpat=0"}, nvme.SanitizeSucceeded},
+		{"failure", "nvme-ssd", "sanitize-fail:80", []string{"--sanact=2", "--ause"}, nvme.SanitizeFailed},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			serial := fmt.Sprintf("LOG-%d", i)
+			if _, err := f.rack.Add(virtual.Spec{Profile: x.profile, Serial: serial, SizeBytes: 1 << 20, EraseSeconds: 600}); err != nil {
 				t.Fatal(err)
 			}
-			var logs map[string]map[string]any
-			answerOf(t, json("sanitize-log", controller), &logs)
-			for _, x := range logs {
-				for name, want := range map[string]any{"sprog": s.SPROG, "cdw10_info": s.SCDW10, "time_over_write": s.ETO, "time_block_erase": s.ETBE,
-					"time_crypto_erase": s.ETCE, "time_over_write_no_dealloc": s.ETOND, "time_block_erase_no_dealloc": s.ETBEND, "time_crypto_erase_no_dealloc": s.ETCEND} {
-					if got, ok := x[name].(float64); !ok || fmt.Sprintf("%.0f", got) != fmt.Sprint(want) {
-						t.Errorf("sanitize-log: %s is %v to nvme-cli and %v to us: %v", name, x[name], want, x)
-					}
+			if x.fault != "" {
+				fault, err := virtual.ParseFault(x.fault)
+				if err == nil {
+					err = f.rack.Fault(serial, fault)
 				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			name := f.g.connect(newNVMeTarget(t, f.rack, serial))
+			defer f.g.disconnect(name)
+			f.g.Must(append([]string{"nvme", "sanitize", "/dev/" + name}, x.args...)...)
+			if s := f.sameSanitizeLog(t, "/dev/"+name); s.Status() != nvme.SanitizeInProgress || s.SPROG != 0 {
+				t.Errorf("at its beginning: %+v", s)
+			}
+			seconds.Add(420)
+			if s := f.sameSanitizeLog(t, "/dev/"+name); s.Status() != nvme.SanitizeInProgress || s.SPROG == 0 {
+				t.Errorf("on its way: %+v", s)
+			}
+			seconds.Add(2400)
+			if s := f.sameSanitizeLog(t, "/dev/"+name); s.Status() != x.end || s.GlobalDataErased() != (x.end == nvme.SanitizeSucceeded) {
+				t.Errorf("at its end: %+v", s)
 			}
 		})
 	}
