@@ -54,7 +54,7 @@ func (s scenario) args() []string {
 // What the shipped program decides and does behind a real kernel is what it decides and does on a rack, and
 // what it certifies is so.
 func TestNVMe(t *testing.T) {
-	f := newFabric(t, nil)
+	f := newFabric(t, machine{})
 	for i, s := range scenarios {
 		t.Run(s.name, func(t *testing.T) {
 			s.spec.Serial, s.spec.SizeBytes = fmt.Sprintf("E2E-%d", i), 8<<20

@@ -18,7 +18,7 @@ func newNVMeCLI(t *testing.T) *fabric {
 	t.Helper()
 	dir, files := need(t, "nvme-cli"), map[string]string{}
 	withLibraries(t, files, filepath.Join(dir, "usr/sbin/nvme"), filepath.Join(dir, "usr/lib/x86_64-linux-gnu"))
-	return newFabric(t, files)
+	return newFabric(t, machine{files: files})
 }
 
 // agree compares what nvme-cli prints with what our codecs make of the same page, field by field. Numbers
@@ -186,7 +186,7 @@ func TestNVMeCLISanitizeLog(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			name := f.g.connect(newNVMeTarget(t, f.rack, serial))
+			name := f.g.connect(f.serve(t, serial))
 			defer f.g.disconnect(name)
 			f.g.Must(append([]string{"nvme", "sanitize", "/dev/" + name}, x.args...)...)
 			if s := f.sameSanitizeLog(t, "/dev/"+name); s.Status() != nvme.SanitizeInProgress || s.SPROG != 0 {

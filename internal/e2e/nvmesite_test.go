@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/expunge-dev/expunge/attest"
+	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/devices/nvme"
 	"github.com/expunge-dev/expunge/devices/virtual"
 )
@@ -23,15 +24,15 @@ type fabric struct {
 }
 
 // newFabric makes a rack and boots a guest.
-func newFabric(t *testing.T, files map[string]string) *fabric {
+func newFabric(t *testing.T, m machine) *fabric {
 	t.Helper()
 	need(t, "kernel")
 	rack, err := virtual.Create(t.TempDir() + "/rack")
 	if err != nil {
 		t.Fatal(err)
 	}
-	disk := newDisk(t)
-	return &fabric{t, rack, disk, startQEMU(t, machine{disk: disk, files: files})}
+	m.disk = newDisk(t)
+	return &fabric{t, rack, m.disk, startQEMU(t, m)}
 }
 
 // add puts a drive full of customer data into the rack, and serves it.
@@ -43,7 +44,30 @@ func (f *fabric) add(t *testing.T, spec virtual.Spec) *nvmeTarget {
 	if err := f.rack.Populate(spec.Serial, canary); err != nil {
 		t.Fatal(err)
 	}
-	return newNVMeTarget(t, f.rack, spec.Serial)
+	return f.serve(t, spec.Serial)
+}
+
+// serve has guests reach a drive of the rack.
+func (f *fabric) serve(t *testing.T, serial string) *nvmeTarget {
+	t.Helper()
+	return newNVMeTarget(t, serial, func() (map[uint32]devices.Transport, error) {
+		list, err := f.rack.Drives()
+		if err != nil {
+			return nil, err
+		}
+		units := map[uint32]devices.Transport{}
+		for _, i := range list {
+			for _, s := range i.Spaces {
+				if i.Spec.Serial != serial || s.Node == "" || s.Path > 0 {
+					continue
+				}
+				if units[s.NSID], err = f.rack.Opener()(t.Context(), s.Node, devices.Exclusive); err != nil {
+					return nil, err
+				}
+			}
+		}
+		return units, nil
+	})
 }
 
 // medium is the truth about a drive.

@@ -6,9 +6,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -16,7 +16,6 @@ import (
 
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/devices/nvme"
-	"github.com/expunge-dev/expunge/devices/virtual"
 )
 
 // A controller of NVMe over Fabrics (NVMe base 2.0, 6) that a virtual drive stands behind. What makes it a
@@ -35,8 +34,8 @@ const (
 // nvmeTarget is a drive's controller.
 type nvmeTarget struct {
 	ctx     context.Context
-	rack    *virtual.Rack
 	serial  string
+	open    func() (map[uint32]devices.Transport, error) // the drive's namespaces, by NSID
 	address string
 	say     func(format string, args ...any)
 
@@ -44,7 +43,7 @@ type nvmeTarget struct {
 	nqn     string
 	cntlid  uint16
 	units   map[uint32]devices.Transport // by NSID
-	open    []devices.Transport
+	opened  []devices.Transport
 	admin   devices.Transport
 	queues  map[*queue]bool
 	waiting []event  // requests for asynchronous events
@@ -62,21 +61,38 @@ type event struct {
 	id uint16
 }
 
-// newNVMeTarget serves a drive of a rack to guests.
-func newNVMeTarget(t *testing.T, rack *virtual.Rack, serial string) *nvmeTarget {
+// newNVMeTarget serves a drive to guests.
+func newNVMeTarget(t *testing.T, serial string, open func() (map[uint32]devices.Transport, error)) *nvmeTarget {
+	t.Helper()
+	n := &nvmeTarget{ctx: t.Context(), serial: serial, open: open, queues: map[*queue]bool{}, say: t.Logf}
+	if err := n.powerOn(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(n.powerOff)
+	n.listen(t)
+	return n
+}
+
+// path is another controller of the same drive.
+func (n *nvmeTarget) path(t *testing.T) *nvmeTarget {
+	t.Helper()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p := &nvmeTarget{ctx: n.ctx, serial: n.serial, queues: map[*queue]bool{}, say: n.say, nqn: n.nqn, cntlid: n.cntlid + 1, units: n.units, admin: n.admin}
+	p.listen(t)
+	return p
+}
+
+func (n *nvmeTarget) listen(t *testing.T) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &nvmeTarget{ctx: t.Context(), rack: rack, serial: serial, address: l.Addr().String(), queues: map[*queue]bool{}, say: t.Logf}
-	if err := n.powerOn(); err != nil {
-		t.Fatal(err)
-	}
+	n.address = l.Addr().String()
 	t.Cleanup(func() {
 		_ = l.Close()
 		n.cut(true)
-		n.powerOff()
 	})
 	go func() {
 		for {
@@ -87,7 +103,6 @@ func newNVMeTarget(t *testing.T, rack *virtual.Rack, serial string) *nvmeTarget 
 			n.accept(conn)
 		}
 	}()
-	return n
 }
 
 // options are what a guest's kernel is told to connect.
@@ -98,25 +113,9 @@ func (n *nvmeTarget) options() string {
 
 // powerOn opens the drive's nodes and learns its name.
 func (n *nvmeTarget) powerOn() error {
-	list, err := n.rack.Drives()
+	units, err := n.open()
 	if err != nil {
 		return err
-	}
-	at := slices.IndexFunc(list, func(i virtual.Info) bool { return i.Spec.Serial == n.serial })
-	if at < 0 {
-		return fmt.Errorf("no drive %s", n.serial)
-	}
-	units := map[uint32]devices.Transport{}
-	var open []devices.Transport
-	for _, s := range list[at].Spaces {
-		if s.Node == "" {
-			continue
-		}
-		t, err := n.rack.Opener()(n.ctx, s.Node, devices.Exclusive)
-		if err != nil {
-			return err
-		}
-		units[s.NSID], open = t, append(open, t)
 	}
 	page := make([]byte, 4096)
 	c := nvme.IdentifyController{}.Command()
@@ -126,7 +125,7 @@ func (n *nvmeTarget) powerOn() error {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.open, n.units, n.admin, n.off = open, units, units[1], false
+	n.opened, n.units, n.admin, n.off = slices.Collect(maps.Values(units)), units, units[1], false
 	n.nqn, n.cntlid = string(bytes.Trim(page[768:1024], "\x00")), binary.LittleEndian.Uint16(page[78:])
 	return nil
 }
@@ -135,10 +134,10 @@ func (n *nvmeTarget) powerOn() error {
 func (n *nvmeTarget) powerOff() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, t := range n.open {
+	for _, t := range n.opened {
 		_ = t.Close()
 	}
-	n.open, n.units, n.admin = nil, nil, nil
+	n.opened, n.units, n.admin = nil, nil, nil
 }
 
 // cut ends all connections; when the target is to stay away it takes no others.
@@ -392,6 +391,7 @@ func (n *nvmeTarget) adapt(c *nvme.Command) {
 	page, le := c.Data, binary.LittleEndian
 	switch c.CDW10 & 0xff {
 	case 0x01:
+		le.PutUint16(page[78:], n.cntlid)
 		page[93] |= 1 << 0                           // OAES: namespace attribute notices
 		page[111] = 1                                // CNTRLTYPE: an I/O controller
 		le.PutUint16(page[320:], 10)                 // KAS, in 100 ms
@@ -411,9 +411,4 @@ func (n *nvmeTarget) adapt(c *nvme.Command) {
 		}
 		clear(page[copy(page, kept):])
 	}
-}
-
-// sent counts the commands of an opcode among those that a log of commands has.
-func sent(log []string, word string) int {
-	return len(slices.DeleteFunc(slices.Clone(log), func(s string) bool { return !strings.HasPrefix(s, word) }))
 }

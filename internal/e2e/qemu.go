@@ -16,6 +16,7 @@ type machine struct {
 	target *scsiTarget       // behind a virtio SCSI host; may be nil
 	disk   string            // an image with a file system, at /host; "" when there is none
 	files  map[string]string // more of them, by where they go in the guest
+	line   string            // more of the kernel's command line
 }
 
 // qemuModules are what guests of QEMU load at their start.
@@ -34,7 +35,7 @@ func startQEMU(t *testing.T, m machine) *Guest {
 		t.Fatalf("%s: %v", dir, err)
 	}
 	load := qemuModules
-	line := "console=ttyS0 quiet loglevel=4 panic=-1"
+	line := "console=ttyS0 quiet loglevel=4 panic=-1 " + m.line
 	args := []string{"-accel", "tcg", "-M", "pc", "-nodefaults", "-display", "none", "-no-reboot", "-m", "256M",
 		"-object", "memory-backend-memfd,id=m,size=256M,share=on", "-numa", "node,memdev=m",
 		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
@@ -99,14 +100,20 @@ func (g *Guest) until(what string, so func() bool) {
 // of its controller.
 func (g *Guest) connect(n *nvmeTarget, options ...string) (controller string) {
 	g.t.Helper()
-	said := g.Must("nvme-connect", strings.Join(append([]string{n.options()}, options...), ","))
-	instance, _, _ := strings.Cut(strings.TrimPrefix(said, "instance="), ",")
-	controller = "nvme" + instance
 	n.mu.Lock()
 	all := len(n.units)
 	n.mu.Unlock()
+	controller = g.connectPath(n, options...)
 	g.until("nodes of "+n.serial, func() bool { return len(strings.Fields(g.Must("ls", "/dev/"+controller+"n*"))) == all })
 	return controller
+}
+
+// connectPath has it connect a controller whose namespaces may have nodes already.
+func (g *Guest) connectPath(n *nvmeTarget, options ...string) (controller string) {
+	g.t.Helper()
+	said := g.Must("nvme-connect", strings.Join(append([]string{n.options()}, options...), ","))
+	instance, _, _ := strings.Cut(strings.TrimPrefix(said, "instance="), ",")
+	return "nvme" + instance
 }
 
 // disconnect takes a controller away, in good order.

@@ -1,0 +1,71 @@
+package e2e
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/expunge-dev/expunge/devices/nvme"
+	"github.com/expunge-dev/expunge/devices/virtual"
+	"github.com/expunge-dev/expunge/sanitize"
+)
+
+// A drive that two controllers of one host lead to is one drive, with the kernel's multipath and without,
+// and is sanitized once.
+func TestNVMePaths(t *testing.T) {
+	for _, x := range []struct{ name, profile, line, nodes string }{
+		{"one node above them", "nvme-multipath", "", "/dev/nvme0n1"},
+		{"a node of each", "nvme-two-controllers", "nvme_core.multipath=N", "/dev/nvme0n1\n/dev/nvme1n1"},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			f := newFabric(t, machine{line: x.line})
+			spec := virtual.Spec{Profile: x.profile, Serial: "PATHS", SizeBytes: 8 << 20}
+			first := f.add(t, spec)
+			f.g.connect(first)
+			second := first.path(t)
+			f.g.connectPath(second)
+			f.g.until("both paths", func() bool { return f.g.Must("ls", "/dev/nvme*n1") == x.nodes && f.g.Must("ls", "/dev/nvme1") != "" })
+
+			out := f.g.Must("expunge", "--state", "/host/state", "list", "--json")
+			var list struct {
+				Items []struct {
+					Serial      string
+					Nodes       []string
+					Controllers []string
+				}
+			}
+			answerOf(t, out, &list)
+			n := 0
+			for _, d := range list.Items {
+				if d.Serial == "PATHS" {
+					n++
+					if len(d.Controllers) != 2 || strings.Join(d.Nodes, "\n") != x.nodes {
+						t.Errorf("%+v", d)
+					}
+				}
+			}
+			if n != 1 {
+				t.Fatalf("%d drives: %s", n, out)
+			}
+			request := sanitize.Request{Method: sanitize.Purge}
+			f.g.Must("expunge", "--state", "/host/state", "plan", "PATHS", "--allow-fabric", "--method", "purge", "-o", "/tmp/plan.json")
+			samePlan(t, f.g.Must("cat", "/tmp/plan.json"), spec, request)
+
+			r, s := record(first, nil), record(second, nil)
+			d, _, code := f.run(t, "PATHS", "--method", "purge")
+			if code != 0 || d.Outcome != "sanitized" {
+				said, _ := json.Marshal(d)
+				t.Fatalf("exit status %d: %s", code, said)
+			}
+			m := f.medium(t, "PATHS")
+			if begun := m.Begun(); !slices.Equal(begun, []string{"84:00000204", "84:00000002"}) || r.of(nvme.Admin, opSanitize)+s.of(nvme.Admin, opSanitize) != 2 {
+				t.Errorf("the drive began %q", begun)
+			}
+			if blank, err := m.Blank(); err != nil || !blank {
+				t.Errorf("the medium is not erased: %v", err)
+			}
+			certified(t, f.g, d)
+		})
+	}
+}
