@@ -48,6 +48,9 @@ func (s scenario) args() []string {
 	if s.request.Verify != "" {
 		list = append(list, "--verify", string(s.request.Verify))
 	}
+	if s.request.BlockSize != 0 {
+		list = append(list, "--block-size", fmt.Sprint(s.request.BlockSize))
+	}
 	return list
 }
 
@@ -99,21 +102,7 @@ func samePlan(t *testing.T, file string, spec virtual.Spec, request sanitize.Req
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	rack, err := virtual.Create(filepath.Join(dir, "rack"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := rack.Add(spec); err != nil {
-		t.Fatal(err)
-	}
-	if err := rack.Populate(spec.Serial, canary); err != nil {
-		t.Fatal(err)
-	}
-	a, err := agent.Open(agent.Options{Host: rack.Host(nil), StateDir: filepath.Join(dir, "state"), Owner: agent.Owner{Kind: "rack", ID: rack.ID()}, Version: "test"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	a, _ := onRack(t, spec, "")
 	want, err := a.Plan(t.Context(), []string{spec.Serial}, request)
 	if err != nil {
 		t.Fatal(err)
@@ -131,4 +120,20 @@ func samePlan(t *testing.T, file string, spec virtual.Spec, request sanitize.Req
 		b, _ := json.MarshalIndent(y, "", " ")
 		t.Errorf("in the guest: %s\non the rack: %s", a, b)
 	}
+}
+
+// onRack is an agent on a rack with one drive like that of a guest, and a fault that it has.
+func onRack(t *testing.T, spec virtual.Spec, fault string) (*agent.Agent, *virtual.Rack) {
+	t.Helper()
+	dir := t.TempDir()
+	rack, err := virtual.Create(filepath.Join(dir, "rack"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	addTo(t, rack, spec, fault)
+	a, err := agent.Open(agent.Options{Host: rack.Host(nil), StateDir: filepath.Join(dir, "state"), Owner: agent.Owner{Kind: "rack", ID: rack.ID()}, Version: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a, rack
 }

@@ -174,19 +174,7 @@ func TestNVMeCLISanitizeLog(t *testing.T) {
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			serial := fmt.Sprintf("LOG-%d", i)
-			if _, err := f.rack.Add(virtual.Spec{Profile: x.profile, Serial: serial, SizeBytes: 1 << 20, EraseSeconds: 600}); err != nil {
-				t.Fatal(err)
-			}
-			if x.fault != "" {
-				fault, err := virtual.ParseFault(x.fault)
-				if err == nil {
-					err = f.rack.Fault(serial, fault)
-				}
-				if err != nil {
-					t.Fatal(err)
-				}
-			}
-			name := f.g.connect(f.serve(t, serial))
+			name := f.g.connect(f.add(t, virtual.Spec{Profile: x.profile, Serial: serial, SizeBytes: 1 << 20, EraseSeconds: 600}, x.fault))
 			defer f.g.disconnect(name)
 			f.g.Must(append([]string{"nvme", "sanitize", "/dev/" + name}, x.args...)...)
 			if s := f.sameSanitizeLog(t, "/dev/"+name); s.Status() != nvme.SanitizeInProgress || s.SPROG != 0 {

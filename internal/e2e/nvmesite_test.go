@@ -35,15 +35,28 @@ func newFabric(t *testing.T, m machine) *fabric {
 	return &fabric{t, rack, m.disk, startQEMU(t, m)}
 }
 
-// add puts a drive full of customer data into the rack, and serves it.
-func (f *fabric) add(t *testing.T, spec virtual.Spec) *nvmeTarget {
+// addTo puts a drive full of customer data into a rack, with a fault if one is named.
+func addTo(t *testing.T, rack *virtual.Rack, spec virtual.Spec, fault string) {
 	t.Helper()
-	if _, err := f.rack.Add(spec); err != nil {
+	_, err := rack.Add(spec)
+	if err == nil {
+		err = rack.Populate(spec.Serial, canary)
+	}
+	if err == nil && fault != "" {
+		var f virtual.Fault
+		if f, err = virtual.ParseFault(fault); err == nil {
+			err = rack.Fault(spec.Serial, f)
+		}
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := f.rack.Populate(spec.Serial, canary); err != nil {
-		t.Fatal(err)
-	}
+}
+
+// add puts such a drive into the rack, and serves it.
+func (f *fabric) add(t *testing.T, spec virtual.Spec, faults ...string) *nvmeTarget {
+	t.Helper()
+	addTo(t, f.rack, spec, strings.Join(faults, ""))
 	return f.serve(t, spec.Serial)
 }
 
