@@ -1,11 +1,12 @@
 # make demo   shows the main job on virtual drives: no root, no hardware
 # make truth  prints what every technique claims on every virtual drive with every fault, and what is true
 # make test   runs everything that must hold: vet, unit tests with the race detector, scripts, fuzz seeds
+# make test-e2e  the program in real kernels, beside other people's tools: docs/testing.md
 # Tests on loop devices run when make test is run as root, and say so when they are skipped.
 
 GO ?= go
 
-.PHONY: demo test truth build fuzz bench fmt clean
+.PHONY: demo test test-e2e truth build fuzz bench fmt clean
 
 demo: build
 	./bin/expunge demo
@@ -20,6 +21,11 @@ test:
 	GOOS=windows CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/expunge-verify
 	$(GO) test -race -short ./...
 	$(GO) test ./agent
+
+# Kernels and tools are Debian's, unpacked into a cache; what cannot be had is skipped, and said.
+test-e2e:
+	internal/e2e/packages.sh
+	EXPUNGE_E2E=1 $(GO) test -count 1 -timeout 30m ./internal/e2e
 
 # What is claimed against what is on the medium: every profile, technique and fault, a line each.
 truth:

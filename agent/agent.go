@@ -15,6 +15,7 @@ import (
 	"github.com/expunge-dev/expunge/internal/durable"
 	"github.com/expunge-dev/expunge/sanitize"
 	"github.com/expunge-dev/expunge/sanitize/journal"
+	"github.com/expunge-dev/expunge/sanitize/overwrite"
 )
 
 // Options say which host an agent serves and where it keeps its state.
@@ -39,9 +40,14 @@ type Agent struct {
 	log     hclog.Logger
 	now     func() time.Time
 	wait    func(ctx context.Context, d time.Duration) error
+	budget  *overwrite.Budget // of all drives that are worked on at once
 
 	testOnlyObserve func(journal.Record) // every record, after it is on disk
 }
+
+// budget is how many requests of a mebibyte the agent has in flight, on all drives together: as many as
+// sixteen drives can use at once, and more drives each have a share.
+const budget = 128
 
 // Open opens the state directory, which is made on first use. The error is an *OwnerError when it
 // belongs to another host or rack.
@@ -58,7 +64,7 @@ func Open(o Options) (*Agent, error) {
 	}
 	return &Agent{
 		host: o.Host, dir: o.StateDir, owner: owner, version: o.Version,
-		wait: o.Wait, log: o.Log.Named("agent"), now: func() time.Time { return o.Now().UTC().Round(0) },
+		budget: overwrite.NewBudget(budget), wait: o.Wait, log: o.Log.Named("agent"), now: func() time.Time { return o.Now().UTC().Round(0) },
 	}, nil
 }
 

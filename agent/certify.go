@@ -162,7 +162,11 @@ func units(d sanitize.DrivePlan) []attest.LogicalUnit {
 func namespaces(d sanitize.DrivePlan) []attest.Namespace {
 	var list []attest.Namespace
 	for _, n := range d.Namespaces {
-		list = append(list, attest.Namespace{NSID: int64(n.NSID), Attached: n.Attached, SizeBytes: n.SizeBytes})
+		ns := attest.Namespace{NSID: int64(n.NSID), Attached: n.Attached, SizeBytes: n.SizeBytes}
+		if z := n.Zones; z.Count > 0 {
+			ns.Zones = &attest.Zones{Count: z.Count, SizeBytes: z.SizeBytes, CapacityBytes: z.CapacityBytes}
+		}
+		list = append(list, ns)
 	}
 	return list
 }

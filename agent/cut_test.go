@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -15,16 +16,31 @@ import (
 	"github.com/expunge-dev/expunge/attest"
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/devices/blockio"
+	"github.com/expunge-dev/expunge/devices/nvme"
 	"github.com/expunge-dev/expunge/devices/virtual"
 	"github.com/expunge-dev/expunge/sanitize"
 	"github.com/expunge-dev/expunge/sanitize/journal"
 )
 
-// watched calls before each request of a drive; between, the transport is the rack's.
+// watched calls before each request of a drive, and before each command by which a zoned one is written;
+// between, the transport is the rack's.
 type watched struct {
 	devices.Transport
 	before func(blockio.Op)
+	still  *sync.Mutex // held while a zoned drive changes what it keeps
 }
+
+func (w watched) NVMe(ctx context.Context, c *nvme.Command) (nvme.Completion, error) {
+	if op, is := map[uint8]blockio.Op{0x00: blockio.Flush, 0x01: blockio.Write, 0x79: zoneCommand}[c.Opcode]; is && c.Queue == nvme.IO {
+		w.still.Lock()
+		defer w.still.Unlock()
+		w.before(op)
+	}
+	return w.Transport.NVMe(ctx, c)
+}
+
+// zoneCommand resets or finishes a zone.
+const zoneCommand = blockio.Op(0x79)
 
 type watchedQueue struct {
 	blockio.Queue
@@ -45,13 +61,24 @@ func (q watchedQueue) Submit(r blockio.Request) error {
 // every append. What lies on disk then is what a copy of the directories holds, because a drive's
 // volatile cache is in the process. From each such moment the job must be resumed to a right end.
 func TestPowerCutAtEveryStep(t *testing.T) {
+	for name, spec := range map[string]virtual.Spec{
+		"plain": {SizeBytes: 4 << 20},
+		// Five zones with gaps behind them, of which two may be partly written.
+		"zoned": {Profile: "nvme-zns", SizeBytes: 5 * 512 << 10, ZoneBytes: 512 << 10, ZoneCapacityBytes: 324 << 10, ActiveZones: 2, CacheBytes: 3 << 20},
+	} {
+		t.Run(name, func(t *testing.T) { cutAtEveryStep(t, spec) })
+	}
+}
+
+func cutAtEveryStep(t *testing.T, spec virtual.Spec) {
 	s := newSite(t)
-	s.add(virtual.Spec{Serial: "A", SizeBytes: 4 << 20, HiddenBytes: 4096})
+	spec.Serial, spec.HiddenBytes = "A", 4096
+	s.add(spec)
 	request := sanitize.Request{Scheme: "hmg-is5-enhanced"}
 	p := s.plan(request, "A")
 
 	moments := t.TempDir()
-	var mu sync.Mutex
+	var mu, still sync.Mutex
 	n := 0
 	cut := func(what string) string {
 		mu.Lock()
@@ -74,13 +101,18 @@ func TestPowerCutAtEveryStep(t *testing.T) {
 		transport, err := s.rack.Opener()(ctx, node, access)
 		return watched{transport, func(op blockio.Op) {
 			if op != blockio.Read {
-				all = append(all, cut(op.String()))
+				dir := cut(strings.ReplaceAll(op.String(), " ", "-"))
+				mu.Lock()
+				defer mu.Unlock()
+				all = append(all, dir)
 			}
-		}}, err
+		}, &still}, err
 	}
 	a := s.reopen(devices.NewHost(s.rack.Root(), opener, nil))
 	a.testOnlyObserve = func(r journal.Record) {
-		all = append(all, cut("after-"+r.Kind))
+		still.Lock()
+		defer still.Unlock()
+		after := cut("after-" + r.Kind)
 		// The same moment with this record torn: it was never acknowledged.
 		dir := cut("in-" + r.Kind)
 		name := filepath.Join(dir, "state", jobsDir, jobName(p), string(p.Drives[0].ID), journalFile)
@@ -92,7 +124,9 @@ func TestPowerCutAtEveryStep(t *testing.T) {
 		if err := os.WriteFile(name, data[:line+(len(data)-line)/2], 0o600); err != nil {
 			t.Fatal(err)
 		}
-		all = append(all, dir)
+		mu.Lock()
+		defer mu.Unlock()
+		all = append(all, after, dir)
 	}
 	if _, err := a.Run(t.Context(), p, Observer{}); err != nil {
 		t.Fatal(err)

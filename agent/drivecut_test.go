@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -30,11 +31,12 @@ type moment struct {
 
 // moments stops the host, in thought, wherever it is told to: it copies everything that survives.
 type moments struct {
-	t    *testing.T
-	s    *site
-	c    *clock
-	dir  string
-	list []moment
+	still sync.Mutex // held while a drive changes what it keeps
+	t     *testing.T
+	s     *site
+	c     *clock
+	dir   string
+	list  []moment
 }
 
 func (m *moments) cut(what string) string {
@@ -62,11 +64,16 @@ type cutting struct {
 
 func (c cutting) NVMe(ctx context.Context, cmd *nvme.Command) (nvme.Completion, error) {
 	what := map[uint8]string{0x02: "log", 0x80: "format", 0x84: "sanitize"}[cmd.Opcode]
+	if cmd.Queue == nvme.IO {
+		what = map[uint8]string{0x00: "flush", 0x01: "write", 0x79: "zone"}[cmd.Opcode]
+	}
+	c.m.still.Lock()
+	defer c.m.still.Unlock()
 	if what != "" {
 		c.m.cut("before-" + what)
 	}
 	done, err := c.Transport.NVMe(ctx, cmd)
-	if what == "sanitize" || what == "format" {
+	if what == "sanitize" || what == "format" || what == "zone" {
 		c.m.cut("after-" + what)
 	}
 	return done, err
@@ -119,6 +126,8 @@ var cutSweeps = []struct {
 	{"nvme-verify", sanitize.CryptoThenBlock, 0},
 	{"nvme-verify", sanitize.CryptographicErase, 0},
 	{"nvme-format", sanitize.Format, 0},
+	{"nvme-format", sanitize.CryptographicFormat, 0},
+	{"nvme-zns", sanitize.CryptoThenBlock, 0},
 	{"sata-ssd", sanitize.CryptoThenBlock, 0},
 	{"sata-ssd-ama", sanitize.CryptographicErase, 0},
 	{"sata-hdd-hpa", sanitize.DriveOverwrite, 0},
@@ -162,9 +171,13 @@ func TestDriveGoesOnWhenTheHostStops(t *testing.T) {
 	for _, x := range cutSweeps {
 		t.Run(x.profile+"/"+strings.ReplaceAll(string(x.technique), " ", "-"), func(t *testing.T) {
 			s, c := newTimed(t)
-			s.add(virtual.Spec{Profile: x.profile, Serial: "A", SizeBytes: 2 << 20, HiddenBytes: 4096, EraseSeconds: 40})
+			spec := virtual.Spec{Profile: x.profile, Serial: "A", SizeBytes: 2 << 20, HiddenBytes: 4096, EraseSeconds: 40}
+			if x.profile == "nvme-zns" {
+				spec.ZoneBytes, spec.ZoneCapacityBytes, spec.ActiveZones = 256<<10, 192<<10, 1
+			}
+			s.add(spec)
 			r := sanitize.Request{Method: sanitize.Purge, Technique: x.technique, BlockSize: x.blocks}
-			if x.technique == sanitize.Format || x.technique == sanitize.SecurityErase {
+			if x.technique == sanitize.Format || x.technique == sanitize.CryptographicFormat || x.technique == sanitize.SecurityErase {
 				r.Method = sanitize.Clear
 			}
 			p := s.plan(r, "A")
@@ -180,6 +193,8 @@ func TestDriveGoesOnWhenTheHostStops(t *testing.T) {
 				return cutting{tr, m}, nil
 			}, nil), c)
 			a.testOnlyObserve = func(r journal.Record) {
+				m.still.Lock()
+				defer m.still.Unlock()
 				m.cut("after-" + r.Kind)
 				dir := m.cut("in-" + r.Kind)
 				name := filepath.Join(dir, "state", jobsDir, jobName(p), string(p.Drives[0].ID), journalFile)

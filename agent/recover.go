@@ -239,6 +239,9 @@ func (a *Agent) Watch(ctx context.Context, job string, o Observer) (Job, error) 
 	}
 	meters := map[devices.ID]*sanitize.Meter{}
 	ended := map[devices.ID]bool{}
+	if o.Planned != nil {
+		o.Planned(p.Drives)
+	}
 	for {
 		attended, err := a.attended(job)
 		if err != nil {
@@ -251,7 +254,7 @@ func (a *Agent) Watch(ctx context.Context, job string, o Observer) (Job, error) 
 		j := a.job(job)
 		for _, r := range j.Drives {
 			id := r.Drive.ID
-			if r.Finished() && meters[id] != nil && !ended[id] {
+			if r.Finished() && !ended[id] {
 				ended[id] = true
 				if o.Ended != nil {
 					o.Ended(r)

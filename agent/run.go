@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,8 +20,10 @@ import (
 // Observer follows a run. Its functions may be nil; they are called from several goroutines, one
 // per drive.
 type Observer struct {
-	Begun func(d sanitize.DrivePlan, m *sanitize.Meter)
-	Ended func(r DriveResult)
+	// Planned is called before anything else, once for each job, with the drives that are to be worked on.
+	Planned func(drives []sanitize.DrivePlan)
+	Begun   func(d sanitize.DrivePlan, m *sanitize.Meter)
+	Ended   func(r DriveResult)
 }
 
 // ErrJobBusy: another process runs this job. Wait for it, or stop it.
@@ -166,6 +169,9 @@ func (a *Agent) carryOn(ctx context.Context, job string, p sanitize.Plan, refusa
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
 	results := make([]DriveResult, len(p.Drives))
+	if o.Planned != nil {
+		o.Planned(slices.DeleteFunc(slices.Clone(p.Drives), func(d sanitize.DrivePlan) bool { return only != nil && !only(d.ID) }))
+	}
 	var wait sync.WaitGroup
 	for i, d := range p.Drives {
 		if only != nil && !only(d.ID) {
@@ -248,7 +254,7 @@ func (a *Agent) work(ctx context.Context, job string, p sanitize.Plan, d sanitiz
 	}
 	return sanitize.Execute(ctx, sanitize.Execution{
 		Handle: handle, Journal: j, Records: records,
-		Secrets: a.driveFile(job, d.ID, secretsFile), Volatile: a.volatile(), Agent: a.version, Meter: meter, Observe: a.testOnlyObserve,
+		Secrets: a.driveFile(job, d.ID, secretsFile), Volatile: a.volatile(), Agent: a.version, Meter: meter, Budget: a.budget, Observe: a.testOnlyObserve,
 		Now: a.now, Wait: a.wait,
 	})
 }

@@ -50,7 +50,7 @@ func few[T any](list []T) []T {
 // method is the strongest that the technique reaches on the profile's media under the default policy.
 func (c cell) method() sanitize.Method {
 	switch sanitize.Technique(c.technique) {
-	case sanitize.HostOverwrite, sanitize.SecurityErase, sanitize.Format:
+	case sanitize.HostOverwrite, sanitize.SecurityErase, sanitize.Format, sanitize.CryptographicFormat:
 		return sanitize.Clear
 	case sanitize.EnhancedSecurityErase:
 		if c.of().Media != devices.MediaMagnetic {
@@ -84,6 +84,8 @@ func can(p virtual.Profile, t sanitize.Technique) bool {
 		return p.Security
 	case sanitize.Format:
 		return p.Format || p.NVMeFormat
+	case sanitize.CryptographicFormat:
+		return p.NVMeFormat
 	}
 	return true
 }
@@ -91,7 +93,7 @@ func can(p virtual.Profile, t sanitize.Technique) bool {
 // cells are all combinations that make sense. What a profile cannot do at all is one cell.
 func cells() []cell {
 	techniques := []sanitize.Technique{sanitize.HostOverwrite, sanitize.CryptoThenBlock, sanitize.CryptographicErase, sanitize.BlockErase,
-		sanitize.DriveOverwrite, sanitize.EnhancedSecurityErase, sanitize.SecurityErase, sanitize.Format}
+		sanitize.DriveOverwrite, sanitize.EnhancedSecurityErase, sanitize.SecurityErase, sanitize.Format, sanitize.CryptographicFormat}
 	everywhere := []string{"", "write-error:100+4", "read-error:1000+2000", "drop-writes", "drop-writes:1000+800", "power-cut:2", "pulled:9", "pulled:40", "slow:200000000"}
 	commands := []string{"log-missing:smart", "log-zero:smart"}
 	own := []string{"reset:1", "reset:9", "reset:24", "reset:26", "reset:60", "skip-erase:4000+800", "sanitize-fail:40", "sanitize-power-cut:50", "sanitize-refused:2", "progress-stuck:20000",
@@ -115,6 +117,9 @@ func cells() []cell {
 				if byItself {
 					faults = append(faults, own...)
 				}
+				if p.NVMeFormat {
+					faults = append(faults, "format-reset:40")
+				}
 				if len(p.Sanitize) == 0 {
 					faults = slices.DeleteFunc(faults, func(f string) bool { return f == "log-missing:sanitize" || f == "log-zero:sanitize" })
 				}
@@ -136,7 +141,7 @@ func cells() []cell {
 }
 
 // neverReady are drives that are refused whatever is asked of them.
-var neverReady = []string{"nvme-shared", "nvme-write-protected", "nvme-zns", "sata-hdd-locked"}
+var neverReady = []string{"nvme-shared", "nvme-write-protected", "sata-hdd-locked"}
 
 // expected is what must come out of a cell: an outcome, or why there is none.
 func (c cell) expected() string {
@@ -144,7 +149,8 @@ func (c cell) expected() string {
 	kind, _, _ := strings.Cut(c.fault, ":")
 	byDrive := t != sanitize.HostOverwrite
 	security := t == sanitize.EnhancedSecurityErase || t == sanitize.SecurityErase
-	bySanitize := byDrive && !security && t != sanitize.Format
+	format := t == sanitize.Format || t == sanitize.CryptographicFormat
+	bySanitize := byDrive && !security && !format
 	// Whether a sanitize of the drive succeeds cannot be told.
 	lost := kind == "registers" || c.profile == "sata-fixed-sense" || c.profile == "usb-sata-drops" // the ATA registers
 	mute := lost || c.fault == "log-missing:sanitize" || c.fault == "log-zero:sanitize"
@@ -155,9 +161,9 @@ func (c cell) expected() string {
 	case slices.Contains(neverReady, c.profile), nvme && mute:
 		return "refused"
 	case !can(p, t), byDrive && !security && mute, !bySanitize && veiled, t == sanitize.DriveOverwrite && kind == "hba-zero", security && strings.HasPrefix(c.profile, "usb-"),
-		security && c.profile == "sata-ssd-frozen", !byDrive && c.profile == "nvme-two-namespaces":
+		byDrive && c.profile == "nvme-firmware-pending", security && c.profile == "sata-ssd-frozen", !byDrive && c.profile == "nvme-two-namespaces":
 		return "cannot"
-	case scsi && c.fault == "pulled:9":
+	case (scsi || c.profile == "nvme-two-namespaces" || c.profile == "nvme-zns") && c.fault == "pulled:9":
 		return "refused" // while it was still being asked what it is
 	case !byDrive && kind == "write-error":
 		return "exceptions"
@@ -167,9 +173,9 @@ func (c cell) expected() string {
 		return "sanitized"
 	case c.fault == "drop-writes", kind == "sanitize-fail", kind == "sanitize-refused", security && kind == "refuse", bySanitize && ata && c.fault == "hba-zero:lba":
 		return "failed"
-	case c.profile == "nvme-pmr", c.profile == "nvme-firmware-pending":
-		return "failed" // it refuses, until its power is cycled
-	case c.fault == "lie:ignored" && !scsi && t != sanitize.Format:
+	case c.profile == "nvme-pmr":
+		return "failed" // it refuses, until its power is cycled, and cannot be asked before
+	case c.fault == "lie:ignored" && !scsi && !format:
 		return "failed" // its account shows no success
 	case c.fault == "lie:ignored", c.fault == "lie:nothing", kind == "skip-erase":
 		return "unproven"

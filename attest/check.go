@@ -13,8 +13,8 @@ var (
 	outcomes   = []string{"sanitized", "exceptions", "failed", "unproven", "interrupted", "unknown", "refused"}
 	methods    = []string{"clear", "purge", "destroy"}
 	techniques = []string{"host overwrite", "drive overwrite", "block erase", "cryptographic erase", "cryptographic erase followed by block erase",
-		"enhanced security erase", "security erase", "format", "TCG revert"}
-	clearing = []string{"host overwrite", "security erase", "format"} // reach clear at most
+		"enhanced security erase", "security erase", "cryptographic format", "format", "TCG revert"}
+	clearing = []string{"host overwrite", "security erase", "format"} // reach clear at most, but for a format of an NVMe drive
 	scopes   = []string{"device", "logical"}
 	modes    = []string{"status", "sampled", "full"}
 	results  = []string{"passed", "failed", "incomplete", "none"}
@@ -63,7 +63,7 @@ func (d Device) check() error {
 		{d.SizeBytes > 0 && d.LogicalBlockBytes > 0 && d.SizeBytes%d.LogicalBlockBytes == 0, "the device's size is not whole blocks"},
 		{d.PowerOnHours == nil || *d.PowerOnHours >= 0, "the device's power-on hours are negative"},
 		{d.Nodes != nil, "the device's nodes are missing"},
-		{!slices.ContainsFunc(d.Namespaces, func(n Namespace) bool { return n.NSID <= 0 || n.SizeBytes <= 0 }), "a namespace is impossible"},
+		{!slices.ContainsFunc(d.Namespaces, func(n Namespace) bool { return !n.possible() }), "a namespace is impossible"},
 	})
 }
 
@@ -84,11 +84,12 @@ func common(d Device, scope, job, plan string, p Policy, a Agent, t Time, dispos
 	})
 }
 
-func planned(method, technique string) []rule {
+func planned(protocol, method, technique string) []rule {
 	return []rule{
 		{slices.Contains(methods[:2], method), "the method is none that a host can carry out"},
 		{slices.Contains(techniques, technique), "the technique is unknown"},
-		{!slices.Contains(clearing, technique) || method == "clear", "the technique reaches clear at most"},
+		{!slices.Contains(clearing, technique) || technique == "format" && protocol == "nvme" || method == "clear", "the technique reaches clear at most"},
+		{technique != "cryptographic format" || protocol == "nvme", "the technique is one of NVMe drives"},
 	}
 }
 
@@ -97,7 +98,7 @@ func (i Intent) check() error {
 	if err := common(i.Device, i.Scope, i.Job, i.PlanSHA256, i.Policy, i.Agent, i.Time, i.Disposition, i.Category); err != nil {
 		return err
 	}
-	return checkRules(append(planned(i.Method, i.Technique),
+	return checkRules(append(planned(i.Device.Protocol, i.Method, i.Technique),
 		rule{slices.Contains(modes, i.Verification), "the verification is unknown"},
 		rule{i.Excludes != nil, "the list of what is excluded is missing"},
 		rule{optional(i.PreviousLeaf, isHash), "the previous leaf is not a hash"},
@@ -112,7 +113,7 @@ func (r Result) check() error {
 	}
 	s, o, v := r.Sanitization, r.Outcome, r.Verification
 	done := o.Status == "sanitized" || o.Status == "exceptions"
-	return errors.Join(checkRules(append(planned(s.Method, s.Technique),
+	return errors.Join(checkRules(append(planned(r.Device.Protocol, s.Method, s.Technique),
 		rule{slices.Contains(outcomes, o.Status), "the outcome is unknown"},
 		rule{done == (o.Method != ""), "a method is achieved exactly when the drive is sanitized"},
 		rule{o.Method == "" || o.Method == s.Method, "the method achieved is not the one planned"},

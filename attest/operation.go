@@ -42,6 +42,7 @@ var steps = map[string][]string{
 	"cryptographic erase followed by block erase": {"cryptographic erase", "block erase"},
 	"security erase":          {"security erase"},
 	"enhanced security erase": {"enhanced security erase"},
+	"cryptographic format":    {"cryptographic format"},
 	"format":                  {"format"},
 }
 
@@ -53,7 +54,7 @@ var commands = map[string]struct {
 	codes    map[string]uint64
 }{
 	"NVMe Sanitize":           {"nvme", 7, map[string]uint64{"cryptographic erase": 4, "block erase": 2, "drive overwrite": 3}},
-	"NVMe Format":             {"nvme", 0xfffffe00, map[string]uint64{"format": 0x200}},
+	"NVMe Format":             {"nvme", 0xfffffe00, map[string]uint64{"format": 0x200, "cryptographic format": 0x400}},
 	"ATA SANITIZE DEVICE":     {"ata", 0xffff0000, map[string]uint64{"cryptographic erase": 0x110000, "block erase": 0x120000, "drive overwrite": 0x140000}},
 	"ATA SECURITY ERASE UNIT": {"ata", 0xffffffff, map[string]uint64{"enhanced security erase": 1, "security erase": 0}},
 	"SCSI SANITIZE":           {"scsi", 0x1f, map[string]uint64{"cryptographic erase": 3, "block erase": 2, "drive overwrite": 1}},

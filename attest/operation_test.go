@@ -2,6 +2,7 @@ package attest
 
 import (
 	"encoding/base64"
+	"strings"
 	"testing"
 )
 
@@ -43,6 +44,12 @@ func TestOperationsAreJudgedByTheirOwnPages(t *testing.T) {
 		{"NVMe format", "nvme", "format", "NVMe Format", "0x00000200", namespace(8, 0x80), namespace(8, 0x80), true, true},
 		{"NVMe format, in progress", "nvme", "format", "NVMe Format", "0x00000200", namespace(8, 0x80), namespace(8, 0x80|40), true, false},
 		{"NVMe format, no namespace", "nvme", "format", "NVMe Format", "0x00000200", namespace(8, 0x80), namespace(0, 0x80), true, false},
+		{"NVMe format, cryptographic", "nvme", "cryptographic format", "NVMe Format", "0x00000411", namespace(8, 0x80), namespace(8, 0x80), true, true},
+		{"NVMe format, a user data erase called cryptographic", "nvme", "cryptographic format", "NVMe Format", "0x00000200", namespace(8, 0x80), namespace(8, 0x80), false, true},
+		{"NVMe format, a cryptographic one called a user data erase", "nvme", "format", "NVMe Format", "0x00000400", namespace(8, 0x80), namespace(8, 0x80), false, true},
+		{"NVMe format, a cryptographic one called a sanitize", "nvme", "cryptographic erase", "NVMe Format", "0x00000400", namespace(8, 0x80), namespace(8, 0x80), false, true},
+		{"NVMe format, both at once", "nvme", "cryptographic format", "NVMe Format", "0x00000600", namespace(8, 0x80), namespace(8, 0x80), false, true},
+		{"NVMe format of a SCSI drive", "scsi", "cryptographic format", "SCSI FORMAT UNIT", "0x00000400", fixed(0, 0), fixed(0, 0), false, true},
 		{"NVMe format that erases nothing", "nvme", "format", "NVMe Format", "0x00000000", namespace(8, 0x80), namespace(8, 0x80), false, true},
 		{"NVMe format with a bit that is no part of it", "nvme", "format", "NVMe Format", "0x80000200", namespace(8, 0x80), namespace(8, 0x80), false, true},
 		{"ATA", "ata", "block erase", "ATA SANITIZE DEVICE", "0x00120000", ata(1, 0x50, 0, 1), ata(1, 0x50, 0x80, 1), true, true},
@@ -107,6 +114,45 @@ func TestReshaped(t *testing.T) {
 		r := Result{Device: Device{SizeBytes: c.size, LogicalBlockBytes: 512}, Sanitization: Sanitization{Technique: c.technique, Reshaped: c.list}}
 		if err := r.checkReshaped(); (err == nil) != c.ok {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A format's technique and SES of its command agree, whoever says what; what it may reach depends on
+// whose it is.
+func TestFormatsAreWhatTheyAreCalled(t *testing.T) {
+	page := make([]byte, 4096)
+	page[0], page[32] = 8, 0x80
+	at, err := testIssuer(t, testKey(1, RoleHost)).Intent(testIntent("S", "j"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const another, ofNVMe, atMost = "not those of the technique", "one of NVMe drives", "clear at most"
+	for _, c := range []struct {
+		name, protocol, method, technique, kind, code string
+		wrong                                         string
+	}{
+		{"cryptographic", "nvme", "clear", "cryptographic format", "NVMe Format", "0x00000400", ""},
+		{"cryptographic, purge", "nvme", "purge", "cryptographic format", "NVMe Format", "0x00000400", ""},
+		{"user data erase", "nvme", "clear", "format", "NVMe Format", "0x00000200", ""},
+		{"user data erase, purge", "nvme", "purge", "format", "NVMe Format", "0x00000200", ""},
+		{"cryptographic, by SES 1", "nvme", "clear", "cryptographic format", "NVMe Format", "0x00000200", another},
+		{"user data erase, by SES 2", "nvme", "clear", "format", "NVMe Format", "0x00000400", another},
+		{"cryptographic, by no erase", "nvme", "clear", "cryptographic format", "NVMe Format", "0x00000000", another},
+		{"cryptographic, of a SCSI drive", "scsi", "clear", "cryptographic format", "SCSI FORMAT UNIT", "0x00000000", ofNVMe},
+		{"FORMAT UNIT, purge", "scsi", "purge", "format", "SCSI FORMAT UNIT", "0x00000000", atMost},
+	} {
+		r := testResult("S", "j", at)
+		r.Device.Protocol, r.Sanitization.Method, r.Outcome.Method = c.protocol, c.method, c.method
+		s := &r.Sanitization
+		r.Time, r.Signers = Time{Claimed: s.Started, Source: "host clock"}, []string{}
+		s.Technique, s.Passes, s.BytesWritten, s.RestsOn = c.technique, []Pass{}, 0, []string{"the drive's report"}
+		encoded := base64.StdEncoding.EncodeToString(page)
+		s.Operations = []Operation{{Technique: c.technique, Kind: c.kind, Command: "c", Code: c.code, Commands: 1, Started: s.Started, Finished: s.Finished,
+			Complete: true, Because: "it was", StatusPage: encoded, StatusPageBefore: encoded}}
+		r.Verification.Markers = &Markers{Set: 4, Changed: 4, Seed: hash("0"), PRNG: "p"}
+		if err := r.check(); (err == nil) != (c.wrong == "") || err != nil && !strings.Contains(err.Error(), c.wrong) {
+			t.Errorf("%s: %v, want %q", c.name, err, c.wrong)
 		}
 	}
 }

@@ -63,9 +63,27 @@ type LogicalUnit struct {
 
 // Namespace is one of an NVMe drive's.
 type Namespace struct {
-	NSID      int64 `json:"nsid"`
-	Attached  bool  `json:"attached"` // to a controller of the host: it could be read back
-	SizeBytes int64 `json:"sizeBytes"`
+	NSID      int64  `json:"nsid"`
+	Attached  bool   `json:"attached"` // to a controller of the host: it could be read back
+	SizeBytes int64  `json:"sizeBytes"`
+	Zones     *Zones `json:"zones,omitempty"` // of one that is written zone by zone
+}
+
+// Zones is how a zoned namespace is divided. Behind the capacity of a zone there are no blocks up to the start of the
+// next. Sizes and offsets everywhere count the blocks that exist: offset x is of zone x / capacityBytes.
+type Zones struct {
+	Count         int64 `json:"count"`
+	SizeBytes     int64 `json:"sizeBytes"` // from the start of a zone to that of the next
+	CapacityBytes int64 `json:"capacityBytes"`
+}
+
+// possible says whether the zones of a namespace add up to its size.
+func (n Namespace) possible() bool {
+	if n.NSID <= 0 || n.SizeBytes <= 0 {
+		return false
+	}
+	z := n.Zones
+	return z == nil || z.Count > 0 && z.CapacityBytes > 0 && z.CapacityBytes <= z.SizeBytes && n.SizeBytes%z.CapacityBytes == 0 && n.SizeBytes/z.CapacityBytes == z.Count
 }
 
 // DriveID computes drive-id/v1: SHA-256 over "drive-id/v1" and model, serial and WWN, each with

@@ -30,7 +30,7 @@ func (h *Host) askAll(ctx context.Context, drives []Drive) {
 		wait.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			h.ask(ctx, d)
+			h.asked.ask(ctx, d, h.ask)
 		})
 	}
 	wait.Wait()
@@ -114,14 +114,21 @@ const ReasonNodeSmaller = "node_smaller"
 // identifyOpen fills in what the open drive says of itself. The error is ErrNoDoor when it has no
 // door for that, and leaves d as it was.
 func (h *Host) identifyOpen(ctx context.Context, t Transport, d *Drive) error {
+	other := func(node string) (Transport, error) { return h.open(ctx, node, ReadOnly) }
 	switch d.Protocol {
 	case ProtocolNVMe:
-		return identifyNVMe(ctx, t, d)
+		if err := identifyNVMe(ctx, t, d); err != nil {
+			return err
+		}
+		if err := readReservations(ctx, t, d, other); err != nil {
+			return err
+		}
+		return h.readZones(ctx, t, d)
 	case ProtocolSCSI, ProtocolATA:
 		if err := identifySCSI(ctx, t, d); err != nil || d.Protocol != ProtocolSCSI {
 			return err
 		}
-		return checkUnits(ctx, t, d, func(node string) (Transport, error) { return h.open(ctx, node, ReadOnly) })
+		return checkUnits(ctx, t, d, other)
 	}
 	return ErrNoDoor
 }

@@ -19,8 +19,11 @@ type Namespace struct {
 	Attached     bool   `json:"attached"`       // to the controller by which the drive is reached
 	SizeBytes    int64  `json:"size_bytes"`
 	LogicalBlock int    `json:"logical_block_bytes"`
+	Zoned        bool   `json:"zoned,omitempty"`
+	Zones        Zones  `json:"zones,omitzero"` // of a zoned one; absent when the drive does not tell them
 	Number       Number `json:"-"`
 	protected    bool   // against writes; a sanitize is refused then
+	reserves     bool   // it has reservations, and this controller the commands for them
 	lun          uint64 // of a logical unit that is treated like a namespace
 }
 
@@ -78,7 +81,7 @@ type SanitizeSupport struct {
 // of the controller.
 const questions = 3
 
-// admin sends an admin command that only asks, and judges its status.
+// admin sends a command that only asks, and judges its status.
 func admin(ctx context.Context, t Transport, c *nvme.Command) ([]byte, error) {
 	for n := 1; ; n++ {
 		done, err := t.NVMe(ctx, c)
@@ -136,10 +139,7 @@ func identifyNVMe(ctx context.Context, t Transport, d *Drive) error {
 	if err := readSanitizeState(ctx, t, d); err != nil {
 		return err
 	}
-	if h, err := readSMART(ctx, t); err == nil && h.PowerOnHours != nil {
-		d.PowerOnHours = h.PowerOnHours
-	}
-	return nil
+	return readFacts(ctx, t, d, c)
 }
 
 // readNamespaces lists those of the subsystem, and what each says. known are the ones that have block
@@ -171,10 +171,10 @@ func readNamespaces(ctx context.Context, t Transport, c nvme.Controller, known [
 		n := Namespace{NSID: id, Attached: is[id], SizeBytes: ns.SizeBytes(), LogicalBlock: 1 << ns.LBADS}
 		for _, k := range known {
 			if k.NSID == id {
-				n.Node, n.Number = k.Node, k.Number
+				n.Node, n.Number, n.Zoned = k.Node, k.Number, k.Zoned
 			}
 		}
-		n.protected = ns.WriteProtected()
+		n.protected, n.reserves = ns.WriteProtected(), ns.RESCAP != 0 && c.Reservations()
 		list, said = append(list, n), append(said, ns)
 		delete(is, id)
 	}

@@ -135,7 +135,7 @@ func readReservation(ctx context.Context, t Transport, d *Drive) error {
 	var failed *scsi.CommandError
 	switch {
 	case errors.As(err, &failed) && failed.Status == 0x18:
-		d.refuse(StateBlocked, Reason{"reserved", "another host has reserved it", "release it there, or clear the reservation, if it is yours"})
+		d.refuse(StateBlocked, Reason{ReasonReserved, "another host has reserved it", "release it there, or clear the reservation, if it is yours"})
 		return nil
 	case err != nil:
 		return fmt.Errorf("whether another host has reserved it: %w", err)
@@ -147,7 +147,7 @@ func readReservation(ctx context.Context, t Transport, d *Drive) error {
 		return fmt.Errorf("reservation keys: %w", err)
 	}
 	if len(keys) > 0 {
-		d.refuse(StateBlocked, Reason{"reserved", fmt.Sprintf("%d hosts are registered for its reservation, the first with key %016x", len(keys), keys[0]),
+		d.refuse(StateBlocked, Reason{ReasonReserved, fmt.Sprintf("%d hosts are registered for its reservation, the first with key %016x", len(keys), keys[0]),
 			"unregister them there, or clear the reservation, if it is yours"})
 	}
 	return nil

@@ -49,6 +49,7 @@ type Drive struct {
 	FormatFailed bool             `json:"format_failed,omitempty"` // nothing can be read or written until a format succeeds
 	Hidden       []HiddenArea     `json:"hidden,omitempty"`        // blocks kept from the host that it can make accessible
 	Lacks        []Reason         `json:"lacks,omitempty"`         // what keeps erases away that the drive may have
+	Beside       []Reason         `json:"beside,omitempty"`        // what an NVMe drive has beside its namespaces' blocks: no erase reaches it
 	// GrownDefects and Depopulated count reallocated blocks and elements taken out of use, where the
 	// drive tells: nothing that the host writes reaches them.
 	GrownDefects *int64 `json:"grown_defects,omitempty"`

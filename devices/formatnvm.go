@@ -13,8 +13,9 @@ type FormatNVM struct {
 	// ErasesAll: it reaches every namespace of the subsystem (FNA bit 1). Else those that are attached
 	// to the controller.
 	ErasesAll bool `json:"erases_all"`
+	Crypto    bool `json:"crypto"` // it can erase cryptographically (FNA bit 2)
 	// NSID and CDW10 are what a user data erase of the whole drive is sent with, which keeps the format
-	// and the metadata of every namespace as they are.
+	// and the metadata of every namespace as they are. With gives CDW10 of another erase.
 	NSID  uint32 `json:"nsid"`
 	CDW10 uint32 `json:"cdw10"`
 	// Bars is why it cannot be sent for the whole drive; empty when it can.
@@ -27,7 +28,7 @@ func formatOf(c nvme.Controller, namespaces []Namespace, listed []nvme.Namespace
 	if !c.FormatNVM() {
 		return nil
 	}
-	f := &FormatNVM{ErasesAll: c.ErasesAll(), NSID: nvme.EveryNamespace}
+	f := &FormatNVM{ErasesAll: c.ErasesAll(), Crypto: c.FormatCrypto(), NSID: nvme.EveryNamespace}
 	if len(namespaces) == 1 || c.NoBroadcast() {
 		f.NSID = namespaces[0].NSID
 	}
@@ -46,6 +47,17 @@ func formatOf(c nvme.Controller, namespaces []Namespace, listed []nvme.Namespace
 		f.CDW10 = code
 	}
 	return f
+}
+
+// With is CDW10 of another erase than that of user data, in the same format.
+func (f FormatNVM) With(ses nvme.SecureErase) uint32 { return f.CDW10&^(7<<9) | uint32(ses)<<9 }
+
+// sameFormat says whether nothing has changed that decides what a format of the drive does.
+func sameFormat(a, b Drive) bool {
+	if a.FormatNVM == nil || b.FormatNVM == nil {
+		return a.FormatNVM == b.FormatNVM
+	}
+	return *a.FormatNVM == *b.FormatNVM && a.Unallocated == b.Unallocated
 }
 
 // ReadFormatProgress has an NVMe drive tell how far its format is: the Identify Namespace data of the

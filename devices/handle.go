@@ -50,11 +50,18 @@ type Space struct {
 	NSID uint32 // 0 where there are no namespaces
 	LUN  uint64 // 0 where there are no logical units
 	Geometry
+	Zoned     bool
 	transport Transport
+	zones     *ZoneReport // of one that is Compact
 }
 
 // Queue opens a queue of block I/O on the space.
-func (s Space) Queue(depth int) (blockio.Queue, error) { return s.transport.Queue(depth) }
+func (s Space) Queue(depth int) (blockio.Queue, error) {
+	if s.zones != nil {
+		return s.zoneQueue(depth)
+	}
+	return s.transport.Queue(depth)
+}
 
 // OpenOptions say what an open may overlook.
 type OpenOptions struct {
@@ -110,7 +117,7 @@ func (h *Host) openNodes(ctx context.Context, d Drive, nodes []Namespace, access
 		if t = (resetWatch{t, resets}); d.byDoor {
 			t = byDoor{t}
 		}
-		s := Space{Node: n.Node, NSID: n.NSID, LUN: n.lun, transport: t}
+		s := Space{Node: n.Node, NSID: n.NSID, LUN: n.lun, Zoned: n.Zoned, transport: t}
 		spaces = append(spaces, s)
 		if t.Number() != n.Number {
 			return spaces, fmt.Errorf("%s is device %v now, was %v: %w", n.Node, t.Number(), n.Number, ErrChanged)
@@ -300,12 +307,15 @@ func (h *Handle) Reidentify(ctx context.Context) error {
 	if err := h.host.identifyOpen(ctx, h.inner(), &now); err != nil {
 		return fmt.Errorf("%s cannot be asked what it is: %w", h.drive.Nodes[0], err)
 	}
-	if now.ID != h.drive.ID || !slices.Equal(now.Namespaces, h.drive.Namespaces) {
+	if now.ID != h.drive.ID || !sameNamespaces(now.Namespaces, h.drive.Namespaces) {
 		return fmt.Errorf("%s is %s %s with %d namespaces now, was %s %s with %d: %w", h.drive.Nodes[0],
 			now.Model, now.Serial, len(now.Namespaces), h.drive.Model, h.drive.Serial, len(h.drive.Namespaces), ErrChanged)
 	}
+	if !sameFormat(now, h.drive) {
+		return fmt.Errorf("%s: what a format reaches, the formats of its namespaces or its unallocated capacity are not what they were: %w", h.drive.Nodes[0], ErrChanged)
+	}
 	for _, r := range now.Reasons {
-		if r.Code == "shared_subsystem" {
+		if r.Code == "shared_subsystem" || r.Code == ReasonReserved {
 			return fmt.Errorf("%s: %s: %w", h.drive.Nodes[0], r.Message, ErrChanged)
 		}
 	}
@@ -338,8 +348,8 @@ func (s Space) inner() Transport {
 }
 
 // PartitionTable is the hex SHA-256 of the drive's first 34 and last 33 logical blocks: the
-// protective MBR and both copies of a GPT, or whatever is there instead. For a drive with several
-// nodes it is the digest of theirs.
+// protective MBR and both copies of a GPT, or whatever is there instead; of a zoned space it is that of
+// how far each zone is written, and of its first blocks. For a drive with several nodes it is the digest of theirs.
 func (h *Handle) PartitionTable(ctx context.Context) (string, error) {
 	return digestTables(ctx, h.spaces)
 }
@@ -371,6 +381,17 @@ func digestTable(ctx context.Context, s Space) (digest string, err error) {
 	sum := sha256.New()
 	first := min(34, s.Blocks())
 	last := min(33, s.Blocks()-first)
+	if s.Zoned {
+		r, err := s.ReadZones(ctx)
+		if err != nil {
+			return "", fmt.Errorf("read zones: %w", err)
+		}
+		r.writeTo(sum)
+		first, last = min(34, r.CapacityBytes/int64(s.LogicalBlock)), 0
+		if r.List[0].State == ZoneOffline {
+			first = 0
+		}
+	}
 	for _, part := range []struct{ from, n int64 }{{0, first}, {s.Blocks() - last, last}} {
 		if part.n == 0 {
 			continue

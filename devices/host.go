@@ -18,6 +18,9 @@ type Host struct {
 	fs   sysfs
 	open Opener
 	log  hclog.Logger
+
+	lookout lookout
+	asked   unanswered
 }
 
 // NewHost makes a host of a root directory and the function that opens its nodes. log may be nil.
@@ -25,16 +28,11 @@ func NewHost(root string, open Opener, log hclog.Logger) *Host {
 	if log == nil {
 		log = hclog.NewNullLogger()
 	}
-	return &Host{sysfs{root}, open, log.Named("devices")}
+	return &Host{fs: sysfs{root}, open: open, log: log.Named("devices")}
 }
 
-// Drives lists every drive of the host, those that cannot be chosen with the reasons. Drives that
-// have a command door are opened for reading and asked what they are. The error says that the list
-// itself could not be made; it is never merely empty then.
-func (h *Host) Drives(ctx context.Context) ([]Drive, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, context.Cause(ctx)
-	}
+// list looks at the host.
+func (h *Host) list(ctx context.Context) ([]Drive, error) {
 	devs, err := h.fs.blockdevs()
 	if err != nil {
 		return nil, err
@@ -55,8 +53,8 @@ func (h *Host) Drives(ctx context.Context) ([]Drive, error) {
 		drives = append(drives, d)
 	}
 	h.askAll(ctx, drives)
-	if err := ctx.Err(); err != nil {
-		return nil, context.Cause(ctx)
+	for i := range drives {
+		drives[i].needZones()
 	}
 	drives = append(drives, h.fs.bare(devs)...)
 	slices.SortFunc(drives, func(a, b Drive) int { return compareNodes(a.Nodes[0], b.Nodes[0]) })
@@ -74,7 +72,7 @@ func (d *Drive) join(group []blockdev) {
 	for i, b := range group {
 		n := Namespace{
 			NSID: uint32(integer(b.dir, "nsid")), Node: nodePath(b.name), Attached: true, Number: b.number,
-			SizeBytes: b.sizeBytes(), LogicalBlock: int(integer(b.dir, "queue/logical_block_size")),
+			SizeBytes: b.sizeBytes(), LogicalBlock: int(integer(b.dir, "queue/logical_block_size")), Zoned: b.zoned(),
 		}
 		d.Nodes, d.Namespaces = append(d.Nodes, n.Node), append(d.Namespaces, n)
 		if i > 0 {
@@ -116,8 +114,8 @@ func (h *Host) judge(group []blockdev, d *Drive, u *uses) {
 	for _, b := range group {
 		of, sys := u.of(b.name)
 		reasons, system = append(reasons, of...), system || sys
-		if text(b.dir, "queue/zoned") == "host-managed" {
-			blocked = append(blocked, Reason{"zoned", "its blocks are written in order, zone by zone, which this version of expunge cannot do", "destroy it, or erase it with a tool that knows zones"})
+		if b.zoned() && d.Protocol != ProtocolNVMe {
+			blocked = append(blocked, Reason{"zoned", "a shingled hard disk whose blocks are written in order, zone by zone, which this version of expunge does on NVMe drives only", "destroy it, or erase it with a tool that knows the zones of hard disks"})
 		}
 	}
 	if r, ok := unsuitable(group[0], *d); ok {

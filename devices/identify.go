@@ -62,6 +62,10 @@ func firstOf(sysfs, ghw string) string {
 	return ghw
 }
 
+// ReasonCached is the code of a node whose blocks may be read from the host's memory, whatever is done
+// to its own cache.
+const ReasonCached = "cached"
+
 // identifyLoop gives a loop device the identity of the file behind it: the node's name changes
 // with each losetup, the file stays.
 func (s sysfs) identifyLoop(b blockdev, d *Drive) {
@@ -73,6 +77,10 @@ func (s sysfs) identifyLoop(b blockdev, d *Drive) {
 	key := file
 	if info, err := os.Stat(s.path(file)); err == nil {
 		key = inode(info, key)
+	}
+	if text(b.dir, "loop/dio") == "0" {
+		d.Notes = append(d.Notes, Reason{Code: ReasonCached, Message: "it reads and writes through this host's cache of what is behind it: what is read back may come from there",
+			Hint: "losetup --direct-io=on " + d.Nodes[0]})
 	}
 	d.Serial = "LOOP-" + short("loop", key, text(b.dir, "loop/offset"), text(b.dir, "loop/sizelimit"))
 }

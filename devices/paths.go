@@ -4,9 +4,10 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 
 	"github.com/expunge-dev/expunge/devices/blockio"
@@ -63,6 +64,9 @@ func joinPaths(a, b Drive) Drive {
 	}
 	if why := a.pairNodes(b); why != "" {
 		a.refuse(StateBlocked, Reason{"paths_differ", fmt.Sprintf("%s and %s are nodes of one drive, and %s", a.Nodes[0], b.Nodes[0], why), "have the kernel read both again, or detach one"})
+	}
+	if slices.ContainsFunc(a.Namespaces, func(n Namespace) bool { return n.Zoned }) {
+		a.refuse(StateBlocked, Reason{ReasonZonesKind, "its namespaces are zoned, and it is reached by several nodes, whose zones this version of expunge does not compare", "detach all of its controllers but one"})
 	}
 	for _, r := range b.Reasons {
 		if !slices.ContainsFunc(a.Reasons, func(x Reason) bool { return x == r || x.Code == r.Code && r.Code == ReasonSanitizing }) {
@@ -211,7 +215,9 @@ func comparePath(ctx context.Context, first, other Space, offsets []int64) (err 
 		blocks = append(blocks, n)
 	}
 	for range pathSamples {
-		blocks = append(blocks, rand.Int64N(max(1, first.Blocks())))
+		var n [8]byte
+		rand.Read(n[:])
+		blocks = append(blocks, int64(binary.LittleEndian.Uint64(n[:])>>1)%max(1, first.Blocks()))
 	}
 	here, there := make([]byte, block), make([]byte, block)
 	for _, n := range blocks {

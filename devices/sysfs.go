@@ -86,6 +86,9 @@ func (b *blockdev) readPartitions() error {
 
 func (b blockdev) sizeBytes() int64 { return integer(b.dir, "size") * 512 }
 
+// zoned says whether its blocks can be written in the order of its zones alone.
+func (b blockdev) zoned() bool { return text(b.dir, "queue/zoned") == "host-managed" }
+
 // subsystem names the bus that the device sits on: "scsi", "nvme", "virtio", "mmc" or "".
 func (b blockdev) subsystem() string {
 	target, err := os.Readlink(filepath.Join(b.dir, "device/subsystem"))

@@ -29,6 +29,8 @@ type DrivePlan struct {
 
 	// Namespaces are all of an NVMe drive's, attached or not: what a sanitize reaches.
 	Namespaces []Namespace `json:"namespaces,omitempty"`
+	// Unallocated is the capacity of an NVMe drive that belongs to no namespace.
+	Unallocated int64 `json:"unallocated_bytes,omitempty"`
 	// Units are those of a SCSI drive that has several: each is erased by itself.
 	Units []Unit `json:"logical_units,omitempty"`
 	// Restore are the areas hidden from the host that are made accessible first, in order.
@@ -56,8 +58,19 @@ type DrivePlan struct {
 type Namespace struct {
 	NSID         uint32 `json:"nsid"`
 	Attached     bool   `json:"attached"`
-	SizeBytes    int64  `json:"size_bytes"`
+	SizeBytes    int64  `json:"size_bytes"` // of blocks that exist
 	LogicalBlock int    `json:"logical_block_bytes"`
+	// Zones are those of a namespace that is written zone by zone.
+	Zones devices.Zones `json:"zones,omitzero"`
+}
+
+// planned is a namespace as a plan binds it.
+func planned(n devices.Namespace) Namespace {
+	size := n.SizeBytes
+	if n.Zones.Count > 0 {
+		size = n.Zones.Bytes()
+	}
+	return Namespace{n.NSID, n.Attached, size, n.LogicalBlock, n.Zones}
 }
 
 // Unit is a logical unit as a plan binds it.
@@ -75,6 +88,7 @@ type space struct {
 	size   int64
 	block  int
 	number uint32
+	zones  devices.Zones // of one that is written zone by zone
 }
 
 func (dp DrivePlan) spaces() []space {
@@ -82,19 +96,19 @@ func (dp DrivePlan) spaces() []space {
 		var list []space
 		base := int64(0)
 		for _, u := range dp.Units {
-			list = append(list, space{base, u.SizeBytes, u.LogicalBlock, uint32(u.LUN)})
+			list = append(list, space{base: base, size: u.SizeBytes, block: u.LogicalBlock, number: uint32(u.LUN)})
 			base += u.SizeBytes
 		}
 		return list
 	}
 	if len(dp.Namespaces) == 0 {
-		return []space{{0, dp.SizeBytes, dp.LogicalBlock, 0}}
+		return []space{{size: dp.SizeBytes, block: dp.LogicalBlock}}
 	}
 	var list []space
 	base := int64(0)
 	for _, n := range dp.Namespaces {
 		if n.Attached {
-			list = append(list, space{base, n.SizeBytes, n.LogicalBlock, n.NSID})
+			list = append(list, space{base, n.SizeBytes, n.LogicalBlock, n.NSID, n.Zones})
 			base += n.SizeBytes
 		}
 	}
@@ -139,7 +153,7 @@ func Choose(d devices.Drive, partitionTable string, r Request, p Policy) (DriveP
 		ID: d.ID, Nodes: slices.Clone(d.Nodes), Serial: d.Serial, Model: d.Model, WWN: d.WWN, Firmware: d.Firmware,
 		Protocol: d.Protocol, Media: d.Media, Identity: d.Identity,
 		SizeBytes: d.SizeBytes, LogicalBlock: d.LogicalBlock, PhysicalBlock: d.PhysicalBlock,
-		PowerOnHours: d.PowerOnHours, Fabric: d.Fabric, PartitionTable: partitionTable,
+		PowerOnHours: d.PowerOnHours, Fabric: d.Fabric, PartitionTable: partitionTable, Unallocated: d.Unallocated,
 		Scope: scopeOf(d), Method: method, Scheme: r.Scheme,
 		Verification: verify, Rejected: []Rejected{}, Excludes: []devices.Reason{}, Notes: slices.Clone(d.Notes),
 	}
@@ -156,7 +170,9 @@ func Choose(d devices.Drive, partitionTable string, r Request, p Policy) (DriveP
 		return DrivePlan{}, cannot(d, method, r, p, plan.Rejected)
 	}
 	for _, n := range d.Namespaces {
-		plan.Namespaces = append(plan.Namespaces, Namespace{n.NSID, n.Attached, n.SizeBytes, n.LogicalBlock})
+		ns := planned(n)
+		plan.Namespaces = append(plan.Namespaces, ns)
+		plan.SizeBytes -= n.SizeBytes - ns.SizeBytes // zones are attached: they were read
 	}
 	for _, u := range d.Units {
 		plan.Units = append(plan.Units, Unit{u.LUN, u.SizeBytes, u.LogicalBlock})
@@ -203,6 +219,10 @@ func choosable(d devices.Drive, allowFabric bool) error {
 	if d.ReadOnly {
 		return refuse("read_only", "the drive is write-protected", "remove the write protection, then list again")
 	}
+	if slices.ContainsFunc(d.Namespaces, func(n devices.Namespace) bool { return n.Zoned && n.Zones.Count == 0 }) {
+		return refuse(devices.ReasonZonesUnknown, "the drive does not tell its zones, as when an earlier sanitize of it has failed",
+			"where that sanitize was unrestricted: expunge recover "+d.Serial+" --exit-failure-mode; else destroy the drive")
+	}
 	block := d.LogicalBlock
 	if block < 512 || block > 1<<16 || d.SizeBytes < int64(block) || d.SizeBytes%int64(block) != 0 {
 		return refuse("geometry", fmt.Sprintf("%d bytes in blocks of %d are no size of a drive", d.SizeBytes, block), "")
@@ -228,11 +248,17 @@ func cannot(d devices.Drive, m Method, r Request, p Policy, rejected []Rejected)
 	}
 	hint := "purge needs a command of the drive itself (sanitize: cryptographic erase, block erase or drive overwrite): " +
 		"attach the drive where its own commands can be sent, or destroy it"
-	if code, _ := unfit(HostOverwrite, Clear, d, Request{}, p.on(d)); code == "" {
-		hint += "; --method clear --technique host-overwrite is possible here"
-	}
 	if m == Clear {
 		hint = "what keeps each technique away is said with it; expunge show " + d.Serial + " says what can be done about it"
+	}
+	for _, x := range rejected {
+		if lack, is := d.Lack(x.Code); is && lack.Hint != "" {
+			hint = lack.Hint
+			break
+		}
+	}
+	if code, _ := unfit(HostOverwrite, Clear, d, Request{}, p.on(d)); code == "" && m == Purge {
+		hint += "; --method clear --technique host-overwrite is possible here"
 	}
 	if !refusal.Cannot {
 		under = " under policy " + p.Name

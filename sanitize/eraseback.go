@@ -34,20 +34,24 @@ func (s shifted) Fill(p []byte, off int64) { s.whole.Fill(p, s.base+off) }
 
 // eachSpace calls do for each space with what of a drive-wide set lies in it, at the addresses of
 // its node.
-func (r *run) eachSpace(set overwrite.Set, do func(h devices.Space, s space, todo []overwrite.Extent) error) error {
+func (r *run) eachSpace(ctx context.Context, set overwrite.Set, do func(h devices.Space, s space, todo []overwrite.Extent) error) error {
 	nodes, spaces := r.handle.Spaces(), r.drive.spaces()
 	if len(nodes) != len(spaces) {
 		return fmt.Errorf("the drive has %d nodes, planned were %d: %w", len(nodes), len(spaces), devices.ErrChanged)
 	}
 	for i, s := range spaces {
-		if uint64(nodes[i].NSID)+nodes[i].LUN != uint64(s.number) || nodes[i].SizeBytes != s.size || nodes[i].LogicalBlock != s.block {
+		if uint64(nodes[i].NSID)+nodes[i].LUN != uint64(s.number) || nodes[i].SizeBytes != s.nodeSize() || nodes[i].LogicalBlock != s.block {
 			return fmt.Errorf("%s is not the namespace or logical unit %d that was planned: %w", nodes[i].Node, s.number, devices.ErrChanged)
 		}
 		in := set.Intersect(overwrite.NewSet(overwrite.Extent{Offset: s.base, Length: s.size})).Shift(-s.base)
 		if in.Bytes() == 0 {
 			continue
 		}
-		if err := do(nodes[i], s, in.Extents()); err != nil {
+		h, err := s.ofZones(ctx, nodes[i])
+		if err != nil {
+			return err
+		}
+		if err := do(h, s, in.Extents()); err != nil {
 			return err
 		}
 	}
@@ -56,7 +60,7 @@ func (r *run) eachSpace(set overwrite.Set, do func(h devices.Space, s space, tod
 
 // options are those of reading and writing a space, with what is done at each commit.
 func (r *run) options(s space, commit func(overwrite.Progress) error) overwrite.Options {
-	return overwrite.Options{Block: s.block, Gone: devices.IsGone, Moved: &r.meter.moved, Commit: commit}
+	return overwrite.Options{Block: s.block, Budget: r.budget, Boundary: s.zones.CapacityBytes, Gone: devices.IsGone, Moved: &r.meter.moved, Commit: commit}
 }
 
 // verifyErase reads back what the drive's own erase left: all of it, or samples drawn now. After a

@@ -16,7 +16,7 @@ const (
 	kindRestoreBegun = "restore_begun"      // before a hidden area is made accessible
 	kindReshaped     = "reshaped"           // the size that the drive has now
 	kindLeftHidden   = "left_hidden"        // an area that could not be made accessible
-	kindMarkersBegun = "markers_begun"      // before the first write of a marker
+	kindMarkersBegun = "markers_begun"      // before the first write of a marker, or reset of a zone for it
 	kindMarkersSet   = "markers_set"        // they are on stable media and were read back from there
 	kindDriveStatus  = "drive_status"       // the drive's own account of its sanitize, as it came
 	kindArmed        = "password_drawn"     // before an ATA drive gets the password of an erase
@@ -28,6 +28,7 @@ const (
 	kindEnded        = "operation_ended"    // the drive reported success, and it is this operation's
 	kindMarkersRead  = "markers_read"       // which of them are gone
 	kindPassBegun    = "pass_begun"         // before the first write of a pass
+	kindZonesReset   = "zones_reset"        // before zones are reset: what a pass wrote to them is taken back
 	kindExtents      = "extents_done"       // after a flush: what is on stable media, what failed
 	kindPassDone     = "pass_done"          // nothing of the pass is left to write
 	kindVerifyBegun  = "verify_begun"       // after the erase: which extents will be read
@@ -158,6 +159,11 @@ type passBegunRecord struct {
 	// nothing away.
 	KeySHA256 string `json:"key_sha256,omitempty"`
 	Why       string `json:"why,omitempty"` // a pass that is begun anew
+}
+
+type zonesResetRecord struct {
+	Pass  int                `json:"pass"`
+	Zones []overwrite.Extent `json:"zones"`
 }
 
 type extentsRecord struct {

@@ -24,9 +24,10 @@ type Execution struct {
 	Secrets string           // file for keys and passwords, made when needed
 	// Volatile: the secrets are lost with the host's power, so that no drive may be locked by them.
 	Volatile bool
-	Agent    string           // version, for the journal
-	Meter    *Meter           // may be nil
-	Now      func() time.Time // nil is time.Now
+	Agent    string            // version, for the journal
+	Meter    *Meter            // may be nil
+	Budget   *overwrite.Budget // shared by drives that are worked on at once; may be nil
+	Now      func() time.Time  // nil is time.Now
 	// Wait waits for what a drive does by itself; nil waits as long as it is told to.
 	Wait func(ctx context.Context, d time.Duration) error
 
@@ -108,6 +109,7 @@ type run struct {
 	secrets  *secrets
 	volatile bool
 	meter    *Meter
+	budget   *overwrite.Budget
 	now      func() time.Time
 	wait     func(ctx context.Context, d time.Duration) error
 	resets   int64     // that the drive has told of
@@ -159,7 +161,7 @@ func (e Execution) start() (*run, error) {
 	}
 	r := &run{
 		recorder: recorder{past, e.Journal, e.Observe},
-		drive:    past.opened.Drive, handle: e.Handle, secrets: keys, volatile: e.Volatile, meter: e.Meter, now: e.Now, wait: e.Wait,
+		drive:    past.opened.Drive, handle: e.Handle, secrets: keys, volatile: e.Volatile, meter: e.Meter, budget: e.Budget, now: e.Now, wait: e.Wait,
 	}
 	if e.Handle != nil {
 		r.resets = e.Handle.Resets()
@@ -348,15 +350,18 @@ func (r *run) reidentify(ctx context.Context, before string) error {
 	if err := r.handle.Reidentify(ctx); err != nil {
 		return fmt.Errorf("identify the drive before %s: %w", before, err)
 	}
+	d := r.handle.Drive() // as it is now, by Reidentify
+	if err := r.drive.formatsAs(d); err != nil {
+		return fmt.Errorf("before %s: %w", before, err)
+	}
 	g, err := r.handle.Geometry(ctx)
 	if err != nil {
 		return fmt.Errorf("size of the drive before %s: %w", before, err)
 	}
 	formatted := r.drive.Reformat != 0 && r.sent() && g.LogicalBlock == r.drive.Reformat
-	if (g.SizeBytes != r.drive.SizeBytes || g.LogicalBlock != r.drive.LogicalBlock) && !formatted {
+	if (g.SizeBytes != r.drive.nodeBytes() || g.LogicalBlock != r.drive.LogicalBlock) && !formatted {
 		return fmt.Errorf("before %s the drive has %d bytes in blocks of %d, not %d in blocks of %d: %w",
-			before, g.SizeBytes, g.LogicalBlock, r.drive.SizeBytes, r.drive.LogicalBlock, devices.ErrChanged)
+			before, g.SizeBytes, g.LogicalBlock, r.drive.nodeBytes(), r.drive.LogicalBlock, devices.ErrChanged)
 	}
-	d := r.handle.Drive()
 	return r.append(kindReidentified, reidentifiedRecord{d.ID, d.Nodes[0], g.SizeBytes, before})
 }

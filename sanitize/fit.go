@@ -29,13 +29,13 @@ func unfit(t Technique, m Method, d devices.Drive, r Request, p Policy) (code, w
 	if r.FailureMode != "" && !t.hasFailureMode() {
 		return "not_asked", "a failure mode was asked for, which belongs to sanitize commands"
 	}
-	if r.BlockSize != 0 && t != Format {
+	if r.BlockSize != 0 && !t.formats() {
 		return "not_asked", "another block size was asked for, which only a format gives"
 	}
 	switch d.Protocol {
 	case devices.ProtocolNVMe:
-		if t == Format {
-			return unfitFormatNVM(d, r)
+		if t.formats() {
+			return unfitFormatNVM(t, d, r)
 		}
 		return unfitSanitize(t, d, r)
 	case devices.ProtocolATA:
@@ -66,6 +66,8 @@ func unfitSanitize(t Technique, d devices.Drive, r Request) (code, why string) {
 	switch {
 	case t == SecurityErase || t == EnhancedSecurityErase:
 		return "other_protocol", "a command of ATA drives"
+	case t == CryptographicFormat:
+		return "other_protocol", "a command of NVMe drives"
 	case t == Format && d.Protocol == devices.ProtocolATA:
 		return "other_protocol", "a command of SCSI and NVMe drives"
 	}
@@ -97,13 +99,25 @@ func unfitSanitize(t Technique, d devices.Drive, r Request) (code, why string) {
 	default:
 		return "not_in_this_version", "this version of expunge does not carry it out"
 	}
+	pending, waits := d.Lack(devices.ReasonFirmwarePending)
 	switch {
 	case !has:
 		return "not_supported", "its sanitize command cannot do " + word
+	case waits:
+		return devices.ReasonFirmwarePending, pending.Message
 	case s.State == devices.SanitizeFailed && d.Protocol == devices.ProtocolNVMe && !s.Unrestricted && r.FailureMode == Unrestricted:
 		return "restricted_failure", "an earlier sanitize failed in restricted mode: only a restricted one can follow"
 	case r.Verify != VerifyStatus && leaves(t, d) == devices.ReadsNothing:
 		return "not_provable", "the drive lets nothing be read after it until it is written again, so that nothing could be read back; --verify status takes its word"
+	}
+	return unmarkable(d, r)
+}
+
+// unmarkable says that nothing could show that the drive did what it reports: no marker can be written
+// before it.
+func unmarkable(d devices.Drive, r Request) (code, why string) {
+	if lack, is := d.Lack(devices.ReasonReadOnlyMedium); is && r.Verify != VerifyStatus {
+		return devices.ReasonReadOnlyMedium, lack.Message + "; --verify status takes the drive's word"
 	}
 	return "", ""
 }
@@ -148,10 +162,15 @@ func unfitFormat(d devices.Drive, r Request) (code, why string) {
 	return "", ""
 }
 
-func unfitFormatNVM(d devices.Drive, r Request) (code, why string) {
+func unfitFormatNVM(t Technique, d devices.Drive, r Request) (code, why string) {
+	if lack, is := d.Lack(devices.ReasonFirmwarePending); is && d.FormatNVM != nil {
+		return devices.ReasonFirmwarePending, lack.Message
+	}
 	switch f := d.FormatNVM; {
 	case f == nil:
 		return "not_supported", "the drive has no Format NVM command"
+	case t == CryptographicFormat && !f.Crypto:
+		return "not_supported", "its Format NVM command cannot erase cryptographically"
 	case f.Bars != "":
 		return "format_scope", f.Bars
 	case r.BlockSize != 0:
@@ -159,7 +178,7 @@ func unfitFormatNVM(d devices.Drive, r Request) (code, why string) {
 	case d.Sanitize != nil && d.Sanitize.State == devices.SanitizeFailed:
 		return "sanitize_failed", "an earlier sanitize of the drive failed, and it takes nothing but another"
 	}
-	return "", ""
+	return unmarkable(d, r)
 }
 
 func unfitOverwrite(d devices.Drive, r Request) (code, why string) {
@@ -178,7 +197,7 @@ func unfitOverwrite(d devices.Drive, r Request) (code, why string) {
 	if lack, is := d.Lack(devices.ReasonNodeSmaller); is {
 		return devices.ReasonNodeSmaller, lack.Message + ": the host cannot overwrite the rest"
 	}
-	for _, code := range []string{devices.ReasonHiddenFrozen, devices.ReasonHiddenUnknown} {
+	for _, code := range []string{devices.ReasonHiddenFrozen, devices.ReasonHiddenUnknown, devices.ReasonReadOnlyMedium} {
 		if lack, is := d.Lack(code); is {
 			return code, lack.Message
 		}

@@ -21,8 +21,8 @@ import (
 	"github.com/expunge-dev/expunge/sanitize/overwrite"
 )
 
-// queueDepth times the request size bounds memory per drive: 8 MiB, and enough in flight for a
-// drive of any kind to be busy all the time.
+// queueDepth bounds what is in flight: eight requests and a flush, enough for a drive of any kind to be
+// busy all the time.
 const queueDepth = 9
 
 // badLimit is how many bytes may fail before the drive is called failed rather than sanitized
@@ -46,7 +46,12 @@ func (r *run) overwrite(ctx context.Context, pass int) error {
 	now := func() *passState { return &r.passes[pass-1] }
 	todo := r.all().Without(now().done).Without(now().failed)
 	r.meter.begin(fmt.Sprintf("pass %d/%d", pass, len(r.drive.Passes)), r.drive.SizeBytes, r.drive.SizeBytes-todo.Bytes())
-	err = r.eachSpace(todo, func(h devices.Space, s space, todo []overwrite.Extent) error {
+	err = r.eachSpace(ctx, todo, func(h devices.Space, s space, todo []overwrite.Extent) (err error) {
+		if s.zones.Count > 0 {
+			if todo, err = r.takeBack(pass, s, todo); err != nil {
+				return err
+			}
+		}
 		o := r.options(s, func(p overwrite.Progress) error {
 			r.meter.bad.Add(overwrite.NewSet(p.Failed...).Bytes())
 			if err := r.answering(ctx, p.Failed); err != nil {
@@ -58,6 +63,11 @@ func (r *run) overwrite(ctx context.Context, pass int) error {
 			return r.lookNow(ctx)
 		})
 		o.BadLimit = max(1, r.drive.badLimit()-now().failed.Bytes())
+		if s.zones.Count > 0 {
+			if todo, err = r.intoZones(ctx, h, s, todo, &o); err != nil {
+				return err
+			}
+		}
 		return pumped(h, func(q queue) error { return overwrite.Fill(ctx, q, todo, shifted{pattern, s.base}, o) })
 	})
 	if err != nil {

@@ -52,6 +52,9 @@ func drawMarkers(dp DrivePlan, seed []byte) (overwrite.Set, error) {
 	for i, s := range dp.spaces() {
 		count := max(1, int64(float64(overwrite.MarkerCount)*float64(s.size)/float64(dp.SizeBytes)))
 		extents, err := overwrite.Markers(s.size/int64(s.block), s.block, count, spaceSeed(seed, i, s))
+		if s.zones.Count > 0 {
+			extents, err = overwrite.ZoneMarkers(s.zones.Count, s.zones.CapacityBytes/int64(s.block), s.block, count, spaceSeed(seed, i, s))
+		}
 		if err != nil {
 			return overwrite.Set{}, err
 		}
@@ -121,11 +124,11 @@ func (r *run) mark(ctx context.Context) error {
 	r.meter.begin("markers", r.markers.all.Bytes()*2, 0)
 	var lost overwrite.Set
 	// Written and flushed, then read back from the media: what does not come back was never there.
-	for _, do := range []func(context.Context, queue, []overwrite.Extent, overwrite.Pattern, overwrite.Options) error{overwrite.Fill, overwrite.Check} {
+	for step, do := range []func(context.Context, queue, []overwrite.Extent, overwrite.Pattern, overwrite.Options) error{overwrite.Fill, overwrite.Check} {
 		if err := r.handle.DropCaches(ctx); err != nil {
 			return fmt.Errorf("drop the host's caches: %w", err)
 		}
-		err := r.eachSpace(r.markers.all.Without(lost), func(h devices.Space, s space, todo []overwrite.Extent) error {
+		err := r.eachSpace(ctx, r.markers.all.Without(lost), func(h devices.Space, s space, todo []overwrite.Extent) error {
 			pattern, err := newMarkerPattern(seed, s.base)
 			if err != nil {
 				return err
@@ -135,6 +138,11 @@ func (r *run) mark(ctx context.Context) error {
 				lost.Add(shift(p.Mismatch, s.base)...)
 				return r.answering(ctx, p.Failed)
 			})
+			if writing := step == 0; writing && s.zones.Count > 0 {
+				if todo, err = r.intoZones(ctx, h, s, todo, &o); err != nil {
+					return err
+				}
+			}
 			return pumped(h, func(q queue) error { return do(ctx, q, todo, pattern, o) })
 		})
 		if err != nil {
@@ -172,7 +180,7 @@ func (r *run) readMarkers(ctx context.Context, after int) error {
 	}
 	set := r.markersAfter(after)
 	r.meter.begin("markers", set.Bytes(), 0)
-	err := r.eachSpace(set, func(h devices.Space, s space, todo []overwrite.Extent) error {
+	err := r.eachSpace(ctx, set, func(h devices.Space, s space, todo []overwrite.Extent) error {
 		pattern, err := newMarkerPattern(r.markers.seed, s.base)
 		if err != nil {
 			return err

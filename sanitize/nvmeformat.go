@@ -1,21 +1,30 @@
 package sanitize
 
-// NVMe Format with a user data erase: the controller erases the blocks of namespaces and completes the
-// command when it is done (NVMe base 2.0, 5.14). There is no account of it: the completion is the only
-// word that it succeeded, and a controller that is reset ends it in the middle. One that was cut off
-// is sent again. The blocks keep their size, metadata and protection.
+// NVMe Format with a secure erase, of user data or of the key: the controller erases the blocks of
+// namespaces and completes the command when it is done (NVMe base 2.0, 5.14). There is no account of
+// it: the completion is the only word that it succeeded, and a controller that is reset ends it in the
+// middle. Whatever became of the command, namespaces, formats and capacity are read again before
+// anything is concluded. One that was cut off is sent again by the next attempt, to a drive that is as
+// it was planned. The blocks keep their size, metadata and protection.
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/devices/nvme"
 )
 
-func nvmeFormatOperation(f devices.FormatNVM) Operation {
+// secureErases are SES of the techniques (NVMe base 2.0, 5.14).
+var secureErases = map[Technique]nvme.SecureErase{Format: nvme.UserDataErase, CryptographicFormat: nvme.CryptographicErase}
+
+func nvmeFormatOperation(t Technique, f devices.FormatNVM) Operation {
 	w := "NVMe Format, user data erase, "
+	if t == CryptographicFormat {
+		w = "NVMe Format, cryptographic erase, "
+	}
 	switch {
 	case f.ErasesAll:
 		w += "every namespace of the subsystem"
@@ -24,7 +33,36 @@ func nvmeFormatOperation(f devices.FormatNVM) Operation {
 	default:
 		w += fmt.Sprintf("namespace %d", f.NSID)
 	}
-	return Operation{Kind: NVMeFormat, Command: w, Code: f.CDW10, NSID: f.NSID}
+	return Operation{Kind: NVMeFormat, Command: w, Code: f.With(secureErases[t]), NSID: f.NSID}
+}
+
+// formatsAs says what of a drive is not as a planned NVMe format takes it to be: its namespaces, what a
+// format reaches and keeps of them, and the capacity that belongs to none. nil when all of it is.
+func (dp DrivePlan) formatsAs(d devices.Drive) error {
+	if len(dp.Operations) == 0 || dp.Operations[0].Kind != NVMeFormat {
+		return nil
+	}
+	planned, what := dp.Operations[0], ""
+	f := d.FormatNVM
+	switch {
+	case !slices.EqualFunc(dp.Namespaces, d.Namespaces, sameNamespace):
+		what = fmt.Sprintf("its namespaces are not the %d that were planned", len(dp.Namespaces))
+	case f == nil:
+		what = "it has no Format NVM command any more"
+	case f.Bars != "":
+		what = f.Bars
+	case planned.Technique == CryptographicFormat && !f.Crypto:
+		what = "its format cannot erase cryptographically any more"
+	case d.Unallocated != dp.Unallocated:
+		what = fmt.Sprintf("%d bytes of its capacity belong to no namespace, planned were %d", d.Unallocated, dp.Unallocated)
+	default:
+		now := nvmeFormatOperation(planned.Technique, *f)
+		if now.Code == planned.Code && now.NSID == planned.NSID && now.Command == planned.Command {
+			return nil
+		}
+		what = fmt.Sprintf("its format and scope are now those of %s, CDW10 %#x, planned was %s, CDW10 %#x", now.Command, now.Code, planned.Command, planned.Code)
+	}
+	return fmt.Errorf("%s %s: %s: %w", d.Model, d.Serial, what, ErrPlanChanged)
 }
 
 type nvmeFormat struct{}
@@ -41,7 +79,7 @@ func (nvmeFormat) parse(page []byte, planned Operation) (account, error) {
 	if err != nil {
 		return account{}, err
 	}
-	code, err := nvme.Format{NSID: planned.NSID, SES: nvme.UserDataErase, Namespace: n}.CDW10()
+	code, err := nvme.Format{NSID: planned.NSID, SES: secureErases[planned.Technique], Namespace: n}.CDW10()
 	if err != nil {
 		return account{}, err
 	}
@@ -65,7 +103,7 @@ func (nvmeFormat) send(ctx context.Context, r *run, i int) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	format := nvme.Format{NSID: planned.NSID, SES: nvme.UserDataErase, Namespace: before, Bytes: r.drive.SizeBytes}
+	format := nvme.Format{NSID: planned.NSID, SES: secureErases[planned.Technique], Namespace: before, Bytes: r.drive.SizeBytes}
 	command, err := format.Command()
 	if err == nil && command.CDW10 != planned.Code {
 		err = fmt.Errorf("%s: the namespace is not in the format that was planned (CDW10 %#x, planned %#x): make a new plan", planned.Command, command.CDW10, planned.Code)
@@ -83,9 +121,11 @@ func (nvmeFormat) send(ctx context.Context, r *run, i int) (bool, error) {
 		errors.As(err, &failed)
 		return err
 	}, func(err error) bool { return failed != nil && failed.Refused() })
-	const path = 3 // the status type of what happened between host and controller
-	if err == nil && failed != nil && failed.Type != path {
+	if err == nil && failed != nil && !failed.Aborted() {
 		return false, &fault{fmt.Errorf("%s: the drive reports that it failed: %w", planned.Command, failed)}
+	}
+	if err == nil {
+		err = r.reidentify(context.WithoutCancel(ctx), "concluding what became of "+planned.Command)
 	}
 	return answered, err
 }

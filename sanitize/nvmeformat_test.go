@@ -16,7 +16,21 @@ func namespacePage(flbas, progress byte) []byte {
 // A drive keeps no account of a format: what is read says whether one runs, and whether the
 // namespace is still in the format that the command was to keep.
 func TestNVMeFormatAccount(t *testing.T) {
-	planned := Operation{Kind: NVMeFormat, Technique: Format, Code: 0x200, NSID: 1}
+	for _, planned := range []Operation{{Kind: NVMeFormat, Technique: Format, Code: 0x200, NSID: 1}, {Kind: NVMeFormat, Technique: CryptographicFormat, Code: 0x400, NSID: 1}} {
+		accounts(t, planned)
+	}
+	// The same page is no success of a command that its technique is not sent with.
+	for _, planned := range []Operation{{Kind: NVMeFormat, Technique: Format, Code: 0x400, NSID: 1}, {Kind: NVMeFormat, Technique: CryptographicFormat, Code: 0x200, NSID: 1}} {
+		if a, err := (nvmeFormat{}).parse(namespacePage(0, 0x80), planned); err != nil || a.explicit {
+			t.Errorf("%s by %#x: %+v, %v", planned.Technique, planned.Code, a, err)
+		}
+	}
+	if a, err := (nvmeFormat{}).parse(namespacePage(0, 0x80), Operation{Kind: NVMeFormat, Technique: BlockErase, Code: 0x200, NSID: 1}); err == nil {
+		t.Errorf("a block erase by a format: %+v", a)
+	}
+}
+
+func accounts(t *testing.T, planned Operation) {
 	for _, c := range []struct {
 		name     string
 		page     []byte
@@ -32,7 +46,7 @@ func TestNVMeFormatAccount(t *testing.T) {
 	} {
 		a, err := nvmeFormat{}.parse(c.page, planned)
 		if a.phase != c.phase || a.explicit != c.explicit || (err != nil) != (c.phase == 0) {
-			t.Errorf("%s: %+v, %v", c.name, a, err)
+			t.Errorf("%s, %s: %+v, %v", planned.Technique, c.name, a, err)
 		}
 	}
 }

@@ -26,11 +26,13 @@ const (
 // nvmeOperation plans a Sanitize or a Format command. The code is CDW10, which the log of a sanitize
 // gives back. last says that nothing follows, so that what it leaves is what is read back.
 func nvmeOperation(step Technique, last bool, d devices.Drive, r Request) Operation {
-	if step == Format {
-		return nvmeFormatOperation(*d.FormatNVM)
+	if step.formats() {
+		return nvmeFormatOperation(step, *d.FormatNVM)
 	}
 	s := d.Sanitize
 	c := nvme.Sanitize{SANACT: nvme.BlockErase, AUSE: r.FailureMode == Unrestricted, PREQ: s.PurgeRequired}
+	// Zones that were deallocated are empty, and every block of an empty zone reads as if nothing were there.
+	c.NDAS = s.NoDeallocate && zoned(d)
 	estimate := s.EstimateBlock
 	switch step {
 	case CryptographicErase:

@@ -154,7 +154,7 @@ func (r *run) sendOnce(i int, send func() error, refused func(error) bool) (answ
 	case err == nil:
 		return true, nil
 	case refused(err):
-		return false, &fault{fmt.Errorf("%s: the drive refused the command, and nothing was begun: %w", planned.Command, err)}
+		return false, &fault{r.refusedBy(i, err)}
 	case devices.IsGone(err), errors.Is(err, devices.ErrNoDoor), errors.Is(err, fs.ErrPermission):
 		return false, fmt.Errorf("%s: %w", planned.Command, err)
 	}

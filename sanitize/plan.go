@@ -211,15 +211,20 @@ func (dp DrivePlan) Continues(d devices.Drive, allowFabric bool) error {
 	sameUnits := slices.EqualFunc(dp.Units, d.Units, func(a Unit, b devices.LogicalUnit) bool {
 		return a == Unit{b.LUN, b.SizeBytes, b.LogicalBlock}
 	})
-	sameNamespaces := slices.EqualFunc(dp.Namespaces, d.Namespaces, func(a Namespace, b devices.Namespace) bool {
-		return a == Namespace{b.NSID, b.Attached, b.SizeBytes, b.LogicalBlock}
-	})
-	sameSize := d.SizeBytes == dp.SizeBytes && d.LogicalBlock == dp.LogicalBlock || dp.Reformat != 0 && d.LogicalBlock == dp.Reformat ||
+	sameNamespaces := slices.EqualFunc(dp.Namespaces, d.Namespaces, sameNamespace)
+	sameSize := d.SizeBytes == dp.nodeBytes() && d.LogicalBlock == dp.LogicalBlock || dp.Reformat != 0 && d.LogicalBlock == dp.Reformat ||
 		slices.ContainsFunc(dp.Restore, func(a devices.HiddenArea) bool { return d.SizeBytes == a.NativeBytes })
 	if d.ID != dp.ID || d.Protocol != dp.Protocol || d.Firmware != dp.Firmware || d.ReadOnly || !sameUnits || !sameNamespaces || !sameSize {
 		return fmt.Errorf("%s %s: %d bytes in blocks of %d, firmware %q: %w", d.Model, d.Serial, d.SizeBytes, d.LogicalBlock, d.Firmware, ErrPlanChanged)
 	}
 	return nil
+}
+
+func sameNamespace(a Namespace, b devices.Namespace) bool {
+	if b.Zoned && b.Zones.Count == 0 { // not told while the drive erases itself
+		a.SizeBytes, a.Zones = a.Zones.Count*a.Zones.SizeBytes, devices.Zones{}
+	}
+	return a == planned(b)
 }
 
 // withoutEstimates are operations as they are compared: a drive's estimate may change.
@@ -242,12 +247,16 @@ func difference(was, now DrivePlan) string {
 		return fmt.Sprintf("firmware was %q, is %q", was.Firmware, now.Firmware)
 	case !slices.Equal(was.Namespaces, now.Namespaces):
 		return fmt.Sprintf("it had %d namespaces, which are not the %d it has now", len(was.Namespaces), len(now.Namespaces))
+	case was.Unallocated != now.Unallocated:
+		return fmt.Sprintf("%d bytes of its capacity belonged to no namespace, %d do now", was.Unallocated, now.Unallocated)
 	case !slices.Equal(was.Units, now.Units):
 		return "its logical units are not those it had"
 	case !slices.Equal(was.Restore, now.Restore):
 		return "what is hidden from the host is otherwise than it was"
 	case was.BlocksBarred != now.BlocksBarred:
 		return "whether a sanitize of it has failed is otherwise than it was"
+	case was.Technique == now.Technique && !slices.Equal(was.Operations, now.Operations):
+		return "its commands would be others than those planned: its formats, or what it can do, have changed"
 	case was.PartitionTable != now.PartitionTable:
 		return "its partition table changed"
 	case was.Method != now.Method || was.Technique != now.Technique || was.Verification != now.Verification:

@@ -88,6 +88,9 @@ func (p Policy) on(d devices.Drive) Policy {
 	if _, acknowledged := p.acknowledged(d.Model); p.CryptoDemanded && !acknowledged {
 		row.Purge = slices.DeleteFunc(slices.Clone(row.Purge), func(t Technique) bool { return t.restsOnCrypto(d.Protocol) })
 	}
+	if d.Protocol == devices.ProtocolNVMe && d.Unallocated > 0 {
+		row.Purge = slices.DeleteFunc(slices.Clone(row.Purge), Technique.formats) // which do not reach capacity of no namespace
+	}
 	p.Rows = []Row{row}
 	return p
 }
@@ -101,9 +104,10 @@ func MediaOf(d devices.Drive) devices.Media {
 	return d.Media
 }
 
-// restsOnCrypto says whether the technique is nothing but a cryptographic erase.
+// restsOnCrypto says whether the technique is nothing but a cryptographic erase, or may be: a user
+// data erase by an NVMe format may be done by a change of the key (NVMe base 2.0, 5.14).
 func (t Technique) restsOnCrypto(bus devices.Protocol) bool {
-	return t == CryptographicErase || t == TCGRevert || t == Format && bus == devices.ProtocolNVMe
+	return t == CryptographicErase || t == CryptographicFormat || t == TCGRevert || t == Format && bus == devices.ProtocolNVMe
 }
 
 // reaches is the method that a technique reaches at most on a kind of media; "" for one that the

@@ -23,7 +23,7 @@ func clearAtMost(base string, t Technique, d devices.Drive) bool {
 		return true
 	case t == EnhancedSecurityErase:
 		return !magnetic
-	case t == Format:
+	case t == Format || t == CryptographicFormat:
 		return base == DefaultPolicy || !flash || d.Protocol != devices.ProtocolNVMe
 	case base == DefaultPolicy:
 		return false
@@ -62,9 +62,12 @@ func drawDrive(t *rapid.T) devices.Drive {
 	case devices.ProtocolNVMe:
 		for i := range rapid.IntRange(1, 3).Draw(t, "namespaces") {
 			d.Namespaces = append(d.Namespaces, devices.Namespace{NSID: uint32(i + 1), Attached: i == 0 || yes("attached"), SizeBytes: 1 << 20, LogicalBlock: 512})
+			if n := &d.Namespaces[i]; n.Attached && yes("zoned") {
+				n.Zoned, n.Zones = true, rapid.SampledFrom([]devices.Zones{{Count: 4, SizeBytes: 256 << 10, CapacityBytes: 256 << 10}, {Count: 16, SizeBytes: 64 << 10, CapacityBytes: 40 << 10}}).Draw(t, "zones")
+			}
 		}
 		if yes("format NVM") {
-			d.FormatNVM = &devices.FormatNVM{ErasesAll: yes("erases all"), NSID: 1<<32 - 1, CDW10: rapid.SampledFrom([]uint32{1 << 9, 2 << 9}).Draw(t, "CDW10")}
+			d.FormatNVM = &devices.FormatNVM{ErasesAll: yes("erases all"), Crypto: yes("format crypto"), NSID: 1<<32 - 1, CDW10: 1 << 9}
 			if !d.FormatNVM.ErasesAll && slices.ContainsFunc(d.Namespaces, func(n devices.Namespace) bool { return !n.Attached }) {
 				d.FormatNVM.Bars = "a namespace is attached to no controller"
 			}
@@ -214,7 +217,7 @@ func withinPolicy(t *rapid.T, f *PolicyFile, p Policy, d devices.Drive, r Reques
 	_, acknowledged := p.acknowledged(d.Model)
 	accepted := slices.ContainsFunc(slices.Collect(maps.Keys(f.Accept)), func(name string) bool {
 		return name == "enhanced-erase-of-flash-is-purge" && technique == EnhancedSecurityErase && d.Media == devices.MediaFlash && d.Protocol == devices.ProtocolATA ||
-			name == "format-crypto-is-purge" && technique == Format && d.Media == devices.MediaFlash && d.Protocol == devices.ProtocolNVMe && d.FormatNVM.CDW10 == 2<<9
+			name == "format-crypto-is-purge" && technique == CryptographicFormat && d.Media == devices.MediaFlash && d.Protocol == devices.ProtocolNVMe
 	})
 	order := map[Method][]Technique{Purge: rule.Purge, Clear: rule.Clear}[plan.Method]
 	asked := max(r.Verify.rank(), VerifyStatus.rank())
@@ -227,12 +230,12 @@ func withinPolicy(t *rapid.T, f *PolicyFile, p Policy, d devices.Drive, r Reques
 		t.Fatalf("%s was asked for, %s is planned", r.Method, plan.Method)
 	case plan.Method == Purge && clearAtMost(f.Base, technique, d) && !accepted:
 		t.Fatalf("%s is no purge on %s, %s under %s", technique, d.Media, d.Protocol, f.Base)
-	case plan.Method == Purge && technique == Format && d.Unallocated > 0:
+	case plan.Method == Purge && (technique == Format || technique == CryptographicFormat) && d.Unallocated > 0:
 		t.Fatal("a format purges a drive with capacity that belongs to no namespace")
 	case plan.Method == Purge && rule.Levels[technique] == Clear:
 		t.Fatalf("%s is taken down to clear, and purges", technique)
-	case plan.Method == Purge && technique == CryptographicErase && f.CryptoConditions == "demanded" && !acknowledged:
-		t.Fatalf("cryptographic erase alone purges model %s, whose conditions nobody acknowledges", d.Model)
+	case plan.Method == Purge && (technique == CryptographicErase || technique == CryptographicFormat) && f.CryptoConditions == "demanded" && !acknowledged:
+		t.Fatalf("%s alone purges model %s, whose conditions nobody acknowledges", technique, d.Model)
 	case f.Base == "aus-ism" && technique != HostOverwrite:
 		t.Fatalf("%s under the ISM", technique)
 	case slices.ContainsFunc(steps, func(s Technique) bool { return slices.Contains(rule.Forbid, s) }) || slices.Contains(rule.Forbid, technique):
@@ -258,7 +261,7 @@ func withinPlan(t *rapid.T, d devices.Drive, plan DrivePlan) {
 		return slices.ContainsFunc(list, func(r devices.Reason) bool { return r.Code == code })
 	}
 	for _, n := range d.Namespaces {
-		if !slices.Contains(plan.Namespaces, Namespace{n.NSID, n.Attached, n.SizeBytes, n.LogicalBlock}) {
+		if !slices.Contains(plan.Namespaces, planned(n)) {
 			t.Fatalf("namespace %d is not in the plan", n.NSID)
 		}
 		switch {
@@ -295,6 +298,9 @@ func withinPlan(t *rapid.T, d devices.Drive, plan DrivePlan) {
 		t.Fatalf("host overwrite: %+v", plan)
 	case plan.Technique != HostOverwrite && (len(plan.Operations) == 0 || len(plan.Passes) > 0 || !names(plan.RestsOn, "drive_report") || len(plan.Excludes) == 0):
 		t.Fatalf("%s: %+v", plan.Technique, plan)
+	case plan.Technique == CryptographicFormat && (d.Protocol != devices.ProtocolNVMe || !d.FormatNVM.Crypto || d.FormatNVM.Bars != "" || plan.Operations[0].Code != 2<<9 || !names(plan.RestsOn, "cryptographic_erase")),
+		plan.Technique == Format && d.Protocol == devices.ProtocolNVMe && plan.Operations[0].Code != 1<<9:
+		t.Fatalf("%s by %+v, resting on %v", plan.Technique, plan.Operations, plan.RestsOn)
 	case plan.Technique != HostOverwrite && d.Identity != devices.IdentityDrive, plan.Scope == ScopeDevice && d.Identity != devices.IdentityDrive:
 		t.Fatalf("%s of a drive that does not say what it is, scope %s", plan.Technique, plan.Scope)
 	case d.Depopulated != nil && !names(plan.Excludes, "depopulated"), d.Unseen > 0 && !names(plan.Excludes, "not_read_back"):

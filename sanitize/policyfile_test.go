@@ -282,7 +282,7 @@ func TestAcceptedReadings(t *testing.T) {
 func FuzzParsePolicy(f *testing.F) {
 	f.Add(example(f))
 	f.Add([]byte("policy: x\nbase: aus-ism\nrules:\n  - overwrite: gutmann\n"))
-	f.Add([]byte("policy: x\naccept: {format-crypto-is-purge: true}\nrules:\n  - bus: [nvme]\n    purge: [format]\n"))
+	f.Add([]byte("policy: x\naccept: {format-crypto-is-purge: true}\nrules:\n  - bus: [nvme]\n    purge: [format-crypto, format]\n"))
 	f.Add([]byte("policy: &a [*a]\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		p, err := ParsePolicy(data)

@@ -37,18 +37,18 @@ func Policies() []Policy {
 		{Name: DefaultPolicy, Standard: "NIST SP 800-88r2, IEEE 2883-2022", Verify: sampled, Required: required, Rows: []Row{
 			{Media: devices.MediaMagnetic,
 				Purge: words(CryptoThenBlock, CryptographicErase, BlockErase, DriveOverwrite, EnhancedSecurityErase),
-				Clear: words(CryptoThenBlock, CryptographicErase, BlockErase, DriveOverwrite, EnhancedSecurityErase, SecurityErase, Format, HostOverwrite)},
+				Clear: words(CryptoThenBlock, CryptographicErase, BlockErase, DriveOverwrite, EnhancedSecurityErase, SecurityErase, CryptographicFormat, Format, HostOverwrite)},
 			// On flash readings of the standard differ about an enhanced security erase.
 			{Purge: words(CryptoThenBlock, CryptographicErase, BlockErase, DriveOverwrite),
-				Clear: words(CryptoThenBlock, CryptographicErase, BlockErase, DriveOverwrite, EnhancedSecurityErase, SecurityErase, Format, HostOverwrite)},
+				Clear: words(CryptoThenBlock, CryptographicErase, BlockErase, DriveOverwrite, EnhancedSecurityErase, SecurityErase, CryptographicFormat, Format, HostOverwrite)},
 		}},
 		{Name: "nist-800-88r1", Standard: "NIST SP 800-88r1", Verify: sampled, Required: required, Rows: []Row{
 			{Media: devices.MediaMagnetic, // table A-5
 				Purge: words(CryptoThenBlock, CryptographicErase, DriveOverwrite, EnhancedSecurityErase),
-				Clear: words(CryptoThenBlock, CryptographicErase, DriveOverwrite, EnhancedSecurityErase, BlockErase, SecurityErase, Format, HostOverwrite)},
-			{Media: devices.MediaFlash, Bus: devices.ProtocolNVMe, // a format erases, and is all that r1 knows of NVMe
-				Purge: words(CryptoThenBlock, CryptographicErase, BlockErase, Format),
-				Clear: words(CryptoThenBlock, CryptographicErase, BlockErase, Format, DriveOverwrite, HostOverwrite)},
+				Clear: words(CryptoThenBlock, CryptographicErase, DriveOverwrite, EnhancedSecurityErase, BlockErase, SecurityErase, CryptographicFormat, Format, HostOverwrite)},
+			{Media: devices.MediaFlash, Bus: devices.ProtocolNVMe, // a format that erases, in either way, is all that r1 knows of NVMe
+				Purge: words(CryptoThenBlock, CryptographicErase, BlockErase, CryptographicFormat, Format),
+				Clear: words(CryptoThenBlock, CryptographicErase, BlockErase, CryptographicFormat, Format, DriveOverwrite, HostOverwrite)},
 			{Bus: devices.ProtocolMMC, Scheme: "nist-800-88r1-flash", // memory cards
 				Purge: []Technique{}, Clear: overwriting},
 			{Media: devices.MediaUnknown, Bus: devices.ProtocolSCSI, Scheme: "nist-800-88r1-flash", // a USB stick, as far as can be told
@@ -58,7 +58,7 @@ func Policies() []Policy {
 				Purge: words(CryptoThenBlock, CryptographicErase, BlockErase),
 				Clear: words(CryptoThenBlock, CryptographicErase, BlockErase, DriveOverwrite, EnhancedSecurityErase, SecurityErase, Format, HostOverwrite)},
 			{Purge: words(CryptoThenBlock, CryptographicErase),
-				Clear: words(CryptoThenBlock, CryptographicErase, BlockErase, DriveOverwrite, EnhancedSecurityErase, SecurityErase, Format, HostOverwrite)},
+				Clear: words(CryptoThenBlock, CryptographicErase, BlockErase, DriveOverwrite, EnhancedSecurityErase, SecurityErase, CryptographicFormat, Format, HostOverwrite)},
 		}},
 		{Name: "aus-ism", Standard: "Australian Government Information Security Manual", Verify: full, AtLeast: full,
 			Required: map[Category]map[Disposition]Method{
@@ -93,7 +93,7 @@ type acceptance struct {
 
 // acceptances lists what a policy file may accept, by name.
 var acceptances = []acceptance{
-	{"format-crypto-is-purge", DefaultPolicy, Format, devices.MediaFlash, devices.ProtocolNVMe,
+	{"format-crypto-is-purge", DefaultPolicy, CryptographicFormat, devices.MediaFlash, devices.ProtocolNVMe,
 		"that a format with cryptographic erase reaches purge on NVMe drives (IEEE 2883-2022 says so only where the manufacturer meets the conditions of cryptographic erase)"},
 	{"enhanced-erase-of-flash-is-purge", DefaultPolicy, EnhancedSecurityErase, devices.MediaFlash, devices.ProtocolATA,
 		"that an enhanced security erase reaches purge on flash (readings of IEEE 2883-2022 differ; NIST SP 800-88r1 says clear)"},
@@ -108,6 +108,8 @@ func (t Technique) Word() string {
 		return "crypto"
 	case BlockErase:
 		return "block"
+	case CryptographicFormat:
+		return "format-crypto"
 	}
 	return strings.ReplaceAll(strings.ToLower(string(t)), " ", "-")
 }

@@ -25,21 +25,33 @@ func excludes(d devices.Drive, t Technique) []devices.Reason {
 		}
 	case t == SecurityErase:
 		add("reallocated", "sectors that the drive has reallocated, which a normal security erase passes over (ACS-4 7.45)%s", defects)
-	case t == Format && d.Protocol == devices.ProtocolNVMe:
-		add("outside_format", "whatever is no user data of a namespace: spare blocks that the drive took out of use, boot partitions, replay protected memory blocks, "+
-			"firmware, security credentials and the controller's own memory (NVMe base 2.0, 5.14)")
+	case t.formats() && d.Protocol == devices.ProtocolNVMe:
+		spare := "spare blocks that the drive took out of use, "
+		if t == CryptographicFormat {
+			spare = "" // nothing in them can be read without the key
+		}
+		add("outside_format", "whatever is no user data of a namespace: %s"+
+			"firmware, security credentials and the controller's own memory (NVMe base 2.0, 5.14)", spare)
 	case t == Format:
 		add("reallocated", "blocks that the drive has reallocated, which a format need not write (SBC-4 5.4)%s", defects)
 	case d.Protocol == devices.ProtocolNVMe:
-		add("outside_sanitize", "boot partitions, replay protected memory blocks, firmware, security credentials and the controller's own memory, "+
+		add("outside_sanitize", "firmware, security credentials and the controller's own memory, "+
 			"which an NVMe sanitize does not reach (NVMe base 2.3, 8.1.26)")
 	case d.Protocol == devices.ProtocolATA:
 		add("outside_sanitize", "firmware, logs, SMART data and other non-user data, and sectors that can neither be written nor be reached again (ACS-4 4.17)")
 	case d.Protocol == devices.ProtocolSCSI:
 		add("outside_sanitize", "firmware, mode pages, logs and other non-user data (SBC-4 4.11)")
 	}
-	if d.Unallocated > 0 && (t == HostOverwrite || t == Format) {
+	list = append(list, d.Beside...)
+	if d.Unallocated > 0 && (t == HostOverwrite || t.formats()) {
 		add("unallocated", "%d bytes of the drive's capacity that belong to no namespace, where namespaces that were deleted may have been", d.Unallocated)
+	}
+	if t == HostOverwrite {
+		for _, n := range d.Lacks {
+			if n.Code == devices.ReasonZonesOffline || n.Code == devices.ReasonZonesReadOnly {
+				add(n.Code, "%s", n.Message)
+			}
+		}
 	}
 	if d.Unseen > 0 {
 		add("not_read_back", "%d bytes of the drive that its node does not show: they are not read back", d.Unseen)
@@ -62,12 +74,22 @@ func excludes(d devices.Drive, t Technique) []devices.Reason {
 	return list
 }
 
+// zoned says whether any of the drive's blocks are written zone by zone.
+func zoned(d devices.Drive) bool {
+	return slices.ContainsFunc(d.Namespaces, func(n devices.Namespace) bool { return n.Zoned })
+}
+
 // Reliance is the sentence of every certificate whose technique the drive carried out.
 const Reliance = "that blocks which the host cannot read were erased rests on the drive's report of success"
 
 // restsOn lists what the claim rests on that a host cannot prove.
 func restsOn(d devices.Drive, t Technique) []devices.Reason {
 	if t == HostOverwrite {
+		for _, n := range d.Notes {
+			if n.Code == devices.ReasonCached {
+				return []devices.Reason{{Code: n.Code, Message: n.Message}}
+			}
+		}
 		return nil
 	}
 	list := []devices.Reason{{Code: "drive_report", Message: Reliance}}
@@ -77,8 +99,23 @@ func restsOn(d devices.Drive, t Technique) []devices.Reason {
 				"namespace %d (%d bytes) is attached to no controller: its erase rests on the drive's report alone", n.NSID, n.SizeBytes)})
 		}
 	}
+	for _, n := range d.Lacks {
+		switch n.Code {
+		case devices.ReasonZonesOffline:
+			list = append(list, devices.Reason{Code: n.Code, Message: n.Message + ": their erase rests on the drive's report alone"})
+		case devices.ReasonZonesReadOnly:
+			list = append(list, devices.Reason{Code: n.Code, Message: n.Message + ": nothing is marked in them before the erase"})
+		}
+	}
+	if zoned(d) {
+		words := "the drive's zones are empty after the erase"
+		if t != Format && d.Sanitize != nil && d.Sanitize.NoDeallocate {
+			words = "the drive is told to leave its zones full after the erase, so that reads come from the media; should it leave one empty, as if it were reset"
+		}
+		list = append(list, devices.Reason{Code: "zones_empty", Message: words + ": blocks of an empty zone read as if nothing were there, whatever the media hold, and reading them back shows nothing"})
+	}
 	switch {
-	case t == CryptographicErase, t == EnhancedSecurityErase && d.Media != devices.MediaMagnetic:
+	case t == CryptographicErase, t == CryptographicFormat, t == EnhancedSecurityErase && d.Media != devices.MediaMagnetic:
 		list = append(list, devices.Reason{Code: "cryptographic_erase", Message: "a cryptographic erase alone rests on the manufacturer's word (NIST SP 800-88r2, 3.2): " +
 			"that all user data was always encrypted, by keys of at least 128 bits of strength and entropy, and that every copy of the key is destroyed"})
 	case t == EnhancedSecurityErase:

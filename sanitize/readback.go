@@ -48,7 +48,7 @@ func (r *run) readBack(ctx context.Context, compare func(queue, space, []overwri
 	}
 	todo := extents.Without(r.verify.done).Without(r.unread)
 	r.meter.begin("verify", extents.Bytes(), extents.Bytes()-todo.Bytes())
-	err = r.eachSpace(todo, func(h devices.Space, s space, todo []overwrite.Extent) error {
+	err = r.eachSpace(ctx, todo, func(h devices.Space, s space, todo []overwrite.Extent) error {
 		o := r.options(s, func(p overwrite.Progress) error {
 			r.meter.bad.Add(overwrite.NewSet(p.Failed...).Bytes() + overwrite.NewSet(p.Mismatch...).Bytes())
 			if err := r.answering(ctx, p.Failed); err != nil {

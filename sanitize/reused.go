@@ -72,7 +72,7 @@ func usable(head []byte) string {
 		what string
 	}{
 		{512, "EFI PART", "a partition table"}, {4096, "EFI PART", "a partition table"}, {0, "XFSB\x00\x00", "an XFS file system"},
-		{64<<10 + 64, "_BHRfS_M", "a btrfs file system"}, {0, "LUKS\xba\xbe\x00", "a LUKS volume"}, {0, "LABELONE", "an LVM volume"}, {512, "LABELONE", "an LVM volume"},
+		{64<<10 + 64, "_BHRfS_M", "a btrfs file system"}, {64, "_BHRfS_M", "a btrfs file system on zones"}, {0, "SFOZ", "a zone file system"}, {0, "LUKS\xba\xbe\x00", "a LUKS volume"}, {0, "LABELONE", "an LVM volume"}, {512, "LABELONE", "an LVM volume"},
 		{4096, "\xfc\x4e\x2b\xa9\x01\x00\x00\x00", "a RAID member"}, {4086, "SWAPSPACE2", "swap space"}, {3, "NTFS    ", "an NTFS file system"},
 		{3, "EXFAT   ", "an exFAT file system"}, {82, "FAT32   ", "a FAT file system"}, {54, "FAT16   ", "a FAT file system"},
 	} {

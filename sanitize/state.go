@@ -79,6 +79,9 @@ func (s *state) apply(r journal.Record) error {
 			if area.size <= 0 || area.block <= 0 || area.size%int64(area.block) != 0 {
 				return fmt.Errorf("journal record %d: %d bytes in blocks of %d are no size of a drive", r.Seq, area.size, area.block)
 			}
+			if err := area.checkZones(); err != nil {
+				return fmt.Errorf("journal record %d: %w", r.Seq, err)
+			}
 		}
 		if s.opened.Drive.LogicalBlock <= 0 || s.opened.Drive.SizeBytes <= 0 {
 			return fmt.Errorf("journal record %d: %d bytes in blocks of %d are no size of a drive", r.Seq, s.opened.Drive.SizeBytes, s.opened.Drive.LogicalBlock)
@@ -103,7 +106,7 @@ func (s *state) apply(r journal.Record) error {
 		return s.applyReshape(r)
 	case kindMarkersBegun, kindMarkersSet, kindMarkersRead, kindDriveStatus, kindArmed, kindReleasing, kindReleased, kindBegun, kindSent, kindAudited, kindEnded:
 		return s.applyDriveWork(r)
-	case kindPassBegun, kindExtents, kindPassDone:
+	case kindPassBegun, kindZonesReset, kindExtents, kindPassDone:
 		return s.applyPass(r)
 	case kindVerifyBegun, kindVerified, kindVerifyDone:
 		return s.applyVerify(r)
@@ -190,6 +193,8 @@ func (s *state) applyPass(r journal.Record) error {
 		s.passes = append(s.passes[:b.Pass-1], passState{begun: b, started: r.Time, ended: r.Time})
 		s.verify = nil
 		return nil
+	case kindZonesReset:
+		return s.applyZonesReset(r)
 	case kindExtents:
 		var e extentsRecord
 		if err := r.Decode(&e); err != nil {

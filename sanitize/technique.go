@@ -16,20 +16,25 @@ const (
 	DriveOverwrite        Technique = "drive overwrite"
 	EnhancedSecurityErase Technique = "enhanced security erase"
 	SecurityErase         Technique = "security erase"
+	CryptographicFormat   Technique = "cryptographic format" // a format that destroys the key (NVMe)
 	Format                Technique = "format"
 	TCGRevert             Technique = "TCG revert"
 	HostOverwrite         Technique = "host overwrite"
 )
 
 // Techniques lists all of them, the strongest assurance first: two techniques that fail in
-// different ways before either alone, a drive's own commands before what a host can do.
+// different ways before either alone, a drive's own commands before what a host can do. Of the two
+// NVMe formats the cryptographic one comes first: without the key nothing can be read, wherever a copy
+// of it lies, and a user data erase may be no more than that (NVMe base 2.0, 5.14).
 func Techniques() []Technique {
-	return []Technique{CryptoThenBlock, CryptographicErase, BlockErase, DriveOverwrite, TCGRevert, EnhancedSecurityErase, SecurityErase, Format, HostOverwrite}
+	return []Technique{CryptoThenBlock, CryptographicErase, BlockErase, DriveOverwrite, TCGRevert, EnhancedSecurityErase, SecurityErase,
+		CryptographicFormat, Format, HostOverwrite}
 }
 
 // short names that people type.
 var techniqueNames = map[string]Technique{
 	"crypto": CryptographicErase, "block": BlockErase, "crypto+block": CryptoThenBlock, "overwrite": HostOverwrite, "enhanced": EnhancedSecurityErase,
+	"format crypto": CryptographicFormat,
 }
 
 // techniqueByName finds a technique as people write it. The error is a *RequestError.
@@ -40,10 +45,13 @@ func techniqueByName(name string) (Technique, error) {
 	}
 	at := slices.IndexFunc(Techniques(), func(t Technique) bool { return strings.EqualFold(string(t), plain) })
 	if at < 0 {
-		return "", &RequestError{"technique", name, "not one of crypto+block, crypto, block, " + list(Techniques())}
+		return "", &RequestError{"technique", name, "not one of crypto+block, crypto, block, format-crypto, " + list(Techniques())}
 	}
 	return Techniques()[at], nil
 }
+
+// formats says whether the technique is a format, of whichever kind.
+func (t Technique) formats() bool { return t == Format || t == CryptographicFormat }
 
 // Operation is one thing that the drive does by itself: a command, and what it must answer.
 type Operation struct {

@@ -94,10 +94,8 @@ func (p Policy) bars(t Technique, m Method, d devices.Drive, r Request) (code, w
 		return "policy_order", fmt.Sprintf("policy %s does not use it to %s on %s", p.Name, m, kind)
 	case t == HostOverwrite && row.Scheme != "" && !schemeSuffices(r, row.Scheme):
 		return "policy_passes", fmt.Sprintf("policy %s asks for the passes of %s on %s", p.Name, row.Scheme, kind)
-	case t == Format && m == Purge && d.Protocol == devices.ProtocolNVMe && d.Unallocated > 0:
+	case t.formats() && m == Purge && d.Protocol == devices.ProtocolNVMe && d.Unallocated > 0:
 		return "unallocated", fmt.Sprintf("%d bytes of the drive belong to no namespace, where a format does not reach: clear at most", d.Unallocated)
-	case t == Format && m == Purge && slices.Contains(p.Accept, "format-crypto-is-purge") && d.Protocol == devices.ProtocolNVMe && !formatsCrypto(d, r, p):
-		return "reaches_less", "its format erases without destroying a key: clear at most"
 	}
 	return "", ""
 }
@@ -105,15 +103,6 @@ func (p Policy) bars(t Technique, m Method, d devices.Drive, r Request) (code, w
 // schemeSuffices says whether what was asked for writes the scheme's passes, at least at the end.
 func schemeSuffices(r Request, scheme string) bool {
 	return r.Pattern == "" && (r.Scheme == "" || schemeEndsLike(r.Scheme, scheme))
-}
-
-// formatsCrypto says whether the planned format is one that destroys the key: SES 010b in CDW10
-// (NVMe base 2.0, 5.14).
-func formatsCrypto(d devices.Drive, r Request, p Policy) bool {
-	if code, _ := unfit(Format, Purge, d, r, p); code != "" {
-		return true // which is then what is said
-	}
-	return !slices.ContainsFunc(operations(Format, d, r), func(o Operation) bool { return o.Code>>9&7 != 2 })
 }
 
 // covers refuses a drive of a kind that the policy is not about.

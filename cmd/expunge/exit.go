@@ -156,6 +156,17 @@ func driveCode(r agent.DriveResult) int {
 	return exitUnproven
 }
 
+// refusedCode is the exit code of a drive that was refused when it was planned.
+func refusedCode(r sanitize.Refused) int {
+	switch {
+	case r.Cannot:
+		return exitCannot
+	case r.Reasons[0].Code == "permission":
+		return exitPermission
+	}
+	return exitRefused
+}
+
 // worst combines the codes of several drives: 1 > 8 > 7 > 10 > 9 > 6 > 5, and 9 when some are
 // done and the others were refused.
 func worst(codes []int) int {

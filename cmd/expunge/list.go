@@ -177,9 +177,24 @@ func namespaceWords(d devices.Drive) string {
 		if !n.Attached {
 			w = fmt.Sprintf("%d (%s, attached to no controller)", n.NSID, size(n.SizeBytes))
 		}
+		if n.Zoned {
+			w += ": " + zoneWords(n.Zones)
+		}
 		list = append(list, w)
 	}
 	return strings.Join(list, ", ")
+}
+
+// zoneWords say how a namespace is zoned.
+func zoneWords(z devices.Zones) string {
+	if z.Count == 0 {
+		return "zoned"
+	}
+	w := fmt.Sprintf("%d zones of %s", z.Count, size(z.SizeBytes))
+	if z.CapacityBytes < z.SizeBytes {
+		w += fmt.Sprintf(", %s of each are blocks", size(z.CapacityBytes))
+	}
+	return w
 }
 
 func unitWords(d devices.Drive) string {

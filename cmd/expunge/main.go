@@ -8,9 +8,14 @@ package main
 
 import (
 	"os"
+	"runtime/debug"
 )
 
+// memory is what the program uses before it spends time on using less.
+const memory = 384 << 20
+
 func main() {
+	debug.SetMemoryLimit(memory)
 	app := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
 	os.Exit(app.execute(os.Args[1:]))
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,7 +21,7 @@ import (
 // requestFlags are the flags by which people say what they want.
 func requestFlags(flags *pflag.FlagSet, r *sanitize.Request) {
 	flags.StringVar((*string)(&r.Method), "method", "", "clear or purge (default: what policy asks for, else clear)")
-	flags.StringVar((*string)(&r.Technique), "technique", "", "this technique and no other: crypto+block, crypto, block, drive-overwrite, enhanced-security-erase, security-erase, format, host-overwrite")
+	flags.StringVar((*string)(&r.Technique), "technique", "", "this technique and no other: crypto+block, crypto, block, drive-overwrite, enhanced-security-erase, security-erase, format-crypto, format, host-overwrite")
 	flags.StringVar((*string)(&r.FailureMode), "failure-mode", "", "restricted (default): after a failed sanitize the drive takes nothing but another; or unrestricted")
 	flags.StringVar(&r.Pattern, "pattern", "", "what an overwrite writes: zero, one, random (default) or `HEX`")
 	flags.IntVar(&r.BlockSize, "block-size", 0, "the logical block length that a format gives the drive: 512 or 4096 `BYTES`")
@@ -44,16 +45,21 @@ type planResult struct {
 
 func (a *app) planCommand() *cobra.Command {
 	var request sanitize.Request
-	var file string
+	var file, list string
 	c := &cobra.Command{
-		Use: "plan DRIVE...", Short: "say what would be done to drives; touches nothing", Args: cobra.ArbitraryArgs, ValidArgsFunction: a.completeDrives,
+		Use: "plan {DRIVE... | --drives FILE}", Short: "say what would be done to drives; touches nothing", Args: cobra.ArbitraryArgs, ValidArgsFunction: a.completeDrives,
 		Long: "plan says what would be done, by which technique, what that does not reach, and which techniques were rejected and why.\n" +
 			"With -o it writes a plan that `run --plan` carries out once, within a day, after its digest was confirmed.",
 		RunE: a.verb("plan", func(ctx context.Context, args []string) (answer, error) {
-			return a.plan(ctx, args, request, file)
+			names, err := a.named(args, list)
+			if err != nil {
+				return answer{}, err
+			}
+			return a.plan(ctx, names, request, file)
 		}),
 	}
 	requestFlags(c.Flags(), &request)
+	drivesFlag(c.Flags(), &list)
 	c.Flags().StringVarP(&file, "output", "o", "", "write the plan to `FILE`, which must not be there yet")
 	return c
 }
@@ -103,19 +109,12 @@ func planProblem(p sanitize.Plan) error {
 	}
 	var words, hints []string
 	for _, r := range p.Refused {
-		code := exitRefused
-		switch {
-		case r.Cannot:
-			code = exitCannot
-		case r.Reasons[0].Code == "permission":
-			code = exitPermission
-		}
-		codes = append(codes, code)
+		codes = append(codes, refusedCode(r))
 		for i, reason := range r.Reasons {
 			if i == 0 || !r.Cannot {
 				words = append(words, fmt.Sprintf("%s %s: %s", r.Model, r.Serial, reason.Message))
 			}
-			if reason.Hint != "" {
+			if reason.Hint != "" && !slices.Contains(hints, reason.Hint) {
 				hints = append(hints, reason.Hint)
 			}
 		}
@@ -125,27 +124,14 @@ func planProblem(p sanitize.Plan) error {
 
 func planText(w io.Writer, p sanitize.Plan, result planResult) error {
 	var b strings.Builder
-	for _, d := range p.Drives {
-		fmt.Fprintf(&b, "%s %s (%s, %s)\n", d.Model, d.Serial, size(d.SizeBytes), strings.Join(d.Nodes, " "))
-		fmt.Fprintf(&b, "  will be     %s by %s%s, %s\n", d.Method, d.Technique, passWords(d), verifyWords(d.Verification))
-		for _, h := range d.Restore {
-			fmt.Fprintf(&b, "  first       %s that the %s hides are made accessible, for good\n", size(h.NativeBytes-h.FromBytes), h.Kind)
+	if len(p.Drives) > many {
+		b.WriteString(planTable(p.Drives))
+		for _, g := range alike(p.Drives) {
+			fmt.Fprintf(&b, "%s\n%s", g.title(), g.text)
 		}
-		for i, o := range d.Operations {
-			fmt.Fprintf(&b, "  step %d      %s%s\n", i+1, o.Command, estimateWords(o.EstimateSeconds))
-		}
-		fmt.Fprintf(&b, "  scope       %s\n", scopeWords(d))
-		for _, e := range d.Excludes {
-			fmt.Fprintf(&b, "  not reached %s\n", e.Message)
-		}
-		for _, e := range d.RestsOn {
-			fmt.Fprintf(&b, "  rests on    %s\n", e.Message)
-		}
-		for _, n := range d.Notes {
-			fmt.Fprintf(&b, "  found       %s\n", n.Message)
-		}
-		for _, r := range together(d.Rejected) {
-			fmt.Fprintf(&b, "  rejected    %s\n", r)
+	} else {
+		for _, d := range p.Drives {
+			fmt.Fprintf(&b, "%s %s (%s, %s)\n%s", d.Model, d.Serial, size(d.SizeBytes), strings.Join(d.Nodes, " "), planLines(d))
 		}
 	}
 	for _, r := range p.Refused {
@@ -165,6 +151,37 @@ func planText(w io.Writer, p sanitize.Plan, result planResult) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// planLines say what would be done to a drive.
+func planLines(d sanitize.DrivePlan) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "  will be     %s by %s%s, %s\n", d.Method, d.Technique, passWords(d), verifyWords(d.Verification))
+	for _, h := range d.Restore {
+		fmt.Fprintf(&b, "  first       %s that the %s hides are made accessible, for good\n", size(h.NativeBytes-h.FromBytes), h.Kind)
+	}
+	for i, o := range d.Operations {
+		fmt.Fprintf(&b, "  step %d      %s%s\n", i+1, o.Command, estimateWords(o.EstimateSeconds))
+	}
+	for _, n := range d.Namespaces {
+		if n.Zones.Count > 0 {
+			fmt.Fprintf(&b, "  zoned       namespace %d: %s\n", n.NSID, zoneWords(n.Zones))
+		}
+	}
+	fmt.Fprintf(&b, "  scope       %s\n", scopeWords(d))
+	for _, e := range d.Excludes {
+		fmt.Fprintf(&b, "  not reached %s\n", e.Message)
+	}
+	for _, e := range d.RestsOn {
+		fmt.Fprintf(&b, "  rests on    %s\n", e.Message)
+	}
+	for _, n := range d.Notes {
+		fmt.Fprintf(&b, "  found       %s\n", n.Message)
+	}
+	for _, r := range together(d.Rejected) {
+		fmt.Fprintf(&b, "  rejected    %s\n", r)
+	}
+	return b.String()
 }
 
 // together lists rejected techniques, those with one reason in one line.
@@ -205,7 +222,7 @@ func scopeWords(d sanitize.DrivePlan) string {
 		}
 		list = append(list, w+")")
 	}
-	if d.Technique == sanitize.Format {
+	if d.Technique == sanitize.Format || d.Technique == sanitize.CryptographicFormat {
 		return words + ": what is in namespaces " + strings.Join(list, ", ")
 	}
 	return words + ": everything in the drive, namespaces " + strings.Join(list, ", ")

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/expunge-dev/expunge/agent"
+	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/internal/terminal"
 	"github.com/expunge-dev/expunge/sanitize"
 )
@@ -21,6 +22,7 @@ const (
 	terminalEvery = 250 * time.Millisecond
 	plainEvery    = 30 * time.Second
 	streamEvery   = time.Second
+	endsEvery     = time.Second // drives of many that ended well, together
 )
 
 // progress tells how far the drives of a run have come. Drives report through meters; one
@@ -30,25 +32,20 @@ type progress struct {
 	terminal bool
 	stop     chan struct{}
 	stopped  sync.WaitGroup
-	width    int // of the terminal; the telling goroutine's alone
 
-	mu     sync.Mutex // guards the rest
-	drives []*metered
-	lines  int // drawn on the terminal
-}
-
-type metered struct {
-	drive sanitize.DrivePlan
-	meter *sanitize.Meter
-	last  sanitize.Reading
-	at    time.Time
-	rate  float64 // bytes per second, smoothed
+	mu      sync.Mutex // guards the rest
+	order   map[devices.ID]int
+	drives  []*metered // at work, in the order of the plan
+	good    int        // have ended, and nothing is left to do
+	trouble []string   // the others that have ended, a line each
+	untold  []string   // have ended well since the last line about that
+	lines   int        // drawn on the terminal
 }
 
 // follow begins to tell progress.
 func (a *app) follow() *progress {
 	f, ok := a.stderr.(*os.File)
-	p := &progress{app: a, terminal: ok && terminal.Is(f), stop: make(chan struct{})}
+	p := &progress{app: a, terminal: ok && terminal.Is(f), stop: make(chan struct{}), order: map[devices.ID]int{}}
 	asked := make(chan os.Signal, 1)
 	signal.Notify(asked, syscall.SIGUSR1)
 	every := plainEvery
@@ -60,14 +57,17 @@ func (a *app) follow() *progress {
 	}
 	p.stopped.Go(func() {
 		defer signal.Stop(asked)
-		tick := time.NewTicker(every)
+		tick, ends := time.NewTicker(every), time.NewTicker(endsEvery)
 		defer tick.Stop()
+		defer ends.Stop()
 		for {
 			select {
 			case <-p.stop:
 				return
 			case <-tick.C:
 				p.tell(p.terminal)
+			case <-ends.C:
+				p.tellEnds()
 			case <-asked:
 				p.tell(false)
 			}
@@ -78,57 +78,123 @@ func (a *app) follow() *progress {
 
 func (p *progress) observer() agent.Observer {
 	return agent.Observer{
+		Planned: func(drives []sanitize.DrivePlan) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			for _, d := range drives {
+				p.order[d.ID] = len(p.order)
+			}
+		},
 		Begun: func(d sanitize.DrivePlan, m *sanitize.Meter) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			p.drives = append(p.drives, &metered{drive: d, meter: m, at: time.Now()})
+			slices.SortStableFunc(p.drives, func(a, b *metered) int { return p.order[a.drive.ID] - p.order[b.drive.ID] })
 		},
 		Ended: func(r agent.DriveResult) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			p.drives = slices.DeleteFunc(p.drives, func(m *metered) bool { return m.drive.ID == r.Drive.ID })
+			p.ended(itemOf(r))
 		},
 	}
+}
+
+// ended takes a drive's outcome. What needs somebody is told at once.
+func (p *progress) ended(i driveItem) {
+	if i.urgency() == 0 {
+		p.good++
+		p.untold = append(p.untold, i.Serial)
+		return
+	}
+	line := i.Serial + ": " + i.words
+	if i.code == exitInternal {
+		line += ", and NOT CERTIFIED"
+	}
+	p.trouble = append(p.trouble, line)
+	if p.byEvent() {
+		p.app.say("%s (%s)", line, p.count())
+	}
+}
+
+// byEvent says whether ends are told as they come: there are many drives and nothing is drawn.
+func (p *progress) byEvent() bool {
+	return len(p.order) > many && !p.terminal && p.app.json != "stream"
+}
+
+// count says how many drives have ended.
+func (p *progress) count() string {
+	text := fmt.Sprintf("%d of %d done", p.good, len(p.order))
+	if n := len(p.trouble); n > 0 {
+		text += fmt.Sprintf(", %d ended otherwise", n)
+	}
+	return text
+}
+
+// tellEnds tells which drives ended well lately, in one line.
+func (p *progress) tellEnds() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.byEvent() || len(p.untold) == 0 {
+		return
+	}
+	const named = 3
+	text := strings.Join(p.untold[:min(named, len(p.untold))], ", ")
+	if n := len(p.untold) - named; n > 0 {
+		text += fmt.Sprintf(" and %d more", n)
+	}
+	p.app.say("%s: done (%s)", text, p.count())
+	p.untold = nil
 }
 
 // end stops telling and removes what was drawn.
 func (p *progress) end() {
 	close(p.stop)
 	p.stopped.Wait()
-	p.erase()
-}
-
-func (p *progress) erase() {
+	p.tellEnds()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.lines > 0 {
-		fmt.Fprintf(p.app.stderr, "\x1b[%dA\x1b[J", p.lines)
-		p.lines = 0
-	}
+	fmt.Fprint(p.app.stderr, p.erasure())
 }
 
-// tell prints one line per drive, over the last ones on a terminal.
+// erasure takes the cursor back to where the drawing began.
+func (p *progress) erasure() string {
+	if p.lines == 0 {
+		return ""
+	}
+	up := fmt.Sprintf("\x1b[%dA\x1b[J", p.lines)
+	p.lines = 0
+	return up
+}
+
+// tell says how far the drives are, over what was said last on a terminal.
 func (p *progress) tell(redraw bool) {
-	if f, ok := p.app.stderr.(*os.File); ok && redraw {
-		p.erase()
-		p.width = terminal.Width(f)
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var b strings.Builder
-	for _, m := range p.drives {
-		if p.app.json == "stream" {
+	if p.app.json == "stream" {
+		for _, m := range p.drives {
 			p.event(m)
-			continue
 		}
-		line := []rune("expunge: " + m.line(time.Now()))
-		if redraw && p.width > 0 {
-			line = line[:min(len(line), p.width-1)] // a line that wraps could not be drawn over
+		return
+	}
+	columns, rows := 0, len(p.drives)+len(p.trouble)+2
+	if f, ok := p.app.stderr.(*os.File); ok && redraw {
+		columns, rows = terminal.Size(f)
+	}
+	var b strings.Builder
+	lines := p.frame(time.Now(), rows-1, redraw)
+	for _, text := range lines {
+		line := []rune("expunge: " + text)
+		if columns > 0 {
+			line = line[:min(len(line), columns-1)] // a line that wraps could not be drawn over
 		}
 		fmt.Fprintln(&b, string(line))
 	}
 	if redraw {
-		p.lines = len(p.drives)
+		erase := p.erasure()
+		p.lines = len(lines)
+		fmt.Fprint(p.app.stderr, erase+b.String()) // in one go: it would flicker
+		return
 	}
 	fmt.Fprint(p.app.stderr, b.String())
 }
@@ -145,36 +211,4 @@ func (p *progress) event(m *metered) {
 	if err != nil {
 		p.app.say("write progress: %v", err)
 	}
-}
-
-// line reads the meter: stage, share, rate and how long it will take at that rate.
-func (m *metered) line(now time.Time) string {
-	r := m.meter.Read()
-	switch took := now.Sub(m.at).Seconds(); {
-	case r.Stage != m.last.Stage || m.rate == 0:
-		// The first reading of a stage: the average since it began.
-		if all := now.Sub(r.Since).Seconds(); all > 0 {
-			m.rate = float64(r.Done-r.Before) / all
-		}
-		m.last, m.at = r, now
-	case took > 0.1:
-		m.rate += 0.3 * (float64(r.Done-m.last.Done)/took - m.rate)
-		m.last, m.at = r, now
-	}
-	if r.Stage == "" {
-		return m.drive.Serial + ": starting"
-	}
-	line := fmt.Sprintf("%s: %s %5.1f %%", m.drive.Serial, r.Stage, 100*float64(r.Done)/float64(max(1, r.Total)))
-	if r.ByDrive {
-		return line + "  by the drive itself"
-	}
-	line += fmt.Sprintf("  %s of %s", size(r.Done), size(r.Total))
-	if m.rate > 0 {
-		left := time.Duration(float64(r.Total-r.Done) / m.rate * float64(time.Second)).Round(time.Second)
-		line += fmt.Sprintf("  %s/s  %v left", size(int64(m.rate)), left)
-	}
-	if r.Bad > 0 {
-		line += fmt.Sprintf("  %s BAD", size(r.Bad))
-	}
-	return line
 }

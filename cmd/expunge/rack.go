@@ -83,51 +83,6 @@ func addDrive(rack *virtual.Rack, spec virtual.Spec) error {
 	return rack.Populate(node, oldData)
 }
 
-func (a *app) rackAddCommand() *cobra.Command {
-	var spec virtual.Spec
-	each := "64M"
-	hpa, dco, ama := "", "", ""
-	c := &cobra.Command{
-		Use: "add [DIR]", Short: "add a drive to a rack", Args: cobra.MaximumNArgs(1),
-		RunE: a.verb("rack-add", func(_ context.Context, args []string) (answer, error) {
-			rack, _, err := a.openRack(args, 0)
-			if err != nil {
-				return answer{}, err
-			}
-			if spec.SizeBytes, err = parseSize(each); err != nil {
-				return answer{}, usage("as in --size 64M", err)
-			}
-			for _, f := range []struct {
-				text string
-				to   *int64
-			}{{hpa, &spec.HPABytes}, {dco, &spec.DCOBytes}, {ama, &spec.AMABytes}} {
-				if f.text == "" {
-					continue
-				}
-				if *f.to, err = parseSize(f.text); err != nil {
-					return answer{}, usage("as in --hpa 16M", err)
-				}
-			}
-			if err := addDrive(rack, spec); err != nil {
-				return answer{}, err
-			}
-			return a.rackAnswer(rack)
-		}),
-	}
-	c.Flags().StringVar(&spec.Profile, "profile", "plain", "kind of drive: see rack profiles")
-	c.Flags().StringVar(&spec.Serial, "serial", "", "serial number (default: drawn)")
-	c.Flags().StringVar(&each, "size", each, "size, in bytes or with k, M, G (powers of 1024)")
-	c.Flags().IntVar(&spec.LogicalBlock, "block", 0, "bytes of a logical block: 512 or 4096; of SAS drives also 520, 528 or 4160 (default: the profile's)")
-	c.Flags().Int64Var(&spec.EraseSeconds, "erase-seconds", 2, "how long the drive's own block erase takes; its cryptographic erase takes half of it")
-	c.Flags().StringSliceVar(&spec.Sanitize, "sanitize", nil, "what the drive's own sanitize can do: crypto, block, overwrite (default: all that the profile has)")
-	c.Flags().StringVar(&hpa, "hpa", "", "how much of the size a SATA disk hides in its host protected area")
-	c.Flags().StringVar(&dco, "dco", "", "how much of it its device configuration overlay hides")
-	c.Flags().StringVar(&ama, "ama", "", "how much of it a SATA SSD hides above its accessible max address")
-	c.Flags().BoolVar(&spec.ReadOnly, "read-only", false, "write-protected")
-	c.Flags().BoolVar(&spec.SameSerial, "same-serial", false, "permit a serial number that another drive has")
-	return c
-}
-
 // openRack opens the rack of --rack, or the one that the first argument names when there is none.
 // It returns the arguments that are left.
 func (a *app) openRack(args []string, least int) (*virtual.Rack, []string, error) {

@@ -53,6 +53,10 @@ func TestShowExplainsEveryReason(t *testing.T) {
 		{code: "reserved", spec: virtual.Spec{Profile: "sas-hdd", ReservedBy: "1234"}},
 		{code: "sanitize_unknown", spec: virtual.Spec{Profile: "sas-hdd"}, faults: []string{"log-zero:sanitize"}},
 		{code: "sanitize_unknown", spec: virtual.Spec{Profile: "nvme-ssd"}, faults: []string{"log-missing:sanitize"}},
+		{code: "reserved", spec: virtual.Spec{Profile: "nvme-ssd", ReservedBy: "1234", Registrants: 2}},
+		{code: "firmware_pending", spec: virtual.Spec{Profile: "nvme-firmware-pending"}},
+		{code: "read_only_medium", spec: virtual.Spec{Profile: "nvme-ssd"}, faults: []string{"smart-critical:8"}},
+		{code: "critical_warning", spec: virtual.Spec{Profile: "nvme-pmr"}, faults: []string{"smart-critical:32"}},
 		{code: "shared_subsystem", spec: virtual.Spec{Profile: "nvme-shared"}},
 		{code: devices.ReasonCountExpired, spec: virtual.Spec{Profile: "sata-hdd-locked"}, do: func(t *testing.T, rack *virtual.Rack, _ string) {
 			file := write(t, "wrong\n")
@@ -71,6 +75,7 @@ func TestShowExplainsEveryReason(t *testing.T) {
 				t.Errorf("exit %d", code)
 			}
 		}},
+		{code: "format_scope", spec: virtual.Spec{Profile: "nvme-format", SecondNamespace: true}},
 		{code: "unfinished", spec: virtual.Spec{Profile: "sata-hdd", HPABytes: 1 << 20, SizeAfterPowerCycle: true}, do: func(t *testing.T, rack *virtual.Rack, _ string) {
 			// The state of the job: what it waits for is in `jobs`, with what to do.
 			out, _, code := on(t, rack, "run", "A", "--technique", "host-overwrite", "--confirm", "A")

@@ -109,8 +109,8 @@ func silently(code int) error {
 func recoverText(w io.Writer, r recoverResult) error {
 	var b strings.Builder
 	for _, j := range r.Jobs {
-		for _, i := range j.Drives {
-			b.WriteString(i.text())
+		if err := outcomesText(&b, j.Drives); err != nil {
+			return err
 		}
 	}
 	for _, l := range r.Left {

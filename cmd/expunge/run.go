@@ -1,171 +1,36 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"slices"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/expunge-dev/expunge/agent"
-	"github.com/expunge-dev/expunge/devices"
-	"github.com/expunge-dev/expunge/internal/terminal"
 	"github.com/expunge-dev/expunge/sanitize"
 )
 
-type runResult struct {
-	Job    string      `json:"job,omitempty"`
-	Plan   string      `json:"plan_digest,omitempty"`
-	Drives []driveItem `json:"drives"`
-}
-
-// driveItem is how one drive of a job stands.
-type driveItem struct {
-	ID           devices.ID         `json:"id"`
-	Serial       string             `json:"serial"`
-	Model        string             `json:"model"`
-	Outcome      sanitize.Outcome   `json:"outcome"`
-	Method       sanitize.Method    `json:"method,omitempty"` // achieved
-	Technique    sanitize.Technique `json:"technique,omitempty"`
-	BytesWritten int64              `json:"bytes_written"`
-	Seconds      float64            `json:"seconds"`
-	Verification *verificationItem  `json:"verification,omitempty"`
-	Exceptions   int64              `json:"exception_bytes"`
-	Attempts     int                `json:"attempts"`
-	Operations   []operationItem    `json:"operations,omitempty"` // what the drive did by itself
-	Markers      *markerItem        `json:"markers,omitempty"`
-	Warnings     []string           `json:"warnings,omitempty"`
-	Reasons      []devices.Reason   `json:"reasons"`
-	Certificate  *string            `json:"certificate"` // null: none could be made, or not yet
-	Error        string             `json:"error,omitempty"`
-	code         int
-	words        string
-	excludes     []string // what the technique left as it was
-}
-
-type operationItem struct {
-	Technique sanitize.Technique `json:"technique"`
-	Status    string             `json:"status"` // the drive's last word
-	Because   string             `json:"because,omitempty"`
-	Complete  bool               `json:"complete"`
-	Unit      int                `json:"unit,omitempty"` // of the drive's logical units
-	Seconds   int64              `json:"seconds"`
-	Estimate  *int64             `json:"estimate_seconds,omitempty"`
-}
-
-// text is the drive's own word, and what ties it to this job.
-func (o operationItem) text() string {
-	what := string(o.Technique)
-	if o.Unit > 0 {
-		what += fmt.Sprintf(" of unit %d", o.Unit)
-	}
-	if !o.Complete {
-		return fmt.Sprintf("%s: not complete; the drive last said: %s", what, dash(o.Status))
-	}
-	return fmt.Sprintf("%s: the drive reports: %s, after %v; %s", what, o.Status, time.Duration(o.Seconds)*time.Second, o.Because)
-}
-
-type markerItem struct {
-	Set        int64 `json:"set"`
-	Changed    int64 `json:"changed"`
-	Unchanged  int64 `json:"unchanged"`
-	Unreadable int64 `json:"unreadable"`
-}
-
-type verificationItem struct {
-	Mode       sanitize.VerifyMode `json:"mode"`
-	Result     string              `json:"result"`
-	Samples    int64               `json:"samples"`
-	Bytes      int64               `json:"bytes"`
-	Mismatches int64               `json:"mismatches"`
-	ReadErrors int64               `json:"read_errors"`
-}
-
-func itemOf(r agent.DriveResult) driveItem {
-	item := driveItem{
-		ID: r.Drive.ID, Serial: r.Drive.Serial, Model: r.Drive.Model, Outcome: r.Outcome, Technique: r.Drive.Technique,
-		Seconds: r.Seconds(), Reasons: r.Reasons, code: driveCode(r), words: words(r),
-	}
-	if item.Reasons == nil {
-		item.Reasons = []devices.Reason{}
-	}
-	if r.Err != nil {
-		item.Error = r.Err.Error()
-	}
-	if r.Certificate != "" {
-		item.Certificate = &r.Certificate
-	}
-	if e := r.Evidence; e != nil {
-		item.BytesWritten, item.Exceptions, item.Attempts = e.BytesWritten, e.ExceptionBytes, e.Attempts
-		v := e.Verification
-		item.Verification = &verificationItem{v.Mode, v.Result, v.Samples, v.Bytes, v.Mismatches, v.ReadErrors}
-		item.Warnings = e.Warnings
-		for _, o := range e.Operations {
-			item.Operations = append(item.Operations, operationItem{o.Technique, o.Status, o.Because, o.Complete, o.Unit, o.ElapsedSeconds, o.EstimateSeconds})
-		}
-		if m := e.Markers; m != nil {
-			item.Markers = &markerItem{m.Set, m.Changed, max(m.Unchanged, m.UnchangedEver), m.Unreadable}
-		}
-		if r.Outcome == sanitize.Sanitized || r.Outcome == sanitize.Exceptions {
-			for _, x := range e.Drive.Excludes {
-				item.excludes = append(item.excludes, x.Message)
-			}
-			item.Method = e.Drive.Method
-		}
-	}
-	return item
-}
-
-// words are the outcome as people say it.
-func words(r agent.DriveResult) string {
-	how := "verified"
-	if r.Drive.Verification == sanitize.VerifyStatus {
-		how = "status only"
-	}
-	achieved := map[sanitize.Method]string{sanitize.Clear: "CLEARED", sanitize.Purge: "PURGED"}[r.Drive.Method]
-	switch r.Outcome {
-	case sanitize.Sanitized:
-		return achieved + " " + how
-	case sanitize.Exceptions:
-		return fmt.Sprintf("%s %s, but for %d bytes", achieved, how, r.Evidence.ExceptionBytes)
-	case sanitize.RefusedRun:
-		return "REFUSED - not touched"
-	case sanitize.Interrupted:
-		if len(r.Reasons) > 0 && r.Reasons[0].Code == agent.ReasonPowerCycle {
-			return "POWER CYCLE NEEDED - holds data, resumable"
-		}
-		if len(r.Reasons) > 0 && r.Reasons[0].Code == agent.ReasonRunning {
-			return "RUNNING - holds data until it has ended"
-		}
-		return "INTERRUPTED - holds data, resumable"
-	case sanitize.Unproven:
-		return "UNPROVEN - holds data"
-	case sanitize.Unknown:
-		return "UNKNOWN - treat as holding data"
-	}
-	return "FAILED - holds data"
-}
-
 func (a *app) runCommand() *cobra.Command {
 	var request sanitize.Request
-	var file string
+	var file, list string
 	var confirm []string
 	c := &cobra.Command{
-		Use: "run {--plan FILE | DRIVE...}", Short: "carry out a plan: DESTROYS DATA", Args: cobra.ArbitraryArgs, ValidArgsFunction: a.completeDrives,
+		Use: "run {--plan FILE | DRIVE... | --drives FILE}", Short: "carry out a plan: DESTROYS DATA", Args: cobra.ArbitraryArgs, ValidArgsFunction: a.completeDrives,
 		Long: "run carries out a plan, or plans and runs in one go. It begins after a confirmation: --confirm DIGEST for a whole plan,\n" +
 			"--confirm SERIAL for each drive, or typed when a person sits at the terminal. The same plan run again touches nothing that is finished.",
 		Example: "  expunge run --plan plan.json --confirm DIGEST\n  expunge run SERIAL --method clear --confirm SERIAL",
 		RunE: a.verb("run", func(ctx context.Context, args []string) (answer, error) {
-			return a.run(ctx, args, request, file, confirm)
+			names, err := a.named(args, list)
+			if err != nil {
+				return answer{}, err
+			}
+			return a.run(ctx, names, request, file, confirm)
 		}),
 	}
 	requestFlags(c.Flags(), &request)
+	drivesFlag(c.Flags(), &list)
 	c.Flags().StringVar(&file, "plan", "", "the plan to carry out, from `FILE`")
 	c.Flags().StringArrayVar(&confirm, "confirm", nil, "the plan's `DIGEST` (its first 12 digits or more), or a drive's serial number for each drive")
 	return c
@@ -233,166 +98,4 @@ func readPlan(file string) (sanitize.Plan, error) {
 		return p, fmt.Errorf("plan %s: %w", file, err)
 	}
 	return p, nil
-}
-
-// confirmed makes sure that a person meant these drives: by flag, or typed at the terminal.
-// planned says that the plan is in a file; one that was made just now has a digest of its own each time.
-func (a *app) confirmed(ctx context.Context, p sanitize.Plan, confirm []string, planned bool) error {
-	if len(confirm) > 0 {
-		return confirmedBy(p, confirm, planned)
-	}
-	in, isFile := a.stdin.(*os.File)
-	if !isFile || !terminal.Is(in) {
-		return &problem{code: exitRefused, name: "not_confirmed", err: errors.New("not confirmed: nothing was touched"),
-			hint: confirmHint(p, planned)}
-	}
-	want := p.Digest()[:12]
-	for _, d := range p.Drives {
-		a.say("ALL DATA on %s %s (%s, %s) will be destroyed", d.Model, d.Serial, size(d.SizeBytes), strings.Join(d.Nodes, " "))
-	}
-	if len(p.Drives) == 1 {
-		want = p.Drives[0].Serial
-	}
-	fmt.Fprintf(a.stderr, "expunge: type %s to go on: ", want)
-	typed := make(chan string, 1)
-	go func() {
-		line, err := bufio.NewReader(in).ReadString('\n')
-		if err != nil {
-			line = ""
-		}
-		typed <- strings.TrimSpace(line)
-	}()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case line := <-typed:
-		if line == want {
-			return nil
-		}
-		return &problem{code: exitRefused, name: "not_confirmed", err: errors.New("not confirmed: nothing was touched")}
-	}
-}
-
-// confirmHint is what to give.
-func confirmHint(p sanitize.Plan, planned bool) string {
-	var serials []string
-	for _, d := range p.Drives {
-		serials = append(serials, "--confirm "+quote(dash(d.Serial)))
-	}
-	hint := strings.Join(serials, " ")
-	if planned {
-		hint = "--confirm " + p.Digest()[:12] + " for the whole plan, or " + hint
-	}
-	return hint
-}
-
-func confirmedBy(p sanitize.Plan, confirm []string, planned bool) error {
-	if slices.ContainsFunc(confirm, p.Confirms) {
-		return nil
-	}
-	var missing []string
-	for _, d := range p.Drives {
-		if d.Serial == "" || !slices.Contains(confirm, d.Serial) {
-			missing = append(missing, dash(d.Serial))
-		}
-	}
-	if len(missing) > 0 {
-		return &problem{code: exitRefused, name: "not_confirmed",
-			err:  fmt.Errorf("not confirmed for %s: nothing was touched", strings.Join(missing, ", ")),
-			hint: "what --confirm gave is not enough: " + confirmHint(p, planned)}
-	}
-	return nil
-}
-
-// items lists every drive of a job, also those that planning refused.
-func items(j agent.Job) []driveItem {
-	list := []driveItem{}
-	for _, r := range j.Drives {
-		list = append(list, itemOf(r))
-	}
-	for _, r := range j.Plan.Refused {
-		code := exitRefused
-		if r.Cannot {
-			code = exitCannot
-		}
-		list = append(list, driveItem{ID: r.ID, Serial: r.Serial, Model: r.Model, Outcome: sanitize.RefusedRun, Reasons: r.Reasons, code: code, words: "REFUSED - not touched"})
-	}
-	return list
-}
-
-func (a *app) runAnswer(j agent.Job) answer {
-	list := items(j)
-	return answer{
-		result: runResult{j.ID, j.Plan.Digest(), list},
-		text: func(w io.Writer) error {
-			for _, i := range list {
-				if _, err := io.WriteString(w, i.text()); err != nil {
-					return err
-				}
-			}
-			return nil
-		},
-	}
-}
-
-func (i driveItem) text() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s: %s\n", i.Model, i.Serial, i.words)
-	for _, r := range i.Reasons {
-		fmt.Fprintf(&b, "  %s\n", withHint(r))
-	}
-	if i.Error != "" && !slices.ContainsFunc(i.Reasons, func(r devices.Reason) bool { return strings.Contains(i.Error, r.Message) }) {
-		fmt.Fprintf(&b, "  %s\n", strings.ReplaceAll(i.Error, "\n", "\n  "))
-	}
-	for _, o := range i.Operations {
-		fmt.Fprintf(&b, "  %s\n", o.text())
-	}
-	if m := i.Markers; m != nil && m.Changed+m.Unchanged+m.Unreadable > 0 {
-		fmt.Fprintf(&b, "  markers: %d of %d gone, %d left, %d unreadable; %s\n", m.Changed, m.Set, m.Unchanged, m.Unreadable, i.Verification.text())
-	}
-	for _, w := range i.Warnings {
-		fmt.Fprintf(&b, "  note: %s\n", w)
-	}
-	switch v := i.Verification; {
-	case i.BytesWritten > 0:
-		fmt.Fprintf(&b, "  %s written, %s\n", size(i.BytesWritten), v.text())
-	case v != nil && i.Markers == nil && v.Result != "none":
-		fmt.Fprintf(&b, "  %s\n", v.text())
-	}
-	for _, e := range i.excludes {
-		fmt.Fprintf(&b, "  not reached %s\n", e)
-	}
-	if i.Certificate != nil {
-		fmt.Fprintf(&b, "  certificate %s\n", *i.Certificate)
-	}
-	return b.String()
-}
-
-func (v *verificationItem) text() string {
-	if v.Mode == sanitize.VerifyStatus {
-		return "nothing read back"
-	}
-	where := "whole"
-	if v.Samples != 1 {
-		where = fmt.Sprintf("in %d areas", v.Samples)
-	}
-	return fmt.Sprintf("%s read back %s (%s), %d mismatches, %d read errors", size(v.Bytes), where, v.Mode, v.Mismatches, v.ReadErrors)
-}
-
-// runProblem is the exit code of a job. What is wrong was printed with each drive.
-func (a *app) runProblem(j agent.Job) error {
-	list := items(j)
-	codes := make([]int, len(list))
-	var words []string
-	for n, i := range list {
-		codes[n] = i.code
-		if i.code != exitOK {
-			words = append(words, i.Serial+": "+i.words)
-		}
-	}
-	code := worst(codes)
-	if code == exitOK {
-		return nil
-	}
-	return &problem{code: code, name: "outcome", err: errors.New(strings.Join(words, "\n")), silent: a.json == ""}
 }

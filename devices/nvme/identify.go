@@ -19,6 +19,7 @@ const (
 	cnsNamespace  = 0x00
 	cnsController = 0x01
 	cnsActive     = 0x02
+	cnsCommandSet = 0x05
 	cnsAllocated  = 0x10
 	cnsAllocNS    = 0x11
 	cnsSubsystem  = 0x13
@@ -81,8 +82,10 @@ type Controller struct {
 	MDTS      uint8
 	CNTLID    uint16
 	VER       uint32
+	BPCAP     uint8
 	CNTRLTYPE uint8
 	OACS      uint16
+	FRMW      uint8
 	TNVMCAP   uint64 // bytes; the high half of the field is not kept
 	UNVMCAP   uint64
 	RPMBS     uint32
@@ -103,8 +106,8 @@ func ParseController(b []byte) (Controller, error) {
 	le := binary.LittleEndian
 	c := Controller{
 		VID: le.Uint16(b[0:]), SN: ascii(b[4:24]), MN: ascii(b[24:64]), FR: ascii(b[64:72]),
-		CMIC: b[76], MDTS: b[77], CNTLID: le.Uint16(b[78:]), VER: le.Uint32(b[80:]), CNTRLTYPE: b[111],
-		OACS: le.Uint16(b[256:]), TNVMCAP: low128(b[280:]), UNVMCAP: low128(b[296:]),
+		CMIC: b[76], MDTS: b[77], CNTLID: le.Uint16(b[78:]), VER: le.Uint32(b[80:]), BPCAP: b[102], CNTRLTYPE: b[111],
+		OACS: le.Uint16(b[256:]), FRMW: b[260], TNVMCAP: low128(b[280:]), UNVMCAP: low128(b[296:]),
 		RPMBS: le.Uint32(b[312:]), SANICAP: le.Uint32(b[328:]),
 		NN: le.Uint32(b[516:]), ONCS: le.Uint16(b[520:]), FNA: b[524], VWC: b[525], SUBNQN: text(b[768:1024]),
 	}
@@ -157,12 +160,25 @@ func (c Controller) NoBroadcast() bool { return c.FNA&(1<<3) != 0 }
 // NamespaceManagement is OACS bit 3: allocated namespaces and controllers can be listed.
 func (c Controller) NamespaceManagement() bool { return c.OACS&(1<<3) != 0 }
 
+// Reservations is ONCS bit 5. A namespace has them when its RESCAP says so, too.
+func (c Controller) Reservations() bool { return c.ONCS&(1<<5) != 0 }
+
+// FirmwareSlots is FRMW bits 3:1.
+func (c Controller) FirmwareSlots() uint8 { return c.FRMW >> 1 & 7 }
+
+// RPMB is how many replay protected memory blocks there are, and the bytes of each (RPMBS bits 2:0 and
+// 23:16, figure 275).
+func (c Controller) RPMB() (units int, each int64) {
+	return int(c.RPMBS & 7), (int64(c.RPMBS>>16&0xff) + 1) * 128 << 10
+}
+
 // Namespace is what Identify Namespace says (NVM command set 1.0, figure 97).
 type Namespace struct {
 	NSZE, NCAP, NUSE uint64 // logical blocks
 	FLBAS            uint8
 	DPS              uint8
 	NMIC             uint8
+	RESCAP           uint8 // 0 where the namespace has no reservations
 	FPI              uint8
 	DLFEAT           uint8
 	NSATTR           uint8
@@ -183,14 +199,13 @@ func ParseNamespace(b []byte) (Namespace, error) {
 	le := binary.LittleEndian
 	n := Namespace{
 		NSZE: le.Uint64(b[0:]), NCAP: le.Uint64(b[8:]), NUSE: le.Uint64(b[16:]),
-		FLBAS: b[26], DPS: b[29], NMIC: b[30], FPI: b[32], DLFEAT: b[33], NSATTR: b[99],
+		FLBAS: b[26], DPS: b[29], NMIC: b[30], RESCAP: b[31], FPI: b[32], DLFEAT: b[33], NSATTR: b[99],
 		NGUID: [16]byte(b[104:120]), EUI64: [8]byte(b[120:128]),
 	}
 	if n.NSZE == 0 {
 		return Namespace{}, fmt.Errorf("identify namespace: %w", ErrNoNamespace)
 	}
-	format := int(n.FLBAS&0x0f) | int(n.FLBAS>>5&3)<<4
-	f := b[128+4*format:]
+	f := b[128+4*n.Format():]
 	n.MS, n.LBADS = le.Uint16(f), f[2]
 	if n.LBADS < 9 || n.LBADS > 16 {
 		return Namespace{}, fmt.Errorf("identify namespace: blocks of 2^%d bytes", n.LBADS)
@@ -200,6 +215,9 @@ func ParseNamespace(b []byte) (Namespace, error) {
 	}
 	return n, nil
 }
+
+// Format is the number of the LBA format in use, FLBAS bits 6:5 and 3:0.
+func (n Namespace) Format() int { return int(n.FLBAS&0x0f) | int(n.FLBAS>>5&3)<<4 }
 
 // SizeBytes is the namespace's size without metadata.
 func (n Namespace) SizeBytes() int64 { return int64(n.NSZE << n.LBADS) }

@@ -6,9 +6,11 @@ import (
 	"fmt"
 )
 
-// The log pages that are read here, and the length of both.
+// The log pages that are read here, and how much of each.
 const (
 	LogSMART    = 0x02 // SMART / Health Information (NVMe base 2.0, 5.16.1.3)
+	LogFirmware = 0x03 // Firmware Slot Information (5.16.1.4)
+	LogBoot     = 0x15 // Boot Partition (5.16.1.22)
 	LogSanitize = 0x81 // Sanitize Status (5.16.1.25)
 
 	logSize = 512
@@ -21,10 +23,11 @@ type GetLogPage struct {
 	Retain bool
 }
 
-// Command encodes it. The page is the subsystem's: NSID FFFFFFFFh for SMART, 0 for Sanitize Status.
+// Command encodes it. The page is the controller's or the subsystem's, by the NSID that controllers of
+// all revisions take for it: FFFFFFFFh for SMART and firmware, 0 for the others.
 func (g GetLogPage) Command() *Command {
 	c := &Command{Opcode: 0x02, CDW10: uint32(g.LID) | (logSize/4-1)<<16, Data: make([]byte, logSize), Timeout: quick}
-	if g.LID == LogSMART {
+	if g.LID == LogSMART || g.LID == LogFirmware {
 		c.NSID = 0xffffffff
 	}
 	if g.Retain {
@@ -32,6 +35,16 @@ func (g GetLogPage) Command() *Command {
 	}
 	return c
 }
+
+// The bits of SMART.CriticalWarning (figure 207).
+const (
+	WarnSpare       = 1 << 0 // available spare is below its threshold
+	WarnTemperature = 1 << 1
+	WarnReliability = 1 << 2
+	WarnReadOnly    = 1 << 3 // all media are in read-only mode, not counting write protection
+	WarnBackup      = 1 << 4 // of volatile memory
+	WarnPMR         = 1 << 5 // the persistent memory region is read-only or unreliable
+)
 
 // SMART is the health log (figure 207). Counters that do not fit 64 bits are the greatest number.
 type SMART struct {

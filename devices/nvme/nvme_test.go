@@ -36,6 +36,10 @@ func TestEncode(t *testing.T) {
 		{"allocated namespaces", "base 2.0 5.17.2.13", NamespaceList{Allocated: true}.Command(), Admin, 0x06, 0, [6]uint32{0x10}, 4096},
 		{"controllers", "base 2.0 5.17.2.16", ControllerList{From: 0x102}.Command(), Admin, 0x06, 0, [6]uint32{0x01020013}, 4096},
 		{"SMART log", "base 2.0 5.16.1.3", GetLogPage{LID: LogSMART}.Command(), Admin, 0x02, 0xffffffff, [6]uint32{0x007f0002}, 512},
+		{"firmware slot log", "base 2.0 5.16.1.4", GetLogPage{LID: LogFirmware, Retain: true}.Command(), Admin, 0x02, 0xffffffff, [6]uint32{0x007f8003}, 512},
+		{"boot partition log", "base 2.0 5.16.1.22", GetLogPage{LID: LogBoot}.Command(), Admin, 0x02, 0, [6]uint32{0x007f0015}, 512},
+		{"reservation report", "base 2.1 7.8", ReservationReport{NSID: 3}.Command(), IO, 0x0e, 3, [6]uint32{0x3ff}, 4096},
+		{"reservation report, extended", "base 2.1 7.8", ReservationReport{NSID: 3, Extended: true}.Command(), IO, 0x0e, 3, [6]uint32{0x3ff, 1}, 4096},
 		{"sanitize status log", "base 2.0 5.16.1.25", GetLogPage{LID: LogSanitize, Retain: true}.Command(), Admin, 0x02, 0, [6]uint32{0x007f8081}, 512},
 		{"sanitize, block erase", "base 2.0 5.24", must(t)(Sanitize{SANACT: BlockErase}.Command()), Admin, 0x84, 0, [6]uint32{0x2}, 0},
 		{"sanitize, crypto, no deallocate", "base 2.0 5.24", must(t)(Sanitize{SANACT: CryptoErase, NDAS: true}.Command()), Admin, 0x84, 0, [6]uint32{0x204}, 0},
@@ -116,6 +120,17 @@ func TestParseController(t *testing.T) {
 	if !c.CryptoErase() || !c.BlockErase() || c.Overwrite() || !c.NoDeallocateInhibited() || c.NoDeallocateModifies() != 2 || c.PurgeRequiredSupported() {
 		t.Errorf("SANICAP %#x", c.SANICAP)
 	}
+	if units, each := c.RPMB(); c.Reservations() || c.BPCAP != 0 || c.FirmwareSlots() != 0 || units != 0 || each != 128<<10 {
+		t.Errorf("%+v", c)
+	}
+	b := controllerPage()
+	b[102], b[260], b[520] = 0x06, 1|3<<1|1<<4, 1<<5
+	copy(b[312:], []byte{4 | 1<<3, 0, 31, 3}) // 4 units of 32 × 128 KiB
+	if c, err := ParseController(b); err != nil || !c.Reservations() || c.BPCAP != 6 || c.FirmwareSlots() != 3 {
+		t.Errorf("%+v, %v", c, err)
+	} else if units, each := c.RPMB(); units != 4 || each != 4<<20 {
+		t.Errorf("%d units of %d bytes", units, each)
+	}
 	for name, b := range map[string][]byte{"short": controllerPage()[:4095], "zeros": make([]byte, 4096), "empty": nil} {
 		if c, err := ParseController(b); err == nil {
 			t.Errorf("%s: %+v", name, c)
@@ -126,7 +141,7 @@ func TestParseController(t *testing.T) {
 func TestParseNamespace(t *testing.T) {
 	b := make([]byte, 4096)
 	binary.LittleEndian.PutUint64(b, 1000)
-	b[25], b[26], b[33], b[99] = 20, 1|1<<5, 9, 1
+	b[25], b[26], b[31], b[33], b[99] = 20, 1|1<<5, 0x3e, 9, 1
 	copy(b[128+4*17:], []byte{8, 0, 12, 0}) // format 11h: the two high bits of FLBAS are bits 6:5
 	n, err := ParseNamespace(b)
 	if left, running := n.Formatting(); left != 0 || running {
@@ -138,7 +153,7 @@ func TestParseNamespace(t *testing.T) {
 	} else if left, running := n.Formatting(); left != 40 || !running {
 		t.Errorf("a format runs: %d %v", left, running)
 	}
-	if err != nil || n.LBADS != 12 || n.MS != 8 || n.SizeBytes() != 4096000 || !n.WriteProtected() || n.ReadsOfDeallocated() != 1 {
+	if err != nil || n.LBADS != 12 || n.MS != 8 || n.SizeBytes() != 4096000 || !n.WriteProtected() || n.ReadsOfDeallocated() != 1 || n.RESCAP != 0x3e {
 		t.Errorf("%+v, %v", n, err)
 	}
 	if _, err := ParseNamespace(make([]byte, 4096)); err == nil {

@@ -17,37 +17,58 @@ const (
 	StatusInvalidOpcode      = 0x001
 	StatusInvalidField       = 0x002
 	StatusInvalidNamespace   = 0x00b
+	StatusOperationDenied    = 0x015
+	StatusHostIDFormat       = 0x018
 	StatusSanitizeFailed     = 0x01c
 	StatusSanitizeInProgress = 0x01d
 	StatusWriteProtected     = 0x020
+	StatusReservation        = 0x083
+	StatusFormatInProgress   = 0x084
 	StatusInvalidLogPage     = 0x109
 	StatusInvalidFormat      = 0x10a
+	StatusFirmwareReset      = 0x10b // new firmware waits for a reset: of any kind,
+	StatusFirmwareSubsystem  = 0x110 // of the subsystem,
+	StatusFirmwareController = 0x111 // or of the controller
 	StatusPMREnabled         = 0x123
+	StatusSuspended          = 0x139
+	StatusAccessDenied       = 0x286
+	StatusPersistentLoss     = 0x301 // of the namespaces by this controller: another has them,
+	StatusInaccessible       = 0x302 // or nobody for now
 )
 
 var statusNames = map[uint16]string{
 	StatusInvalidOpcode: "invalid command opcode", StatusInvalidField: "invalid field in command",
-	0x004: "data transfer error", 0x005: "aborted because of power loss", 0x006: "internal error", 0x007: "abort requested",
+	0x004: "data transfer error", 0x005: "aborted because of power loss", 0x006: "internal error", 0x007: "abort requested", 0x008: "aborted because its queue was deleted",
 	StatusInvalidNamespace: "invalid namespace or format", 0x00c: "command sequence error",
+	StatusOperationDenied: "operation denied", StatusHostIDFormat: "host identifier in another format",
 	StatusSanitizeFailed: "sanitize failed", StatusSanitizeInProgress: "sanitize in progress",
 	StatusWriteProtected: "namespace is write protected", 0x080: "LBA out of range", 0x082: "namespace not ready",
-	0x083: "reservation conflict", StatusInvalidLogPage: "invalid log page", StatusInvalidFormat: "invalid format", 0x084: "format in progress",
-	0x10b: "firmware activation requires a reset", 0x110: "firmware activation requires a subsystem reset",
-	0x111: "firmware activation requires a controller reset", StatusPMREnabled: "sanitize prohibited while a persistent memory region is enabled",
-	0x139: "controller is suspended", 0x280: "write fault", 0x281: "unrecovered read error", 0x286: "access denied",
-	0x301: "asymmetric access persistent loss", 0x302: "asymmetric access inaccessible", 0x371: "command aborted by the host",
+	StatusReservation: "reservation conflict", StatusInvalidLogPage: "invalid log page", StatusInvalidFormat: "invalid format", StatusFormatInProgress: "format in progress",
+	StatusFirmwareReset: "firmware activation requires a reset", StatusFirmwareSubsystem: "firmware activation requires a subsystem reset",
+	StatusFirmwareController: "firmware activation requires a controller reset", StatusPMREnabled: "sanitize prohibited while a persistent memory region is enabled",
+	StatusSuspended: "controller is suspended", 0x280: "write fault", 0x281: "unrecovered read error", StatusAccessDenied: "access denied",
+	StatusPersistentLoss: "asymmetric access persistent loss", StatusInaccessible: "asymmetric access inaccessible", 0x371: "command aborted by the host",
+	0x1b8: "zone boundary error", 0x1b9: "zone is full", 0x1ba: "zone is read-only", 0x1bb: "zone is offline", 0x1bc: "zone invalid write",
+	0x1bd: "too many active zones", 0x1be: "too many open zones", 0x1bf: "invalid zone state transition",
 }
 
 // refusals are the statuses by which a controller says that it did not take a Sanitize or a Format
 // command (NVMe base 2.0, 5.14, 5.24 and 8.21).
 var refusals = []uint16{
-	StatusInvalidOpcode, StatusInvalidField, StatusInvalidNamespace, 0x00c, StatusSanitizeFailed, StatusWriteProtected,
-	0x083, StatusInvalidFormat, 0x10b, 0x110, 0x111, StatusPMREnabled, 0x139, 0x286, 0x301, 0x302,
+	StatusInvalidOpcode, StatusInvalidField, StatusInvalidNamespace, 0x00c, StatusOperationDenied, StatusSanitizeFailed, StatusWriteProtected,
+	StatusReservation, StatusInvalidFormat, StatusFirmwareReset, StatusFirmwareSubsystem, StatusFirmwareController, StatusPMREnabled,
+	StatusSuspended, StatusAccessDenied, StatusPersistentLoss, StatusInaccessible,
 }
 
 // Refused says whether the controller did not take the command. Every other status leaves that open:
 // one that the host or a reset aborted may have been begun, and one in progress may be ours.
 func (e *StatusError) Refused() bool { return slices.Contains(refusals, e.Number()) }
+
+// Aborted says whether the command was ended by a loss of power, an abort, or a reset, which deletes the
+// queues, or by what is between host and controller: how far it came is not known (NVMe base 2.0, 3.3.3.2.1).
+func (e *StatusError) Aborted() bool {
+	return e.Type == 3 || slices.Contains([]uint16{0x005, 0x007, 0x008}, e.Number())
+}
 
 // Number is type and code in one number, as the Status constants have them.
 func (e *StatusError) Number() uint16 { return uint16(e.Type)<<8 | uint16(e.Code) }

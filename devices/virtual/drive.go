@@ -210,6 +210,9 @@ func (d *drive) read(t *transport, p []byte, off int64) (int, error) {
 		return 0, errIO
 	}
 	off += t.space.Offset
+	if err := d.inZone(off, int64(len(p))); err != nil {
+		return 0, err
+	}
 	d.pace(len(p))
 	n := d.before(ReadError, off, len(p))
 	failed := error(errIO)
@@ -292,6 +295,9 @@ func (d *drive) write(t *transport, p []byte, off int64) (int, error) {
 	d.writes++
 	if f, ok := d.faults().find(PowerCut); ok && d.writes >= f.Count {
 		return 0, errors.Join(errGone, d.cutPower(p, off))
+	}
+	if f, ok := d.faults().find(Hang); ok && d.writes == 1 {
+		<-time.After(time.Duration(f.Count) * time.Second) // d.mu is held: nothing else is answered
 	}
 	if d.unit(t).GDE {
 		number := d.memory.unitOf(t.space)

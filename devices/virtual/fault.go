@@ -28,10 +28,12 @@ const (
 	PowerCut         = "power-cut"
 	Pulled           = "pulled"
 	Slow             = "slow"
+	Hang             = "hang"
 	Reset            = "reset"
 	SanitizeFail     = "sanitize-fail"
 	SanitizePowerCut = "sanitize-power-cut"
 	SanitizeRefused  = "sanitize-refused"
+	FormatReset      = "format-reset"
 	ProgressStuck    = "progress-stuck"
 	ProgressBackward = "progress-backward"
 	Lie              = "lie"
@@ -41,6 +43,8 @@ const (
 	HBAZero          = "hba-zero"
 	Refuse           = "refuse"
 	SMARTCritical    = "smart-critical"
+	ZoneReadOnly     = "zone-read-only"
+	ZoneOffline      = "zone-offline"
 )
 
 // The lies of a drive that reports success.
@@ -70,9 +74,11 @@ var forms = []form{
 	{kind: PowerCut, want: "N", example: "1000", help: "power fails in the n-th write from the next opening on; it is back at the opening after that", most: math.MaxInt64},
 	{kind: Pulled, want: "N", example: "1000", help: "the drive is gone from the n-th request on, until the fault is cleared", most: math.MaxInt64},
 	{kind: Slow, want: "BYTES", example: "1000000", help: "at most so many bytes per second", most: math.MaxInt64},
+	{kind: Hang, want: "SECONDS", example: "30", help: "the first write takes so long, and meanwhile the drive answers nothing", most: 1 << 31},
 	{kind: Reset, want: "N", example: "3", help: "the n-th command is carried out, and a reset of the controller takes its answer away", most: math.MaxInt64},
 	{kind: SanitizeFail, want: "PERCENT", example: "40", help: "an erase by the drive fails after so much of it", most: 99},
 	{kind: SanitizePowerCut, want: "PERCENT", example: "40", help: "power fails after so much of an erase; a sanitize goes on when power is back, no other does", most: 99},
+	{kind: FormatReset, want: "PERCENT", example: "40", help: "a reset of the controller ends a Format NVM after so much of it, and takes its answer away; once", most: 99},
 	{kind: SanitizeRefused, want: "STATUS", example: "2", help: "an erase is refused: with this NVMe status, with this reason of ATA sanitize, or by SCSI with 05/24/00", most: 0x7ff},
 	{kind: ProgressStuck, want: "SECONDS", example: "30", help: "a sanitize stands still half way for so long", most: 1 << 31},
 	{kind: ProgressBackward, want: "PERCENT", example: "60", help: "the progress of a sanitize falls to half when it gets there", most: 99},
@@ -81,6 +87,8 @@ var forms = []form{
 	{kind: LogMissing, want: "PAGE", example: "sanitize", help: "this log page is not supported, nor is what ATA and SCSI have in its place", words: []string{"smart", "sanitize"}},
 	{kind: LogZero, want: "PAGE", example: "sanitize", help: "it is all zero", words: []string{"smart", "sanitize"}},
 	{kind: SMARTCritical, want: "BITS", example: "4", help: "the SMART log of an NVMe drive has these critical warnings, and the drive works on", most: 0x3f},
+	{kind: ZoneReadOnly, want: "ZONE+COUNT", example: "2+1", help: "these zones of a zoned drive are read-only", extent: true},
+	{kind: ZoneOffline, want: "ZONE+COUNT", example: "2+1", help: "they are offline: nothing is read from or written to them", extent: true},
 	{kind: Registers, want: "HOW", example: "none", help: "the translation returns no ATA registers, or zeros", words: []string{"none", "zero"}},
 	{kind: HBAZero, want: "REGISTER", example: "count", help: "the host adapter zeroes this register of ATA commands without data", words: []string{"count", "lba"}},
 	{kind: Refuse, want: "COMMAND", example: "set-password", help: "the drive refuses this command: " + strings.Join(slices.Concat(ataRefusals, scsiRefusals), ", "), words: slices.Concat(ataRefusals, scsiRefusals)},
@@ -209,8 +217,12 @@ func (p Profile) lacks(f Fault) string {
 		return "cannot erase itself"
 	case status && len(p.Sanitize) == 0:
 		return "cannot sanitize itself"
+	case f.Kind == FormatReset && !p.NVMeFormat:
+		return "has no Format NVM"
 	case f.Kind == SMARTCritical && p.Protocol != devices.ProtocolNVMe:
 		return "has no NVMe log"
+	case (f.Kind == ZoneReadOnly || f.Kind == ZoneOffline) && !p.zoned:
+		return "has no zones"
 	case ata && !p.translated():
 		return "has no ATA commands"
 	case f.Kind == Refuse && !ata && !p.Format:

@@ -151,6 +151,10 @@ func (r *Rack) Populate(name string, canary []byte) error {
 	if err != nil {
 		return err
 	}
+	info, err := r.find(name)
+	if err != nil {
+		return err
+	}
 	f, err := os.OpenFile(m.image, os.O_WRONLY, 0)
 	if err != nil {
 		return fmt.Errorf("populate: %w", err)
@@ -167,5 +171,5 @@ func (r *Rack) Populate(name string, canary []byte) error {
 		}
 		at += int64(n)
 	}
-	return errors.Join(f.Close(), r.fillZones(name))
+	return errors.Join(skipGaps(f, info.Spec), f.Close(), r.fillZones(name))
 }

@@ -96,7 +96,12 @@ func (d *drive) format(t *transport, c *nvme.Command) (status uint16, err error)
 	if err := d.start(0, word, o, func(*unit) {}); err != nil {
 		return 0, err
 	}
+	_, reset := d.faults().find(FormatReset)
 	ended, err := d.awaitErase()
+	if err == nil && !ended && reset {
+		d.info.Faults = slices.DeleteFunc(d.info.Faults, func(f Fault) bool { return f.Kind == FormatReset })
+		return 0, syscall.EINTR
+	}
 	if err != nil || !ended {
 		return scInternalError, err
 	}

@@ -162,6 +162,9 @@ func TestNVMeTells(t *testing.T) {
 	if b := g.log(0x02); b[0] != 13 {
 		t.Errorf("critical warning %02x", b[0])
 	}
+	if b := g.log(0x15); b[0] != 0x15 || binary.LittleEndian.Uint32(b[4:])&0x7fff != 4 {
+		t.Errorf("boot partition log % x", b[:16])
+	}
 	report := func(status uint16, cdw11 uint32, n int) []byte {
 		t.Helper()
 		b := make([]byte, n)
@@ -183,6 +186,14 @@ func TestNVMeTells(t *testing.T) {
 		t.Errorf("extended: % x", b[:96])
 	}
 	g.write("reserved", 0x83, 0, 1, 1)
+	g.nvmeWant("boot partition log of a drive without", 0x109, nvme.Command{Opcode: 0x02, CDW10: 0x15 | 127<<16, Data: make([]byte, 512)})
+	g = newRig(t, Spec{Profile: "nvme-ssd", ReservedBy: "0xabcd", Registrants: 2})
+	if b := report(0, 0, 4096); b[5] != 3 || b[24+2] != 0 || b[72+2] != 1 || binary.LittleEndian.Uint64(b[24+16:]) != 0xabcf || binary.LittleEndian.Uint64(b[72+16:]) != 0xabcd {
+		t.Errorf("three are registered, the last holds it: % x", b[:96])
+	}
+	if _, err := g.rack.Add(Spec{Profile: "nvme-ssd", Registrants: 1}); err == nil {
+		t.Error("registered where nobody has reserved it")
+	}
 	g = newRig(t, Spec{Profile: "nvme-shared"})
 	if b := report(0, 1, 4096); !zero(b) {
 		t.Errorf("nobody has it reserved: % x", b[:64])

@@ -9,10 +9,10 @@ import (
 
 // logPage is Get Log Page (NVMe base 2.0, 5.16).
 func (d *drive) logPage(c *nvme.Command) uint16 {
-	words := map[uint32]string{0x02: "smart", 0x03: "firmware", 0x81: "sanitize"}
+	words := map[uint32]string{0x02: "smart", 0x03: "firmware", 0x15: "boot", 0x81: "sanitize"}
 	lid := c.CDW10 & 0xff
 	word, known := words[lid]
-	if !known || d.faults().has(LogMissing, word) || lid == 0x81 && len(d.info.Spec.Sanitize) == 0 {
+	if !known || d.faults().has(LogMissing, word) || lid == 0x81 && len(d.info.Spec.Sanitize) == 0 || lid == 0x15 && !d.profile.boots {
 		return scInvalidLogPage
 	}
 	if len(c.Data) != 4*(int(c.CDW10>>16)+1) {
@@ -25,6 +25,9 @@ func (d *drive) logPage(c *nvme.Command) uint16 {
 			d.healthLog(page)
 		case 0x03:
 			d.firmwareLog(page)
+		case 0x15:
+			page[0] = 0x15
+			binary.LittleEndian.PutUint32(page[4:], 1<<31|4) // two of 512 KiB, the second is active
 		default:
 			d.sanitizeLog(page)
 		}

@@ -54,6 +54,7 @@ func (s *Spec) nvmeDefaults(p Profile) {
 	}
 	if p.zoned {
 		orElse(&s.ZoneBytes, 1<<20)
+		orElse(&s.ZoneCapacityBytes, s.ZoneBytes)
 	}
 }
 
@@ -63,6 +64,8 @@ func (s *Spec) nvmeBounds(p Profile) error {
 	switch {
 	case !nvme && (s.SecondNamespace || s.UnallocatedBytes != 0 || s.FirmwarePending != 0 || s.PMREnabled):
 		return fmt.Errorf("namespaces, firmware or PMR of profile %s: it is no NVMe drive", s.Profile)
+	case s.Registrants != 0 && (!nvme || s.ReservedBy == ""), s.Registrants < 0 || s.Registrants > 100:
+		return fmt.Errorf("%d more registrants: at most 100, of an NVMe drive that a host has reserved", s.Registrants)
 	case len(s.FormatScope) > 0 && !p.NVMeFormat || slices.ContainsFunc(s.FormatScope, func(w string) bool { return !slices.Contains(fnaWords, w) }):
 		return fmt.Errorf("format scope %q: %q are possible, of drives with Format NVM", s.FormatScope, fnaWords)
 	case s.UnallocatedBytes < 0 || s.UnallocatedBytes > s.HiddenBytes:
@@ -71,6 +74,8 @@ func (s *Spec) nvmeBounds(p Profile) error {
 		return fmt.Errorf("firmware pending with status %#x: 10Bh, 110h and 111h are possible", s.FirmwarePending)
 	case s.ZoneBytes != 0 && !p.zoned, p.zoned && (s.ZoneBytes < 4096 || s.ZoneBytes%4096 != 0 || s.SizeBytes%s.ZoneBytes != 0):
 		return fmt.Errorf("zones of %d bytes: whole blocks of 4096 of a zoned drive, which has whole zones", s.ZoneBytes)
+	case (s.ZoneCapacityBytes != 0 || s.ActiveZones != 0) && !p.zoned, s.ZoneCapacityBytes < 0 || s.ZoneCapacityBytes > s.ZoneBytes || s.ZoneCapacityBytes%4096 != 0, s.ActiveZones < 0:
+		return fmt.Errorf("zones of %d bytes with a capacity of %d, of which %d are active: whole blocks of 4096 of a zoned drive", s.ZoneBytes, s.ZoneCapacityBytes, s.ActiveZones)
 	case p.zoned && s.SecondNamespace, p.paths > 1 && s.SecondNamespace:
 		return fmt.Errorf("a second namespace: profile %s has one", s.Profile)
 	case s.Mapped && (p.paths < 2 || nvme):

@@ -53,8 +53,8 @@ func (d *drive) manage(t *transport, c *nvme.Command) (status uint16, err error)
 	return d.reportReservations(c), nil
 }
 
-// reportReservations is Reservation Report (NVMe base 2.0, 7.8): another host's controller, which
-// holds it for its writes.
+// reportReservations is Reservation Report (NVMe base 2.1, 7.8): another host's controller, which
+// holds it for its writes, and those that are registered beside it.
 func (d *drive) reportReservations(c *nvme.Command) uint16 {
 	if len(c.Data) < 24 || len(c.Data) != 4*(int(c.CDW10)+1) {
 		return scInvalidField
@@ -65,18 +65,22 @@ func (d *drive) reportReservations(c *nvme.Command) uint16 {
 		return 0 // nobody is registered
 	}
 	le, extended := binary.LittleEndian, c.CDW11&1 != 0
-	page := make([]byte, 48)
-	holder, keyAt, hostAt := 24, 16, 8
+	size, keyAt, hostAt := 24, 16, 8
 	if extended {
-		page = make([]byte, 128)
-		holder, keyAt, hostAt = 64, 8, 16
+		size, keyAt, hostAt = 64, 8, 16
 	}
+	n := 1 + d.info.Spec.Registrants
+	page := make([]byte, size*(1+n))
 	le.PutUint32(page, 1) // generation
-	page[4], page[5] = 1, 1
-	le.PutUint16(page[holder:], 2)
-	page[holder+2] = 1
-	le.PutUint64(page[holder+keyAt:], key)
-	le.PutUint64(page[holder+hostAt:], 0x0123456789abcdef)
+	page[4] = 1
+	le.PutUint16(page[5:], uint16(n))
+	for i := range n {
+		p := page[size*(1+i):]
+		le.PutUint16(p, uint16(2+i))
+		p[2] = flagBit(i == n-1) // holds it
+		le.PutUint64(p[keyAt:], key+uint64(n-1-i))
+		le.PutUint64(p[hostAt:], 0x0123456789abcdef+uint64(i))
+	}
 	copy(c.Data, page)
 	return 0
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -297,6 +298,9 @@ func TestFormatFaults(t *testing.T) {
 	}{
 		{name: "nothing", fault: "lie:nothing", ses: 1, addressable: true, hidden: true},
 		{name: "ignored", fault: "lie:ignored", ses: 2, addressable: true, hidden: true},
+		{name: "the key stays", fault: "lie:nothing", ses: 2, addressable: true, hidden: true},
+		{name: "the key stays, and what is seen is overwritten", fault: "lie:hidden", ses: 2, hidden: true},
+		{name: "the key stays, and what is seen is deallocated", fault: "lie:deallocate", ses: 2, hidden: true},
 		{name: "hidden left", fault: "lie:hidden", ses: 1, hidden: true},
 		{name: "only deallocated", fault: "lie:deallocate", ses: 1, hidden: true},
 		{name: "skipped", fault: "skip-erase:100+50", ses: 1, addressable: true},
@@ -311,6 +315,19 @@ func TestFormatFaults(t *testing.T) {
 				t.Error("it failed before or after its 40 percent")
 			}
 		})
+	}
+	for _, ses := range []uint32{1, 2} {
+		g := newRig(t, Spec{Profile: "nvme-format"}, "format-reset:50")
+		command := nvme.Command{Opcode: 0x80, NSID: 1, CDW10: ses << 9}
+		if _, err := g.tr.NVMe(t.Context(), &command); !errors.Is(err, syscall.EINTR) {
+			t.Errorf("SES %d, reset: %v", ses, err)
+		}
+		g.holds("half of it", true, true)
+		if erased := !g.canaryIn(0, 256<<10); erased != (ses == 1) {
+			t.Errorf("SES %d: the first quarter was erased: %v", ses, erased)
+		}
+		g.nvmeWant("again", 0, command)
+		g.holds("all of it", false, false)
 	}
 	g := newRig(t, Spec{Profile: "nvme-format"}, "sanitize-power-cut:50")
 	if _, err := g.tr.NVMe(t.Context(), &nvme.Command{Opcode: 0x80, NSID: 1, CDW10: 1 << 9}); !errors.Is(err, devices.ErrGone) {

@@ -3,6 +3,7 @@ package virtual
 import (
 	"encoding/binary"
 	"fmt"
+	"os"
 	"syscall"
 
 	"github.com/expunge-dev/expunge/devices"
@@ -23,20 +24,68 @@ func (e zoneError) Error() string { return fmt.Sprintf("zone refuses the write (
 func (e zoneError) Unwrap() error { return syscall.EIO }
 
 const (
-	scZoneFull         = 0x1b9
-	scZoneInvalidWrite = 0x1bc
+	scZoneBoundary          = 0x1b8
+	scZoneFull              = 0x1b9
+	scZoneReadOnly          = 0x1ba
+	scZoneOffline           = 0x1bb
+	scZoneInvalidWrite      = 0x1bc
+	scTooManyActiveZones    = 0x1bd
+	scInvalidZoneTransition = 0x1bf
 )
 
-// inOrder says why a write is not at the write pointers of its zones. d.mu is held.
+// lost says whether a zone is out of use for writing, and for reading too.
+func (d *drive) lost(n int64) (readOnly, offline bool) {
+	offline = d.faults().on(ZoneOffline, n)
+	return offline || d.faults().on(ZoneReadOnly, n), offline
+}
+
+// inOrder says why a write is not at the write pointer of its zone. d.mu is held.
 func (d *drive) inOrder(off, n int64) error {
-	size := d.info.Spec.ZoneBytes
-	for at := off; size > 0 && at < off+n; at = (at/size + 1) * size {
-		switch z := d.memory.Zones[at/size]; {
-		case z.Full:
-			return zoneError(scZoneFull)
-		case z.WP != at%size:
-			return zoneError(scZoneInvalidWrite)
+	size, number := d.info.Spec.ZoneBytes, int64(0)
+	if size == 0 {
+		return nil
+	}
+	number = off / size
+	readOnly, offline := d.lost(number)
+	switch z := d.memory.Zones[number]; {
+	case offline:
+		return zoneError(scZoneOffline)
+	case readOnly:
+		return zoneError(scZoneReadOnly)
+	case z.Full:
+		return zoneError(scZoneFull)
+	case off%size+n > d.info.Spec.ZoneCapacityBytes:
+		return zoneError(scZoneBoundary)
+	case z.WP != off%size:
+		return zoneError(scZoneInvalidWrite)
+	case z.WP == 0 && d.info.Spec.ActiveZones > 0 && d.memory.activeZones() >= d.info.Spec.ActiveZones:
+		return zoneError(scTooManyActiveZones)
+	}
+	return nil
+}
+
+// activeZones counts those that are partly written.
+func (m *memory) activeZones() (n int) {
+	for _, z := range m.Zones {
+		if z.WP > 0 && !z.Full {
+			n++
 		}
+	}
+	return n
+}
+
+// inZone says why blocks cannot be read: there are none behind a zone's capacity, a zone is read by itself,
+// and one that is offline not at all. d.mu is held.
+func (d *drive) inZone(off, n int64) error {
+	size := d.info.Spec.ZoneBytes
+	if size == 0 {
+		return nil
+	}
+	if _, offline := d.lost(off / size); offline {
+		return zoneError(scZoneOffline)
+	}
+	if off%size+n > d.info.Spec.ZoneCapacityBytes {
+		return zoneError(scZoneBoundary)
 	}
 	return nil
 }
@@ -48,11 +97,9 @@ func (d *drive) advance(off, n int64) error {
 		return nil
 	}
 	return d.recall(func(m *memory) error {
-		for at := off; at < off+n; at = (at/size + 1) * size {
-			z := &m.Zones[at/size]
-			z.WP = min(size, z.WP+off+n-at)
-			z.Full = z.WP == size
-		}
+		z := &m.Zones[off/size]
+		z.WP += n
+		z.Full = z.WP == d.info.Spec.ZoneCapacityBytes
 		return nil
 	})
 }
@@ -76,9 +123,23 @@ func (m *memory) setZones(info Info, full bool) {
 	for n := range m.Zones {
 		m.Zones[n] = zone{}
 		if full {
-			m.Zones[n] = zone{info.Spec.ZoneBytes, true}
+			m.Zones[n] = zone{info.Spec.ZoneCapacityBytes, true}
 		}
 	}
+}
+
+// skipGaps leaves nothing behind the capacities of zones, where a drive has no blocks.
+func skipGaps(f *os.File, s Spec) error {
+	if s.ZoneBytes == s.ZoneCapacityBytes {
+		return nil
+	}
+	gap := make([]byte, s.ZoneBytes-s.ZoneCapacityBytes)
+	for at := s.ZoneCapacityBytes; at < s.SizeBytes; at += s.ZoneBytes {
+		if _, err := f.WriteAt(gap, at); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r *Rack) fillZones(name string) error {
@@ -110,10 +171,14 @@ func (d *drive) manageZones(t *transport, c *nvme.Command) (status uint16, err e
 	case d.reserved():
 		return scReservationConflict, nil
 	}
+	if readOnly, _ := d.lost(slba / size); readOnly && !all {
+		return scInvalidZoneTransition, nil
+	}
 	return 0, d.recall(func(m *memory) error {
 		for n := range m.Zones {
+			readOnly, _ := d.lost(int64(n))
 			switch z := &m.Zones[n]; {
-			case !all && int64(n) != slba/size:
+			case !all && int64(n) != slba/size, readOnly:
 			case action == zoneReset:
 				*z = zone{}
 			case !all || z.WP > 0: // of all zones, those that were begun are finished
@@ -144,16 +209,24 @@ func (d *drive) reportZones(t *transport, c *nvme.Command) uint16 {
 	le.PutUint64(c.Data, uint64(count))
 	for n := range min(count, fit) {
 		z, p := d.memory.Zones[first+n], c.Data[64*(n+1):]
+		readOnly, offline := d.lost(first + n)
 		p[0], p[1] = 2, 1<<4 // sequential write required, empty
 		switch {
+		case offline:
+			p[1] = 0xf << 4
+		case readOnly:
+			p[1] = 0xd << 4
 		case z.Full:
 			p[1] = 0xe << 4
 		case z.WP > 0:
 			p[1] = 2 << 4 // implicitly opened
 		}
-		le.PutUint64(p[8:], uint64(size))
+		le.PutUint64(p[8:], uint64(d.info.Spec.ZoneCapacityBytes/block))
 		le.PutUint64(p[16:], uint64((first+n)*size))
 		le.PutUint64(p[24:], uint64((first+n)*size+z.WP/block))
+		if z.Full || readOnly {
+			le.PutUint64(p[24:], 0xffffffffffffffff) // it has none
+		}
 	}
 	return 0
 }
@@ -161,7 +234,8 @@ func (d *drive) reportZones(t *transport, c *nvme.Command) uint16 {
 // describeZones is what Identify says of the zoned command set (NVMe ZNS 1.1, 4.1.5).
 func (d *drive) describeZones(page []byte, s Space) {
 	le := binary.LittleEndian
-	le.PutUint32(page[4:], 0xffffffff) // any number of zones may be active
-	le.PutUint32(page[8:], 0xffffffff) // and open
+	limit := uint32(d.info.Spec.ActiveZones) - 1 // from 0; all ones when there is none
+	le.PutUint32(page[4:], limit)
+	le.PutUint32(page[8:], limit)
 	le.PutUint64(page[2816:], uint64(d.info.Spec.ZoneBytes/int64(d.memory.blockOf(s))))
 }

@@ -1,6 +1,7 @@
 package virtual
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -148,6 +149,10 @@ func (r *Rack) goOnUnit(info Info, m *memory, n int) error {
 		}
 		return nil
 	}
+	if f, ok := list.find(FormatReset); ok && o.Format != nil && o.elapsed(now) >= o.percent(info.Spec, f.Count) {
+		u.Operation = nil
+		return errors.Join(r.erasePart(info, m, n, o, f.Count), r.dropFaults(info.Name, FormatReset))
+	}
 	if _, ended := o.progress(info, now); !ended {
 		return nil
 	}
@@ -168,7 +173,9 @@ func (r *Rack) goOnUnit(info Info, m *memory, n int) error {
 		u.SOS, u.GDE = 1, true
 		u.Purged = u.Purged || o.Purge
 		u.Passes = o.Passes
-		m.setZones(info, o.NDAS)
+		if !list.has(Lie, LieNothing) {
+			m.setZones(info, o.NDAS)
+		}
 		m.Power.Restricted = !u.AUSE
 	}
 	m.Ended++

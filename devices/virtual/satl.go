@@ -19,9 +19,9 @@ func (d *drive) translate(t *transport, c *scsi.Command) (scsi.Result, error) {
 		return in(c, int(cdb[4]), sense{}.bytes(cdb[1]&1 != 0)), nil
 	case 0x12:
 		return d.inquiry(t, c), nil
-	case 0x5a:
+	case 0x1a, 0x5a:
 		return d.modeSense(t, c), nil
-	case 0x25, 0x88, 0x8a, 0x91, 0x9e, 0xa0:
+	case 0x25, 0x28, 0x2a, 0x35, 0x88, 0x8a, 0x91, 0x9e, 0xa0:
 		return d.blockCommand(t, c)
 	case 0xa1, 0x85:
 		return d.passThrough(t, c)

@@ -109,7 +109,7 @@ func (d *drive) obey(t *transport, c *scsi.Command) (scsi.Result, error) {
 		return d.logSense(c), nil
 	case 0x55:
 		return d.modeSelect(t, c)
-	case 0x5a:
+	case 0x1a, 0x5a:
 		return d.modeSense(t, c), nil
 	case 0x5e:
 		return d.reservations(c), nil

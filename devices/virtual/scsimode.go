@@ -16,7 +16,7 @@ var modePages = map[byte][]byte{
 	0x1c: append([]byte{0x1c, 10}, make([]byte, 10)...),
 }
 
-// modeSense is MODE SENSE(10) (SPC-5 6.15).
+// modeSense is MODE SENSE(6) and (10) (SPC-5 6.14, 6.15).
 func (d *drive) modeSense(t *transport, c *scsi.Command) scsi.Result {
 	cdb, be := c.CDB, binary.BigEndian
 	data := make([]byte, 8)
@@ -24,7 +24,7 @@ func (d *drive) modeSense(t *transport, c *scsi.Command) scsi.Result {
 		data[3] = 1 << 7
 	}
 	if cdb[1]&(1<<3) == 0 {
-		descriptor := d.blockDescriptor(t, cdb[1]&(1<<4) != 0)
+		descriptor := d.blockDescriptor(t, cdb[0] == 0x5a && cdb[1]&(1<<4) != 0)
 		if len(descriptor) == 16 {
 			data[4] = 1
 		}
@@ -44,6 +44,10 @@ func (d *drive) modeSense(t *transport, c *scsi.Command) scsi.Result {
 		data = append(append(data, page[:2]...), make([]byte, len(page)-2)...)
 	default:
 		data = append(data, page...)
+	}
+	if cdb[0] == 0x1a {
+		short := append([]byte{byte(len(data) - 5), data[2], data[3], data[7]}, data[8:]...)
+		return in(c, int(cdb[4]), short)
 	}
 	be.PutUint16(data, uint16(len(data)-2))
 	return in(c, int(be.Uint16(cdb[7:])), data)

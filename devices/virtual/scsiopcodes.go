@@ -23,6 +23,7 @@ func (d *drive) commands() []scsiCommand {
 		{opcode: 0x00, action: -1, length: 6},
 		{opcode: 0x03, action: -1, length: 6, always: true},
 		{opcode: 0x12, action: -1, length: 6, always: true},
+		{opcode: 0x1a, action: -1, length: 6},
 		{opcode: 0x25, action: -1, length: 10},
 		{opcode: 0x28, action: -1, length: 10},
 		{opcode: 0x2a, action: -1, length: 10, changes: true},

@@ -53,6 +53,9 @@ type Spec struct {
 	// ReservedBy is the key, in hexadecimal, of another host that has a SCSI or NVMe drive reserved.
 	ReservedBy string `json:"reserved_by,omitempty"`
 
+	// Registrants is how many more hosts are registered for the reservation of an NVMe drive.
+	Registrants int `json:"registrants,omitempty"`
+
 	// FormatScope is what Format NVM says in FNA of its scope: "fns", a format reaches all namespaces;
 	// "sens", so does an erase by it; "fnvmbs", it does not take the NSID of all.
 	FormatScope []string `json:"format_scope,omitempty"`
@@ -62,8 +65,11 @@ type Spec struct {
 	FirmwarePending uint16 `json:"firmware_pending,omitempty"`
 	// PMREnabled: the persistent memory region is, until a power cycle.
 	PMREnabled bool `json:"pmr_enabled,omitempty"`
-	// ZoneBytes is the size of a zone; 1 MiB.
-	ZoneBytes int64 `json:"zone_bytes,omitempty"`
+	// ZoneBytes is from the start of a zone to that of the next, 1 MiB; ZoneCapacityBytes is how much of it is
+	// blocks, all of it by default; ActiveZones how many may be partly written, without a limit by default.
+	ZoneBytes         int64 `json:"zone_bytes,omitempty"`
+	ZoneCapacityBytes int64 `json:"zone_capacity_bytes,omitempty"`
+	ActiveZones       int   `json:"active_zones,omitempty"`
 	// Mapped: device mapper holds the paths of a SCSI drive that has two, and has a node of its own.
 	Mapped bool `json:"mapped,omitempty"`
 

@@ -2,17 +2,22 @@ package durable
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
 
-// Free is how many bytes can still be written in a directory.
+// Free is how many bytes can still be written in a directory. A file system that does not count its
+// blocks, such as the ramfs of an initramfs, has no bound that could be told.
 func Free(dir string) (int64, error) {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(dir, &fs); err != nil {
 		return 0, fmt.Errorf("free space of %s: %w", dir, err)
+	}
+	if fs.Blocks == 0 {
+		return math.MaxInt64, nil
 	}
 	return int64(fs.Bavail) * int64(fs.Bsize), nil
 }

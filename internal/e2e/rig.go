@@ -27,10 +27,15 @@ const patience = 5 * time.Minute
 
 // Guest is a running kernel with nothing in it but process 1 and what a test put there.
 type Guest struct {
-	t       *testing.T
+	*machine
+	t *testing.T
+}
+
+// machine is a guest, whichever part of a test it serves.
+type machine struct {
 	name    string
 	command *exec.Cmd
-	in      io.WriteCloser
+	console io.WriteCloser
 
 	mu      sync.Mutex // guards what follows
 	next    int
@@ -62,7 +67,7 @@ type request struct {
 // for process 1.
 func start(t *testing.T, name string, c *exec.Cmd) *Guest {
 	t.Helper()
-	g := &Guest{t: t, name: name, command: c, waiting: map[int]chan answer{}, ended: make(chan struct{})}
+	g := &Guest{&machine{name: name, command: c, waiting: map[int]chan answer{}, ended: make(chan struct{})}, t}
 	// A group of its own: User Mode Linux has helpers that do not end with it.
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	in, err := c.StdinPipe()
@@ -74,7 +79,7 @@ func start(t *testing.T, name string, c *exec.Cmd) *Guest {
 		t.Fatal(err)
 	}
 	c.Stderr = c.Stdout
-	g.in = in
+	g.console = in
 	ready := make(chan answer, 1)
 	g.waiting[0] = ready
 	if err := c.Start(); err != nil {
@@ -101,7 +106,7 @@ func start(t *testing.T, name string, c *exec.Cmd) *Guest {
 }
 
 // listen takes answers, and keeps what else comes over the console.
-func (g *Guest) listen(out io.Reader) {
+func (g *machine) listen(out io.Reader) {
 	lines := bufio.NewReaderSize(out, 1<<20)
 	var parts strings.Builder
 	for {
@@ -136,7 +141,7 @@ func (g *Guest) listen(out io.Reader) {
 	close(g.ended)
 }
 
-func (g *Guest) note(line string) {
+func (g *machine) note(line string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if line != "" && g.log.Len() < 1<<20 {
@@ -145,7 +150,7 @@ func (g *Guest) note(line string) {
 }
 
 // Log is what came over the console and was no answer.
-func (g *Guest) Log() string {
+func (g *machine) Log() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.log.String()
@@ -155,7 +160,7 @@ func (g *Guest) Log() string {
 var errEnded = errors.New("the guest has ended")
 
 // do sends a request and waits for its answer.
-func (g *Guest) do(ctx context.Context, r request) (answer, error) {
+func (g *machine) do(ctx context.Context, r request) (answer, error) {
 	to := make(chan answer, 1)
 	g.mu.Lock()
 	g.next++
@@ -163,7 +168,7 @@ func (g *Guest) do(ctx context.Context, r request) (answer, error) {
 	g.waiting[r.ID] = to
 	data, err := json.Marshal(r)
 	if err == nil {
-		_, err = g.in.Write([]byte(base64.StdEncoding.EncodeToString(data) + "\n"))
+		_, err = g.console.Write([]byte(base64.StdEncoding.EncodeToString(data) + "\n"))
 	}
 	g.mu.Unlock()
 	if err != nil {
@@ -204,8 +209,11 @@ func (g *Guest) Must(args ...string) string {
 	return out
 }
 
+// in is the guest for a part of a test.
+func (g *Guest) in(t *testing.T) *Guest { return &Guest{g.machine, t} }
+
 // Kill takes the guest away as a loss of power does: nothing in it hears of that.
-func (g *Guest) Kill() {
+func (g *machine) Kill() {
 	_ = syscall.Kill(-g.command.Process.Pid, syscall.SIGKILL)
 	<-g.ended
 }
@@ -255,10 +263,19 @@ func initramfs(t *testing.T, kernel modules, load []string, files map[string]str
 	a.device("dev/console", 5, 1)
 	a.device("dev/null", 1, 3)
 	err := errors.Join(a.copy("init", init), a.copy("bin/expunge", expunge))
-	list, errOrder := kernel.order(load...)
+	names, parameters := make([]string, len(load)), map[string]string{}
+	for i, text := range load { // "scsi_debug dev_size_mb=8"
+		name, given, _ := strings.Cut(text, " ")
+		names[i], parameters[moduleName(name)] = name, given
+	}
+	list, errOrder := kernel.order(names...)
 	err = errors.Join(err, errOrder)
 	for i, m := range list {
-		a.file(fmt.Sprintf("modules/%03d-%s.ko", i, m.name), 0o600, m.data)
+		name := fmt.Sprintf("modules/%03d-%s.ko", i, m.name)
+		a.file(name, 0o600, m.data)
+		if given := parameters[m.name]; given != "" {
+			a.file(name+".parameters", 0o600, []byte(given))
+		}
 	}
 	for at, from := range files {
 		err = errors.Join(err, a.copy(at, from))

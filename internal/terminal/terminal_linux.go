@@ -7,13 +7,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Width is the number of columns, 80 when the terminal does not say.
-func Width(f *os.File) int {
+// Size is the number of columns and rows, 80 and 24 when the terminal does not say.
+func Size(f *os.File) (columns, rows int) {
 	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
-	if err != nil || size.Col == 0 {
-		return 80
+	if err != nil || size.Col == 0 || size.Row == 0 {
+		return 80, 24
 	}
-	return int(size.Col)
+	return int(size.Col), int(size.Row)
 }
 
 // Is says whether the file is a terminal. /dev/null and pipes are not.

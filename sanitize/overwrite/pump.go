@@ -1,10 +1,10 @@
 package overwrite
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -24,7 +24,15 @@ const (
 // Options tune Fill and Check. Block is required; the zero value of the rest works.
 type Options struct {
 	Block   int // bytes of a logical block: what requests are multiples of
-	Request int // bytes of one request
+	Request int // bytes of one request, at most DefaultRequest
+
+	// Budget is shared with the work on other drives; nil is one that is enough for this alone.
+	Budget *Budget
+
+	// Boundary is what no request reaches across: multiples of so many bytes. 0 is none.
+	Boundary int64
+	// Zoned has Fill write zone by zone: those between boundaries. nil writes in any order.
+	Zoned *Zoned
 
 	// Commit receives what has been done since the last call: extents that are on stable media
 	// (Fill) or were read (Check), and those blocks that could not be, or did not match. It is
@@ -85,13 +93,6 @@ func Inspect(ctx context.Context, q blockio.Queue, todo []Extent, judge func(got
 	return run(ctx, q, blockio.Read, todo, nil, o)
 }
 
-// slot is one request's buffer and where it goes.
-type slot struct {
-	buf    []byte
-	extent Extent
-	busy   bool
-}
-
 // pump keeps a queue full. All fields belong to the goroutine that called run.
 type pump struct {
 	q       blockio.Queue
@@ -101,8 +102,15 @@ type pump struct {
 
 	todo  []Extent // ascending, what has not been cut into requests yet
 	retry []Extent // parts of failed requests, next one last
-	slots []slot
-	want  []byte // Check: the pattern to compare with
+	// suspect are blocks that failed while other requests were in flight. A kernel makes one request of
+	// neighbours that it has at the same time, and fails all of it for one of them; each is tried alone
+	// before it is called bad.
+	suspect []Extent
+	alone   bool // the suspects are tried now
+	slots   []slot
+	own     []byte // the buffer that is nobody else's; nil while it is in flight
+	taken   int    // buffers of the budget
+	want    []byte // Check: the pattern to compare with
 
 	inFlight int
 	ended    []blockio.Completion
@@ -123,6 +131,8 @@ func run(ctx context.Context, q blockio.Queue, op blockio.Op, todo []Extent, pat
 	if err := p.prepare(); err != nil {
 		return err
 	}
+	p.Budget.join()
+	defer p.Budget.leave()
 	stopped := p.work(ctx)
 	// Nothing more is started, but buffers are the queue's until their requests have ended.
 	settled := p.settle(context.WithoutCancel(ctx))
@@ -138,10 +148,13 @@ func (p *pump) prepare() error {
 			return fmt.Errorf("%v %d+%d: not whole blocks of %d bytes", p.op, e.Offset, e.Length, p.Block)
 		}
 	}
-	if p.Request <= 0 {
+	if p.Request <= 0 || p.Request > DefaultRequest {
 		p.Request = DefaultRequest
 	}
-	p.Request = max(p.Block, p.Request/p.Block*p.Block)
+	if p.Block > ownRequest {
+		return fmt.Errorf("%v with blocks of %d bytes: at most %d", p.op, p.Block, ownRequest)
+	}
+	p.Request = p.whole(p.Request)
 	if p.CommitBytes <= 0 {
 		p.CommitBytes = DefaultCommitBytes
 	}
@@ -158,17 +171,34 @@ func (p *pump) prepare() error {
 		p.Moved = new(atomic.Int64)
 	}
 	// One place is kept for the flush, so that a full queue can always be flushed.
-	p.slots = make([]slot, max(1, p.q.Depth()-1))
-	for i := range p.slots {
-		p.slots[i].buf = blockio.AlignedBuffer(p.Request)
+	slots := max(1, p.q.Depth()-1)
+	if p.op != blockio.Write {
+		p.Zoned = nil
 	}
+	if p.Zoned != nil {
+		if p.Boundary <= 0 {
+			return fmt.Errorf("%v zone by zone, of zones of %d bytes", p.op, p.Boundary)
+		}
+		if p.Zoned.Lanes > 0 {
+			slots = min(slots, p.Zoned.Lanes)
+		}
+	}
+	p.slots = make([]slot, slots)
+	if p.Budget == nil {
+		p.Budget = NewBudget(slots)
+	}
+	small := p.whole(min(p.Request, ownRequest))
+	p.own = blockio.AlignedBuffer(small)
 	if p.op == blockio.Read {
-		p.want = make([]byte, p.Request)
+		p.want = make([]byte, small)
 	}
 	p.ended = make([]blockio.Completion, p.q.Depth())
 	p.since = p.Now()
 	return nil
 }
+
+// whole rounds down to blocks, of which there is at least one.
+func (p *pump) whole(n int) int { return max(p.Block, n/p.Block*p.Block) }
 
 // work goes on until everything is done and committed, or an error.
 func (p *pump) work(ctx context.Context) error {
@@ -208,20 +238,33 @@ func (p *pump) work(ctx context.Context) error {
 }
 
 func (p *pump) idle() bool {
-	return len(p.todo) == 0 && len(p.retry) == 0 && p.pending.empty()
+	lanes := slices.ContainsFunc(p.slots, func(s slot) bool { return s.lane.left() > 0 })
+	return len(p.todo) == 0 && len(p.retry) == 0 && len(p.suspect) == 0 && !lanes && p.pending.empty()
 }
 
-// submit fills the free slots.
+// maxSuspects bounds what waits to be tried alone, so that a drive on which everything fails is found
+// out soon.
+const maxSuspects = 16
+
+// submit fills the free slots, as far as there are buffers.
 func (p *pump) submit() error {
+	if left := len(p.todo) + len(p.retry); !p.alone && (len(p.suspect) >= maxSuspects || len(p.suspect) > 0 && left == 0) {
+		p.alone = true
+	}
+	p.alone = p.alone && len(p.suspect) > 0
 	for i := range p.slots {
 		s := &p.slots[i]
-		if s.busy {
+		if s.buf != nil {
 			continue
 		}
-		e, ok := p.next()
-		if !ok {
+		if !p.has(s) {
+			continue
+		}
+		if !p.equip(s) {
 			return nil
 		}
+		s.alone = p.alone
+		e := p.next(s)
 		data := s.buf[:e.Length]
 		if p.op == blockio.Write {
 			p.pattern.Fill(data, e.Offset)
@@ -229,32 +272,58 @@ func (p *pump) submit() error {
 		err := p.q.Submit(blockio.Request{Op: p.op, Offset: e.Offset, Data: data, Tag: uint64(i)})
 		if err != nil {
 			p.dead = true
+			p.release(s)
 			return fmt.Errorf("%v %d+%d: %w", p.op, e.Offset, e.Length, err)
 		}
-		s.extent, s.busy = e, true
+		s.extent = e
 		p.inFlight++
 	}
 	return nil
 }
 
+// has says whether there is something to do for a free slot.
+func (p *pump) has(s *slot) bool {
+	switch {
+	case p.Zoned != nil:
+		return s.lane.left() > 0 || len(p.todo) > 0
+	case p.alone:
+		return p.inFlight == 0
+	}
+	return len(p.todo) > 0 || len(p.retry) > 0
+}
+
 // next cuts the next request: parts of failed ones first, or their number could grow.
-func (p *pump) next() (Extent, bool) {
-	if n := len(p.retry); n > 0 {
-		e := p.retry[n-1]
-		p.retry = p.retry[:n-1]
-		return e, true
+func (p *pump) next(s *slot) Extent {
+	limit := int64(min(len(s.buf), p.Request))
+	switch n := len(p.retry); {
+	case p.Zoned != nil:
+		return p.nextInZone(s, limit)
+	case p.alone:
+		return p.cut(&p.suspect, 0, limit)
+	case n > 0:
+		return p.cut(&p.retry, n-1, limit)
 	}
-	if len(p.todo) == 0 {
-		return Extent{}, false
+	return p.cut(&p.todo, 0, limit)
+}
+
+// cut takes so much of one of what is left, or less.
+func (p *pump) cut(from *[]Extent, at int, limit int64) Extent {
+	e := (*from)[at]
+	limit = limit / int64(p.Block) * int64(p.Block)
+	if p.Boundary > 0 {
+		limit = min(limit, p.Boundary-e.Offset%p.Boundary)
 	}
-	e := p.todo[0]
-	if limit := int64(p.Request); e.Length > limit {
-		p.todo[0] = Extent{e.Offset + limit, e.Length - limit}
+	if e.Length > limit {
+		(*from)[at] = Extent{e.Offset + limit, e.Length - limit}
 		e.Length = limit
-	} else {
-		p.todo = p.todo[1:]
+		return e
 	}
-	return e, true
+	if at == 0 {
+		*from = (*from)[1:]
+	} else {
+		*from = (*from)[:at] // the last one
+	}
+	return e
 }
 
 // finish takes what has ended.
@@ -267,8 +336,8 @@ func (p *pump) finish(ended []blockio.Completion) error {
 			continue
 		}
 		s := &p.slots[c.Tag]
-		s.busy = false
 		first = errors.Join(first, p.judge(s, c))
+		p.release(s)
 	}
 	return first
 }
@@ -280,6 +349,8 @@ func (p *pump) judge(s *slot, c blockio.Completion) error {
 		c.Err = fmt.Errorf("%d of %d bytes moved and no error", c.N, e.Length)
 	}
 	switch {
+	case p.Zoned != nil && (c.Err == nil || !p.dead && !p.Gone(c.Err)):
+		return p.judgeInZone(s, c)
 	case c.Err == nil:
 		p.Moved.Add(e.Length)
 		p.bytes += e.Length
@@ -298,107 +369,10 @@ func (p *pump) judge(s *slot, c blockio.Completion) error {
 		half := e.Length / 2 / int64(p.Block) * int64(p.Block)
 		p.retry = append(p.retry, Extent{e.Offset + half, e.Length - half}, Extent{e.Offset, half})
 		return nil
-	}
-	p.pending.Failed = append(p.pending.Failed, e)
-	p.pending.Cause = fmt.Errorf("%v %d+%d: %w", p.op, e.Offset, e.Length, c.Err)
-	p.bad += e.Length
-	return nil
-}
-
-// compare regenerates the pattern and lists the blocks that differ.
-func (p *pump) compare(got []byte, e Extent) {
-	if p.inspect != nil {
-		wrong := NewSet(p.inspect(got, e.Offset)...)
-		p.pending.Mismatch = append(p.pending.Mismatch, wrong.extents...)
-		p.bad += wrong.Bytes()
-		return
-	}
-	want := p.want[:len(got)]
-	p.pattern.Fill(want, e.Offset)
-	if bytes.Equal(got, want) {
-		return
-	}
-	var wrong Set
-	for at := 0; at < len(got); at += p.Block {
-		if !bytes.Equal(got[at:at+p.Block], want[at:at+p.Block]) {
-			wrong.Add(Extent{e.Offset + int64(at), int64(p.Block)})
-		}
-	}
-	p.pending.Mismatch = append(p.pending.Mismatch, wrong.extents...)
-	p.bad += wrong.Bytes()
-}
-
-func (pr Progress) empty() bool {
-	return len(pr.Done) == 0 && len(pr.Failed) == 0 && len(pr.Mismatch) == 0
-}
-
-// due says whether what is pending shall be committed now.
-func (p *pump) due() bool {
-	if p.flushing || p.pending.empty() {
-		return false
-	}
-	over := len(p.todo) == 0 && len(p.retry) == 0 && p.inFlight == 0
-	return over || p.bytes >= p.CommitBytes || p.Now().Sub(p.since) >= p.CommitEvery
-}
-
-// beginCommit makes the pending extents stable, without stopping the stream: a flush covers
-// what had completed when it was submitted.
-func (p *pump) beginCommit() error {
-	p.covered, p.pending, p.bytes, p.since = p.pending, Progress{}, 0, p.Now()
-	if p.op != blockio.Write || len(p.covered.Done) == 0 {
-		return p.commit()
-	}
-	if err := p.q.Submit(blockio.Request{Op: blockio.Flush, Tag: flushTag}); err != nil {
-		p.dead = true
-		return &FlushError{err}
-	}
-	p.flushing = true
-	p.inFlight++
-	return nil
-}
-
-func (p *pump) endFlush(err error) error {
-	p.flushing = false
-	switch {
-	case err == nil:
-		return p.commit()
-	case p.Gone(err):
-		p.dead = true
-		return fmt.Errorf("flush: %w", err)
-	}
-	p.dead = true
-	return &FlushError{err}
-}
-
-func (p *pump) commit() error {
-	c := p.covered
-	p.covered = Progress{}
-	if p.Commit == nil {
+	case !s.alone && len(p.slots) > 1:
+		p.suspect = append(p.suspect, e)
 		return nil
 	}
-	c.Done, c.Failed, c.Mismatch = NewSet(c.Done...).extents, NewSet(c.Failed...).extents, NewSet(c.Mismatch...).extents
-	if err := p.Commit(c); err != nil {
-		p.dead = true
-		return err
-	}
+	p.fail(e, c.Err)
 	return nil
-}
-
-// settle waits for what is in flight and commits what can still be committed, so that a stop
-// loses as little as possible. Once the drive or the journal has failed it only waits.
-func (p *pump) settle(ctx context.Context) error {
-	var problem error
-	for {
-		for p.inFlight > 0 {
-			n, err := p.q.Complete(ctx, p.ended)
-			if err != nil {
-				return errors.Join(problem, fmt.Errorf("wait for what is in flight: %w", err))
-			}
-			problem = errors.Join(problem, p.finish(p.ended[:n]))
-		}
-		if p.dead || p.pending.empty() {
-			return problem
-		}
-		problem = errors.Join(problem, p.beginCommit())
-	}
 }

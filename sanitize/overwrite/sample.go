@@ -83,6 +83,35 @@ func Markers(blocks int64, block int, count int64, seed []byte) ([]Extent, error
 	return NewSet(extents...).Extents(), nil
 }
 
+// markedZones is how many zones are marked at most: each must be finished, which takes drives up to a second.
+const markedZones = 500
+
+// ZoneMarkers draws blocks to be marked on a drive that is written zone by zone: the first blocks of zones
+// that are drawn with SamplePRNG, those drawn before not counting, so that there are count or more of them. They are
+// written after the zones were reset; an eighth of the zones or more is left as it is, so that what was in
+// them can be looked for after the erase. capacity is in blocks.
+func ZoneMarkers(zones, capacity int64, block int, count int64, seed []byte) ([]Extent, error) {
+	if zones <= 0 || capacity <= 0 || block <= 0 {
+		return nil, fmt.Errorf("markers on %d zones of %d blocks of %d bytes", zones, capacity, block)
+	}
+	draw, err := newDrawer(seed)
+	if err != nil {
+		return nil, err
+	}
+	take := min(markedZones, zones-zones/8)
+	each := min(capacity, (count+take-1)/take)
+	var extents []Extent
+	drawn := map[int64]bool{}
+	for int64(len(drawn)) < take {
+		n := draw.below(zones)
+		if !drawn[n] {
+			drawn[n] = true
+			extents = append(extents, Extent{n * capacity * int64(block), each * int64(block)})
+		}
+	}
+	return NewSet(extents...).Extents(), nil
+}
+
 // section is ⌊i·blocks/1000⌋ without overflow.
 func section(i, blocks int64) int64 {
 	return blocks/sections*i + blocks%sections*i/sections

@@ -46,6 +46,10 @@ type answer struct {
 }
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "apart" {
+		apart(os.Args[2:])
+		return
+	}
 	err := setUp()
 	console, errOpen := os.OpenFile("/dev/console", os.O_RDWR, 0)
 	if errOpen != nil {
@@ -247,7 +251,6 @@ var builtins = map[string]func(args []string) ([]byte, error){
 		return nil, syscall.Mount(args[1], args[2], args[0], 0, strings.Join(args[3:], ","))
 	},
 	"umount": func(args []string) ([]byte, error) { return nil, syscall.Unmount(args[0], 0) },
-	"load":   func(args []string) ([]byte, error) { return nil, load("/modules/" + args[0]) },
 	"hold": func(args []string) ([]byte, error) { // opens a file for as long as the guest lives
 		f, err := os.OpenFile(args[0], os.O_RDONLY, 0)
 		if err == nil {

@@ -1,0 +1,99 @@
+package overwrite
+
+import (
+	"sync"
+
+	"github.com/expunge-dev/expunge/devices/blockio"
+)
+
+// Budget is the memory that the work on many drives shares. A drive takes a buffer for each request
+// and gives it back when the request has ended, never more at a time than its even share while others
+// are at work. Nobody waits for it: whoever finds it empty goes on with a small buffer of his own, one
+// request at a time, so that a drive which never answers again holds up no other. The zero value
+// has nothing to give.
+type Budget struct {
+	mu      sync.Mutex
+	left    int      // buffers that can still be given out
+	total   int      // buffers in all
+	free    [][]byte // made, and given back
+	sharers int
+}
+
+// NewBudget makes a budget of so many requests of DefaultRequest bytes.
+func NewBudget(requests int) *Budget { return &Budget{left: requests, total: requests} }
+
+// ownRequest is the size of the one request that a drive can always have in flight.
+const ownRequest = 128 << 10
+
+func (b *Budget) join() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sharers++
+}
+
+// leave is join's counterpart. When nobody is left the memory is given up.
+func (b *Budget) leave() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.sharers--; b.sharers == 0 {
+		b.free = nil
+	}
+}
+
+// take returns a buffer of DefaultRequest bytes to somebody who has so many already; nil when that is
+// his share, or none is left.
+func (b *Budget) take(has int) []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.left == 0 || has >= max(1, b.total/max(1, b.sharers)) {
+		return nil
+	}
+	b.left--
+	n := len(b.free)
+	if n == 0 {
+		return blockio.AlignedBuffer(DefaultRequest)
+	}
+	buf := b.free[n-1]
+	b.free = b.free[:n-1]
+	return buf
+}
+
+func (b *Budget) give(buf []byte) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.left++
+	b.free = append(b.free, buf)
+}
+
+// slot is one request's buffer and where it goes. It has a buffer while its request is in flight.
+type slot struct {
+	buf    []byte
+	extent Extent
+	own    bool // the buffer is the pump's own
+	alone  bool // nothing else was in flight with it
+	lane   lane // when written zone by zone
+}
+
+// equip finds a buffer for a request: one of the budget, or the own one when there is no other.
+func (p *pump) equip(s *slot) bool {
+	if s.buf = p.Budget.take(p.taken); s.buf != nil {
+		p.taken++
+		return true
+	}
+	if p.taken > 0 || p.own == nil {
+		return false
+	}
+	s.buf, s.own, p.own = p.own, true, nil
+	return true
+}
+
+// release gives a buffer back when its request has ended.
+func (p *pump) release(s *slot) {
+	if s.own {
+		p.own = s.buf
+	} else {
+		p.Budget.give(s.buf)
+		p.taken--
+	}
+	*s = slot{lane: s.lane}
+}
