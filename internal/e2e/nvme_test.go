@@ -38,6 +38,10 @@ var scenarios = []scenario{
 		begun: []string{"80:00000200@1"}, blank: true},
 	{name: "overwrite by the drive", spec: virtual.Spec{Profile: "nvme-hdd"}, request: sanitize.Request{Method: sanitize.Purge, Technique: sanitize.DriveOverwrite},
 		begun: []string{"84:00000213"}},
+	{name: "a zoned namespace", spec: virtual.Spec{Profile: "nvme-zns"}, request: sanitize.Request{Method: sanitize.Purge, Technique: sanitize.CryptoThenBlock},
+		begun: []string{"84:00000204", "84:00000002"}, blank: true},
+	{name: "a zoned namespace, by the host", spec: virtual.Spec{Profile: "nvme-zns"}, request: sanitize.Request{Method: sanitize.Clear, Technique: sanitize.HostOverwrite},
+		hidden: true},
 	{name: "overwrite by the host", spec: virtual.Spec{Profile: "nvme-ssd"}, request: sanitize.Request{Method: sanitize.Clear, Technique: sanitize.HostOverwrite, Verify: sanitize.VerifyFull},
 		hidden: true},
 }
@@ -57,9 +61,10 @@ func (s scenario) args() []string {
 // What the shipped program decides and does behind a real kernel is what it decides and does on a rack, and
 // what it certifies is so.
 func TestNVMe(t *testing.T) {
-	f := newFabric(t, machine{})
+	f := newFabric(t, hardware{})
 	for i, s := range scenarios {
 		t.Run(s.name, func(t *testing.T) {
+			f := f.in(t)
 			s.spec.Serial, s.spec.SizeBytes = fmt.Sprintf("E2E-%d", i), 8<<20
 			controller := f.g.connect(f.add(t, s.spec))
 			defer f.g.disconnect(controller)

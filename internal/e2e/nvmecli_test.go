@@ -18,7 +18,7 @@ func newNVMeCLI(t *testing.T) *fabric {
 	t.Helper()
 	dir, files := need(t, "nvme-cli"), map[string]string{}
 	withLibraries(t, files, filepath.Join(dir, "usr/sbin/nvme"), filepath.Join(dir, "usr/lib/x86_64-linux-gnu"))
-	return newFabric(t, machine{files: files})
+	return newFabric(t, hardware{files: files})
 }
 
 // agree compares what nvme-cli prints with what our codecs make of the same page, field by field. Numbers
@@ -47,6 +47,7 @@ func TestNVMeCLIReadsTheSame(t *testing.T) {
 	for i, spec := range []virtual.Spec{{Profile: "nvme-ssd"}, {Profile: "nvme-two-namespaces", AttachAll: true, LogicalBlock: 4096}, {Profile: "nvme-format"},
 		{Profile: "nvme-hdd"}, {Profile: "nvme-verify"}, {Profile: "nvme-boot"}, {Profile: "nvme-ssd", NoDeallocateInhibited: true, Sanitize: []string{"block"}}} {
 		t.Run(fmt.Sprint(i, spec.Profile), func(t *testing.T) {
+			f := f.in(t)
 			spec.Serial, spec.SizeBytes, spec.EraseSeconds = fmt.Sprintf("CLI-%d", i), 4<<20, 1
 			n := f.add(t, spec)
 			name := f.g.connect(n)
@@ -173,6 +174,7 @@ func TestNVMeCLISanitizeLog(t *testing.T) {
 		{"failure", "nvme-ssd", "sanitize-fail:80", []string{"--sanact=2", "--ause"}, nvme.SanitizeFailed},
 	} {
 		t.Run(x.name, func(t *testing.T) {
+			f := f.in(t)
 			serial := fmt.Sprintf("LOG-%d", i)
 			name := f.g.connect(f.add(t, virtual.Spec{Profile: x.profile, Serial: serial, SizeBytes: 1 << 20, EraseSeconds: 600}, x.fault))
 			defer f.g.disconnect(name)
@@ -220,6 +222,7 @@ func TestNVMeCLIErasesTheSame(t *testing.T) {
 		{"format", "nvme-format", []string{"format", "--ses=1", "--namespace-id=1", "--force"}, "80:00000200@1", true},
 	} {
 		t.Run(x.name, func(t *testing.T) {
+			f := f.in(t)
 			serial := fmt.Sprintf("BY-CLI-%d", i)
 			n := f.add(t, virtual.Spec{Profile: x.profile, Serial: serial, SizeBytes: 4 << 20, EraseSeconds: 1})
 			name := f.g.connect(n)

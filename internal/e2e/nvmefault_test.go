@@ -46,7 +46,7 @@ func statusLogs() func(queue uint16, c *nvme.Command) bool {
 // A controller that is reset, an answer that is lost and a command that hangs neither stop a sanitize nor
 // have it begun again.
 func TestNVMeResets(t *testing.T) {
-	f := newFabric(t, machine{})
+	f := newFabric(t, hardware{})
 	for _, x := range []struct {
 		name   string
 		serial string
@@ -58,6 +58,7 @@ func TestNVMeResets(t *testing.T) {
 		{"a question hangs while it runs", "HANG", once(3, dropped, statusLogs()), 1},
 	} {
 		t.Run(x.name, func(t *testing.T) {
+			f := f.in(t)
 			n := f.add(t, virtual.Spec{Profile: "nvme-ssd", Serial: x.serial, SizeBytes: 4 << 20, EraseSeconds: 10})
 			defer f.g.disconnect(f.g.connect(n))
 			r := record(n, x.decide)
@@ -76,6 +77,7 @@ func TestNVMeResets(t *testing.T) {
 		})
 	}
 	t.Run("the command never arrives", func(t *testing.T) {
+		f := f.in(t)
 		n := f.add(t, virtual.Spec{Profile: "nvme-ssd", Serial: "NEVER", SizeBytes: 4 << 20})
 		defer f.g.disconnect(f.g.connect(n))
 		r := record(n, once(1, severed, isSanitize))
@@ -94,7 +96,7 @@ func TestNVMeResets(t *testing.T) {
 // A drive that goes away while the host writes leaves its job interrupted: neither done nor failed. When it
 // is back the job goes on.
 func TestNVMeGone(t *testing.T) {
-	f := newFabric(t, machine{})
+	f := newFabric(t, hardware{})
 	for _, x := range []struct {
 		name, serial string
 		options      string
@@ -104,6 +106,7 @@ func TestNVMeGone(t *testing.T) {
 		{"it stops answering", "SILENT", "ctrl_loss_tmo=3", func(n *nvmeTarget) { n.cut(true) }},
 	} {
 		t.Run(x.name, func(t *testing.T) {
+			f := f.in(t)
 			n := f.add(t, virtual.Spec{Profile: "nvme-ssd", Serial: x.serial, SizeBytes: 8 << 20})
 			controller := f.g.connect(n, x.options)
 			var writes atomic.Int64
@@ -149,7 +152,7 @@ func TestNVMeGone(t *testing.T) {
 
 // Without the capability the error names it, and nothing that changes a drive is sent.
 func TestNVMeWithoutCapability(t *testing.T) {
-	f := newFabric(t, machine{})
+	f := newFabric(t, hardware{})
 	n := f.add(t, virtual.Spec{Profile: "nvme-ssd", Serial: "CAP", SizeBytes: 4 << 20})
 	f.g.connect(n)
 	before, hidden := left(t, f.medium(t, "CAP"))
@@ -175,7 +178,7 @@ func TestNVMeWithoutCapability(t *testing.T) {
 // A guest that loses power in the middle of a sanitize, and one that comes up over the same medium and
 // state: what was ordered is adopted, finished and certified, and nothing is begun twice.
 func TestNVMeGuestKilled(t *testing.T) {
-	f := newFabric(t, machine{})
+	f := newFabric(t, hardware{})
 	n := f.add(t, virtual.Spec{Profile: "nvme-ssd", Serial: "KILLED", SizeBytes: 4 << 20, EraseSeconds: 30})
 	f.g.connect(n)
 	f.g.spawn("expunge", "--state", "/host/state", "run", "KILLED", "--allow-fabric", "--confirm", "KILLED", "--method", "purge", "--technique", "crypto+block")
@@ -185,7 +188,7 @@ func TestNVMeGuestKilled(t *testing.T) {
 		t.Fatalf("the drive began %q before the guest was gone", begun)
 	}
 
-	f.g = startQEMU(t, machine{disk: f.disk})
+	f.g = startQEMU(t, hardware{disk: f.disk})
 	f.g.connect(n)
 	r := record(n, nil)
 	out, code := f.g.Run("expunge", "--state", "/host/state", "recover", "--json")

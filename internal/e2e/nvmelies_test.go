@@ -12,7 +12,7 @@ import (
 // What goes wrong with a drive has the same end behind a real kernel as on a rack, and is no success where
 // customer data is left that the host can address.
 func TestNVMeFaults(t *testing.T) {
-	f := newFabric(t, machine{})
+	f := newFabric(t, hardware{})
 	for i, x := range []struct {
 		profile   string
 		technique sanitize.Technique
@@ -42,6 +42,7 @@ func TestNVMeFaults(t *testing.T) {
 		{profile: "nvme-zns", technique: sanitize.BlockErase},
 	} {
 		t.Run(fmt.Sprint(x.profile, " ", x.technique, " ", x.fault), func(t *testing.T) {
+			f := f.in(t)
 			spec := virtual.Spec{Profile: x.profile, Serial: fmt.Sprintf("FAULT-%d", i), SizeBytes: 4 << 20, EraseSeconds: 1}
 			request := sanitize.Request{Method: sanitize.Purge, Technique: x.technique, Verify: sanitize.VerifyFull, BlockSize: x.reformat}
 			if x.technique == sanitize.HostOverwrite || x.technique == sanitize.Format {

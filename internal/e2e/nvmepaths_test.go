@@ -19,7 +19,7 @@ func TestNVMePaths(t *testing.T) {
 		{"a node of each", "nvme-two-controllers", "nvme_core.multipath=N", "/dev/nvme0n1\n/dev/nvme1n1"},
 	} {
 		t.Run(x.name, func(t *testing.T) {
-			f := newFabric(t, machine{line: x.line})
+			f := newFabric(t, hardware{line: x.line})
 			spec := virtual.Spec{Profile: x.profile, Serial: "PATHS", SizeBytes: 8 << 20}
 			first := f.add(t, spec)
 			f.g.connect(first)

@@ -13,8 +13,6 @@ import (
 	"github.com/expunge-dev/expunge/devices/virtual"
 )
 
-var canary = []byte("CUSTOMER-DATA-7f3a")
-
 // fabric is a rack whose NVMe drives a guest reaches over a fabric.
 type fabric struct {
 	t    *testing.T
@@ -24,7 +22,7 @@ type fabric struct {
 }
 
 // newFabric makes a rack and boots a guest.
-func newFabric(t *testing.T, m machine) *fabric {
+func newFabric(t *testing.T, m hardware) *fabric {
 	t.Helper()
 	need(t, "kernel")
 	rack, err := virtual.Create(t.TempDir() + "/rack")
@@ -34,6 +32,9 @@ func newFabric(t *testing.T, m machine) *fabric {
 	m.disk = newDisk(t)
 	return &fabric{t, rack, m.disk, startQEMU(t, m)}
 }
+
+// in is the same for a part of a test.
+func (f *fabric) in(t *testing.T) *fabric { return &fabric{t, f.rack, f.disk, f.g.in(t)} }
 
 // addTo puts a drive full of customer data into a rack, with a fault if one is named.
 func addTo(t *testing.T, rack *virtual.Rack, spec virtual.Spec, fault string) {

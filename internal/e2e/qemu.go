@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// machine is what a guest of QEMU is made of. Its processor is emulated: slow, and the same everywhere.
-type machine struct {
+// hardware is what a guest of QEMU is made of. Its processor is emulated: slow, and the same everywhere.
+type hardware struct {
 	target *scsiTarget       // behind a virtio SCSI host; may be nil
 	disk   string            // an image with a file system, at /host; "" when there is none
 	files  map[string]string // more of them, by where they go in the guest
@@ -23,7 +23,7 @@ type machine struct {
 var qemuModules = []string{"virtio_blk", "virtio_net", "nvme_tcp"}
 
 // startQEMU boots Debian's kernel in QEMU. This machine is 10.0.2.2 there.
-func startQEMU(t *testing.T, m machine) *Guest {
+func startQEMU(t *testing.T, m hardware) *Guest {
 	t.Helper()
 	qemu, dir := tool(t, "qemu-system-x86_64", "qemu-system-x86"), need(t, "kernel")
 	images, err := filepath.Glob(filepath.Join(dir, "boot/vmlinuz-*"))

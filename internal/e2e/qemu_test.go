@@ -29,7 +29,7 @@ func TestQEMU(t *testing.T) {
 		t.Fatal(err)
 	}
 	target.attach(0, 0, door)
-	m := machine{target: target, disk: newDisk(t)}
+	m := hardware{target: target, disk: newDisk(t)}
 	f := &fabric{t, rack, m.disk, startQEMU(t, m)}
 	f.g.connect(f.add(t, virtual.Spec{Profile: "nvme-ssd", Serial: "NVME", SizeBytes: 8 << 20}))
 	out := f.g.Must("expunge", "--state", "/host/state", "list")
