@@ -39,7 +39,7 @@ var scenarios = []scenario{
 	{name: "overwrite by the drive", spec: virtual.Spec{Profile: "nvme-hdd"}, request: sanitize.Request{Method: sanitize.Purge, Technique: sanitize.DriveOverwrite},
 		begun: []string{"84:00000213"}},
 	{name: "a zoned namespace", spec: virtual.Spec{Profile: "nvme-zns"}, request: sanitize.Request{Method: sanitize.Purge, Technique: sanitize.CryptoThenBlock},
-		begun: []string{"84:00000204", "84:00000002"}, blank: true},
+		begun: []string{"84:00000204", "84:00000202"}, blank: true},
 	{name: "a zoned namespace, by the host", spec: virtual.Spec{Profile: "nvme-zns"}, request: sanitize.Request{Method: sanitize.Clear, Technique: sanitize.HostOverwrite},
 		hidden: true},
 	{name: "overwrite by the host", spec: virtual.Spec{Profile: "nvme-ssd"}, request: sanitize.Request{Method: sanitize.Clear, Technique: sanitize.HostOverwrite, Verify: sanitize.VerifyFull},

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/expunge-dev/expunge/agent"
@@ -18,6 +19,7 @@ func TestNVMeFaults(t *testing.T) {
 		technique sanitize.Technique
 		fault     string
 		reformat  int
+		scope     []string // two namespaces, formatted in this scope
 	}{
 		{profile: "nvme-ssd", technique: sanitize.BlockErase, fault: "lie:nothing"},
 		{profile: "nvme-ssd", technique: sanitize.BlockErase, fault: "lie:ignored"},
@@ -34,6 +36,9 @@ func TestNVMeFaults(t *testing.T) {
 		{profile: "nvme-format", technique: sanitize.Format, fault: "lie:nothing"},
 		{profile: "nvme-format", technique: sanitize.Format, fault: "sanitize-fail:40"},
 		{profile: "nvme-format", technique: sanitize.Format, reformat: 4096},
+		{profile: "nvme-format", technique: sanitize.Format, scope: []string{}},
+		{profile: "nvme-format", technique: sanitize.Format, scope: []string{"fns", "sens"}},
+		{profile: "nvme-format", technique: sanitize.Format, scope: []string{"fnvmbs"}},
 		{profile: "nvme-write-protected", technique: sanitize.BlockErase},
 		{profile: "nvme-firmware-pending", technique: sanitize.BlockErase},
 		{profile: "nvme-pmr", technique: sanitize.BlockErase},
@@ -41,14 +46,15 @@ func TestNVMeFaults(t *testing.T) {
 		{profile: "nvme-purge-required", technique: sanitize.BlockErase},
 		{profile: "nvme-zns", technique: sanitize.BlockErase},
 	} {
-		t.Run(fmt.Sprint(x.profile, " ", x.technique, " ", x.fault), func(t *testing.T) {
+		t.Run(fmt.Sprint(x.profile, " ", x.technique, " ", x.fault, x.scope), func(t *testing.T) {
 			f := f.in(t)
-			spec := virtual.Spec{Profile: x.profile, Serial: fmt.Sprintf("FAULT-%d", i), SizeBytes: 4 << 20, EraseSeconds: 1}
+			spec := virtual.Spec{Profile: x.profile, Serial: fmt.Sprintf("FAULT-%d", i), SizeBytes: 4 << 20, EraseSeconds: 1,
+				SecondNamespace: x.scope != nil, AttachAll: x.scope != nil, FormatScope: x.scope}
 			request := sanitize.Request{Method: sanitize.Purge, Technique: x.technique, Verify: sanitize.VerifyFull, BlockSize: x.reformat}
 			if x.technique == sanitize.HostOverwrite || x.technique == sanitize.Format {
 				request.Method = sanitize.Clear
 			}
-			a, _ := onRack(t, spec, x.fault)
+			a, rack := onRack(t, spec, x.fault)
 			p, err := a.Plan(t.Context(), []string{spec.Serial}, request)
 			if err != nil {
 				t.Fatal(err)
@@ -71,7 +77,14 @@ func TestNVMeFaults(t *testing.T) {
 			if addressable, _ := left(t, f.medium(t, spec.Serial)); addressable > 0 && (code == 0 || d.Outcome == "sanitized") {
 				t.Errorf("customer data is left %d times: %+v", addressable, d)
 			}
-			t.Logf("%s, exit status %d", d.Outcome, code)
+			m, err := rack.Medium(spec.Serial)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if begun := f.medium(t, spec.Serial).Begun(); !slices.Equal(begun, m.Begun()) {
+				t.Errorf("the drive began %q in the guest, %q on the rack", begun, m.Begun())
+			}
+			t.Logf("%s, exit status %d, began %q", d.Outcome, code, m.Begun())
 		})
 	}
 }

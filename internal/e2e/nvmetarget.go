@@ -78,7 +78,7 @@ func (n *nvmeTarget) path(t *testing.T) *nvmeTarget {
 	t.Helper()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	p := &nvmeTarget{ctx: n.ctx, serial: n.serial, queues: map[*queue]bool{}, say: n.say, nqn: n.nqn, cntlid: n.cntlid + 1, units: n.units, admin: n.admin}
+	p := &nvmeTarget{ctx: n.ctx, serial: n.serial, queues: map[*queue]bool{}, say: n.say, nqn: n.nqn, cntlid: n.cntlid + 1, units: maps.Clone(n.units), admin: n.admin}
 	p.listen(t)
 	return p
 }

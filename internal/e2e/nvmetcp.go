@@ -87,6 +87,8 @@ func (q *queue) run() {
 			return
 		}
 		switch {
+		case kind == pduCapsuleCmd && len(b) >= 72 && b[8] == 0x7f:
+			q.target.command(q, sqe(b[8:72]), b[72:]) // its data are in the capsule, and what follows goes by it
 		case kind == pduCapsuleCmd && len(b) >= 72:
 			go q.target.command(q, sqe(b[8:72]), b[72:])
 		case kind == pduH2CData && len(b) >= 24:
