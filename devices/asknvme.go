@@ -111,6 +111,9 @@ func identifyNVMe(ctx context.Context, t Transport, d *Drive) error {
 	}
 	d.vouch(c.MN, c.SN, c.SUBNQN, c.FR)
 	d.Namespaces = namespaces
+	if rotates(ctx, t, c, namespaces) {
+		d.Media = MediaMagnetic
+	}
 	if why := shared(ctx, t, c, d.local); why != "" {
 		d.refuse(StateBlocked, Reason{"shared_subsystem", why, "detach it from the other hosts first: whatever is done here is done to their data"})
 	}

@@ -31,6 +31,7 @@ func TestEncode(t *testing.T) {
 		{"identify controller", "base 2.0 5.17.2.1", IdentifyController{}.Command(), Admin, 0x06, 0, [6]uint32{0x01}, 4096},
 		{"identify namespace", "base 2.0 5.17.2.2", IdentifyNamespace{NSID: 7}.Command(), Admin, 0x06, 7, [6]uint32{0x00}, 4096},
 		{"identify allocated namespace", "base 2.0 5.17.2.14", IdentifyNamespace{NSID: 7, Allocated: true}.Command(), Admin, 0x06, 7, [6]uint32{0x11}, 4096},
+		{"identify namespace, any command set", "base 2.0 5.17.2.8", IdentifyIndependent{NSID: 7}.Command(), Admin, 0x06, 7, [6]uint32{0x08}, 4096},
 		{"active namespaces", "base 2.0 5.17.2.3", NamespaceList{After: 3}.Command(), Admin, 0x06, 3, [6]uint32{0x02}, 4096},
 		{"allocated namespaces", "base 2.0 5.17.2.13", NamespaceList{Allocated: true}.Command(), Admin, 0x06, 0, [6]uint32{0x10}, 4096},
 		{"controllers", "base 2.0 5.17.2.16", ControllerList{From: 0x102}.Command(), Admin, 0x06, 0, [6]uint32{0x01020013}, 4096},

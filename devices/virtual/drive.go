@@ -264,6 +264,11 @@ func (d *drive) before(kind string, off int64, n int) int {
 func (d *drive) writeAt(t *transport, p []byte, off int64) (int, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	return d.writeOne(t, p, off)
+}
+
+// writeOne carries out one request to write. d.mu is held.
+func (d *drive) writeOne(t *transport, p []byte, off int64) (int, error) {
 	if err := d.begin(t, len(p), off); err != nil {
 		return 0, err
 	}

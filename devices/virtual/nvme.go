@@ -105,6 +105,10 @@ func (d *drive) nvmeIO(t *transport, c *nvme.Command) (nvme.Completion, error) {
 	switch c.Opcode {
 	case 0x0e, 0x79, 0x7a:
 		return d.nvmeManage(t, c)
+	case 0x7d:
+		if !d.profile.zoned {
+			return nvme.Completion{Status: scInvalidOpcode | scDoNotRetry}, nil
+		}
 	}
 	d.mu.Lock()
 	block := int64(d.memory.blockOf(t.space))
@@ -114,16 +118,23 @@ func (d *drive) nvmeIO(t *transport, c *nvme.Command) (nvme.Completion, error) {
 		return nvme.Completion{Status: scInvalidField | scDoNotRetry}, nil
 	}
 	var err error
+	var result uint64
 	failed := uint16(scReadError)
 	switch c.Opcode {
 	case 0x00:
 		err = d.flush(t)
-	case 0x01:
+	case 0x01, 0x7d:
 		if t.access != devices.Exclusive {
 			return nvme.Completion{}, syscall.EACCES
 		}
 		failed = scWriteFault
-		if _, err = d.writeAt(t, c.Data, off); err == nil && c.CDW12&(1<<30) != 0 {
+		if c.Opcode == 0x7d {
+			off, err = d.appendTo(t, c.Data, off)
+			result = uint64(off / block)
+		} else {
+			_, err = d.writeAt(t, c.Data, off)
+		}
+		if err == nil && c.CDW12&(1<<30) != 0 {
 			err = d.flush(t)
 		}
 	case 0x02:
@@ -136,7 +147,7 @@ func (d *drive) nvmeIO(t *transport, c *nvme.Command) (nvme.Completion, error) {
 	var zone zoneError
 	switch {
 	case err == nil:
-		return nvme.Completion{}, nil
+		return nvme.Completion{Result: result}, nil
 	case off < 0 || off+int64(len(c.Data)) > t.space.SizeBytes:
 		return nvme.Completion{Status: scLBAOutOfRange | scDoNotRetry}, nil
 	case errors.As(err, &zone):

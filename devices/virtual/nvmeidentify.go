@@ -80,6 +80,7 @@ func (d *drive) describeController(page []byte, id uint16) {
 		page[256] |= 1 << 1
 	}
 	page[260] = 2 << 1 // firmware slots
+	page[261] = 1 << 1 // the effects log
 	le.PutUint64(page[280:], uint64(d.info.addressable()+d.info.Spec.UnallocatedBytes))
 	le.PutUint64(page[296:], uint64(d.info.Spec.UnallocatedBytes))
 	var caps uint32
@@ -106,6 +107,7 @@ func (d *drive) describeController(page []byte, id uint16) {
 		caps |= 1 << 30 // media are not modified after a sanitize with NDAS
 	}
 	le.PutUint32(page[328:], caps)
+	page[512], page[513] = 0x66, 0x44 // queue entries of 64 and 16 bytes
 	le.PutUint32(page[516:], 32)
 	if d.reserves() {
 		le.PutUint16(page[520:], 1<<5)
@@ -120,6 +122,12 @@ func (d *drive) describe(page []byte, s Space) {
 	blocks := uint64(s.SizeBytes) / uint64(d.memory.blockOf(s))
 	for at := 0; at < 24; at += 8 {
 		le.PutUint64(page[at:], blocks)
+	}
+	// A write of a physical block is atomic, and the one that is preferred: kernels take the physical
+	// block length from there (NSFEAT bits 1 and 4; NAWUN, NAWUPF, NACWU; NPWG, NPWA, NPDG, NPDA).
+	page[24] = 1<<1 | 1<<4
+	for _, at := range []int{34, 36, 38, 64, 66, 68, 70} {
+		le.PutUint16(page[at:], uint16(max(1, d.info.Spec.PhysicalBlock/d.memory.blockOf(s))-1))
 	}
 	d.describeAnySet(page[30:], page[31:], page[32:], page[99:])
 	if d.profile.Media == devices.MediaFlash {
@@ -181,6 +189,7 @@ func (d *drive) describeSet(c *nvme.Command, page []byte) uint16 {
 		copy(page, names)
 	case cns == 0x08:
 		d.describeAnySet(page[1:], page[2:], page[3:], page[8:])
+		page[0] = flagBit(d.profile.Media == devices.MediaMagnetic) << 4
 		page[14] = 1 // ready
 	}
 	return 0

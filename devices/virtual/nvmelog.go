@@ -9,7 +9,7 @@ import (
 
 // logPage is Get Log Page (NVMe base 2.0, 5.16).
 func (d *drive) logPage(c *nvme.Command) uint16 {
-	words := map[uint32]string{0x02: "smart", 0x03: "firmware", 0x15: "boot", 0x81: "sanitize"}
+	words := map[uint32]string{0x02: "smart", 0x03: "firmware", 0x05: "effects", 0x15: "boot", 0x81: "sanitize"}
 	lid := c.CDW10 & 0xff
 	word, known := words[lid]
 	if !known || d.faults().has(LogMissing, word) || lid == 0x81 && len(d.info.Spec.Sanitize) == 0 || lid == 0x15 && !d.profile.boots {
@@ -18,13 +18,17 @@ func (d *drive) logPage(c *nvme.Command) uint16 {
 	if len(c.Data) != 4*(int(c.CDW10>>16)+1) {
 		return scInvalidField
 	}
-	page := make([]byte, 512)
+	page := make([]byte, 4096)
 	if !d.faults().has(LogZero, word) {
 		switch lid {
 		case 0x02:
 			d.healthLog(page)
 		case 0x03:
 			d.firmwareLog(page)
+		case 0x05:
+			if status := d.effectsLog(page, c); status != 0 {
+				return status
+			}
 		case 0x15:
 			page[0] = 0x15
 			binary.LittleEndian.PutUint32(page[4:], 1<<31|4) // two of 512 KiB, the second is active

@@ -90,6 +90,23 @@ func (d *drive) inZone(off, n int64) error {
 	return nil
 }
 
+// appendTo is Zone Append (NVMe ZNS 1.1, 3.4.1): it writes at the write pointer of a zone that begins at
+// off, and says where that was.
+func (d *drive) appendTo(t *transport, p []byte, off int64) (at int64, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	size := d.info.Spec.ZoneBytes
+	if off < 0 || off%size != 0 || off/size >= int64(len(d.memory.Zones)) {
+		return off, zoneError(scInvalidField)
+	}
+	if d.memory.Zones[off/size].Full {
+		return off, zoneError(scZoneFull)
+	}
+	at = off + d.memory.Zones[off/size].WP
+	_, err = d.writeOne(t, p, at)
+	return at, err
+}
+
 // advance moves the write pointers behind what was written. d.mu is held.
 func (d *drive) advance(off, n int64) error {
 	size := d.info.Spec.ZoneBytes

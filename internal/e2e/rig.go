@@ -286,3 +286,11 @@ func initramfs(t *testing.T, kernel modules, load []string, files map[string]str
 	}
 	return name
 }
+
+// spawn starts a program and does not wait for its end.
+func (g *Guest) spawn(args ...string) {
+	g.t.Helper()
+	if a, err := g.do(g.t.Context(), request{Args: args, Background: true}); err != nil || a.Code != 0 {
+		g.t.Fatalf("%s: %q: %v %s", g.name, args, err, a.Stderr)
+	}
+}

@@ -148,9 +148,9 @@ func setUp() error {
 			all = errors.Join(all, err)
 		}
 		kind, what, _ := strings.Cut(share, ":")
-		options := what
-		if kind == "9p" {
-			options = "trans=virtio,version=9p2000.L,cache=none"
+		options := ""
+		if kind == "hostfs" {
+			options = what // it is the directory
 		}
 		if err := syscall.Mount(what, "/host", kind, 0, options); err != nil {
 			all = errors.Join(all, fmt.Errorf("mount /host: %w", err))
@@ -265,6 +265,8 @@ var builtins = map[string]func(args []string) ([]byte, error){
 		}
 		return nil, syscall.Kill(pid, syscall.SIGKILL)
 	},
+	"address":      address,
+	"nvme-connect": connectNVMe,
 	"dmesg": func([]string) ([]byte, error) {
 		b := make([]byte, 1<<18)
 		n, err := unix.Klogctl(3, b)
