@@ -21,4 +21,4 @@ image=$(apt-cache depends linux-image-6.12-cloud-amd64 2>/dev/null | sed -n 's/^
 
 # Other people's tools; the library of sg3-utils has its version in its name.
 library=$(apt-cache depends sg3-utils 2>/dev/null | sed -n 's/^ *Depends: \(libsgutils\)/\1/p' | head -n 1)
-unpack tools hdparm sg3-utils "${library:-libsgutils2}" smartmontools
+unpack peers hdparm sg3-utils "${library:-libsgutils2}" smartmontools

@@ -20,7 +20,7 @@ var libraryDirs = []string{"lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu", "
 // loader and the libraries that it needs, out of the unpacked packages or else of this machine.
 func peerTools(t *testing.T, names ...string) map[string]string {
 	t.Helper()
-	root := need(t, "tools")
+	root := need(t, "peers")
 	files := map[string]string{}
 	for _, name := range names {
 		file, err := findFile(root, name, "sbin", "usr/sbin", "bin", "usr/bin")
