@@ -25,7 +25,7 @@ test:
 # Kernels and tools are Debian's, unpacked into a cache; what cannot be had is skipped, and said.
 test-e2e:
 	internal/e2e/packages.sh
-	EXPUNGE_E2E=1 $(GO) test -count 1 -timeout 30m ./internal/e2e
+	EXPUNGE_E2E=1 $(GO) test -count 1 -parallel 3 -timeout 30m ./internal/e2e
 
 # What is claimed against what is on the medium: every profile, technique and fault, a line each.
 truth:

@@ -70,6 +70,7 @@ func (b *bench) job() string {
 // A drive that is pulled while it is overwritten is gone, and neither full nor failed: the job goes on
 // when it is back, whatever node it has then.
 func TestPulledWhileItIsWritten(t *testing.T) {
+	t.Parallel()
 	for _, profile := range []string{"sas-hdd", "sata-ssd"} {
 		t.Run(profile, func(t *testing.T) {
 			b := newBench(t)
@@ -98,6 +99,7 @@ func TestPulledWhileItIsWritten(t *testing.T) {
 // new guest over the same media and the same state brings the job to its end, and begins nothing twice
 // that was not cut off.
 func TestGuestDiesInEveryTechnique(t *testing.T) {
+	t.Parallel()
 	for _, x := range techniquesHere {
 		if !slices.Contains([]string{"sas-ssd", "sas-hdd", "sata-ssd", "sata-hdd", "sas-dual"}, x.profile) {
 			continue
@@ -166,6 +168,7 @@ func TestGuestDiesInEveryTechnique(t *testing.T) {
 // A drive that is pulled while it erases itself goes on when it has power again, and the job waits
 // for it; it is not told to begin a second time.
 func TestPulledWhileItErasesItself(t *testing.T) {
+	t.Parallel()
 	for _, profile := range []string{"sas-ssd", "sata-ssd"} {
 		t.Run(profile, func(t *testing.T) {
 			b := newBench(t)
@@ -197,6 +200,7 @@ func TestPulledWhileItErasesItself(t *testing.T) {
 // Blocks that cannot be written, or not be read back, are exceptions by a real kernel's word, too, and
 // no more of them than there are.
 func TestBadSectorsInARealKernel(t *testing.T) {
+	t.Parallel()
 	for _, x := range []struct {
 		name, fault, says string
 		code              int
@@ -226,6 +230,7 @@ func TestBadSectorsInARealKernel(t *testing.T) {
 
 // A drive that does not answer holds nobody else up, and is not called done.
 func TestADriveThatHangs(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	target := b.add(virtual.Spec{Profile: "sas-hdd", Serial: "HANGS"})
 	b.add(virtual.Spec{Profile: "sas-hdd", Serial: "WORKS"})
@@ -266,6 +271,7 @@ func TestADriveThatHangs(t *testing.T) {
 
 // Without room for the evidence nothing is begun, and the reason is told.
 func TestStateThatCannotBeWritten(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.add(virtual.Spec{Profile: "sas-ssd", Serial: "A"})
 	g := b.boot()

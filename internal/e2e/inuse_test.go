@@ -31,6 +31,7 @@ func (b *bench) image(name string, program, pkg string, args ...string) {
 
 // A drive that is used in any way that a real kernel knows is not touched, and the reason is told.
 func TestInUseInARealKernel(t *testing.T) {
+	t.Parallel()
 	ways := []struct {
 		name, code string
 		state      devices.State
@@ -130,6 +131,7 @@ func TestInUseInARealKernel(t *testing.T) {
 
 // The disk that a machine runs from is the system's, and nothing makes that go away.
 func TestRootDiskInARealKernel(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.image("ext4", "mkfs.ext4", "e2fsprogs", "-q", "-F", "-O", "^has_journal")
 	b.add(virtual.Spec{Profile: "sas-ssd", Serial: "ROOT"})

@@ -61,6 +61,7 @@ func (s scenario) args() []string {
 // What the shipped program decides and does behind a real kernel is what it decides and does on a rack, and
 // what it certifies is so.
 func TestNVMe(t *testing.T) {
+	t.Parallel()
 	f := newFabric(t, hardware{})
 	for i, s := range scenarios {
 		t.Run(s.name, func(t *testing.T) {

@@ -37,6 +37,7 @@ func agree(t *testing.T, page, out string, ours map[string]any) {
 
 // What another program reads from the same drives by the same kernel is what our codecs read.
 func TestNVMeCLIReadsTheSame(t *testing.T) {
+	t.Parallel()
 	f := newNVMeCLI(t)
 	raw := func(t *testing.T, args ...string) []byte {
 		return []byte(f.g.Must(append([]string{"nvme"}, append(args, "--raw-binary")...)...))
@@ -157,6 +158,7 @@ func (f *fabric) sameSanitizeLog(t *testing.T, controller string) nvme.SanitizeS
 
 // The states of a sanitize are the same to both, in a time that stands still while they are read.
 func TestNVMeCLISanitizeLog(t *testing.T) {
+	t.Parallel()
 	f := newNVMeCLI(t)
 	var seconds atomic.Int64
 	began := time.Now()
@@ -206,6 +208,7 @@ func pageOf(t *testing.T, n *nvmeTarget, c *nvme.Command) []byte {
 
 // Another program's commands do to a drive what ours do.
 func TestNVMeCLIErasesTheSame(t *testing.T) {
+	t.Parallel()
 	f := newNVMeCLI(t)
 	for i, x := range []struct {
 		name, profile string

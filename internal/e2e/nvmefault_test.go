@@ -46,6 +46,7 @@ func statusLogs() func(queue uint16, c *nvme.Command) bool {
 // A controller that is reset, an answer that is lost and a command that hangs neither stop a sanitize nor
 // have it begun again.
 func TestNVMeResets(t *testing.T) {
+	t.Parallel()
 	f := newFabric(t, hardware{})
 	for _, x := range []struct {
 		name   string
@@ -96,6 +97,7 @@ func TestNVMeResets(t *testing.T) {
 // A drive that goes away while the host writes leaves its job interrupted: neither done nor failed. When it
 // is back the job goes on.
 func TestNVMeGone(t *testing.T) {
+	t.Parallel()
 	f := newFabric(t, hardware{})
 	for _, x := range []struct {
 		name, serial string
@@ -152,6 +154,7 @@ func TestNVMeGone(t *testing.T) {
 
 // Without the capability the error names it, and nothing that changes a drive is sent.
 func TestNVMeWithoutCapability(t *testing.T) {
+	t.Parallel()
 	f := newFabric(t, hardware{})
 	n := f.add(t, virtual.Spec{Profile: "nvme-ssd", Serial: "CAP", SizeBytes: 4 << 20})
 	f.g.connect(n)
@@ -178,6 +181,7 @@ func TestNVMeWithoutCapability(t *testing.T) {
 // A guest that loses power in the middle of a sanitize, and one that comes up over the same medium and
 // state: what was ordered is adopted, finished and certified, and nothing is begun twice.
 func TestNVMeGuestKilled(t *testing.T) {
+	t.Parallel()
 	f := newFabric(t, hardware{})
 	n := f.add(t, virtual.Spec{Profile: "nvme-ssd", Serial: "KILLED", SizeBytes: 4 << 20, EraseSeconds: 30})
 	f.g.connect(n)

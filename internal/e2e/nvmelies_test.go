@@ -13,6 +13,7 @@ import (
 // What goes wrong with a drive has the same end behind a real kernel as on a rack, and is no success where
 // customer data is left that the host can address.
 func TestNVMeFaults(t *testing.T) {
+	t.Parallel()
 	f := newFabric(t, hardware{})
 	for i, x := range []struct {
 		profile   string

@@ -15,6 +15,7 @@ import (
 // A drive that two controllers of one host lead to is one drive, with the kernel's multipath and without,
 // and is sanitized once.
 func TestNVMePaths(t *testing.T) {
+	t.Parallel()
 	for _, x := range []struct{ name, profile, line, nodes string }{
 		{"one node above them", "nvme-multipath", "", "/dev/nvme0n1"},
 		{"a node of each", "nvme-two-controllers", "nvme_core.multipath=N", "/dev/nvme0n1\n/dev/nvme1n1"},
@@ -74,6 +75,7 @@ func TestNVMePaths(t *testing.T) {
 // When the controller that took the command is lost and another leads to the drive, the sanitize is not
 // begun again, and is certified: at once, or by recover.
 func TestNVMePathLost(t *testing.T) {
+	t.Parallel()
 	f := newFabric(t, hardware{})
 	first := f.add(t, virtual.Spec{Profile: "nvme-multipath", Serial: "LOSES", SizeBytes: 4 << 20, EraseSeconds: 10})
 	f.g.connect(first, "ctrl_loss_tmo=600")

@@ -34,6 +34,7 @@ func (b *bench) leftIn(name string) int {
 // The kernel's own SCSI drive says that an ATA drive is behind it (VPD page 89h), and passes no ATA command:
 // what it may hide cannot be told, and it is refused for that.
 func TestDriveOfTheKernel(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	g := startUML(t, b.target, b.share, []string{"scsi_debug dev_size_mb=8"}, nil)
 	g.Must("copy", b.file("full", 8), "/dev/sda")
@@ -53,6 +54,7 @@ func TestDriveOfTheKernel(t *testing.T) {
 // What device mapper makes of a file is as bad as a drive can be; a loop device over it is overwritten,
 // and what comes out is what the file shows.
 func TestBadDrivesOfTheKernel(t *testing.T) {
+	t.Parallel()
 	// Tables over an 8 MiB device; the last 4 KiB of the first megabyte are at sector 2040.
 	for _, x := range []struct {
 		name, module string

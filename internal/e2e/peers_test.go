@@ -14,6 +14,7 @@ import (
 
 // Other people's tools see the drives as our codecs do.
 func TestPeersAgree(t *testing.T) {
+	t.Parallel()
 	tools := peerTools(t, peers...)
 	b := newBench(t)
 	specs := []virtual.Spec{

@@ -127,6 +127,7 @@ func hasNote(d devices.Drive, code string) bool {
 // What other tools order, drives carry out as they do what ours orders; meanwhile, after it and after it
 // failed, the program and the tools say the same of them.
 func TestPeersErase(t *testing.T) {
+	t.Parallel()
 	tools := peerTools(t, peers...)
 	b := newBench(t)
 	l := b.leaping()

@@ -15,6 +15,7 @@ import (
 
 // Passwords, formats and fixed sense data at the hands of other tools.
 func TestPeersChange(t *testing.T) {
+	t.Parallel()
 	tools := peerTools(t, peers...)
 	b := newBench(t)
 	l := b.leaping()
@@ -183,6 +184,7 @@ func (b *bench) cycle(serial string, target uint16) {
 // What hdparm hides of a drive is listed once the kernel knows, and an overwrite by the host reaches behind
 // it: at once where the drive takes another change, and after a power cycle where it takes one only.
 func TestPeersHide(t *testing.T) {
+	t.Parallel()
 	tools := peerTools(t, "hdparm")
 	b := newBench(t)
 	kinds := []devices.HiddenKind{devices.HostProtectedArea, devices.AccessibleMax}
@@ -251,6 +253,7 @@ func TestPeersHide(t *testing.T) {
 // nothing that changes a drive. The kernel's list of commands for such a process is no protection: 48h,
 // which is SANITIZE, is on it as a command of compact disc drives.
 func TestWithoutRawIO(t *testing.T) {
+	t.Parallel()
 	tools := peerTools(t, "hdparm", "sg_sanitize")
 	b := newBench(t)
 	for i, profile := range []string{"sas-ssd", "sas-hdd", "sata-ssd", "sata-hdd"} {
@@ -301,6 +304,7 @@ func TestWithoutRawIO(t *testing.T) {
 // A security erase that another tool waits for is no state that a drive can tell of: the drive is in use,
 // or what it is asked is refused, and nothing is begun on it.
 func TestForeignSecurityErase(t *testing.T) {
+	t.Parallel()
 	tools := peerTools(t, "hdparm")
 	b := newBench(t)
 	for i := range 2 {

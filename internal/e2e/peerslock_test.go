@@ -11,6 +11,7 @@ import (
 
 // What other tools lock, freeze and reserve is seen for what it is, and by them as it is by the program.
 func TestPeersLock(t *testing.T) {
+	t.Parallel()
 	tools := peerTools(t, append(peers, "sg_persist")...)
 	b := newBench(t)
 	wrong := []string{"hdparm", "--user-master", "u", "--security-unlock", "wrong"}

@@ -11,6 +11,7 @@ import (
 // A second kernel finds the same SCSI drive, beside one on a fabric, and what a guest keeps at /host is
 // there for the next one although it was killed.
 func TestQEMU(t *testing.T) {
+	t.Parallel()
 	need(t, "kernel")
 	rack, err := virtual.Create(t.TempDir() + "/rack")
 	if err != nil {

@@ -186,6 +186,7 @@ func word(t sanitize.Technique) string {
 // In a real kernel each technique is planned as it is on a rack, carried out, and ends in a certificate
 // that the medium bears out.
 func TestTechniquesInARealKernel(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	for i, x := range techniquesHere {
 		b.add(virtual.Spec{Profile: x.profile, Serial: serialOf(i), EraseSeconds: 1})
