@@ -114,6 +114,14 @@ func unattended(d devices.Drive) (devices.Reason, bool) {
 			Hint: fmt.Sprintf("with its password: expunge recover %s --password-file FILE", d.Serial)}, true
 	case d.FormatFailed:
 		return devices.Reason{Code: "format_failed", Message: "its latest format failed or was cut off: its medium cannot be used", Hint: "expunge plan " + d.Serial + " --technique format"}, true
+	case slices.ContainsFunc(d.Reasons, func(r devices.Reason) bool { return r.Code == devices.ReasonSanitizing }) &&
+		(d.Sanitize == nil || d.Sanitize.State != devices.SanitizeRunning):
+		word := "formatting"
+		if d.Protocol == devices.ProtocolATA {
+			word = "sanitizing" // and its registers, which would say more, are lost
+		}
+		return devices.Reason{Code: devices.ReasonSanitizing, Message: "it is " + word + " itself, by no order of this state: it is left alone",
+			Hint: "ask whoever ordered it; when it has ended, make a plan for the drive"}, true
 	case d.Sanitize == nil:
 		return devices.Reason{}, false
 	}

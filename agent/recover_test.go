@@ -3,10 +3,12 @@ package agent
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/devices/scsi"
 	"github.com/expunge-dev/expunge/devices/virtual"
 	"github.com/expunge-dev/expunge/sanitize"
 )
@@ -121,4 +123,29 @@ func TestExitFailureMode(t *testing.T) {
 		t.Error(err)
 	}
 	_ = c
+}
+
+// A drive that formats itself by somebody else's order is said to, and left alone.
+func TestRecoverReportsForeignFormats(t *testing.T) {
+	s, _ := erasing(t, virtual.Spec{Profile: "sas-hdd"})
+	tr, err := s.rack.Opener()(t.Context(), "/dev/sda", devices.Exclusive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := scsi.FormatUnit{}.Command()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the first brings the unit attention of the power-on
+		if _, err := tr.SCSI(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tr.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, left, err := s.agent.Recover(t.Context(), Observer{})
+	if err != nil || len(left) != 1 || left[0].Reason.Code != devices.ReasonSanitizing || left[0].Job != "" || !strings.Contains(left[0].Reason.Message, "formatting") {
+		t.Errorf("%+v, %v", left, err)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"slices"
 	"sync"
 )
@@ -60,6 +61,10 @@ func (h *Host) ask(ctx context.Context, d *Drive) {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		reason.Code, reason.Hint = "permission", "run as root"
+		var lacking *CapabilityError
+		if errors.As(err, &lacking) {
+			reason.Hint += " with " + lacking.Capability + "; a container is not given it by itself"
+		}
 	case errors.As(err, &inUse):
 		return // its use is in the list already
 	}
@@ -99,7 +104,8 @@ func (d *Drive) compareSize(size int64) error {
 	}
 	switch {
 	case size < shown:
-		return fmt.Errorf("%d bytes, and the node has %d: one of them is another drive", size, shown)
+		return fmt.Errorf("%d bytes, and the node has %d: one of them is another drive, or the drive was made smaller since the kernel read its size (have it read anew: echo 1 > /sys/block/%s/device/rescan)",
+			size, shown, filepath.Base(d.Nodes[0]))
 	case size > shown && shown > 0:
 		d.Unseen = size - shown
 		d.lack(ReasonNodeSmaller, fmt.Sprintf("the drive has %d bytes, and its node shows %d of them", size, shown),

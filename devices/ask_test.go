@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/devices/ata"
 	"github.com/expunge-dev/expunge/devices/nvme"
 	"github.com/expunge-dev/expunge/devices/scsi"
 	"github.com/expunge-dev/expunge/devices/virtual"
@@ -101,6 +102,26 @@ func TestDrivesThatCannotBeChosen(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	opaque := func(t *testing.T, r *virtual.Rack) {
+		tr, err := r.Opener()(t.Context(), "/dev/sda", devices.Exclusive)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := ata.Sanitize{Feature: ata.BlockEraseExt}.Command()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := a.SCSI()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tr.SCSI(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		if err := tr.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, x := range []struct {
 		name, profile, fault string
 		readOnly             bool
@@ -110,6 +131,8 @@ func TestDrivesThatCannotBeChosen(t *testing.T) {
 	}{
 		{name: "shared with another host", profile: "nvme-shared", state: devices.StateBlocked, code: "shared_subsystem"},
 		{name: "sanitizing", profile: "nvme-ssd", prepare: sanitizing, state: devices.StateBlocked, code: devices.ReasonSanitizing},
+		{name: "sanitizing, and its registers are lost", profile: "sata-fixed-sense", prepare: opaque, state: devices.StateBlocked, code: devices.ReasonSanitizing},
+		{name: "its registers are lost", profile: "sata-fixed-sense", state: devices.StateReady},
 		{name: "status log all zero", profile: "nvme-ssd", fault: "log-zero:sanitize", state: devices.StateBlocked, code: "sanitize_unknown"},
 		{name: "status log missing", profile: "nvme-ssd", fault: "log-missing:sanitize", state: devices.StateBlocked, code: "sanitize_unknown"},
 		{name: "write-protected", profile: "nvme-ssd", readOnly: true, state: devices.StateBlocked, code: "read_only"},
@@ -189,8 +212,8 @@ func TestWhatCannotBeBelieved(t *testing.T) {
 			if d.State != devices.StateUnreadable || len(d.Reasons) != 1 || d.Reasons[0].Code != x.code || d.Identity != devices.IdentityHost {
 				t.Errorf("%s %s %+v", d.State, d.Identity, d.Reasons)
 			}
-			if x.code == "permission" && !strings.Contains(d.Reasons[0].Message, "CAP_SYS_ADMIN") {
-				t.Errorf("the capability is not named: %s", d.Reasons[0].Message)
+			if r := d.Reasons[0]; x.code == "permission" && (!strings.Contains(r.Message, "CAP_SYS_ADMIN") || !strings.Contains(r.Hint, "CAP_SYS_ADMIN")) {
+				t.Errorf("the capability is not named: %+v", r)
 			}
 		})
 	}
@@ -329,5 +352,13 @@ func TestControllersAndPathsThatAreNotKnown(t *testing.T) {
 				t.Errorf("%+v", drives[0].Reasons)
 			}
 		})
+	}
+}
+
+// The hours that a SCSI drive had power are told as those of the others are.
+func TestSCSIPowerOnHours(t *testing.T) {
+	d := onlyDrive(t, rackOf(t, virtual.Spec{Profile: "sas-hdd", Serial: "A"}).Host(nil))
+	if d.PowerOnHours == nil || *d.PowerOnHours != 4380 {
+		t.Errorf("%v hours", d.PowerOnHours)
 	}
 }

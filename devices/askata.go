@@ -193,6 +193,14 @@ func readATASanitize(ctx context.Context, t Transport, d *Drive, i ata.Identity)
 	if err != nil {
 		d.lack(ReasonBridgeOpaque, fmt.Sprintf("whether a sanitize of it succeeds cannot be told: %v", err),
 			"attach the drive to a controller that returns the ATA registers: directly, not through a USB bridge or a RAID controller")
+		// A translation that loses the registers may know itself that a sanitize runs (SAT-4 8.11, TEST UNIT READY).
+		at, _, _, err := ReadSCSIState(ctx, t)
+		if IsGone(err) {
+			return err
+		}
+		if err == nil && at.Sanitizing {
+			d.refuse(StateBlocked, Reason{ReasonSanitizing, "it is sanitizing itself", "leave the drive alone until that has ended"})
+		}
 		return nil
 	}
 	d.Sanitize = &SanitizeSupport{Crypto: i.CryptoScramble, Block: i.BlockErase, Overwrite: i.Overwrite, AfterBlock: ReadsConstant, AfterCrypto: ReadsAnything, State: SanitizeIdle}

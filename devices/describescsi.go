@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/expunge-dev/expunge/devices/scsi"
 )
@@ -26,6 +27,9 @@ func describeSCSI(ctx context.Context, t Transport, d *Drive) error {
 		}
 	}
 	if err := readSCSISanitize(ctx, t, d); err != nil {
+		return err
+	}
+	if d.PowerOnHours, err = powerOnHours(ctx, t); err != nil {
 		return err
 	}
 	if s := d.Sanitize; s != nil {
@@ -99,8 +103,12 @@ func readBlocks(ctx context.Context, t Transport, d *Drive) error {
 	}
 	d.byDoor = true
 	d.SizeBytes, d.LogicalBlock, d.PhysicalBlock = g.SizeBytes, g.LogicalBlock, g.PhysicalBlock
-	d.Notes = append(d.Notes, Reason{Code: "block_length", Message: fmt.Sprintf("blocks of %d bytes, which the kernel shows no size for: it is read and written by SCSI commands", g.LogicalBlock),
-		Hint: "--technique format --block-size 512 makes them usual ones"})
+	note := Reason{Code: "block_length", Message: fmt.Sprintf("blocks of %d bytes, which the kernel shows no size for: it is read and written by SCSI commands", g.LogicalBlock),
+		Hint: "--technique format --block-size 512 makes them usual ones"}
+	if g.LogicalBlock == 512 || g.LogicalBlock == 4096 {
+		note.Hint = "have the kernel read its size anew: echo 1 > /sys/block/" + filepath.Base(d.Nodes[0]) + "/device/rescan"
+	}
+	d.Notes = append(d.Notes, note)
 	return nil
 }
 

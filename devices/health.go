@@ -53,11 +53,7 @@ func readSCSIHealth(ctx context.Context, t Transport) (Health, error) {
 	if known {
 		h.TemperatureC = some(int64(celsius))
 	}
-	if page, err := dataIn(ctx, t, scsi.LogSense(scsi.LogBackgroundScan)); err == nil {
-		if minutes, known, err := scsi.ParsePowerOnMinutes(page); err == nil && known {
-			h.PowerOnHours = some(int64(minutes / 60))
-		}
-	} else if IsGone(err) {
+	if h.PowerOnHours, err = powerOnHours(ctx, t); err != nil {
 		return Health{}, err
 	}
 	if page, err := dataIn(ctx, t, scsi.ReadDefectData12(false, true)); err == nil {
@@ -68,6 +64,18 @@ func readSCSIHealth(ctx context.Context, t Transport) (Health, error) {
 		return Health{}, err
 	}
 	return h, nil
+}
+
+// powerOnHours is what a SCSI drive's background scan log counts; nil where it does not tell.
+func powerOnHours(ctx context.Context, t Transport) (*int64, error) {
+	page, err := dataIn(ctx, t, scsi.LogSense(scsi.LogBackgroundScan))
+	if IsGone(err) {
+		return nil, err
+	}
+	if minutes, known, bad := scsi.ParsePowerOnMinutes(page); err == nil && bad == nil && known {
+		return some(int64(minutes / 60)), nil
+	}
+	return nil, nil
 }
 
 func readSMART(ctx context.Context, t Transport) (Health, error) {

@@ -197,7 +197,8 @@ func markDuplicates(drives []Drive) {
 			continue
 		}
 		also := "wwn " + d.WWN
-		if d.WWN == "" || d.Protocol == ProtocolNVMe { // where some models give all their drives one NQN
+		// Some NVMe models give all their drives one NQN, and what a bridge says is its own.
+		if d.WWN == "" || d.Protocol == ProtocolNVMe || d.Bridge != "" && d.Identity == IdentityHost {
 			also = "name " + d.Model + "\n" + d.Serial
 		}
 		for _, k := range []string{"id " + string(d.ID), also} {

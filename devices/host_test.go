@@ -220,6 +220,18 @@ func TestDriveOpenInAnotherProcess(t *testing.T) {
 	if err != nil || drives[0].State != devices.StateInUse || reasons(drives[0]) != "open" {
 		t.Fatalf("%+v, %v", drives, err)
 	}
+	// Its commands can be had by another node, too, whose number is a character device's.
+	for number, state := range map[int]devices.State{1: devices.StateInUse, 2: devices.StateReady} {
+		door := filepath.Join(root, fmt.Sprint("sg", number))
+		if err := unix.Mknod(door, unix.S_IFCHR|0o600, int(unix.Mkdev(21, uint32(number)))); err != nil {
+			t.Fatal(err)
+		}
+		host["proc/77/fd/3"], host["sys/devices/pci0000:00/ata1/host0/target0:0:0/0:0:0:0/block/sda/device/scsi_generic/sg1/dev"] = "->"+door, "21:1\n"
+		drives, err := host.build(t).Drives(t.Context())
+		if err != nil || drives[0].State != state {
+			t.Errorf("21:%d is open: %+v, %v", number, drives, err)
+		}
+	}
 }
 
 func TestIdentity(t *testing.T) {

@@ -6,4 +6,4 @@ import "io/fs"
 
 func inode(_ fs.FileInfo, other string) string { return other }
 
-func deviceNumber(fs.FileInfo) (Number, bool) { return Number{}, false }
+func deviceNumber(fs.FileInfo) (n Number, block, character bool) { return Number{}, false, false }

@@ -16,15 +16,16 @@ func inode(info fs.FileInfo, other string) string {
 	return other
 }
 
-// deviceNumber is what block device a node is.
-func deviceNumber(info fs.FileInfo) (Number, bool) {
+// deviceNumber is what device a node is, and whether a block device or a character device.
+func deviceNumber(info fs.FileInfo) (n Number, block, character bool) {
 	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || info.Mode()&fs.ModeDevice == 0 || info.Mode()&fs.ModeCharDevice != 0 {
-		return Number{}, false
+	if !ok || info.Mode()&fs.ModeDevice == 0 {
+		return Number{}, false, false
 	}
 	dev := uint64(st.Rdev) // int32 on darwin
 	// The encoding of glibc's makedev, which Linux uses.
 	major := uint32(dev>>8&0xfff) | uint32(dev>>32&^0xfff)
 	minor := uint32(dev&0xff) | uint32(dev>>12&^0xff)
-	return Number{major, minor}, true
+	character = info.Mode()&fs.ModeCharDevice != 0
+	return Number{major, minor}, !character, character
 }

@@ -18,10 +18,14 @@ type uses struct {
 	drives  []blockdev
 	owner   map[string]string // kernel name of a drive or partition to the drive's
 	numbers map[Number]string // device number to the drive's or partition's kernel name
+	generic map[Number]generic
 	found   map[string][]use
 	// unknown speaks against every drive: something that had to be read could not be.
 	unknown []Reason
 }
+
+// generic is the character device that takes a drive's SCSI commands beside its block device.
+type generic struct{ node, drive string }
 
 type use struct {
 	system bool // this machine runs from it
@@ -31,11 +35,20 @@ type use struct {
 // readUses looks at everything that can hold a drive: mounts of every process, swap, hibernation,
 // holders and slaves, open descriptors, exports.
 func (s sysfs) readUses(drives []blockdev) *uses {
-	u := &uses{fs: s, drives: drives, owner: map[string]string{}, numbers: map[Number]string{}, found: map[string][]use{}}
+	u := &uses{fs: s, drives: drives, owner: map[string]string{}, numbers: map[Number]string{}, generic: map[Number]generic{}, found: map[string][]use{}}
 	for _, b := range drives {
 		u.owner[b.name], u.numbers[b.number] = b.name, b.name
 		for _, p := range b.partitions {
 			u.owner[p.name], u.numbers[p.number] = b.name, p.name
+		}
+		doors, err := names(b.dir, "device/scsi_generic")
+		if err != nil {
+			u.unknown = append(u.unknown, Reason{Code: "undetermined", Message: fmt.Sprintf("what takes SCSI commands of %s cannot be read: %v", b.name, err)})
+		}
+		for _, door := range doors {
+			if n, err := parseNumber(text(b.dir, "device/scsi_generic", door, "dev")); err == nil {
+				u.generic[n] = generic{"/dev/" + door, b.name}
+			}
 		}
 	}
 	for _, read := range []struct {
@@ -236,9 +249,17 @@ func (u *uses) readDescriptors() error {
 			if err != nil {
 				continue // closed meanwhile, or a socket
 			}
-			number, block := deviceNumber(info)
-			if name := u.numbers[number]; block && name != "" {
-				u.mark(name, use{false, Reason{"open", fmt.Sprintf("%s is open in process %s (%s)", nodePath(name), p, cleanASCII(text(u.fs.root, "proc", p, "comm"))), "end that program first"}})
+			number, block, character := deviceNumber(info)
+			name, node := "", ""
+			switch {
+			case block:
+				name = u.numbers[number]
+				node = nodePath(name)
+			case character:
+				name, node = u.generic[number].drive, u.generic[number].node
+			}
+			if name != "" {
+				u.mark(name, use{false, Reason{"open", fmt.Sprintf("%s is open in process %s (%s)", node, p, cleanASCII(text(u.fs.root, "proc", p, "comm"))), "end that program first"}})
 			}
 		}
 	}

@@ -23,7 +23,7 @@ func unfit(t Technique, m Method, d devices.Drive, r Request, p Policy) (code, w
 	if t == HostOverwrite {
 		return unfitOverwrite(d, r)
 	}
-	if d.Identity != devices.IdentityDrive {
+	if d.Identity != devices.IdentityDrive || d.State == devices.StateUnreadable { // what it did not say is not known
 		return "no_command_door", "a command of the drive, which cannot be asked what it is"
 	}
 	if r.FailureMode != "" && !t.hasFailureMode() {

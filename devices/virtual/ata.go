@@ -146,6 +146,7 @@ func (d *drive) ataIdentity() []byte {
 	if d.profile.Media == devices.MediaFlash {
 		put(169, 1, 1)
 	}
+	put(168, 3, 1) // 2.5 inch
 	put(217, uint64(d.rotation()), 1)
 	page[510] = 0xa5
 	seal(page)

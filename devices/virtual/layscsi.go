@@ -52,9 +52,6 @@ func (r *Rack) laySCSI(info Info, p Profile) error {
 			bus + "/wwid":     "naa." + wwn(unitName(info.Spec.Serial, s.LUN)),
 			bus + "/vpd_pg80": string(vpd(0x80, p.unitSerial(info.Spec))), bus + "/vpd_pg83": string(vpd(0x83, p.designators(info.Spec, s))),
 		}
-		if p.translated() && p.bridge == "" {
-			files[bus+"/rev"] = firmware // as wide as ATA has it
-		}
 		if p.Format {
 			files[bus+"/sas_address"] = "0x" + wwn(fmt.Sprint("target ", info.Spec.Serial, strings.Repeat(" again", s.Path)))
 		}

@@ -28,7 +28,7 @@ func (p Profile) inquiryNames() (vendor, product, revision string) {
 	case p.bridge != "":
 		return "USB", p.bridge, "0100"
 	case p.translated():
-		return "ATA", p.model, firmware
+		return "ATA", p.model, firmware[4:] // of eight characters the last four (SAT-4 9.2)
 	}
 	return "VIRTUAL", p.model, firmware
 }
@@ -95,12 +95,7 @@ func (d *drive) productData(t *transport, c *scsi.Command) scsi.Result {
 		body[32], body[52] = 0x34, 0xec
 		body = append(body, d.ataIdentity()...)
 	case code == 0xb0:
-		body = make([]byte, 60)
-		if p.solid() {
-			binary.BigEndian.PutUint32(body[16:], 0xffffffff) // blocks of an UNMAP
-			binary.BigEndian.PutUint32(body[20:], 1)
-			binary.BigEndian.PutUint32(body[24:], uint32(max(1, spec.PhysicalBlock/spec.LogicalBlock)))
-		}
+		body = make([]byte, 60) // nothing of UNMAP, which it does not have
 	case code == 0xb1:
 		body = make([]byte, 60)
 		if p.Media != devices.MediaUnknown {
@@ -108,10 +103,7 @@ func (d *drive) productData(t *transport, c *scsi.Command) scsi.Result {
 		}
 		body[3] = spec.WriteAfterErase<<6 | spec.WriteAfterErase<<4 | 3
 	case code == 0xb2:
-		body = make([]byte, 4)
-		if p.solid() {
-			body[1], body[2] = 1<<7|1<<2, 1
-		}
+		body = make([]byte, 4) // fully provisioned
 	default:
 		return illegal(0x24)
 	}

@@ -1,6 +1,7 @@
 package virtual
 
 import (
+	"bytes"
 	"encoding/binary"
 	"slices"
 
@@ -9,6 +10,7 @@ import (
 
 // modePages are the mode pages that the drive has, with nothing in them that can be changed.
 var modePages = map[byte][]byte{
+	0x01: append([]byte{0x01, 10}, make([]byte, 10)...),
 	0x08: append([]byte{0x08, 18, 1 << 2}, make([]byte, 17)...), // the write cache is on
 	0x0a: append([]byte{0x0a, 10}, make([]byte, 10)...),
 	0x18: append([]byte{0x18, 6, 6}, make([]byte, 5)...),
@@ -35,7 +37,7 @@ func (d *drive) modeSense(t *transport, c *scsi.Command) scsi.Result {
 	page, has := modePages[code]
 	switch {
 	case code == 0x3f:
-		for _, code := range []byte{0x08, 0x0a, 0x18, 0x19, 0x1c} {
+		for _, code := range []byte{0x01, 0x08, 0x0a, 0x18, 0x19, 0x1c} {
 			data = append(data, modePages[code]...)
 		}
 	case !has || cdb[3] != 0:
@@ -72,7 +74,20 @@ func (d *drive) blockDescriptor(t *transport, long bool) []byte {
 	return b
 }
 
-// modeSelect is MODE SELECT(10): of the block descriptor only, which the next format brings about.
+// unchanged says whether what follows the block descriptor is mode pages as they are.
+func unchanged(list []byte) bool {
+	for len(list) > 0 {
+		page, has := modePages[list[0]&0x3f]
+		if !has || len(list) < len(page) || !bytes.Equal(list[1:len(page)], page[1:]) {
+			return false
+		}
+		list = list[len(page):]
+	}
+	return true
+}
+
+// modeSelect is MODE SELECT(10): of the block descriptor only, which the next format brings about. Pages
+// may follow it that change nothing.
 func (d *drive) modeSelect(t *transport, c *scsi.Command) (scsi.Result, error) {
 	be := binary.BigEndian
 	length := int(be.Uint16(c.CDB[7:]))
@@ -86,8 +101,11 @@ func (d *drive) modeSelect(t *transport, c *scsi.Command) (scsi.Result, error) {
 		return illegal(0x1a), nil
 	}
 	long, size := list[4]&1 != 0, int(be.Uint16(list[6:]))
-	descriptor := list[8:]
-	if len(descriptor) != size { // a page follows, or something is missing
+	if len(list) < 8+size {
+		return illegal(0x1a), nil
+	}
+	descriptor := list[8 : 8+size]
+	if !unchanged(list[8+size:]) {
 		return illegal(0x26), nil
 	}
 	next := shape{}

@@ -121,5 +121,8 @@ func (d *drive) opcodes(c *scsi.Command) scsi.Result {
 		reply[4+i] = 0xff
 	}
 	reply[4] = opcode
+	if found.action >= 0 { // the service action stands where it does in the CDB
+		reply[5] = 0xe0 | byte(found.action)
+	}
 	return in(c, allocated, reply)
 }

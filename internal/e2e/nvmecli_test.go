@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -16,9 +15,7 @@ import (
 // newNVMeCLI boots a guest that has nvme-cli.
 func newNVMeCLI(t *testing.T) *fabric {
 	t.Helper()
-	dir, files := need(t, "nvme-cli"), map[string]string{}
-	withLibraries(t, files, filepath.Join(dir, "usr/sbin/nvme"), filepath.Join(dir, "usr/lib/x86_64-linux-gnu"))
-	return newFabric(t, hardware{files: files})
+	return newFabric(t, hardware{files: peerTools(t, "nvme")})
 }
 
 // agree compares what nvme-cli prints with what our codecs make of the same page, field by field. Numbers

@@ -4,13 +4,13 @@ set -euo pipefail
 cache=${EXPUNGE_E2E_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/expunge-e2e}
 mkdir -p "$cache"
 
-# unpack NAME PACKAGE...: Debian's packages, unpacked together in the directory NAME.
+# unpack NAME PACKAGE...: Debian's packages, unpacked in the directory NAME.
 unpack() {
-	local name=$1
+	local dir=$cache/$1
 	shift
-	[ -e "$cache/$name/unpacked" ] && return
-	rm -rf "${cache:?}/$name" && mkdir -p "$cache/$name"
-	(cd "$cache/$name" && apt-get download "$@" >/dev/null 2>&1 && for p in *.deb; do dpkg -x "$p" . && rm "$p"; done && touch unpacked) ||
+	[ -e "$dir/unpacked" ] && return
+	rm -rf "$dir" && mkdir -p "$dir"
+	(cd "$dir" && apt-get download "$@" >/dev/null 2>&1 && for deb in ./*.deb; do dpkg -x "$deb" . || exit; done && rm ./*.deb && touch unpacked) ||
 		echo "$* could not be downloaded: tests that need it are skipped"
 }
 
@@ -18,5 +18,7 @@ unpack uml user-mode-linux
 # The name of the newest kernel of its series is what the meta package depends on.
 image=$(apt-cache depends linux-image-6.12-cloud-amd64 2>/dev/null | sed -n 's/^ *Depends: //p' | head -n 1)
 [ -z "$image" ] || unpack kernel "$image"
-# nvme-cli with the libraries that few machines have; the others are this machine's.
-unpack nvme-cli nvme-cli libnvme1 libjson-c5
+
+# Other people's tools; the library of sg3-utils has its version in its name.
+library=$(apt-cache depends sg3-utils 2>/dev/null | sed -n 's/^ *Depends: \(libsgutils\)/\1/p' | head -n 1)
+unpack peers hdparm sg3-utils "${library:-libsgutils2}" smartmontools nvme-cli libnvme1 libjson-c5
