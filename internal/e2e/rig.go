@@ -68,8 +68,8 @@ type request struct {
 func start(t *testing.T, name string, c *exec.Cmd) *Guest {
 	t.Helper()
 	g := &Guest{&machine{name: name, command: c, waiting: map[int]chan answer{}, ended: make(chan struct{})}, t}
-	// A group of its own: User Mode Linux has helpers that do not end with it.
-	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// A group of its own: User Mode Linux has helpers that do not end with it. And no guest outlives its test.
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	in, err := c.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
