@@ -67,7 +67,7 @@ func TestMediaVerification(t *testing.T) {
 // An agent that stops in media verification leaves the drive there; the job goes on from it. A loss
 // of power ends it, and then it is said that less was seen.
 func TestStoppedInMediaVerification(t *testing.T) {
-	for _, cut := range []string{"markers_read", "verified", "verify_done", "media_verified"} {
+	for _, cut := range []string{"markers_read", "extents_read", "verify_done", "media_verified"} {
 		for _, power := range []bool{false, true} {
 			t.Run(cut, func(t *testing.T) {
 				s, _ := erasing(t, virtual.Spec{Profile: "nvme-verify"})
@@ -168,5 +168,49 @@ func TestForeignMediaVerification(t *testing.T) {
 	}
 	if begun := s.begun(); len(begun) != 1 {
 		t.Errorf("begun %q", begun)
+	}
+}
+
+// Media verification shows more of what an erase left, and never less: blocks that were left out are
+// found without a marker in them.
+func TestBlocksLeftOutInMediaVerification(t *testing.T) {
+	for _, technique := range []sanitize.Technique{sanitize.BlockErase, sanitize.CryptoThenBlock} {
+		s, _ := erasing(t, virtual.Spec{Profile: "nvme-verify", SizeBytes: 32 << 20}, "skip-erase:20777+1")
+		p := s.plan(sanitize.Request{Method: sanitize.Purge, Technique: technique, Verify: sanitize.VerifyFull}, "A")
+		if leaves := p.Drives[0].Leaves; leaves != devices.ReadsConstant {
+			t.Errorf("%s leaves %q", technique, leaves)
+		}
+		want(t, s.run(p), sanitize.Unproven, "")
+		s.idle()
+	}
+}
+
+// A drive that was reset while it was read had unmapped the blocks by the end: they are read again, and it
+// is not said that the media were.
+func TestResetInMediaVerification(t *testing.T) {
+	s, _ := erasing(t, virtual.Spec{Profile: "nvme-verify"})
+	reset := false
+	s.agent.testOnlyObserve = func(r journal.Record) {
+		if r.Kind == "extents_read" && !reset {
+			reset = true
+			if err := s.rack.PowerCycle("A"); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	j, err := s.agent.Run(t.Context(), s.plan(byCrypto, "A"), Observer{})
+	if err != nil || !reset {
+		t.Fatal(err, reset)
+	}
+	s.agent.testOnlyObserve = nil
+	if j.Drives[0].Outcome == sanitize.Interrupted {
+		if j, err = s.agent.Resume(t.Context(), j.ID, Observer{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := j.Drives[0]
+	want(t, r, sanitize.Sanitized, "")
+	if o := r.Evidence.Operations[0]; strings.Contains(o.Because, "media verification") || !strings.Contains(strings.Join(r.Evidence.Warnings, "\n"), "unmapped") {
+		t.Errorf("%q, warnings %q", o.Because, r.Evidence.Warnings)
 	}
 }

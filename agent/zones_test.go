@@ -288,14 +288,17 @@ func takenBack(t *testing.T, again bool) {
 	}
 	if again {
 		// Zones are reset, and power goes before any is written.
-		reset := false
+		var reset atomic.Bool
 		s.hooked(c, func(cmd *nvme.Command) error {
-			if reset = reset || cmd.Opcode == 0x79; cmd.Opcode == 0x01 {
+			if cmd.Opcode == 0x79 {
+				reset.Store(true)
+			}
+			if cmd.Opcode == 0x01 {
 				return errors.Join(devices.ErrGone, errors.New("power failed"))
 			}
 			return nil
 		})
-		if j, err = s.agent.Resume(t.Context(), jobName(p), Observer{}); err != nil || j.Drives[0].Outcome != sanitize.Interrupted || !reset {
+		if j, err = s.agent.Resume(t.Context(), jobName(p), Observer{}); err != nil || j.Drives[0].Outcome != sanitize.Interrupted || !reset.Load() {
 			t.Fatalf("%+v %v", j.Drives, err)
 		}
 		if second := done(); second >= first || second%(388<<10) != 0 {

@@ -54,9 +54,15 @@ func reportNVMeZones(ctx context.Context, t Transport, nsid uint32) (ZoneReport,
 	return r, err
 }
 
+// maxZones bounds what is kept of a drive: more than any has.
+const maxZones = 1 << 22
+
 // listNVMeZones reads reports until all blocks are covered. Every one must say that the zones up to
 // the end are as many as there is room for.
 func listNVMeZones(ctx context.Context, t Transport, nsid uint32, blocks, size uint64, shift uint8) ([]Zone, error) {
+	if size == 0 || blocks/size > maxZones {
+		return nil, fmt.Errorf("%w: namespace %d: %d blocks in zones of %d", ErrZonesUnknown, nsid, blocks, size)
+	}
 	var list []Zone
 	for at := uint64(0); at < blocks; at = uint64(len(list)) * size {
 		page, err := admin(ctx, t, nvme.ZoneReport{NSID: nsid, SLBA: at}.Command())

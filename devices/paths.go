@@ -173,7 +173,7 @@ const pathSamples = 64
 // ComparePaths makes sure that every path shows what the node shows that is written: claims of one
 // identity are no proof of one medium, least of all through docks. It compares the blocks at the
 // offsets given for each of Spaces, the first ones, and others drawn now. Blocks that the first node
-// cannot read are passed over. The error is ErrPathsDiffer, or that of a read.
+// cannot read are passed over; where most are such, nothing is known, which is ErrPathsDiffer, too. The error is ErrPathsDiffer, or that of a read.
 func (h *Handle) ComparePaths(ctx context.Context, offsets [][]int64) error {
 	return comparePaths(ctx, h.spaces, h.paths, offsets)
 }
@@ -220,8 +220,15 @@ func comparePath(ctx context.Context, first, other Space, offsets []int64) (err 
 		blocks = append(blocks, int64(binary.LittleEndian.Uint64(n[:])>>1)%max(1, first.Blocks()))
 	}
 	here, there := make([]byte, block), make([]byte, block)
+	unread := 0
 	for _, n := range blocks {
-		if blockio.ReadFull(ctx, a, here, n*block, int(block)) != nil && ctx.Err() == nil {
+		if err := blockio.ReadFull(ctx, a, here, n*block, int(block)); err != nil {
+			if IsGone(err) || ctx.Err() != nil {
+				return err
+			}
+			if unread++; 2*unread > len(blocks) {
+				return fmt.Errorf("%d of %d blocks cannot be read, so that they cannot be compared: %w", unread, len(blocks), ErrPathsDiffer)
+			}
 			continue
 		}
 		if err := blockio.ReadFull(ctx, b, there, n*block, int(block)); err != nil {

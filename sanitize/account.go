@@ -74,6 +74,7 @@ type account struct {
 	// the account is kept for ever an older success looks the same.
 	explicit     bool
 	unrestricted bool // a failure can be left without success
+	cancelled    bool // a reset took it out of its media verification
 	cutOff       bool // it lost its power in the middle, and does not go on by itself
 	written      bool // blocks were written since the latest success
 	unmapped     bool // succeeded, and deallocated blocks that it was told to leave

@@ -42,13 +42,21 @@ func (r *run) audit(ctx context.Context, i int, w *watch) error {
 		began := r.now()
 		err := r.readAudited(ctx, i)
 		var failure *fault
-		if errors.As(err, &failure) {
+		if err != nil && (errors.As(err, &failure) || ctx.Err() == nil && !devices.IsGone(err)) {
 			return errors.Join(err, r.leaveVerification(ctx, planned))
 		}
-		if err == nil {
-			err = r.append(kindAudited, auditedRecord{i + 1})
-		}
 		if err != nil {
+			return err
+		}
+		// A reset in the meantime has unmapped the blocks that were read.
+		at, err := r.status(ctx, i, true)
+		if err != nil {
+			return fmt.Errorf("%s: what the drive is doing is not known: %w", r.drive.Serial, err)
+		}
+		if at.phase != verifying || !at.mine {
+			return nil
+		}
+		if err := r.append(kindAudited, auditedRecord{i + 1}); err != nil {
 			return err
 		}
 		w.began, w.polls = w.began.Add(r.now().Sub(began)), 0

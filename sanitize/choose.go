@@ -187,9 +187,6 @@ func Choose(d devices.Drive, partitionTable string, r Request, p Policy) (DriveP
 	if plan.Technique != HostOverwrite {
 		r.Verify = verify
 		plan.Operations, plan.Leaves = operations(plan.Technique, d, r), leaves(plan.Technique, d)
-		if slices.ContainsFunc(plan.Operations, Operation.audited) {
-			plan.Leaves = devices.ReadsAnything // the media as they are, and not what unmapped blocks read as
-		}
 		plan.BlocksBarred = d.FormatFailed || d.Sanitize != nil && d.Sanitize.State == devices.SanitizeFailed
 		if r.BlockSize != d.LogicalBlock {
 			plan.Reformat = r.BlockSize

@@ -25,6 +25,7 @@ type markerState struct {
 	set    overwrite.Set // on the media, and read back from there
 	isSet  bool
 	checks []markerCheck
+	again  bool // what was read of them after the last operation is not to be relied on
 }
 
 // markerCheck is one reading of the markers.
@@ -110,8 +111,11 @@ var errNoMarkers = errors.New("the drive does not keep what is written to it: ma
 // mark sets the markers. It is done once, before the first operation; when it was cut off it is
 // done again with others.
 func (r *run) mark(ctx context.Context) error {
-	if !r.drive.wantsMarkers() || r.markers != nil && r.markers.isSet || r.sent() {
+	if !r.drive.wantsMarkers() || r.sent() {
 		return nil
+	}
+	if r.markers != nil && r.markers.isSet {
+		return r.comparePaths(ctx, r.markers.set) // which an earlier attempt may not have come to
 	}
 	if err := r.reidentify(ctx, "markers"); err != nil {
 		return err
@@ -166,7 +170,7 @@ func (r *run) readMarkers(ctx context.Context, after int) error {
 	if r.markers == nil || !r.markers.isSet {
 		return nil
 	}
-	if c := r.markers.check(after); c != nil && c.ended {
+	if c := r.markers.check(after); c != nil && c.ended && !r.markers.again {
 		return nil
 	}
 	if err := r.reidentify(ctx, "reading the markers"); err != nil {
@@ -320,6 +324,7 @@ func (s *state) applyMarkers(kind string, decode func(any) error, seq int64) err
 		return fmt.Errorf("journal record %d reads markers that were not set, or too early", seq)
 	}
 	if b.Begin {
+		s.markers.again = false
 		s.markers.checks = append(s.markers.checks, markerCheck{after: b.After})
 		return nil
 	}

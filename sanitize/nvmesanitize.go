@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/devices/nvme"
@@ -41,7 +42,9 @@ func nvmeOperation(step Technique, last bool, d devices.Drive, r Request) Operat
 		// Left allocated, the blocks read as what was written, and not as what unmapped ones do.
 		c.SANACT, c.OWPASS, c.NDAS, estimate = nvme.Overwrite, 1, s.NoDeallocate, s.EstimateOverwrite
 	}
-	if last && s.MediaVerification && c.SANACT != nvme.Overwrite && r.Verify != VerifyStatus && s.State != devices.SanitizeFailed {
+	// A drive does not tell its zones while it sanitizes itself, and without them nothing can be read.
+	zoned := slices.ContainsFunc(d.Namespaces, func(n devices.Namespace) bool { return n.Zoned })
+	if last && s.MediaVerification && !zoned && c.SANACT != nvme.Overwrite && r.Verify != VerifyStatus && s.State != devices.SanitizeFailed {
 		c.EMVS, c.NDAS = true, false
 	}
 	w := "NVMe Sanitize, " + c.SANACT.String()
@@ -94,6 +97,7 @@ func (nvmeSanitize) parse(page []byte, planned Operation) (account, error) {
 			a.phase = running
 		}
 	}
+	a.cancelled = planned.audited() && st.VerificationCancelled()
 	a.written = st.Succeeded() && !st.GlobalDataErased()
 	a.explicit = a.phase == atRest && st.Succeeded() && a.mine && st.GlobalDataErased() && (planned.Code&cdw10PREQ == 0 || st.Purged())
 	return a, nil

@@ -122,7 +122,7 @@ func (r *run) concluded(ctx context.Context, i int) (bool, error) {
 	if !ok {
 		return false, nil
 	}
-	if !op.auditDone.IsZero() {
+	if !op.auditDone.IsZero() && !op.last.cancelled {
 		because += ", and what it left was read in its media verification"
 	}
 	return true, r.append(kindEnded, endedRecord{i + 1, because})
@@ -218,6 +218,7 @@ func (r *run) await(ctx context.Context, i int, answered bool) error {
 			if err := r.audit(ctx, i, &w); err != nil {
 				return err
 			}
+			w.answered, w.moved = r.now(), r.now()
 			continue
 		}
 		if at.phase == running {

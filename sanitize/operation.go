@@ -120,8 +120,15 @@ func (s *state) applyOperation(r journal.Record) error {
 	}
 	s.touch(r.Time)
 	op.end, op.ended = &e, r.Time
-	if op.auditDone.IsZero() {
-		s.verify = nil // what was read in a media verification that was cut off is read again
+	if op.last.cancelled {
+		op.auditDone = time.Time{}
+	}
+	if planned.audited() && op.auditDone.IsZero() {
+		// What was read in a media verification that was cut off is read again.
+		s.verify = nil
+		if s.markers != nil {
+			s.markers.again = true
+		}
 	}
 	return nil
 }

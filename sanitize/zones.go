@@ -64,15 +64,24 @@ func (s space) ofZones(ctx context.Context, h devices.Space) (devices.Space, err
 	if s.zones.Count == 0 {
 		return h, nil
 	}
-	report, err := h.ReadZones(ctx)
+	report, err := s.readZones(ctx, h)
 	if err != nil {
-		return h, fmt.Errorf("zones of %s: %w", h.Node, err)
-	}
-	if report.Zones != s.zones {
-		return h, fmt.Errorf("%s has %d zones of %d bytes with a capacity of %d, planned were %d of %d with %d: %w",
-			h.Node, report.Count, report.SizeBytes, report.CapacityBytes, s.zones.Count, s.zones.SizeBytes, s.zones.CapacityBytes, devices.ErrChanged)
+		return h, err
 	}
 	return h.Compact(report), nil
+}
+
+// readZones has the drive tell its zones, which must be those that were planned.
+func (s space) readZones(ctx context.Context, h devices.Space) (devices.ZoneReport, error) {
+	report, err := h.ReadZones(ctx)
+	if err != nil {
+		return report, fmt.Errorf("zones of %s: %w", h.Node, err)
+	}
+	if report.Zones != s.zones || int64(len(report.List)) != s.zones.Count {
+		return report, fmt.Errorf("%s has %d zones of %d bytes with a capacity of %d, planned were %d of %d with %d: %w",
+			h.Node, report.Count, report.SizeBytes, report.CapacityBytes, s.zones.Count, s.zones.SizeBytes, s.zones.CapacityBytes, devices.ErrChanged)
+	}
+	return report, nil
 }
 
 // intoZones resets the zones of todo, whose parts begin where zones do, and has o write them zone by
@@ -83,9 +92,9 @@ func (r *run) intoZones(ctx context.Context, h devices.Space, s space, todo []ov
 	if err != nil {
 		return nil, err
 	}
-	report, err := h.ReadZones(ctx)
+	report, err := s.readZones(ctx, h)
 	if err != nil {
-		return nil, fmt.Errorf("zones of %s: %w", h.Node, err)
+		return nil, err
 	}
 	var zones []overwrite.Extent
 	var cause error
@@ -143,9 +152,9 @@ func numbers(z devices.Zones, set []overwrite.Extent) []int64 {
 // answer ends the work. Other zones that are partly written are finished where the drive bounds how many
 // may be: they keep what they hold.
 func reset(ctx context.Context, h devices.Space, s space, todo []overwrite.Extent) (atOnce int64, err error) {
-	report, err := h.ReadZones(ctx)
+	report, err := s.readZones(ctx, h)
 	if err != nil {
-		return 0, fmt.Errorf("zones of %s: %w", h.Node, err)
+		return 0, err
 	}
 	mine := map[int64]bool{}
 	for _, n := range numbers(s.zones, todo) {
@@ -192,7 +201,7 @@ func refused(err error) error {
 
 // pointer asks where the next write to a zone must begin.
 func pointer(ctx context.Context, h devices.Space, s space, off int64) (int64, error) {
-	report, err := h.ReadZones(context.WithoutCancel(ctx))
+	report, err := s.readZones(context.WithoutCancel(ctx), h)
 	if err != nil {
 		return 0, err
 	}

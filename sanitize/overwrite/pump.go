@@ -268,6 +268,11 @@ func (p *pump) submit() error {
 		data := s.buf[:e.Length]
 		if p.op == blockio.Write {
 			p.pattern.Fill(data, e.Offset)
+		} else {
+			// What a read leaves in the buffer without having read it must not look like what is there.
+			for at := 0; at < len(data); at += p.Block {
+				data[at] ^= 0xff
+			}
 		}
 		err := p.q.Submit(blockio.Request{Op: p.op, Offset: e.Offset, Data: data, Tag: uint64(i)})
 		if err != nil {
