@@ -21,6 +21,7 @@ test:
 	GOOS=windows CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/expunge-verify
 	$(GO) test -race -short ./...
 	$(GO) test ./agent
+	$(GO) test -run Sixty ./cmd/expunge
 
 # Kernels and tools are Debian's, unpacked into a cache; what cannot be had is skipped, and said.
 test-e2e:
