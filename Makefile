@@ -19,8 +19,8 @@ test:
 	$(GO) vet ./...
 	GOOS=darwin CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/expunge-verify
 	GOOS=windows CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/expunge-verify
-	$(GO) test -race -short ./...
-	$(GO) test ./agent
+	$(GO) test -race -short -timeout 30m ./...
+	$(GO) test -timeout 30m ./agent
 	$(GO) test -run Sixty ./cmd/expunge
 
 # Kernels and tools are Debian's, unpacked into a cache; what cannot be had is skipped, and said.
