@@ -126,6 +126,54 @@ func (d deaf) NVMe(ctx context.Context, c *nvme.Command) (nvme.Completion, error
 	return d.Transport.NVMe(ctx, c)
 }
 
+// resetting is a drive that was reset, and has left its media verification by that.
+type resetting struct {
+	devices.Transport
+	now   func() bool // whether it is to be
+	tells bool        // by SSTAT bit 9
+	reset *bool
+}
+
+func (w resetting) NVMe(ctx context.Context, c *nvme.Command) (nvme.Completion, error) {
+	status := c.Opcode == 0x02 && c.CDW10&0xff == 0x81
+	if status && !*w.reset && w.now() {
+		*w.reset = true
+		if done, err := w.Transport.NVMe(ctx, &nvme.Command{Opcode: 0x84, CDW10: 5}); err != nil || done.Err() != nil {
+			return done, err
+		}
+	}
+	done, err := w.Transport.NVMe(ctx, c)
+	if status && *w.reset && w.tells && err == nil {
+		c.Data[3] |= 1 << 1
+	}
+	return done, err
+}
+
+// A drive that was reset when all had been read, and before it was told to go on, may have been reset
+// before the last of it was: nobody knows which reads were of media, so that all are done again.
+func TestResetAfterMediaVerification(t *testing.T) {
+	for _, tells := range []bool{true, false} {
+		s, c := erasing(t, virtual.Spec{Profile: "nvme-verify"})
+		read, reset := false, false
+		s.agent = s.timed(devices.NewHost(s.rack.Root(), func(ctx context.Context, node string, access devices.Access) (devices.Transport, error) {
+			tr, err := s.rack.Opener()(ctx, node, access)
+			return resetting{tr, func() bool { return read }, tells, &reset}, err
+		}, nil), c)
+		s.agent.testOnlyObserve = func(r journal.Record) { read = read || r.Kind == "verify_done" }
+		r := s.run(s.plan(byCrypto, "A"))
+		if !reset {
+			t.Fatal("it was not reset")
+		}
+		want(t, r, sanitize.Sanitized, "")
+		if o := r.Evidence.Operations[0]; strings.Contains(o.Because, "media verification") || !strings.Contains(strings.Join(r.Evidence.Warnings, "\n"), "unmapped") {
+			t.Errorf("SSTAT tells: %v: %q, warnings %q", tells, o.Because, r.Evidence.Warnings)
+		}
+		if n, _ := s.canaries(); n != 0 || len(s.begun()) != 1 {
+			t.Errorf("%d canaries, begun %q", n, s.begun())
+		}
+	}
+}
+
 // A drive that stays in media verification was not brought to the end, whatever was read there.
 func TestAMediaVerificationThatDoesNotEnd(t *testing.T) {
 	s, c := erasing(t, virtual.Spec{Profile: "nvme-verify"})

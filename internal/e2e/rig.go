@@ -182,7 +182,19 @@ func (g *machine) do(ctx context.Context, r request) (answer, error) {
 	case <-ctx.Done():
 		return answer{}, context.Cause(ctx)
 	case <-time.After(patience):
+		g.tasks(r)
 		return answer{}, fmt.Errorf("no answer to %q in %v", r.Args, patience)
+	}
+}
+
+// tasks has the kernel say what its tasks wait for, and gives it time for that.
+func (g *machine) tasks(stuck request) {
+	ask := request{ID: -1, Args: []string{"write", "/proc/sysrq-trigger", "w"}}
+	if data, err := json.Marshal(ask); err == nil && stuck.ID != ask.ID {
+		g.mu.Lock()
+		_, _ = g.console.Write([]byte(base64.StdEncoding.EncodeToString(data) + "\n"))
+		g.mu.Unlock()
+		time.Sleep(5 * time.Second)
 	}
 }
 

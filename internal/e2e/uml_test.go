@@ -33,7 +33,21 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &bench{t: t, rack: rack, target: newSCSITarget(t.Context()), share: t.TempDir(), open: map[string][]devices.Transport{}}
+	b := &bench{t: t, rack: rack, target: newSCSITarget(t.Context()), share: t.TempDir(), open: map[string][]devices.Transport{}}
+	t.Cleanup(b.journals)
+	return b
+}
+
+// journals shows the end of what was recorded of each drive, when the test has failed.
+func (b *bench) journals() {
+	list, err := filepath.Glob(filepath.Join(b.share, "state/jobs/*/*/journal"))
+	if err != nil || !b.t.Failed() {
+		return
+	}
+	for _, name := range list {
+		data, err := os.ReadFile(name)
+		b.t.Logf("%s (%v): …%q", name, err, data[max(0, len(data)-3000):])
+	}
 }
 
 // add puts a drive full of customer data into the rack, with what is wrong with it, and its units
