@@ -73,6 +73,7 @@ func TestInUseInARealKernel(t *testing.T) {
 			g.Must("rereadpt", node)
 			g.Must("hold", node+"1")
 		}},
+		{"an array is made of it", "held", devices.StateInUse, func(g *Guest, node string) { g.Must("md", node) }},
 		{"it is exported to other hosts", "exported", devices.StateInUse, func(g *Guest, node string) {
 			g.Must("mount", "configfs", "none", "/sys/kernel/config")
 			g.Must("mkdir", "/sys/kernel/config/target/core/iblock_0/disk")
@@ -95,7 +96,7 @@ func TestInUseInARealKernel(t *testing.T) {
 	for i := range ways {
 		b.add(virtual.Spec{Profile: []string{"sas-ssd", "sata-ssd"}[i%2], Serial: serialOf(i)})
 	}
-	g := startUML(t, b.target, b.share, []string{"ext4", "aes_generic", "cbc", "hmac", "sha256_generic", "ecb", "xts", "dm-mod", "dm-crypt", "target_core_mod", "target_core_iblock"}, nil)
+	g := startUML(t, b.target, b.share, []string{"ext4", "aes_generic", "cbc", "hmac", "sha256_generic", "ecb", "xts", "dm-mod", "dm-crypt", "raid1", "target_core_mod", "target_core_iblock"}, nil)
 	for i, x := range ways {
 		t.Run(x.name, func(t *testing.T) {
 			g, serial := g.in(t), serialOf(i)

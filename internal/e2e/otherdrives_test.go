@@ -66,6 +66,7 @@ func TestBadDrivesOfTheKernel(t *testing.T) {
 		{"whole", "dm-mod", []string{"0 16384 linear %s 0"}, 0, "CLEARED verified", false},
 		{"slow", "dm-delay", []string{"0 16384 delay %s 0 20"}, 0, "CLEARED verified", false},
 		{"bad in the middle", "dm-mod", []string{"0 2040 linear %s 0", "2040 8 error", "2048 14336 linear %s 2048"}, 9, "but for 4096 bytes", true},
+		{"what cannot be read until it is written", "dm-dust", []string{"0 16384 dust %s 0 512"}, 0, "CLEARED verified", false},
 		{"writes are lost", "dm-flakey", []string{"0 16384 flakey %s 0 0 100 1 drop_writes"}, 8, "UNPROVEN", true},
 		{"writes fail", "dm-flakey", []string{"0 16384 flakey %s 0 0 100 1 error_writes"}, 7, "FAILED", true},
 	} {
@@ -85,6 +86,13 @@ func TestBadDrivesOfTheKernel(t *testing.T) {
 				table = append(table, line)
 			}
 			g.Must(append([]string{"dm", "bad", ""}, table...)...)
+			if x.module == "dm-dust" {
+				g.Must("dmmessage", "bad", "addbadblock 2040")
+				g.Must("dmmessage", "bad", "enable")
+				if _, code := g.Run("cat", "/dev/dm-0"); code == 0 {
+					t.Fatal("all of it can be read")
+				}
+			}
 			upper := g.Must("loop", "/dev/dm-0", "direct")
 			out, code := g.expunge("run", upper, "--method", "clear", "--verify", "full", "--confirm", serialAt(g, upper))
 			if code != x.code || !strings.Contains(out, x.says) {

@@ -2,10 +2,9 @@ package e2e
 
 import (
 	"errors"
-	"net"
-	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +16,8 @@ type hardware struct {
 	disk   string            // an image with a file system, at /host; "" when there is none
 	files  map[string]string // more of them, by where they go in the guest
 	line   string            // more of the kernel's command line
+	load   []string          // more modules
+	args   []string          // more of QEMU's own devices
 }
 
 // qemuModules are what guests of QEMU load at their start.
@@ -34,7 +35,7 @@ func startQEMU(t *testing.T, m hardware) *Guest {
 	if err = errors.Join(err, errModules); err != nil {
 		t.Fatalf("%s: %v", dir, err)
 	}
-	load := qemuModules
+	load := slices.Clone(qemuModules)
 	line := "console=ttyS0 quiet loglevel=4 panic=-1 " + m.line
 	args := []string{"-accel", "tcg", "-M", "pc", "-nodefaults", "-display", "none", "-no-reboot", "-m", "256M",
 		"-object", "memory-backend-memfd,id=m,size=256M,share=on", "-numa", "node,memdev=m",
@@ -45,33 +46,15 @@ func startQEMU(t *testing.T, m hardware) *Guest {
 		line += " share=ext4:/dev/vda"
 	}
 	if m.target != nil {
-		socket := listenVhost(t, m.target)
+		socket := filepath.Join(serveSocket(t, m.target), "scsi")
 		args = append(args, "-chardev", "socket,id=scsi,path="+socket, "-device", "vhost-user-scsi-pci,chardev=scsi")
 		load = append([]string{"virtio_scsi", "sd_mod", "sg"}, load...)
 	}
+	args, load = append(args, m.args...), append(load, m.load...)
 	args = append(args, "-kernel", images[0], "-initrd", initramfs(t, kernel, load, m.files), "-append", line)
 	g := start(t, "QEMU", exec.Command(qemu, args...))
 	g.Must("address", "eth0", "10.0.2.15/24")
 	return g
-}
-
-// listenVhost serves a target's guests on a socket.
-func listenVhost(t *testing.T, target *scsiTarget) string {
-	t.Helper()
-	run, err := os.MkdirTemp("", "vhost-") // socket names are short
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(run) })
-	socket := filepath.Join(run, "scsi")
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	target.forget()
-	go serveVhost(l, target.device())
-	return socket
 }
 
 // newDisk makes an image with an empty file system. What a guest wrote and synchronized there is there for

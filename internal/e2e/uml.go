@@ -21,23 +21,29 @@ func startUML(t *testing.T, target *scsiTarget, share string, load []string, fil
 		t.Fatal(err)
 	}
 	initrd := initramfs(t, kernel, append(umlModules, load...), files)
-	// Socket names are short: the kernel takes 107 characters.
-	run, err := os.MkdirTemp("", "uml-")
+	run := serveSocket(t, target)
+	c := exec.Command(filepath.Join(dir, "usr/bin/linux.uml"), "mem=160M", "initrd="+initrd, "virtio_uml.device="+filepath.Join(run, "scsi")+":8",
+		"con=null", "con0=fd:0,fd:1", "quiet", "loglevel=4", "panic=1", "uml_dir="+run, "share=hostfs:"+share)
+	c.Dir = run
+	c.Env = append(os.Environ(), "TMPDIR="+run)
+	return start(t, "User Mode Linux", c)
+}
+
+// serveSocket serves a target's guests, one after another, on the socket "scsi" in a new directory. Its name is
+// short: a kernel takes 107 characters.
+func serveSocket(t *testing.T, target *scsiTarget) (dir string) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "e2e-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(run) })
-	socket := filepath.Join(run, "scsi")
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, "scsi"), Net: "unix"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
 	target.forget()
 	go serveVhost(l, target.device())
-	c := exec.Command(filepath.Join(dir, "usr/bin/linux.uml"), "mem=160M", "initrd="+initrd, "virtio_uml.device="+socket+":8",
-		"con=null", "con0=fd:0,fd:1", "quiet", "loglevel=4", "panic=1", "uml_dir="+run, "share=hostfs:"+share)
-	c.Dir = run
-	c.Env = append(os.Environ(), "TMPDIR="+run)
-	return start(t, "User Mode Linux", c)
+	return dir
 }

@@ -61,6 +61,9 @@ func init() {
 	builtins["loop"] = func(args []string) ([]byte, error) { return loopDevice(args[0], len(args) > 1) }
 	// dm NAME UUID TABLE…: a device mapper device of lines "start length target arguments".
 	builtins["dm"] = func(args []string) ([]byte, error) { return nil, deviceMapper(args[0], args[1], args[2:]) }
+	builtins["dmmessage"] = func(args []string) ([]byte, error) { return nil, dmMessage(args[0], strings.Join(args[1:], " ")) }
+	// md NODE…: a mirror of nodes, without metadata.
+	builtins["md"] = func(args []string) ([]byte, error) { return nil, mirror(args) }
 	// apart COMMAND…: a process of its own in a mount namespace of its own, for as long as the guest lives.
 	builtins["apart"] = func(args []string) ([]byte, error) {
 		c := exec.Command("/init", append([]string{"apart"}, args...)...)
@@ -121,37 +124,17 @@ func copyFile(from, to string) (err error) {
 
 // The requests of device mapper (linux/dm-ioctl.h).
 const (
-	dmDevCreate    = 0xc138fd03
-	dmDevSuspend   = 0xc138fd06
-	dmTableLoad    = 0xc138fd09
-	dmHeader       = 312
-	dmTargetHeader = 40
+	dmDevCreate     = 0xc138fd03
+	dmDevSuspend    = 0xc138fd06
+	dmTableLoad     = 0xc138fd09
+	dmTargetMessage = 0xc138fd0e
+	dmHeader        = 312
+	dmTargetHeader  = 40
 )
 
 // deviceMapper makes a device, loads its table and lets it run.
 func deviceMapper(name, uuid string, table []string) error {
-	control, err := dmControl()
-	if err != nil {
-		return err
-	}
-	defer control.Close()
 	le := binary.LittleEndian
-	send := func(request uintptr, targets []byte, count uint32) error {
-		b := make([]byte, max(16<<10, dmHeader+len(targets)))
-		le.PutUint32(b, 4)
-		le.PutUint32(b[12:], uint32(len(b)))
-		le.PutUint32(b[16:], dmHeader)
-		le.PutUint32(b[20:], count)
-		copy(b[48:176], name)
-		if request == dmDevCreate {
-			copy(b[176:305], uuid)
-		}
-		copy(b[dmHeader:], targets)
-		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, control.Fd(), request, uintptr(unsafe.Pointer(&b[0]))); errno != 0 {
-			return fmt.Errorf("device mapper %#x: %w", request, errno)
-		}
-		return nil
-	}
 	var targets []byte
 	for _, line := range table {
 		fields := strings.Fields(line)
@@ -172,13 +155,84 @@ func deviceMapper(name, uuid string, table []string) error {
 		copy(spec[40:], arguments)
 		targets = append(targets, spec...)
 	}
-	if err := send(dmDevCreate, nil, 0); err != nil {
+	if err := dmRequest(dmDevCreate, name, uuid, nil, 0); err != nil {
 		return err
 	}
-	if err := send(dmTableLoad, targets, uint32(len(table))); err != nil {
+	if err := dmRequest(dmTableLoad, name, "", targets, uint32(len(table))); err != nil {
 		return err
 	}
-	return send(dmDevSuspend, nil, 0) // without its flag it resumes
+	return dmRequest(dmDevSuspend, name, "", nil, 0) // without its flag it resumes
+}
+
+// dmMessage says something to the first target of a device.
+func dmMessage(name, text string) error {
+	return dmRequest(dmTargetMessage, name, "", append(make([]byte, 8), text+"\x00"...), 0)
+}
+
+func dmRequest(request uintptr, name, uuid string, data []byte, targets uint32) error {
+	control, err := dmControl()
+	if err != nil {
+		return err
+	}
+	defer control.Close()
+	le := binary.LittleEndian
+	b := make([]byte, max(16<<10, dmHeader+len(data)))
+	le.PutUint32(b, 4)
+	le.PutUint32(b[12:], uint32(len(b)))
+	le.PutUint32(b[16:], dmHeader)
+	le.PutUint32(b[20:], targets)
+	copy(b[48:176], name)
+	copy(b[176:305], uuid)
+	copy(b[dmHeader:], data)
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, control.Fd(), request, uintptr(unsafe.Pointer(&b[0]))); errno != 0 {
+		return fmt.Errorf("device mapper %#x: %w", request, errno)
+	}
+	return nil
+}
+
+// The requests of md (linux/raid/md_u.h).
+const (
+	mdAddNewDisk   = 0x40140921
+	mdSetArrayInfo = 0x40480923
+	mdRunArray     = 0x400c0930
+)
+
+// mirror makes /dev/md0 of nodes, as mdadm --build does: nothing is written to them for that.
+func mirror(nodes []string) error {
+	if err := syscall.Mknod("/dev/md0", syscall.S_IFBLK|0o600, 9<<8); err != nil && !errors.Is(err, syscall.EEXIST) {
+		return err
+	}
+	md, err := os.OpenFile("/dev/md0", os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer md.Close()
+	say := func(request uintptr, words ...uint32) error {
+		b := make([]byte, 128)
+		for i, w := range words {
+			binary.LittleEndian.PutUint32(b[4*i:], w)
+		}
+		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, md.Fd(), request, uintptr(unsafe.Pointer(&b[0]))); errno != 0 {
+			return fmt.Errorf("md %#x: %w", request, errno)
+		}
+		return nil
+	}
+	n := uint32(len(nodes))
+	// Version 0.90, RAID 1, 4 MiB, without superblocks; clean.
+	if err := say(mdSetArrayInfo, 0, 90, 0, 0, 1, 4<<10, n, n, 0, 1, 0, 1, n, n, 0, 0); err != nil {
+		return err
+	}
+	for i, node := range nodes {
+		var st unix.Stat_t
+		if err := unix.Stat(node, &st); err != nil {
+			return err
+		}
+		// Active and in sync.
+		if err := say(mdAddNewDisk, uint32(i), unix.Major(st.Rdev), unix.Minor(st.Rdev), uint32(i), 1<<1|1<<2); err != nil {
+			return err
+		}
+	}
+	return say(mdRunArray, 0, 0, 0)
 }
 
 // dmControl opens the control device, whose number the kernel tells.
