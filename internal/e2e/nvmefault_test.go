@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -152,6 +153,70 @@ func TestNVMeGone(t *testing.T) {
 	}
 }
 
+// A drive that is pulled while it sanitizes itself goes on when it has power again. The job waits for it, and
+// tells it nothing a second time.
+func TestNVMePulledWhileItErasesItself(t *testing.T) {
+	t.Parallel()
+	f := newFabric(t, hardware{})
+	n := f.add(t, virtual.Spec{Profile: "nvme-ssd", Serial: "PULLED", SizeBytes: 4 << 20, EraseSeconds: 20})
+	f.g.connect(n, "ctrl_loss_tmo=3")
+	r := record(n, func(decide func(uint16, *nvme.Command) fate) func(uint16, *nvme.Command) fate {
+		return func(queue uint16, c *nvme.Command) fate {
+			then := decide(queue, c)
+			if then == dropped {
+				n.cut(true)
+			}
+			return then
+		}
+	}(once(3, dropped, statusLogs())))
+	d, job, code := f.run(t, "PULLED", "--method", "purge", "--technique", "block")
+	if code != 10 || d.Outcome != "interrupted" || d.Certificate != "" {
+		t.Fatalf("exit status %d: %+v\n%s", code, d, f.g.Must("dmesg"))
+	}
+	n.powerOff()
+	if err := errors.Join(f.rack.PowerCycle("PULLED"), n.powerOn()); err != nil {
+		t.Fatal(err)
+	}
+	f.g.connect(n)
+	d = f.recovered(t, job)
+	m := f.medium(t, "PULLED")
+	if begun := m.Begun(); !slices.Equal(begun, []string{"84:00000002"}) || r.of(nvme.Admin, opSanitize) != 1 {
+		t.Errorf("the drive began %q, %d commands were sent", begun, r.of(nvme.Admin, opSanitize))
+	}
+	if blank, err := m.Blank(); err != nil || !blank || d.Outcome != "sanitized" {
+		t.Errorf("%+v: the medium is not erased: %v", d, err)
+	}
+	certified(t, f.g, d)
+}
+
+// A drive that takes writes and never answers them holds nobody else up, and is not called done.
+func TestNVMeHangs(t *testing.T) {
+	t.Parallel()
+	f := newFabric(t, hardware{})
+	n := f.add(t, virtual.Spec{Profile: "nvme-ssd", Serial: "HANGS", SizeBytes: 8 << 20})
+	f.g.connect(n, "ctrl_loss_tmo=600")
+	f.g.connect(f.add(t, virtual.Spec{Profile: "nvme-ssd", Serial: "WORKS", SizeBytes: 8 << 20}))
+	var writes atomic.Int64
+	record(n, func(queue uint16, c *nvme.Command) fate {
+		if queue != 0 && c.Opcode == opWrite && writes.Add(1) > 20 {
+			return dropped
+		}
+		return passed
+	})
+	f.g.spawn("expunge", "--state", "/host/state", "run", "HANGS", "WORKS", "--allow-fabric", "--method", "clear", "--technique", "host-overwrite", "--confirm", "HANGS", "--confirm", "WORKS")
+	certificates := func() []string { return strings.Fields(f.g.Must("ls", "/host/state/jobs/*/*/certificate.json")) }
+	f.g.until("the other drive is certified", func() bool { return len(certificates()) > 0 })
+	if addressable, _ := left(t, f.medium(t, "WORKS")); addressable != 0 {
+		t.Errorf("customer data is left %d times", addressable)
+	}
+	if addressable, _ := left(t, f.medium(t, "HANGS")); addressable == 0 {
+		t.Error("the drive that hangs was overwritten")
+	}
+	if result, _ := certified(t, f.g, done{Certificate: certificates()[0]}); len(certificates()) != 1 || result.Device.Serial != "WORKS" {
+		t.Errorf("%q: %+v", certificates(), result.Device)
+	}
+}
+
 // Without the capability the error names it, and nothing that changes a drive is sent.
 func TestNVMeWithoutCapability(t *testing.T) {
 	t.Parallel()
@@ -195,19 +260,7 @@ func TestNVMeGuestKilled(t *testing.T) {
 	f.g = startQEMU(t, hardware{disk: f.disk})
 	f.g.connect(n)
 	r := record(n, nil)
-	out, code := f.g.Run("expunge", "--state", "/host/state", "recover", "--json")
-	var x struct {
-		Result struct {
-			Jobs []struct {
-				Drives []done `json:"drives"`
-			} `json:"jobs"`
-		} `json:"result"`
-	}
-	answerOf(t, out, &x)
-	if code != 0 || len(x.Result.Jobs) != 1 || len(x.Result.Jobs[0].Drives) != 1 {
-		t.Fatalf("exit status %d: %s", code, out)
-	}
-	d, m := x.Result.Jobs[0].Drives[0], f.medium(t, "KILLED")
+	d, m := f.recovered(t, ""), f.medium(t, "KILLED")
 	if d.Outcome != "sanitized" || d.Method != "purge" {
 		t.Errorf("%+v", d)
 	}

@@ -110,20 +110,7 @@ func TestNVMePathLost(t *testing.T) {
 				f.g.connectPath(n)
 			}
 		}
-		out, code := f.g.Run("expunge", "--state", "/host/state", "recover", "--json")
-		var x struct {
-			Result struct {
-				Jobs []struct {
-					Job    string `json:"job"`
-					Drives []done `json:"drives"`
-				} `json:"jobs"`
-			} `json:"result"`
-		}
-		answerOf(t, out, &x)
-		if code != 0 || len(x.Result.Jobs) != 1 || x.Result.Jobs[0].Job != job || len(x.Result.Jobs[0].Drives) != 1 {
-			t.Fatalf("recover, exit status %d: %s", code, out)
-		}
-		d = x.Result.Jobs[0].Drives[0]
+		d = f.recovered(t, job)
 	}
 	m := f.medium(t, "LOSES")
 	if begun := m.Begun(); !slices.Equal(begun, []string{"84:00000002"}) || r.of(nvme.Admin, opSanitize)+s.of(nvme.Admin, opSanitize) != 1 {

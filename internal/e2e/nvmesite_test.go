@@ -140,6 +140,26 @@ func (f *fabric) run(t *testing.T, serial string, args ...string) (d done, job s
 	return r.Result.Drives[0], r.Result.Job, code
 }
 
+// recovered has the guest recover the only job there is, by its name if that is known, and returns what is said
+// of its only drive.
+func (f *fabric) recovered(t *testing.T, job string) done {
+	t.Helper()
+	out, code := f.g.Run("expunge", "--state", "/host/state", "recover", "--json")
+	var r struct {
+		Result struct {
+			Jobs []struct {
+				Job    string `json:"job"`
+				Drives []done `json:"drives"`
+			} `json:"jobs"`
+		} `json:"result"`
+	}
+	answerOf(t, out, &r)
+	if code != 0 || len(r.Result.Jobs) != 1 || len(r.Result.Jobs[0].Drives) != 1 || job != "" && r.Result.Jobs[0].Job != job {
+		t.Fatalf("recover, exit status %d: %s", code, out)
+	}
+	return r.Result.Jobs[0].Drives[0]
+}
+
 // certified checks a drive's certificate as somebody with the issuer's key does, outside of the guest and
 // in it, and returns the kinds of records in its journal.
 func certified(t *testing.T, g *Guest, d done) (attest.Result, []string) {
