@@ -27,18 +27,18 @@ func callOf(invoking, method UID, args func(*encoder)) func(*encoder) {
 	}
 }
 
-// call calls a method of the session manager, and returns the call that answers it.
-func (l *link) call(ctx context.Context, invoking, method UID, args func(*encoder)) (Message, error) {
-	m, err := l.exchange(ctx, 0, 0, callOf(invoking, method, args))
+// call calls a method of the session manager, and returns the parameters of the call that answers it.
+func (l *link) call(ctx context.Context, op string, method, answer UID, args func(*encoder)) ([]Value, error) {
+	m, err := l.exchange(ctx, 0, 0, callOf(sessionManager, method, args))
 	switch {
 	case err != nil:
-		return Message{}, err
+		return nil, fmt.Errorf("%s: %w", op, err)
 	case m.Status != 0:
-		return Message{}, &StatusError{Op: "session manager", Status: m.Status}
-	case !m.Call:
-		return Message{}, errors.New("the answer is no call of the session manager")
+		return nil, &StatusError{Op: op, Status: m.Status}
+	case !m.Call || m.Invoking != sessionManager || m.Method != answer:
+		return nil, fmt.Errorf("%s: the answer is another call, or none", op)
 	}
-	return m, nil
+	return m.Values, nil
 }
 
 // Between two questions for an answer that is not there yet the host waits, longer each time.

@@ -64,7 +64,7 @@ func openSession(ctx context.Context, door Door, d Discovery, sp SP, as Authorit
 	if s.hsn, err = sessionNumber(); err != nil {
 		return nil, err
 	}
-	m, err := l.call(ctx, sessionManager, methodStartSession, func(e *encoder) {
+	answer, err := l.call(ctx, "StartSession", methodStartSession, methodSyncSession, func(e *encoder) {
 		e.uint(uint64(s.hsn))
 		e.uid(UID(sp))
 		e.bool(true)
@@ -74,10 +74,10 @@ func openSession(ctx context.Context, door Door, d Discovery, sp SP, as Authorit
 		}
 	})
 	if err == nil {
-		s.tsn, err = syncSession(m, s.hsn)
+		s.tsn, err = syncSession(answer, s.hsn)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("StartSession: %w", err)
+		return nil, err
 	}
 	if as != Anybody && l.words {
 		// The Enterprise SSC has no authority in StartSession.
@@ -111,15 +111,15 @@ func sessionNumber() (uint32, error) {
 }
 
 // syncSession reads the TPer's number of a session from its SyncSession (Core 5.2.3.2).
-func syncSession(m Message, hsn uint32) (uint32, error) {
-	if m.Invoking != sessionManager || m.Method != methodSyncSession || len(m.Values) < 2 {
-		return 0, fmt.Errorf("the answer is %v.%v with %d parameters, and no SyncSession", m.Invoking, m.Method, len(m.Values))
+func syncSession(answer []Value, hsn uint32) (uint32, error) {
+	if len(answer) < 2 {
+		return 0, fmt.Errorf("SyncSession: %d parameters, want 2", len(answer))
 	}
-	host, err := m.Values[0].uint(1<<32 - 1)
+	host, err := answer[0].uint(1<<32 - 1)
 	if err != nil || uint32(host) != hsn {
 		return 0, fmt.Errorf("SyncSession: %w", errOtherSession)
 	}
-	tsn, err := m.Values[1].uint(1<<32 - 1)
+	tsn, err := answer[1].uint(1<<32 - 1)
 	if err != nil || tsn == 0 {
 		return 0, errors.New("SyncSession: no session number of the TPer")
 	}
@@ -128,7 +128,7 @@ func syncSession(m Message, hsn uint32) (uint32, error) {
 
 // properties exchanges the sizes of what either side takes (Core 5.2.2), and returns what the TPer said.
 func (l *link) properties(ctx context.Context) (map[string]uint64, error) {
-	m, err := l.call(ctx, sessionManager, methodProperties, func(e *encoder) {
+	answer, err := l.call(ctx, "Properties", methodProperties, methodProperties, func(e *encoder) {
 		e.name(l.words, 0, "HostProperties", func() {
 			e.list(func() {
 				for _, p := range []struct {
@@ -144,13 +144,13 @@ func (l *link) properties(ctx context.Context) (map[string]uint64, error) {
 		})
 	})
 	if err != nil {
-		return nil, fmt.Errorf("Properties: %w", err)
+		return nil, err
 	}
-	if m.Invoking != sessionManager || m.Method != methodProperties || len(m.Values) == 0 || m.Values[0].Kind != KindList {
-		return nil, errors.New("Properties: the answer is none")
+	if len(answer) == 0 || answer[0].Kind != KindList {
+		return nil, errors.New("Properties: the answer has none")
 	}
 	said := map[string]uint64{}
-	for _, v := range m.Values[0].List {
+	for _, v := range answer[0].List {
 		if v.Kind != KindName || v.List[0].Kind != KindBytes || v.List[1].Kind != KindUint {
 			return nil, errors.New("Properties: a property that is no number with a name")
 		}
