@@ -28,6 +28,8 @@ type Options struct {
 	Now      func() time.Time // nil is time.Now
 	// Wait waits for what drives do by themselves; nil waits as long as it is told to.
 	Wait func(ctx context.Context, d time.Duration) error
+	// PIN gives the PIN or PSID that a drive's plan wants, which only a person has. nil has none.
+	PIN func(d sanitize.DrivePlan) (string, error)
 }
 
 // Agent serves one host or rack. Its methods may be called from several goroutines and several
@@ -40,6 +42,7 @@ type Agent struct {
 	log     hclog.Logger
 	now     func() time.Time
 	wait    func(ctx context.Context, d time.Duration) error
+	pin     func(d sanitize.DrivePlan) (string, error)
 	budget  *overwrite.Budget // of all drives that are worked on at once
 
 	testOnlyObserve func(journal.Record) // every record, after it is on disk
@@ -64,7 +67,7 @@ func Open(o Options) (*Agent, error) {
 	}
 	return &Agent{
 		host: o.Host, dir: o.StateDir, owner: owner, version: o.Version,
-		budget: overwrite.NewBudget(budget), wait: o.Wait, log: o.Log.Named("agent"), now: func() time.Time { return o.Now().UTC().Round(0) },
+		budget: overwrite.NewBudget(budget), wait: o.Wait, pin: o.PIN, log: o.Log.Named("agent"), now: func() time.Time { return o.Now().UTC().Round(0) },
 	}, nil
 }
 

@@ -53,6 +53,13 @@ func (a *Agent) Run(ctx context.Context, p sanitize.Plan, o Observer) (Job, erro
 	if err != nil {
 		return Job{}, err
 	}
+	for _, d := range p.Drives {
+		if what, wanted := d.PINWanted(); wanted && refusals[d.ID] == nil {
+			if _, err := a.pinOf(d, what); err != nil {
+				return Job{}, err
+			}
+		}
+	}
 	if err := a.ready(len(p.Drives)); err != nil {
 		return Job{}, err
 	}
@@ -248,6 +255,9 @@ func (a *Agent) work(ctx context.Context, job string, p sanitize.Plan, d sanitiz
 	if records, err = a.ensureIntent(j, records, job, p, d); err != nil {
 		return err
 	}
+	if err := a.keepPIN(job, d); err != nil {
+		return err
+	}
 	meter := &sanitize.Meter{}
 	if o.Begun != nil {
 		o.Begun(d, meter)
@@ -284,7 +294,7 @@ func (a *Agent) openDrive(ctx context.Context, d sanitize.DrivePlan, p sanitize.
 	if err != nil {
 		return nil, err
 	}
-	return a.host.Open(ctx, want, devices.OpenOptions{AllowFabric: p.Request.AllowFabric, Ours: changed})
+	return a.host.Open(ctx, want, devices.OpenOptions{AllowFabric: p.Request.AllowFabric, Ours: changed, Keys: d.Technique == sanitize.TCGRevert})
 }
 
 // openJournal opens the journal of a job's drive, or begins it.

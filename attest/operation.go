@@ -17,7 +17,7 @@ type Operation struct {
 	Command   string `json:"command"`
 	// Code is what the command was sent with, "0x" and eight hex digits: CDW10 of NVMe Sanitize and Format,
 	// FEATURE and COUNT of ATA SANITIZE DEVICE, 1 for an enhanced SECURITY ERASE UNIT, byte 1 of the
-	// CDB of SCSI SANITIZE, the logical block length after SCSI FORMAT UNIT.
+	// CDB of SCSI SANITIZE, the logical block length after SCSI FORMAT UNIT, the way of a TCG erase.
 	Code     string `json:"code"`
 	Unit     int64  `json:"unit,omitempty"` // which of the drive's logical units, from 0
 	Commands int64  `json:"commands"`       // sent; more than one only after one that was never begun
@@ -27,7 +27,7 @@ type Operation struct {
 	Because  string `json:"because,omitempty"` // what ties the success to this operation
 	Status   string `json:"status,omitempty"`  // the drive's last word
 	// StatusPage is the drive's own account as it came, in base64: NVMe log page 81h or Identify
-	// Namespace, the sense data of SANITIZE STATUS EXT or REQUEST SENSE, IDENTIFY DEVICE. StatusPageBefore is what it was when
+	// Namespace, the sense data of SANITIZE STATUS EXT or REQUEST SENSE, IDENTIFY DEVICE, TCG Level 0 discovery. StatusPageBefore is what it was when
 	// the command had not been sent yet.
 	StatusPage       string `json:"statusPage,omitempty"`
 	StatusPageBefore string `json:"statusPageBefore,omitempty"`
@@ -44,6 +44,7 @@ var steps = map[string][]string{
 	"enhanced security erase": {"enhanced security erase"},
 	"cryptographic format":    {"cryptographic format"},
 	"format":                  {"format"},
+	"TCG revert":              {"TCG revert"},
 }
 
 // commands are what each kind of operation is sent with, by technique: the protocol of the drive, and
@@ -59,6 +60,8 @@ var commands = map[string]struct {
 	"ATA SECURITY ERASE UNIT": {"ata", 0xffffffff, map[string]uint64{"enhanced security erase": 1, "security erase": 0}},
 	"SCSI SANITIZE":           {"scsi", 0x1f, map[string]uint64{"cryptographic erase": 3, "block erase": 2, "drive overwrite": 1}},
 	"SCSI FORMAT UNIT":        {"scsi", 0, map[string]uint64{"format": 0}},
+	"TCG Revert":              {"", 0, map[string]uint64{"TCG revert": 0}},
+	"TCG GenKey or Erase":     {"", 0, map[string]uint64{"TCG revert": 0}},
 }
 
 // isCommand says whether kind and code are those by which a drive of the protocol carries the
@@ -67,7 +70,7 @@ func (o Operation) isCommand(protocol string) bool {
 	c, known := commands[o.Kind]
 	want, fits := c.codes[o.Technique]
 	code, err := strconv.ParseUint(strings.TrimPrefix(o.Code, "0x"), 16, 32)
-	return known && fits && err == nil && c.protocol == protocol && len(o.Code) == 10 && code&c.mask == want
+	return known && fits && err == nil && (c.protocol == protocol || c.protocol == "") && len(o.Code) == 10 && code&c.mask == want
 }
 
 // checkOperations: what the drive is said to have done by itself is what it says itself. A drive of
@@ -117,6 +120,9 @@ func (s Sanitization) barredBefore() bool {
 	case "ATA SANITIZE DEVICE":
 		d := ataReturn(page)
 		return d != nil && d[13]&1 != 0
+	case "TCG Revert", "TCG GenKey or Erase":
+		d, ok := parseDiscovery(page)
+		return ok && (d.shut || d.interrupted)
 	case "SCSI SANITIZE", "SCSI FORMAT UNIT":
 		// MEDIUM ERROR: SANITIZE COMMAND FAILED, FORMAT COMMAND FAILED, MEDIUM FORMAT CORRUPTED.
 		return len(page) >= 14 && page[0]&0x7f == 0x70 && page[12] == 0x31 || len(page) >= 8 && page[0]&0x7f == 0x72 && page[2] == 0x31
@@ -187,6 +193,16 @@ func (o Operation) succeeded() bool {
 		// IDENTIFY DEVICE word 128: security was enabled by the password that an erase takes, and is not
 		// any more (ACS-4 7.13, 4.20).
 		return len(page) == 512 && len(before) == 512 && before[256]&2 != 0 && page[256]&3 == 1
+	case "TCG Revert":
+		// The Locking SP was active, without which nothing is erased, and is not any more, of a drive that
+		// encrypts; nothing is locked, and no removal of data runs or was cut off (Opal 2.30 3.1.1, 5.1.2).
+		was, okBefore := parseDiscovery(before)
+		is, ok := parseDiscovery(page)
+		return okBefore && ok && was.encrypts && was.active && is.encrypts && !is.active && !is.shut && !is.removing && !is.interrupted
+	case "TCG GenKey or Erase":
+		// That the command was completed for every range is the agent's word.
+		is, ok := parseDiscovery(page)
+		return ok && is.encrypts && !is.shut && !is.removing && !is.interrupted
 	case "SCSI SANITIZE", "SCSI FORMAT UNIT":
 		// Sense data of a drive that is at rest: no sense, nothing in progress (SPC-5 4.4).
 		return atRest(page)

@@ -68,11 +68,13 @@ type OpenOptions struct {
 	AllowFabric bool // the person said that storage reached over a fabric is theirs
 	// Ours opens a drive that is erasing itself, or is locked: the caller knows that it brought that about.
 	Ours bool
+	// Keys opens a self-encrypting drive that is locked: the caller destroys its keys.
+	Keys bool
 }
 
 // Inspect opens a drive for reading and returns what the open nodes say of its size, and the
 // digest of its partition tables, "" for a drive whose blocks cannot be read because its sanitize
-// failed. It is for planning; nothing is claimed. The error is ErrPathsDiffer when its paths do not
+// failed or because it is locked. It is for planning; nothing is claimed. The error is ErrPathsDiffer when its paths do not
 // show the same.
 func (h *Host) Inspect(ctx context.Context, d Drive) (inspected Drive, partitionTable string, err error) {
 	spaces, paths, err := h.openSpaces(ctx, d, ReadOnly, &atomic.Int64{})
@@ -84,7 +86,8 @@ func (h *Host) Inspect(ctx context.Context, d Drive) (inspected Drive, partition
 		d.Geometry = spaces[0].Geometry
 	}
 	table, err := digestTables(ctx, spaces)
-	if err != nil && d.Sanitize != nil && d.Sanitize.State == SanitizeFailed && !IsGone(err) {
+	barred := d.Sanitize != nil && d.Sanitize.State == SanitizeFailed || d.TCG != nil && d.TCG.Shut()
+	if err != nil && barred && !IsGone(err) {
 		return d, "", nil
 	}
 	if err == nil {
@@ -188,7 +191,8 @@ func (h *Host) Open(ctx context.Context, want Drive, o OpenOptions) (*Handle, er
 func free(d Drive, o OpenOptions) error {
 	left := slices.DeleteFunc(slices.Clone(d.Reasons), func(r Reason) bool {
 		ours := r.Code == ReasonSanitizing || r.Code == ReasonLocked || r.Code == ReasonCountExpired
-		return o.AllowFabric && r.Code == "fabric" || o.Ours && ours
+		keys := r.Code == ReasonTCGLocked || r.Code == ReasonShadowMBR
+		return o.AllowFabric && r.Code == "fabric" || o.Ours && ours || o.Keys && keys
 	})
 	if len(left) == 0 && (d.State == StateReady || d.State == StateBlocked && len(d.Reasons) > 0) {
 		return nil

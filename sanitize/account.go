@@ -18,19 +18,23 @@ const (
 	SCSISanitize     Kind = "SCSI SANITIZE"
 	NVMeFormat       Kind = "NVMe Format"
 	SCSIFormat       Kind = "SCSI FORMAT UNIT"
+	TCGRevertCommand Kind = "TCG Revert"
+	TCGKeysCommand   Kind = "TCG GenKey or Erase"
 )
 
 // keeps says whether the drive keeps its account without power, so that nothing is lost between two
-// looks. SCSI drives, and formats of NVMe drives, keep none:
+// looks. SCSI drives, formats of NVMe drives, and new keys, keep none:
 // that they are at rest says nothing of how they came to it.
-func (k Kind) keeps() bool { return k != SCSISanitize && k != SCSIFormat && k != NVMeFormat }
+func (k Kind) keeps() bool {
+	return k != SCSISanitize && k != SCSIFormat && k != NVMeFormat && k != TCGKeysCommand
+}
 
 // commandSet is how operations of one kind are sent and asked after. What parse and estimate say
 // depends on the page alone: the judge of a journal hears the same as whoever waited.
 type commandSet interface {
 	// ask has the drive say how it stands, and returns that as it came. reset says that the drive
 	// told of a reset or a loss of power since it was last asked.
-	ask(ctx context.Context, t devices.Transport) (page []byte, reset bool, err error)
+	ask(ctx context.Context, t devices.Transport, p devices.Protocol) (page []byte, reset bool, err error)
 	// parse reads such a page, of a drive that the planned operation was or will be sent to.
 	parse(page []byte, planned Operation) (account, error)
 	// estimate is the drive's own, in seconds, from the page before the command.
@@ -42,6 +46,7 @@ type commandSet interface {
 
 var commandSets = map[Kind]commandSet{
 	NVMeSanitize: nvmeSanitize{}, NVMeFormat: nvmeFormat{}, ATASanitize: ataSanitize{}, ATASecurityErase: ataSecurityErase{}, SCSISanitize: scsiErase{}, SCSIFormat: scsiErase{},
+	TCGRevertCommand: tcgErase{keepsAccount: true}, TCGKeysCommand: tcgErase{},
 }
 
 func commandSetOf(o Operation) (commandSet, error) {
@@ -76,6 +81,8 @@ type account struct {
 	unrestricted bool // a failure can be left without success
 	cancelled    bool // a reset took it out of its media verification
 	cutOff       bool // it lost its power in the middle, and does not go on by itself
+	active       bool // a self-encrypting drive's Locking SP is, without which a revert erases nothing
+	barred       bool // blocks cannot be read and written as they are: the drive is locked
 	written      bool // blocks were written since the latest success
 	unmapped     bool // succeeded, and deallocated blocks that it was told to leave
 	progress     uint16

@@ -62,7 +62,7 @@ func minutes(n *int64) *int64 {
 
 type ataSanitize struct{}
 
-func (ataSanitize) ask(ctx context.Context, t devices.Transport) ([]byte, bool, error) {
+func (ataSanitize) ask(ctx context.Context, t devices.Transport, _ devices.Protocol) ([]byte, bool, error) {
 	_, page, reset, err := devices.ReadATASanitize(ctx, t)
 	return page, reset, err
 }

@@ -28,7 +28,7 @@ var ErrForeignPassword = errors.New("the drive has an ATA password that this job
 
 type ataSecurityErase struct{}
 
-func (ataSecurityErase) ask(ctx context.Context, t devices.Transport) ([]byte, bool, error) {
+func (ataSecurityErase) ask(ctx context.Context, t devices.Transport, _ devices.Protocol) ([]byte, bool, error) {
 	_, page, err := devices.ReadIdentity(ctx, t)
 	return page, false, err
 }

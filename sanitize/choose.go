@@ -37,7 +37,7 @@ type DrivePlan struct {
 	Restore []devices.HiddenArea `json:"restore,omitempty"`
 	// Reformat is the logical block length that a format gives the drive; 0 leaves it.
 	Reformat int `json:"reformat,omitempty"`
-	// BlocksBarred: an earlier sanitize failed, so that nothing can be read or written before this one.
+	// BlocksBarred: an earlier sanitize failed, or the drive is locked, so that nothing can be read or written before this one.
 	BlocksBarred bool `json:"blocks_barred,omitempty"`
 
 	Scope        Scope            `json:"scope"`
@@ -135,7 +135,7 @@ type Rejected struct {
 // method. It touches nothing and never settles for less than was asked: the error is then a
 // *Refusal that says what would do. r must be Normal. partitionTable is Host.Inspect's digest.
 func Choose(d devices.Drive, partitionTable string, r Request, p Policy) (DrivePlan, error) {
-	if err := choosable(d, r.AllowFabric); err != nil {
+	if err := choosable(d, r); err != nil {
 		return DrivePlan{}, err
 	}
 	method, err := p.method(r)
@@ -183,11 +183,11 @@ func Choose(d devices.Drive, partitionTable string, r Request, p Policy) (DriveP
 		}
 	}
 	row := p.on(d).Rows[0]
-	plan.Excludes, plan.RestsOn = excludes(d, plan.Technique), append(restsOn(d, plan.Technique), p.restsOn(d, method, plan.Technique)...)
+	plan.Excludes, plan.RestsOn = excludes(d, plan.Technique, r), append(restsOn(d, plan.Technique), p.restsOn(d, method, plan.Technique)...)
 	if plan.Technique != HostOverwrite {
 		r.Verify = verify
 		plan.Operations, plan.Leaves = operations(plan.Technique, d, r), leaves(plan.Technique, d)
-		plan.BlocksBarred = d.FormatFailed || d.Sanitize != nil && d.Sanitize.State == devices.SanitizeFailed
+		plan.BlocksBarred = d.TCG != nil && d.TCG.Shut() || d.FormatFailed || d.Sanitize != nil && d.Sanitize.State == devices.SanitizeFailed
 		if r.BlockSize != d.LogicalBlock {
 			plan.Reformat = r.BlockSize
 		}
@@ -202,15 +202,15 @@ func Choose(d devices.Drive, partitionTable string, r Request, p Policy) (DriveP
 }
 
 // choosable says why a drive as it is must not be touched.
-func choosable(d devices.Drive, allowFabric bool) error {
-	reasons := d.Reasons
-	if allowFabric {
-		reasons = slices.DeleteFunc(slices.Clone(reasons), func(r devices.Reason) bool { return r.Code == "fabric" })
-	}
+func choosable(d devices.Drive, r Request) error {
+	reasons := slices.DeleteFunc(slices.Clone(d.Reasons), func(x devices.Reason) bool {
+		return r.AllowFabric && x.Code == "fabric" || r.Technique == TCGRevert && (x.Code == devices.ReasonTCGLocked || x.Code == devices.ReasonShadowMBR)
+	})
 	if len(reasons) > 0 {
 		return &Refusal{Reasons: reasons}
 	}
-	if d.State != devices.StateReady && !(allowFabric && d.State == devices.StateBlocked && d.Fabric != "") {
+	overlooked := len(d.Reasons) > 0 && d.State == devices.StateBlocked
+	if d.State != devices.StateReady && !overlooked {
 		return refuse("undetermined", fmt.Sprintf("the drive is %s", d.State), "run: expunge show "+d.Serial)
 	}
 	if d.ReadOnly {
@@ -230,7 +230,7 @@ func choosable(d devices.Drive, allowFabric bool) error {
 // provable refuses what could end as nothing but unproven.
 func (dp DrivePlan) provable() error {
 	if known := dp.Leaves == devices.ReadsConstant || dp.Leaves == devices.ReadsZeros; dp.BlocksBarred && !known && dp.Verification != VerifyStatus {
-		return refuse("not_provable", fmt.Sprintf("an earlier erase failed, so nothing can be marked before, and after %s alone there is nothing to compare", dp.Technique),
+		return refuse("not_provable", fmt.Sprintf("an earlier erase failed or the drive is locked, so nothing can be marked before, and after %s alone there is nothing to compare", dp.Technique),
 			"ask for a technique that leaves a known value (--technique crypto+block, block, drive-overwrite), or for --verify status")
 	}
 	return nil

@@ -22,6 +22,7 @@ const (
 	kindArmed        = "password_drawn"     // before an ATA drive gets the password of an erase
 	kindReleasing    = "password_comes_off" // before it is taken off without an erase
 	kindReleased     = "password_off"       // it was
+	kindActivating   = "locking_activates"  // before the Locking SP of a self-encrypting drive is
 	kindBegun        = "operation_begun"    // before the command is sent
 	kindSent         = "operation_sent"     // how the command was completed, or that its fate is unknown
 	kindAudited      = "media_verified"     // everything was read that had to be, and the drive is told to leave its media verification

@@ -29,6 +29,9 @@ func unfit(t Technique, m Method, d devices.Drive, r Request, p Policy) (code, w
 	if r.FailureMode != "" && !t.hasFailureMode() {
 		return "not_asked", "a failure mode was asked for, which belongs to sanitize commands"
 	}
+	if t == TCGRevert {
+		return unfitTCG(d, r)
+	}
 	if r.BlockSize != 0 && !t.formats() {
 		return "not_asked", "another block size was asked for, which only a format gives"
 	}
@@ -223,6 +226,11 @@ func mediaWords(m devices.Media) string {
 // operations are the commands of a technique on a drive, unit by unit; none for what the host does.
 func operations(t Technique, d devices.Drive, r Request) []Operation {
 	var list []Operation
+	if t == TCGRevert {
+		o := tcgOperation(d, r)
+		o.Technique = t
+		return []Operation{o}
+	}
 	for unit := range max(1, len(d.Units)) {
 		for n, step := range t.steps() {
 			var o Operation

@@ -67,7 +67,7 @@ func (dp DrivePlan) formatsAs(d devices.Drive) error {
 
 type nvmeFormat struct{}
 
-func (nvmeFormat) ask(ctx context.Context, t devices.Transport) ([]byte, bool, error) {
+func (nvmeFormat) ask(ctx context.Context, t devices.Transport, _ devices.Protocol) ([]byte, bool, error) {
 	page, err := devices.ReadFormatProgress(ctx, t)
 	return page, false, err
 }

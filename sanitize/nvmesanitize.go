@@ -65,7 +65,7 @@ func nvmeOperation(step Technique, last bool, d devices.Drive, r Request) Operat
 
 type nvmeSanitize struct{}
 
-func (nvmeSanitize) ask(ctx context.Context, t devices.Transport) ([]byte, bool, error) {
+func (nvmeSanitize) ask(ctx context.Context, t devices.Transport, _ devices.Protocol) ([]byte, bool, error) {
 	_, page, err := devices.ReadSanitizeStatus(ctx, t)
 	return page, false, err
 }

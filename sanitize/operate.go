@@ -58,7 +58,7 @@ func (r *run) operate(ctx context.Context, i int) error {
 				return fmt.Errorf("%w (%s): it is left alone", ErrForeignOperation, at.all())
 			}
 		}
-		if barred := at.phase == failed || at.cutOff; r.drive.BlocksBarred && i == 0 && !barred {
+		if barred := at.phase == failed || at.cutOff || at.barred; r.drive.BlocksBarred && i == 0 && !barred {
 			return fmt.Errorf("%s: nothing was marked because an earlier erase of the drive had failed, and the drive does not say so any more (%s): give the job up, and make a new plan: %w", planned.Command, at.all(), ErrPlanChanged)
 		}
 		if err := r.unused(ctx, i, at); err != nil {
@@ -81,7 +81,7 @@ func (r *run) ask(ctx context.Context, i int) (a account, page []byte, reset boo
 	if err != nil {
 		return account{}, nil, false, err
 	}
-	page, reset, err = set.ask(ctx, r.transport(planned))
+	page, reset, err = set.ask(ctx, r.transport(planned), r.drive.Protocol)
 	// Whichever command was told of a reset, the operation may have ended by it.
 	if n := r.handle.Resets(); n != r.resets {
 		reset, r.resets = true, n
@@ -133,6 +133,8 @@ func (r *run) failure(i int) error {
 	switch {
 	case r.drive.Operations[i].Kind == SCSIFormat:
 		what = "the medium is corrupted until a format succeeds; make a new plan for it"
+	case r.drive.Operations[i].byTCG():
+		what = "its removal of data was interrupted, and what is left is undefined; make a new plan for it"
 	case r.operations[i].last.unrestricted:
 		what = "unrestricted: the drive can be used again, with its data: expunge recover " + r.drive.Serial + " --exit-failure-mode"
 	}

@@ -74,6 +74,13 @@ func (s *state) applyOperation(r journal.Record) error {
 		err := r.Decode(&d)
 		op.armed, op.fresh, op.passwordSHA256 = true, false, d.PasswordSHA256
 		return err
+	case kindActivating:
+		if !planned.byTCG() || planned.Code&tcgActivate == 0 || !op.fresh || op.before.active {
+			return fmt.Errorf("journal record %d activates where the plan needs none, or too early", r.Seq)
+		}
+		s.touch(r.Time)
+		op.fresh = false
+		return r.Decode(&releasedRecord{})
 	case kindReleasing, kindReleased:
 		// Security goes off by our own hand, which must never be taken for an erase.
 		op.armed = r.Kind == kindReleasing
@@ -92,6 +99,9 @@ func (s *state) applyOperation(r journal.Record) error {
 		}
 		if planned.Kind == ATASecurityErase && (!op.armed || op.before.explicit) {
 			return fmt.Errorf("journal record %d begins operation %d while the job's password was not known to be set", r.Seq, n)
+		}
+		if planned.Kind == TCGRevertCommand && !op.before.active {
+			return fmt.Errorf("journal record %d begins operation %d while the Locking SP was not known to be active", r.Seq, n)
 		}
 		s.touch(r.Time)
 		op.sends, op.fresh, op.seen, op.taken, op.last, op.begun = op.sends+1, false, false, false, nil, r.Time
@@ -152,7 +162,7 @@ func operationOf(r journal.Record) (int, error) {
 		var d armedRecord
 		err := r.Decode(&d)
 		return d.Operation, err
-	case kindReleasing, kindReleased:
+	case kindReleasing, kindReleased, kindActivating:
 		var d releasedRecord
 		err := r.Decode(&d)
 		return d.Operation, err
@@ -228,7 +238,8 @@ const maxWarnings = 16
 // account did not show such a success before the command was sent, or when the markers are gone.
 // A drive that keeps no account is at rest before and after, and must have been seen running. An NVMe
 // format is over when its command is completed, and is told by nothing else. That a
-// password is gone tells of an erase only to whoever saw the erase end: it can be taken off, too.
+// password is gone, or a Locking SP inactive, tells of an erase only to whoever saw it end: others can do
+// that, too.
 func (s *state) ours(i int) (because string, ok bool) {
 	op, planned := &s.operations[i], s.opened.Drive.Operations[i]
 	switch {
@@ -237,9 +248,11 @@ func (s *state) ours(i int) (because string, ok bool) {
 	case planned.Kind == NVMeFormat:
 		// A reset in its middle ends it, and leaves nothing that shows that.
 		return "the drive completed the command, which it does when it is done", op.taken
+	case planned.Kind == TCGKeysCommand:
+		return "the drive completed the command for every range", op.taken
 	case op.seen:
 		return "it was seen running", true
-	case op.before != nil && !op.before.explicit && planned.Kind.keeps() && (planned.Kind != ATASecurityErase || op.taken):
+	case op.before != nil && !op.before.explicit && planned.Kind.keeps() && (planned.Kind != ATASecurityErase && planned.Kind != TCGRevertCommand || op.taken):
 		return "the drive's account shows the success, and did not before the command was sent", true
 	case s.opened.Drive.firstOfUnit(i) && s.changed(i+1):
 		return "the markers are gone", true

@@ -198,6 +198,10 @@ func (dp DrivePlan) Continues(d devices.Drive, allowFabric bool) error {
 		switch r.Code {
 		case devices.ReasonSanitizing, devices.ReasonLocked, devices.ReasonCountExpired:
 			continue
+		case devices.ReasonTCGLocked, devices.ReasonShadowMBR:
+			if dp.Technique == TCGRevert {
+				continue
+			}
 		case "fabric":
 			if allowFabric {
 				continue

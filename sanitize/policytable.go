@@ -36,29 +36,29 @@ func Policies() []Policy {
 	return []Policy{
 		{Name: DefaultPolicy, Standard: "NIST SP 800-88r2, IEEE 2883-2022", Verify: sampled, Required: required, Rows: []Row{
 			{Media: devices.MediaMagnetic,
-				Purge: words(CryptoThenBlock, CryptographicErase, BlockErase, DriveOverwrite, EnhancedSecurityErase),
-				Clear: words(CryptoThenBlock, CryptographicErase, BlockErase, DriveOverwrite, EnhancedSecurityErase, SecurityErase, CryptographicFormat, Format, HostOverwrite)},
+				Purge: words(CryptoThenBlock, CryptographicErase, BlockErase, DriveOverwrite, TCGRevert, EnhancedSecurityErase),
+				Clear: words(CryptoThenBlock, CryptographicErase, BlockErase, DriveOverwrite, TCGRevert, EnhancedSecurityErase, SecurityErase, CryptographicFormat, Format, HostOverwrite)},
 			// On flash readings of the standard differ about an enhanced security erase.
-			{Purge: words(CryptoThenBlock, CryptographicErase, BlockErase, DriveOverwrite),
-				Clear: words(CryptoThenBlock, CryptographicErase, BlockErase, DriveOverwrite, EnhancedSecurityErase, SecurityErase, CryptographicFormat, Format, HostOverwrite)},
+			{Purge: words(CryptoThenBlock, CryptographicErase, BlockErase, DriveOverwrite, TCGRevert),
+				Clear: words(CryptoThenBlock, CryptographicErase, BlockErase, DriveOverwrite, TCGRevert, EnhancedSecurityErase, SecurityErase, CryptographicFormat, Format, HostOverwrite)},
 		}},
 		{Name: "nist-800-88r1", Standard: "NIST SP 800-88r1", Verify: sampled, Required: required, Rows: []Row{
 			{Media: devices.MediaMagnetic, // table A-5
-				Purge: words(CryptoThenBlock, CryptographicErase, DriveOverwrite, EnhancedSecurityErase),
-				Clear: words(CryptoThenBlock, CryptographicErase, DriveOverwrite, EnhancedSecurityErase, BlockErase, SecurityErase, CryptographicFormat, Format, HostOverwrite)},
+				Purge: words(CryptoThenBlock, CryptographicErase, DriveOverwrite, TCGRevert, EnhancedSecurityErase),
+				Clear: words(CryptoThenBlock, CryptographicErase, DriveOverwrite, TCGRevert, EnhancedSecurityErase, BlockErase, SecurityErase, CryptographicFormat, Format, HostOverwrite)},
 			{Media: devices.MediaFlash, Bus: devices.ProtocolNVMe, // a format that erases, in either way, is all that r1 knows of NVMe
-				Purge: words(CryptoThenBlock, CryptographicErase, BlockErase, CryptographicFormat, Format),
-				Clear: words(CryptoThenBlock, CryptographicErase, BlockErase, CryptographicFormat, Format, DriveOverwrite, HostOverwrite)},
+				Purge: words(CryptoThenBlock, CryptographicErase, BlockErase, TCGRevert, CryptographicFormat, Format),
+				Clear: words(CryptoThenBlock, CryptographicErase, BlockErase, TCGRevert, CryptographicFormat, Format, DriveOverwrite, HostOverwrite)},
 			{Bus: devices.ProtocolMMC, Scheme: "nist-800-88r1-flash", // memory cards
 				Purge: []Technique{}, Clear: overwriting},
 			{Media: devices.MediaUnknown, Bus: devices.ProtocolSCSI, Scheme: "nist-800-88r1-flash", // a USB stick, as far as can be told
-				Purge: words(CryptoThenBlock, CryptographicErase),
-				Clear: words(CryptoThenBlock, CryptographicErase, BlockErase, DriveOverwrite, Format, HostOverwrite)},
+				Purge: words(CryptoThenBlock, CryptographicErase, TCGRevert),
+				Clear: words(CryptoThenBlock, CryptographicErase, BlockErase, DriveOverwrite, TCGRevert, Format, HostOverwrite)},
 			{Media: devices.MediaFlash, // table A-8
-				Purge: words(CryptoThenBlock, CryptographicErase, BlockErase),
-				Clear: words(CryptoThenBlock, CryptographicErase, BlockErase, DriveOverwrite, EnhancedSecurityErase, SecurityErase, Format, HostOverwrite)},
-			{Purge: words(CryptoThenBlock, CryptographicErase),
-				Clear: words(CryptoThenBlock, CryptographicErase, BlockErase, DriveOverwrite, EnhancedSecurityErase, SecurityErase, CryptographicFormat, Format, HostOverwrite)},
+				Purge: words(CryptoThenBlock, CryptographicErase, BlockErase, TCGRevert),
+				Clear: words(CryptoThenBlock, CryptographicErase, BlockErase, DriveOverwrite, TCGRevert, EnhancedSecurityErase, SecurityErase, Format, HostOverwrite)},
+			{Purge: words(CryptoThenBlock, CryptographicErase, TCGRevert),
+				Clear: words(CryptoThenBlock, CryptographicErase, BlockErase, DriveOverwrite, TCGRevert, EnhancedSecurityErase, SecurityErase, CryptographicFormat, Format, HostOverwrite)},
 		}},
 		{Name: "aus-ism", Standard: "Australian Government Information Security Manual", Verify: full, AtLeast: full,
 			Required: map[Category]map[Disposition]Method{

@@ -8,7 +8,7 @@ import (
 )
 
 // excludes lists what the technique leaves as it was.
-func excludes(d devices.Drive, t Technique) []devices.Reason {
+func excludes(d devices.Drive, t Technique, r Request) []devices.Reason {
 	var list []devices.Reason
 	add := func(code, format string, args ...any) {
 		list = append(list, devices.Reason{Code: code, Message: fmt.Sprintf(format, args...)})
@@ -22,6 +22,11 @@ func excludes(d devices.Drive, t Technique) []devices.Reason {
 		add("unaddressable", "blocks that the host cannot address: spare, reallocated and over-provisioned ones, and areas hidden from the host%s", defects)
 		if d.Identity == devices.IdentityHost {
 			add("behind_the_node", "whatever holds the data behind this node (a file, a pool, another drive): only the logical device is overwritten")
+		}
+	case t == TCGRevert:
+		add("outside_keys", "what is not encrypted by the keys of its ranges: firmware, logs, and areas of the drive's own")
+		if a, _, _ := tcgAbility(d, r); a.Leaves != "" {
+			add("tcg_tables", "%s", a.Leaves)
 		}
 	case t == SecurityErase:
 		add("reallocated", "sectors that the drive has reallocated, which a normal security erase passes over (ACS-4 7.45)%s", defects)
@@ -115,7 +120,7 @@ func restsOn(d devices.Drive, t Technique) []devices.Reason {
 		list = append(list, devices.Reason{Code: "zones_empty", Message: words + ": blocks of an empty zone read as if nothing were there, whatever the media hold, and reading them back shows nothing"})
 	}
 	switch {
-	case t == CryptographicErase, t == CryptographicFormat, t == EnhancedSecurityErase && d.Media != devices.MediaMagnetic:
+	case t == CryptographicErase, t == CryptographicFormat, t == TCGRevert, t == EnhancedSecurityErase && d.Media != devices.MediaMagnetic:
 		list = append(list, devices.Reason{Code: "cryptographic_erase", Message: "a cryptographic erase alone rests on the manufacturer's word (NIST SP 800-88r2, 3.2): " +
 			"that all user data was always encrypted, by keys of at least 128 bits of strength and entropy, and that every copy of the key is destroyed"})
 	case t == EnhancedSecurityErase:

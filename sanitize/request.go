@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/expunge-dev/expunge/devices/tcg"
 )
 
 // Method is a level of sanitization in the sense of NIST SP 800-88r2, 3.1.
@@ -75,6 +77,11 @@ type Request struct {
 	PolicyFile  *PolicyFile `json:"policy_file,omitempty"`
 	AllowFabric bool        `json:"allow_fabric,omitempty"`
 	FailureMode FailureMode `json:"failure_mode,omitempty"`
+	// TCG is by which of its commands a self-encrypting drive destroys its keys; "" chooses one that needs
+	// nothing but what the drive tells.
+	TCG tcg.Way `json:"tcg,omitempty"`
+	// TCGPIN: a PIN is given when the plan is run. It is not here.
+	TCGPIN bool `json:"tcg_pin,omitempty"`
 }
 
 // RequestError is a request that no drive could fulfil because it is not one. Nothing was looked
@@ -118,6 +125,20 @@ func (r Request) Normal() (Request, error) {
 			return r, err
 		}
 		r.Technique = technique
+	}
+	r.TCG = tcg.Way(strings.ReplaceAll(strings.ToLower(string(r.TCG)), "-", "_"))
+	if err := oneOf("tcg", r.TCG, tcgWays[1:]...); err != nil {
+		return r, err
+	}
+	switch {
+	case r.TCG == "" && !r.TCGPIN:
+	case r.Technique == "":
+		r.Technique = TCGRevert
+	case r.Technique != TCGRevert:
+		return r, &RequestError{"tcg", string(r.TCG), "it belongs to --technique tcg-revert"}
+	}
+	if r.TCG == tcg.WayPSIDRevert {
+		r.TCGPIN = true
 	}
 	if r.FailureMode != "" && r.Technique != "" && !r.Technique.hasFailureMode() {
 		return r, &RequestError{"failure mode", string(r.FailureMode), "it belongs to the sanitize commands of drives"}

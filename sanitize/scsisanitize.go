@@ -46,7 +46,7 @@ func scsiOperation(step Technique, d devices.Drive, r Request) Operation {
 // scsiErase is both commands; sense data tells them apart.
 type scsiErase struct{}
 
-func (scsiErase) ask(ctx context.Context, t devices.Transport) ([]byte, bool, error) {
+func (scsiErase) ask(ctx context.Context, t devices.Transport, _ devices.Protocol) ([]byte, bool, error) {
 	_, page, reset, err := devices.ReadSCSIState(ctx, t)
 	return page, reset, err
 }

@@ -24,6 +24,8 @@ type secrets struct {
 	Keys map[string]string `json:"keys"` // pass number to hex key
 	// Passwords are those of ATA security erases, by operation number.
 	Passwords map[string]string `json:"passwords,omitempty"`
+	// PINs are those of TCG authorities, and PSIDs, that a person gave, by operation number.
+	PINs map[string]string `json:"pins,omitempty"`
 }
 
 // openSecrets reads the file; one that does not exist is empty.

@@ -104,7 +104,7 @@ func (s *state) apply(r journal.Record) error {
 		return err
 	case kindRestoreBegun, kindReshaped, kindLeftHidden:
 		return s.applyReshape(r)
-	case kindMarkersBegun, kindMarkersSet, kindMarkersRead, kindDriveStatus, kindArmed, kindReleasing, kindReleased, kindBegun, kindSent, kindAudited, kindEnded:
+	case kindMarkersBegun, kindMarkersSet, kindMarkersRead, kindDriveStatus, kindArmed, kindReleasing, kindReleased, kindActivating, kindBegun, kindSent, kindAudited, kindEnded:
 		return s.applyDriveWork(r)
 	case kindPassBegun, kindZonesReset, kindExtents, kindPassDone:
 		return s.applyPass(r)

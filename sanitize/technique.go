@@ -60,7 +60,7 @@ type Operation struct {
 	Command   string    `json:"command"` // for people: "NVMe Sanitize, crypto erase"
 	// Code is what the command is sent with: CDW10 of NVMe Sanitize, FEATURE and COUNT of ATA SANITIZE
 	// DEVICE (16 bits each), 1 for an enhanced SECURITY ERASE UNIT, byte 1 of the CDB of SCSI SANITIZE,
-	// CDW10 of NVMe Format, the logical block length after FORMAT UNIT (0 leaves it).
+	// CDW10 of NVMe Format, the logical block length after FORMAT UNIT (0 leaves it), the way of a TCG erase.
 	Code uint32 `json:"code"`
 	NSID uint32 `json:"nsid,omitempty"` // that an NVMe Format is sent with
 	Unit int    `json:"unit,omitempty"` // which of the drive's logical units takes it, from 0

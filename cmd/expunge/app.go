@@ -28,6 +28,7 @@ type app struct {
 
 	state, rack, json, logLevel string
 	code                        int
+	pins                        pins
 }
 
 // answer is what a verb has to say: data for --json and the same for people.
@@ -292,7 +293,7 @@ func (a *app) agent() (*agent.Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	return agent.Open(agent.Options{Host: host, StateDir: dir, Owner: owner, Version: version(), Log: a.logger()})
+	return agent.Open(agent.Options{Host: host, StateDir: dir, Owner: owner, Version: version(), Log: a.logger(), PIN: a.pin})
 }
 
 // release is set when a release is built.

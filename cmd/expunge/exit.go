@@ -79,6 +79,7 @@ func problemOf(err error) *problem {
 		refused   *agent.RefusedError
 		inUse     *devices.InUseError
 		corrupt   *journal.CorruptError
+		pin       *agent.PINError
 	)
 	switch {
 	case errors.As(err, &p):
@@ -97,6 +98,8 @@ func problemOf(err error) *problem {
 		return &problem{code: exitInternal, name: "log", err: err, hint: "keep the directory as it is; a new --state begins a new log"}
 	case errors.As(err, &format):
 		return &problem{code: exitUsage, name: "plan_format", err: err, hint: "make one with: expunge plan -o FILE"}
+	case errors.As(err, &pin):
+		return &problem{code: exitRefused, name: "pin_missing", err: err, hint: "--pin-file FILE gives it; a PSID is printed on the drive's label"}
 	case errors.As(err, &refused), errors.As(err, &inUse):
 		return &problem{code: exitRefused, name: "refused", err: err}
 	case errors.As(err, &corrupt):

@@ -52,7 +52,12 @@ func (a *app) jobsCommand() *cobra.Command {
 			}
 			return a.runAnswer(j), nil
 		}),
-	}, &cobra.Command{
+	}, a.resumeCommand(), a.abandonCommand())
+	return c
+}
+
+func (a *app) resumeCommand() *cobra.Command {
+	c := &cobra.Command{
 		Use: "resume JOB", Short: "go on with an interrupted job", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeJobs,
 		RunE: a.served("run", func(ctx context.Context, ag *agent.Agent, args []string) (answer, error) {
 			progress := a.follow()
@@ -63,7 +68,8 @@ func (a *app) jobsCommand() *cobra.Command {
 			}
 			return a.runAnswer(j), a.runProblem(j)
 		}),
-	}, a.abandonCommand())
+	}
+	a.pinFlag(c.Flags())
 	return c
 }
 

@@ -21,7 +21,8 @@ import (
 // requestFlags are the flags by which people say what they want.
 func requestFlags(flags *pflag.FlagSet, r *sanitize.Request) {
 	flags.StringVar((*string)(&r.Method), "method", "", "clear or purge (default: what policy asks for, else clear)")
-	flags.StringVar((*string)(&r.Technique), "technique", "", "this technique and no other: crypto+block, crypto, block, drive-overwrite, enhanced-security-erase, security-erase, format-crypto, format, host-overwrite")
+	flags.StringVar((*string)(&r.Technique), "technique", "", "this technique and no other: crypto+block, crypto, block, drive-overwrite, enhanced-security-erase, security-erase, tcg-revert, format-crypto, format, host-overwrite")
+	flags.StringVar((*string)(&r.TCG), "tcg", "", "how a self-encrypting drive destroys its keys: psid-revert, sid-revert, revert-sp, genkey-ranges, enterprise-erase (default: the first that needs nothing but what the drive tells)")
 	flags.StringVar((*string)(&r.FailureMode), "failure-mode", "", "restricted (default): after a failed sanitize the drive takes nothing but another; or unrestricted")
 	flags.StringVar(&r.Pattern, "pattern", "", "what an overwrite writes: zero, one, random (default) or `HEX`")
 	flags.IntVar(&r.BlockSize, "block-size", 0, "the logical block length that a format gives the drive: 512 or 4096 `BYTES`")
@@ -60,6 +61,7 @@ func (a *app) planCommand() *cobra.Command {
 	}
 	requestFlags(c.Flags(), &request)
 	drivesFlag(c.Flags(), &list)
+	a.pinFlag(c.Flags())
 	c.Flags().StringVarP(&file, "output", "o", "", "write the plan to `FILE`, which must not be there yet")
 	return c
 }
@@ -69,6 +71,7 @@ func (a *app) plan(ctx context.Context, names []string, request sanitize.Request
 	if err != nil {
 		return answer{}, err
 	}
+	request.TCGPIN = a.pins.file != ""
 	p, err := agent.Plan(ctx, names, request)
 	if err != nil {
 		return answer{}, err

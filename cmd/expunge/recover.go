@@ -63,6 +63,7 @@ func (a *app) recoverCommand() *cobra.Command {
 	c.Flags().BoolVar(&r.exit, "exit-failure-mode", false, "let a drive whose unrestricted sanitize failed be used again, with its data")
 	c.Flags().StringVar(&r.confirm, "confirm", "", "the drive's `SERIAL`")
 	c.Flags().StringVar(&r.password, "password-file", "", "take the drive's ATA password off, which is in `FILE` (at most 32 bytes; a line end is not part of it)")
+	a.pinFlag(c.Flags())
 	c.Flags().BoolVar(&r.master, "master", false, "it is the master password, not the user's")
 	return c
 }

@@ -31,6 +31,7 @@ func (a *app) runCommand() *cobra.Command {
 	}
 	requestFlags(c.Flags(), &request)
 	drivesFlag(c.Flags(), &list)
+	a.pinFlag(c.Flags())
 	c.Flags().StringVar(&file, "plan", "", "the plan to carry out, from `FILE`")
 	c.Flags().StringArrayVar(&confirm, "confirm", nil, "the plan's `DIGEST` (its first 12 digits or more), or a drive's serial number for each drive")
 	return c
@@ -50,6 +51,7 @@ func (a *app) run(ctx context.Context, names []string, request sanitize.Request,
 	case file != "":
 		p, err = readPlan(file)
 	default:
+		request.TCGPIN = a.pins.file != ""
 		p, err = ag.Plan(ctx, names, request)
 	}
 	if err != nil {

@@ -2,7 +2,11 @@
 package terminal
 
 import (
+	"bufio"
+	"errors"
+	"fmt"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,4 +24,24 @@ func Size(f *os.File) (columns, rows int) {
 func Is(f *os.File) bool {
 	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
 	return err == nil
+}
+
+// Secret reads one line that a person types and nobody sees.
+func Secret(f *os.File) (line string, err error) {
+	was, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	if err != nil {
+		return "", fmt.Errorf("terminal: %w", err)
+	}
+	quiet := *was
+	quiet.Lflag &^= unix.ECHO
+	quiet.Lflag |= unix.ICANON | unix.ISIG
+	if err := unix.IoctlSetTermios(int(f.Fd()), unix.TCSETS, &quiet); err != nil {
+		return "", fmt.Errorf("terminal: %w", err)
+	}
+	defer func() { err = errors.Join(err, unix.IoctlSetTermios(int(f.Fd()), unix.TCSETS, was)) }()
+	text, err := bufio.NewReader(f).ReadString('\n')
+	if err != nil {
+		return "", err
+	}
+	return strings.TrimSpace(text), nil
 }

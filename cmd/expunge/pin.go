@@ -1,0 +1,121 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/internal/terminal"
+	"github.com/expunge-dev/expunge/sanitize"
+)
+
+// pins gives out the PINs and PSIDs that plans want. They come from a file or are typed, and never from an
+// argument, which every user of the host can read in its list of processes.
+type pins struct {
+	file  string
+	given map[devices.ID]string
+	read  map[string]string // by serial number; "" is the only one of a file without serial numbers
+}
+
+const pinsMost = 1 << 20 // bytes of a file
+
+func (a *app) pinFlag(flags *pflag.FlagSet) {
+	flags.StringVar(&a.pins.file, "pin-file", "", "the PIN or PSID that a TCG erase wants, from `FILE` (- is the standard input): it alone, or lines of a serial number and a PIN; without it, it is typed")
+}
+
+// pin is agent.Options.PIN.
+func (a *app) pin(d sanitize.DrivePlan) (string, error) {
+	what, _ := d.PINWanted()
+	if pin, has := a.pins.given[d.ID]; has {
+		return pin, nil
+	}
+	pin, err := a.findPIN(d, what)
+	if err != nil {
+		return "", err
+	}
+	// The PSID has 32 characters (Opal SSC feature set PSID 1.00, 4.1).
+	if what == "PSID" && len(pin) != 32 {
+		return "", fmt.Errorf("what was given has %d characters: a PSID has 32, printed on the drive's label", len(pin))
+	}
+	if a.pins.given == nil {
+		a.pins.given = map[devices.ID]string{}
+	}
+	a.pins.given[d.ID] = pin
+	return pin, nil
+}
+
+func (a *app) findPIN(d sanitize.DrivePlan, what string) (string, error) {
+	if a.pins.file == "" {
+		in, isFile := a.stdin.(*os.File)
+		if !isFile || !terminal.Is(in) {
+			return "", errors.New("give it with --pin-file")
+		}
+		fmt.Fprintf(a.stderr, "expunge: %s %s: type its %s: ", d.Model, d.Serial, what)
+		pin, err := terminal.Secret(in)
+		fmt.Fprintln(a.stderr)
+		return pin, err
+	}
+	if a.pins.read == nil {
+		if err := a.readPINs(); err != nil {
+			return "", err
+		}
+	}
+	if pin, has := a.pins.read[d.Serial]; has {
+		return pin, nil
+	}
+	if pin, has := a.pins.read[""]; has && len(a.pins.given) == 0 {
+		return pin, nil
+	} else if has {
+		return "", fmt.Errorf("%s has one for one drive: give lines of a serial number and a PIN", a.pins.file)
+	}
+	return "", fmt.Errorf("%s has none for it", a.pins.file)
+}
+
+// readPINs reads the file. Its errors quote nothing of what is in it.
+func (a *app) readPINs() (err error) {
+	in := a.stdin
+	if a.pins.file != "-" {
+		f, openErr := os.Open(a.pins.file)
+		if openErr != nil {
+			return openErr
+		}
+		defer func() { err = errors.Join(err, f.Close()) }()
+		in = f
+	}
+	read := map[string]string{}
+	lines := bufio.NewScanner(io.LimitReader(in, pinsMost))
+	n := 0
+	for lines.Scan() {
+		n++
+		fields := strings.Fields(lines.Text())
+		serial, pin := "", ""
+		switch len(fields) {
+		case 0:
+			continue
+		case 1:
+			pin = fields[0]
+		case 2:
+			serial, pin = fields[0], fields[1]
+		default:
+			return fmt.Errorf("%s: line %d is neither a PIN nor a serial number and a PIN", a.pins.file, n)
+		}
+		if _, twice := read[serial]; twice {
+			return fmt.Errorf("%s: line %d has a second one for the same drive", a.pins.file, n)
+		}
+		read[serial] = pin
+	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("%s: %w", a.pins.file, err)
+	}
+	if _, alone := read[""]; alone && len(read) > 1 || len(read) == 0 {
+		return fmt.Errorf("%s: neither one PIN alone nor lines of a serial number and a PIN", a.pins.file)
+	}
+	a.pins.read = read
+	return nil
+}
