@@ -98,6 +98,9 @@ func identifyATA(ctx context.Context, t Transport, d *Drive) error {
 			return err
 		}
 	}
+	if d.TCG = nil; i.TrustedComputing() {
+		return readTCG(ctx, t, d)
+	}
 	return nil
 }
 

@@ -139,7 +139,13 @@ func identifyNVMe(ctx context.Context, t Transport, d *Drive) error {
 	if err := readSanitizeState(ctx, t, d); err != nil {
 		return err
 	}
-	return readFacts(ctx, t, d, c)
+	if err := readFacts(ctx, t, d, c); err != nil {
+		return err
+	}
+	if d.TCG = nil; c.SecurityCommands() {
+		return readTCG(ctx, t, d)
+	}
+	return nil
 }
 
 // readNamespaces lists those of the subsystem, and what each says. known are the ones that have block

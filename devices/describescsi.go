@@ -35,7 +35,15 @@ func describeSCSI(ctx context.Context, t Transport, d *Drive) error {
 	if s := d.Sanitize; s != nil {
 		s.AfterBlock, s.AfterCrypto = readsAfter(after, ReadsConstant), readsAfter(afterCrypto, ReadsAnything)
 	}
-	return nil
+	d.TCG = nil
+	has, err = hasSecurityCommands(ctx, t)
+	if IsGone(err) {
+		return err
+	}
+	if err == nil && has {
+		return readTCG(ctx, t, d)
+	}
+	return nil // a drive that cannot be asked for its commands is said to be one that cannot
 }
 
 // optional sends a data-in command that a drive need not have. has is false when the drive says that it

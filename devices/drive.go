@@ -44,6 +44,7 @@ type Drive struct {
 	Units        []LogicalUnit    `json:"logical_units,omitempty"` // of a SCSI drive that has several
 	Sanitize     *SanitizeSupport `json:"sanitize,omitempty"`      // nil: the drive has no such command that is known here
 	Security     *SecurityState   `json:"security,omitempty"`      // of an ATA drive that has it
+	TCG          *TCG             `json:"tcg,omitempty"`           // nil: the drive says that it has none, or its own erase runs
 	Format       bool             `json:"format,omitempty"`        // SCSI: FORMAT UNIT is supported
 	FormatNVM    *FormatNVM       `json:"format_nvm,omitempty"`    // NVMe: nil without the command
 	FormatFailed bool             `json:"format_failed,omitempty"` // nothing can be read or written until a format succeeds

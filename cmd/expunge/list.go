@@ -138,6 +138,9 @@ func showText(w io.Writer, drives []shownDrive) error {
 			}
 			fmt.Fprintf(t, "%s\t%s\n", row[0], row[1])
 		}
+		for _, words := range tcgWords(d) {
+			fmt.Fprintf(t, "tcg\t%s\n", words)
+		}
 		for _, r := range d.Reasons {
 			fmt.Fprintf(t, "why not\t%s\n", withHint(r))
 		}

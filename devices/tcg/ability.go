@@ -65,8 +65,8 @@ func Abilities(f Facts) []Ability {
 	var list []Ability
 	for _, judge := range []func(Facts) Ability{psidRevert, sidRevert, revertSP, genKey, enterpriseErase} {
 		a := judge(f)
-		if a.Code == "" {
-			a.Code, a.Why = common(f)
+		if code, why := common(f); code != "" && (a.Way != WayEnterpriseErase || a.Code == "") {
+			a.Code, a.Why = code, why
 		}
 		if a.Able = a.Code == ""; !a.Able {
 			a = Ability{Way: a.Way, Code: a.Code, Why: a.Why, Authority: a.Authority}
@@ -119,7 +119,7 @@ func psidRevert(f Facts) Ability {
 	a := Ability{Way: WayPSIDRevert, Authority: PSID, PIN: PINLabel, Untold: "whether it has a PSID: look at its label"}
 	switch {
 	case !f.opal():
-		a.Code, a.Why = notOpal(f)
+		a.Code, a.Why = WhyOtherSSC, whyNotOpal
 	case f.blocked():
 		a.Code, a.Why = WhySIDBlocked, whyBlocked
 	case !f.LockingEnabled:
@@ -133,7 +133,7 @@ func sidRevert(f Facts) Ability {
 	a := Ability{Way: WaySIDRevert, Authority: SID, PIN: f.sidPIN(), Activate: !f.LockingEnabled}
 	switch {
 	case !f.opal():
-		a.Code, a.Why = notOpal(f)
+		a.Code, a.Why = WhyOtherSSC, whyNotOpal
 	case f.blocked():
 		a.Code, a.Why = WhySIDBlocked, whyBlocked
 	case a.Activate && f.frozen():
@@ -151,7 +151,7 @@ func admin(f Facts, way Way) Ability {
 	}
 	switch {
 	case !f.opal():
-		a.Code, a.Why = notOpal(f)
+		a.Code, a.Why = WhyOtherSSC, whyNotOpal
 	case a.Activate && f.blocked():
 		a.Code, a.Why = WhySIDBlocked, whyBlocked
 	case f.frozen():
@@ -183,14 +183,8 @@ func enterpriseErase(f Facts) Ability {
 	return a
 }
 
-func notOpal(f Facts) (code, why string) {
-	if code, why = common(f); code != "" {
-		return code, why
-	}
-	return WhyOtherSSC, "its security subsystem class has no such revert"
-}
-
 const (
+	whyNotOpal = "its security subsystem class has no such revert"
 	whyBlocked = "authentication as SID is blocked, as the firmware of computers does at start: take power from the drive and give it back while the computer runs, or allow it in the firmware's settings"
 	whyFrozen  = "its Locking SP is frozen until power is lost: take power from the drive and give it back while the computer runs"
 )

@@ -8,12 +8,13 @@ import (
 
 // Secret is a PIN or PSID. It never prints itself, whatever verb or encoding is used.
 type Secret struct {
-	// Behind a pointer, for fmt prints the fields of unexported fields without asking their methods.
-	b *[]byte
+	// In a closure, for fmt prints what is in unexported fields without asking their methods, and what
+	// pointers point to when a verb does not fit.
+	open func() []byte
 }
 
 // NewSecret takes b as a secret. The secret owns it: Wipe overwrites it.
-func NewSecret(b []byte) Secret { return Secret{&b} }
+func NewSecret(b []byte) Secret { return Secret{func() []byte { return b }} }
 
 const concealed = "[secret]"
 
@@ -35,10 +36,10 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(concealed), nil }
 
 // Reveal is the secret itself, not a copy: for where it must be kept.
 func (s Secret) Reveal() []byte {
-	if s.b == nil {
+	if s.open == nil {
 		return nil
 	}
-	return *s.b
+	return s.open()
 }
 
 // Empty says whether there is none.

@@ -107,7 +107,7 @@ func sessionNumber() (uint32, error) {
 	if _, err := rand.Read(b[:]); err != nil {
 		return 0, fmt.Errorf("draw a session number: %w", err)
 	}
-	return binary.BigEndian.Uint32(b[:])&0x7fffffff | 1, nil
+	return binary.BigEndian.Uint32(b[:])&0x3fffffff | 0x40000000, nil // never 0, and always as long
 }
 
 // syncSession reads the TPer's number of a session from its SyncSession (Core 5.2.3.2).
