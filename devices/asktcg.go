@@ -17,6 +17,10 @@ type TCG struct {
 	Flaw *tcg.Flaw `json:"flaw,omitempty"`
 }
 
+// Shut says whether blocks cannot be read and written as they are: the drive is locked, or covered by its
+// shadow MBR.
+func (t TCG) Shut() bool { return t.Locked || t.MBREnabled && !t.MBRDone }
+
 // Codes of what a drive's self-encryption keeps away.
 const (
 	ReasonTCGLocked = "tcg_locked"

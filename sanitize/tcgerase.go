@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/devices/tcg"
@@ -199,7 +200,8 @@ func (tcgErase) send(ctx context.Context, r *run, i int) (bool, error) {
 	}
 	defer pin.Wipe()
 	// What was begun is brought to its end: an interrupted revert leaves nobody knows what.
-	ctx = context.WithoutCancel(ctx)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tcgPatience)
+	defer cancel()
 	if !r.operations[i].before.active {
 		if planned.Code&tcgActivate == 0 {
 			return false, &fault{fmt.Errorf("%s: its Locking SP is not active: nothing would be erased, and nothing was begun", planned.Command)}
@@ -221,7 +223,7 @@ func (tcgErase) send(ctx context.Context, r *run, i int) (bool, error) {
 		return false, &fault{fmt.Errorf("operation %q: %#x is none that is sent", planned.Command, planned.Code)}
 	}
 	// The session is opened before the intent is noted: a PIN that is wrong is no command.
-	session, err := tcg.OpenSession(ctx, door, d, sp, as, pin)
+	session, err := tcgSession(ctx, door, d, sp, as, pin)
 	if err != nil {
 		return false, r.tcgRefused(planned, err)
 	}
@@ -269,6 +271,22 @@ func newKey(ctx context.Context, s *tcg.Session, w tcg.Way, x tcg.Range) error {
 	return s.GenKey(ctx, x.ActiveKey)
 }
 
+// tcgPatience is how long a drive may take for one method.
+const tcgPatience = 2 * time.Hour
+
+// tcgSession opens a session. One that was left open when an agent ended is closed for that: no other program
+// has the drive.
+func tcgSession(ctx context.Context, door tcg.Door, d tcg.Discovery, sp tcg.SP, as tcg.Authority, pin tcg.Secret) (*tcg.Session, error) {
+	s, err := tcg.OpenSession(ctx, door, d, sp, as, pin)
+	if !tcg.IsStatus(err, tcg.SPBusy) && !tcg.IsStatus(err, tcg.NoSessionsAvailable) {
+		return s, err
+	}
+	if reset := tcg.ResetStack(ctx, door, d); reset != nil {
+		return nil, errors.Join(err, reset)
+	}
+	return tcg.OpenSession(ctx, door, d, sp, as, pin)
+}
+
 // tcgPIN is the one that was given and is in the job's secrets, or the MSID.
 func (r *run) tcgPIN(ctx context.Context, door tcg.Door, d tcg.Discovery, i int) (tcg.Secret, error) {
 	planned := r.drive.Operations[i]
@@ -279,7 +297,7 @@ func (r *run) tcgPIN(ctx context.Context, door tcg.Door, d tcg.Discovery, i int)
 		}
 		return tcg.NewSecret([]byte(text)), nil
 	}
-	session, err := tcg.OpenSession(ctx, door, d, tcg.AdminSP, tcg.Anybody, tcg.Secret{})
+	session, err := tcgSession(ctx, door, d, tcg.AdminSP, tcg.Anybody, tcg.Secret{})
 	if err != nil {
 		return tcg.Secret{}, r.tcgRefused(planned, err)
 	}
@@ -296,7 +314,7 @@ var ErrPINMissing = errors.New("give it again")
 // activate makes the Locking SP active, and makes sure that it is.
 func (r *run) activate(ctx context.Context, door tcg.Door, d tcg.Discovery, i int, pin tcg.Secret) (tcg.Discovery, error) {
 	planned := r.drive.Operations[i]
-	session, err := tcg.OpenSession(ctx, door, d, tcg.AdminSP, tcg.SID, pin)
+	session, err := tcgSession(ctx, door, d, tcg.AdminSP, tcg.SID, pin)
 	if err != nil {
 		return d, r.tcgRefused(planned, err)
 	}
@@ -324,14 +342,14 @@ func (r *run) activate(ctx context.Context, door tcg.Door, d tcg.Discovery, i in
 func (r *run) tcgRefused(planned Operation, err error) error {
 	hint := ""
 	switch {
-	case tcg.IsStatus(err, tcg.StatusNotAuthorized):
+	case tcg.IsStatus(err, tcg.NotAuthorized):
 		hint = ": that PIN is not the drive's"
-	case tcg.IsStatus(err, tcg.StatusAuthorityLockedOut):
+	case tcg.IsStatus(err, tcg.AuthorityLockedOut):
 		return fmt.Errorf("%s: %w: it takes no more attempts to authenticate: %w", planned.Command, devices.ErrPowerCycle, err)
 	}
 	err = fmt.Errorf("%s: nothing was begun%s: %w", planned.Command, hint, err)
 	var status *tcg.StatusError
-	if errors.As(err, &status) && status.Refused() && !tcg.IsStatus(err, tcg.StatusSPBusy) && !tcg.IsStatus(err, tcg.StatusNoSessionsAvailable) {
+	if errors.As(err, &status) && status.Refused() && !tcg.IsStatus(err, tcg.SPBusy) && !tcg.IsStatus(err, tcg.NoSessionsAvailable) {
 		return &fault{err}
 	}
 	return err

@@ -115,14 +115,27 @@ func ParseDiscovery(b []byte) (Discovery, error) {
 // Discover asks for Level 0 discovery, which any drive that has a TPer answers without a session. An
 // answer that is longer than usual is asked for again.
 func Discover(ctx context.Context, door Door) (Discovery, error) {
+	b, err := ReadDiscovery(ctx, door)
+	if err != nil {
+		return Discovery{}, err
+	}
+	return ParseDiscovery(b)
+}
+
+// ReadDiscovery is the same as it came, but for what its own length does not cover. What cannot be parsed
+// comes as it is.
+func ReadDiscovery(ctx context.Context, door Door) ([]byte, error) {
 	for size := 2048; ; {
 		b, err := door.Receive(ctx, protocolTPer, comIDDiscovery, size)
 		if err != nil {
-			return Discovery{}, fmt.Errorf("Level 0 discovery: %w", err)
+			return nil, fmt.Errorf("Level 0 discovery: %w", err)
 		}
-		d, err := ParseDiscovery(b)
+		_, err = ParseDiscovery(b)
 		if !errors.Is(err, ErrTruncated) || len(b) < size || size == longestAnswer {
-			return d, err
+			if err == nil {
+				b = b[:4+binary.BigEndian.Uint32(b)]
+			}
+			return b, nil
 		}
 		size = longestAnswer
 	}
