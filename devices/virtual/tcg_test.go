@@ -400,3 +400,8 @@ func TestPSIDRevert(t *testing.T) {
 		}
 	}
 }
+
+// securitySend is an IF-SEND to a ComID as it goes to an NVMe drive.
+func securitySend(comID uint16, data []byte) *nvme.Command {
+	return &nvme.Command{Opcode: 0x81, CDW10: 1<<24 | uint32(comID)<<8, CDW11: uint32(len(data)), Data: data, Timeout: time.Second}
+}
