@@ -33,6 +33,9 @@ func (d *drive) ata(t *transport, opcode, protocol byte, g *registers, out []byt
 			d.last = 0 // what was not carried out precedes nothing
 		}
 	}()
+	if opcode >= trustedReceive && opcode <= trustedSendDMA && d.memory.TCG != nil {
+		return d.ataTrusted(opcode, protocol, g, out)
+	}
 	want := byte(nonData)
 	switch {
 	case opcode == 0xec, opcode == 0xb0 && g.feature&0xff == 0xd0, opcode == 0xb1 && g.feature&0xff == 0xc2:
@@ -85,6 +88,8 @@ func (d *drive) readVerify(t *transport, g *registers) {
 		g.failure = abrt
 	case first >= d.memory.Units[0].Blocks || first+count > d.memory.Units[0].Blocks:
 		g.failure, g.lba = idnf, uint64(max(first, d.memory.Units[0].Blocks))
+	case d.lockedForReading(first*block, count*block):
+		g.failure = abrt
 	default:
 		if n := int64(d.before(ReadError, first*block, int(count*block))); n < count*block {
 			g.failure, g.lba = unc, uint64(first+n/block)
@@ -122,6 +127,9 @@ func (d *drive) ataIdentity() []byte {
 	ataText(page, 27, 20, d.profile.model)
 	put(0, 0x0040, 1)
 	put(49, 1<<9|1<<8, 1)
+	if d.memory.TCG != nil {
+		put(48, 1<<14|1, 1) // the trusted computing feature set
+	}
 	put(60, min(sectors, 0xfffffff), 2)
 	d.ataFeatures(put)
 	put(76, 0x000e, 1)
@@ -177,7 +185,7 @@ func (d *drive) ataFeatures(put func(word int, v uint64, words int)) {
 	if p.dco {
 		set = 1 << 11
 	}
-	if p.Security {
+	if d.secured() {
 		supported |= 1 << 1
 		put(128, d.securityState(), 1)
 		normal, enhanced := d.securityTimes()

@@ -148,6 +148,9 @@ func (d *drive) sanitizeStart(feature, count uint16, lba uint64) (reason uint64,
 	case d.faults().has(Lie, LieIgnored):
 		return 0, false, nil
 	}
+	if d.memory.TCG.locked() {
+		return reasonNone, true, nil
+	}
 	o := operation{Kind: kind}
 	if feature == overwriteExt {
 		o.Passes = int64(count & 0x0f)

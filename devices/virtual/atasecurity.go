@@ -76,7 +76,7 @@ func (d *drive) ataSecurity(opcode, before byte, out []byte) (failure byte, err 
 	locked := opcode == setPassword || opcode == freezeLock || opcode == disablePassword // not while it is
 	checked := opcode == unlock || opcode == eraseUnit || opcode == disablePassword
 	switch {
-	case !d.profile.Security, refused != "" && d.faults().has(Refuse, refused), state.Frozen && opcode != freezeLock, locked && state.Locked,
+	case !d.secured(), refused != "" && d.faults().has(Refuse, refused), state.Frozen && opcode != freezeLock, locked && state.Locked,
 		checked && state.Wrong >= passwordTries,
 		checked && !p.master && !a.Enabled, opcode == disablePassword && !a.Enabled,
 		opcode == eraseUnit && before != erasePrepare:

@@ -213,6 +213,11 @@ func (d *drive) read(t *transport, p []byte, off int64) (int, error) {
 	if err := d.inZone(off, int64(len(p))); err != nil {
 		return 0, err
 	}
+	if barred, shadow := d.memory.barsBytes(off, int64(len(p)), false); barred {
+		return 0, errLocked
+	} else if shadow != nil {
+		return copy(p, shadow), nil
+	}
 	d.pace(len(p))
 	n := d.before(ReadError, off, len(p))
 	failed := error(errIO)
@@ -296,6 +301,9 @@ func (d *drive) write(t *transport, p []byte, off int64) (int, error) {
 	off += t.space.Offset
 	if err := d.inOrder(off, int64(len(p))); err != nil {
 		return 0, err
+	}
+	if barred, _ := d.memory.barsBytes(off, int64(len(p)), true); barred {
+		return 0, errLocked
 	}
 	d.writes++
 	if f, ok := d.faults().find(PowerCut); ok && d.writes >= f.Count {

@@ -37,6 +37,8 @@ func (r *Rack) erase(info Info, m *memory, unit int, o *operation) error {
 		err = r.noise(image, visible...)
 	case o.Visible, list.has(Lie, LieHidden):
 		err = fillAll(image, m, visible, o.Pattern, block)
+	case o.Kind == kindCrypto && list.has(Lie, LieKeepKey):
+		return nil
 	case o.Kind == kindCrypto:
 		if err = r.renewKey(image, info, m, o, append(visible, hidden...)); err == nil && !o.NDAS && !o.Verify {
 			err = r.deallocate(image, info, m, visible)

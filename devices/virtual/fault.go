@@ -45,6 +45,9 @@ const (
 	SMARTCritical    = "smart-critical"
 	ZoneReadOnly     = "zone-read-only"
 	ZoneOffline      = "zone-offline"
+	RevertPowerCut   = "revert-power-cut"
+	SessionLost      = "session-lost"
+	TCGAnswer        = "tcg-answer"
 )
 
 // The lies of a drive that reports success.
@@ -52,6 +55,7 @@ const (
 	LieNothing    = "nothing"    // nothing was erased
 	LieIgnored    = "ignored"    // the command was completed and nothing begun: the log stays as it was
 	LieHidden     = "hidden"     // what the host can address was erased, hidden blocks were not
+	LieKeepKey    = "keep-key"   // all was done but for the media keys, which are the old ones
 	LieDeallocate = "deallocate" // blocks were unmapped: they read as zeros and are all still there
 )
 
@@ -82,8 +86,12 @@ var forms = []form{
 	{kind: SanitizeRefused, want: "STATUS", example: "2", help: "an erase is refused: with this NVMe status, with this reason of ATA sanitize, or by SCSI with 05/24/00", most: 0x7ff},
 	{kind: ProgressStuck, want: "SECONDS", example: "30", help: "a sanitize stands still half way for so long", most: 1 << 31},
 	{kind: ProgressBackward, want: "PERCENT", example: "60", help: "the progress of a sanitize falls to half when it gets there", most: 99},
-	{kind: Lie, want: "WHAT", example: LieNothing, help: "a sanitize reports success: nothing erased; ignored altogether; hidden blocks left; blocks only deallocated",
-		words: []string{LieNothing, LieIgnored, LieHidden, LieDeallocate}},
+	{kind: Lie, want: "WHAT", example: LieNothing, help: "a sanitize reports success: nothing erased; ignored altogether; hidden blocks left; blocks only deallocated; keys kept",
+		words: []string{LieNothing, LieIgnored, LieHidden, LieDeallocate, LieKeepKey}},
+	{kind: RevertPowerCut, want: "PERCENT", example: "50", help: "power fails when so much of the media keys is changed by a revert, GenKey or Erase of TCG, and nothing else of it done", most: 99},
+	{kind: SessionLost, want: "N", example: "2", help: "the TPer closes the TCG session in its n-th method since power-on", most: math.MaxInt64},
+	{kind: TCGAnswer, want: "HOW", example: "zero", help: "answers of TCG are wrong: Level 0 discovery all zero; answers in sessions all zero, cut short, or never ready",
+		words: []string{answerNoDiscovery, answerZero, answerTruncated, answerNever}},
 	{kind: LogMissing, want: "PAGE", example: "sanitize", help: "this log page is not supported, nor is what ATA and SCSI have in its place", words: []string{"smart", "sanitize"}},
 	{kind: LogZero, want: "PAGE", example: "sanitize", help: "it is all zero", words: []string{"smart", "sanitize"}},
 	{kind: SMARTCritical, want: "BITS", example: "4", help: "the SMART log of an NVMe drive has these critical warnings, and the drive works on", most: 0x3f},
@@ -99,7 +107,7 @@ func FaultHelp() string {
 	var b strings.Builder
 	for _, f := range forms {
 		want := f.want
-		if f.words != nil && len(f.words) < 5 {
+		if f.words != nil && len(f.words) < 6 {
 			want = strings.Join(f.words, "|")
 		}
 		fmt.Fprintf(&b, "  %-46s %s\n", f.kind+":"+want, f.help)
@@ -212,7 +220,10 @@ var (
 func (p Profile) lacks(f Fault) string {
 	status := (f.Kind == LogMissing || f.Kind == LogZero) && f.Word == "sanitize"
 	ata := f.Kind == Registers || f.Kind == HBAZero || f.Kind == Refuse && slices.Contains(ataRefusals, f.Word)
+	tcg := f.Kind == RevertPowerCut || f.Kind == SessionLost || f.Kind == TCGAnswer || f.Kind == Lie && f.Word == LieKeepKey
 	switch {
+	case tcg && p.tcg.kind == "":
+		return "has no TCG subsystem"
 	case slices.Contains(sanitizeFaults, f.Kind) && !p.erases():
 		return "cannot erase itself"
 	case status && len(p.Sanitize) == 0:

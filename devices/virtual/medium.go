@@ -52,7 +52,8 @@ func (m *Medium) Locked() bool { return m.memory.ATA.Enabled }
 // Strays is how many NVMe commands came to a node that is no NVMe drive's.
 func (m *Medium) Strays() int { return m.memory.Strays }
 
-// Key is the media key that the drive has now; nil when it does not encrypt.
+// Key is the media key that the drive has now, of what is in no locking range of its own; nil when it
+// does not encrypt.
 func (m *Medium) Key() []byte { return m.memory.Key }
 
 // Blank says whether every cell of the drive is in the erased state, whatever the keys.
@@ -84,9 +85,16 @@ func (m *Medium) ReadAt(p []byte, off int64) (int, error) {
 }
 
 // CountCanary counts how often a byte string can be had from the drive, wherever it lies: in
-// blocks that the host can address, and in those it cannot.
+// blocks that the host can address, and in those it cannot; by any media key that the drive still has.
 func (m *Medium) CountCanary(canary []byte) (addressable, hidden int64, err error) {
-	return m.CountUnder(m.memory.Key, canary)
+	for n, key := range m.memory.keys() {
+		a, h, err := m.CountUnder(key, canary)
+		if err != nil || len(canary) == 0 || n > 0 && len(key) == 0 {
+			return addressable, hidden, err
+		}
+		addressable, hidden = addressable+a, hidden+h
+	}
+	return addressable, hidden, nil
 }
 
 // CountUnder does it with another media key than the drive has now: with one that was destroyed

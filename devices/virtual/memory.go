@@ -27,8 +27,10 @@ type memory struct {
 	Begun []string `json:"begun"`
 	Hours uint64   `json:"hours"`
 	// Ended counts operations that took effect; media moved away keep that number in their name.
-	Ended int        `json:"ended"`
-	ATA   ataMemory  `json:"ata"`
+	Ended int       `json:"ended"`
+	ATA   ataMemory `json:"ata"`
+	// TCG is the security subsystem of a drive that has one.
+	TCG   *tcgMemory `json:"tcg,omitempty"`
 	Power powerState `json:"power"`
 	// Unpowered: the power failed, and the drive wakes up when it is opened the next time.
 	Unpowered bool `json:"unpowered,omitempty"`
@@ -95,6 +97,8 @@ type powerState struct {
 
 	PMR             bool   `json:"pmr,omitempty"` // a persistent memory region is enabled
 	FirmwarePending uint16 `json:"firmware_pending,omitempty"`
+
+	TCG *tcgPower `json:"tcg,omitempty"`
 }
 
 // newMemory is that of a drive fresh from its box.
@@ -117,6 +121,7 @@ func newMemory(info Info, p Profile) *memory {
 			m.FLBAS[s.NSID] = flbasOf(block)
 		}
 	}
+	m.TCG, m.Power.TCG = newTCG(info, p)
 	if p.zoned {
 		m.Zones = make([]zone, info.Spec.SizeBytes/info.Spec.ZoneBytes)
 	}
@@ -204,7 +209,16 @@ func (m *memory) crypt(p []byte, off int64) {
 	if len(m.Key) == 0 {
 		return
 	}
-	block, err := aes.NewCipher(m.Key)
+	for len(p) > 0 {
+		key, n := m.keyAt(off, int64(len(p)))
+		cryptUnder(key, p[:n], off)
+		p, off = p[n:], off+n
+	}
+}
+
+// cryptUnder is crypt by one key.
+func cryptUnder(key, p []byte, off int64) {
+	block, err := aes.NewCipher(key)
 	if err != nil {
 		return // the key is 32 bytes long
 	}

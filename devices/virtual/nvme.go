@@ -30,8 +30,11 @@ const (
 	scFirmwareNeedsSubsystemReset  = 0x110
 	scFirmwareNeedsControllerReset = 0x111
 
-	scReadError  = 0x281
-	scDoNotRetry = 0x4000
+	scReadError       = 0x281
+	scAccessDenied    = 0x286 // to blocks, for lack of access rights
+	scOperationDenied = 0x15  // the same of a command
+	scCommandSequence = 0x0c
+	scDoNotRetry      = 0x4000
 )
 
 // nvme is the drive's NVMe door: the controller behind a namespace's node.
@@ -82,6 +85,8 @@ func (d *drive) admin(t *transport, c *nvme.Command) (status uint16, err error) 
 		return d.logPage(c), nil
 	case 0x06:
 		return d.identify(t, c), nil
+	case 0x81, 0x82:
+		return d.nvmeSecurity(t, c)
 	case 0x80:
 		return d.format(t, c)
 	case 0x84:
@@ -160,6 +165,8 @@ func (d *drive) nvmeIO(t *transport, c *nvme.Command) (nvme.Completion, error) {
 		return nvme.Completion{Status: scSanitizeRunning | scDoNotRetry}, nil
 	case err == errIO && d.memory.Units[0].FailureMode:
 		return nvme.Completion{Status: scSanitizeFailed | scDoNotRetry}, nil
+	case errors.Is(err, errLocked):
+		return nvme.Completion{Status: scAccessDenied | scDoNotRetry}, nil
 	case err == errIO:
 		return nvme.Completion{Status: failed}, nil
 	}

@@ -29,6 +29,10 @@ func (d *drive) effectsLog(page []byte, c *nvme.Command) uint16 {
 	if d.profile.NVMeFormat {
 		le.PutUint32(page[4*0x80:], effectSupported|effectContent|effectInventory|effectOneAtOnce)
 	}
+	if d.memory.TCG != nil {
+		le.PutUint32(page[4*0x81:], effectSupported|effectContent)
+		le.PutUint32(page[4*0x82:], effectSupported)
+	}
 	if len(d.info.Spec.Sanitize) > 0 {
 		le.PutUint32(page[4*0x84:], effectSupported|effectContent|effectAlone)
 	}

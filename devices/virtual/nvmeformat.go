@@ -76,6 +76,8 @@ func (d *drive) format(t *transport, c *nvme.Command) (status uint16, err error)
 		return status, nil
 	case int(lbaf) >= len(formatBlocks), pi != 0:
 		return scInvalidFormat, nil
+	case d.memory.TCG.locked():
+		return scOperationDenied, nil
 	case d.memory.Power.FirmwarePending != 0:
 		return d.memory.Power.FirmwarePending, nil
 	case d.info.Spec.ReadOnly:
@@ -159,7 +161,7 @@ func (i Info) reach(units, unit int, o *operation) (visible, hidden []area) {
 // is still read, and is enciphered anew here, where one key stands for all.
 func (r *Rack) renewKey(image *os.File, info Info, m *memory, o *operation, gone []area) error {
 	old := *m
-	m.Key = newKey()
+	m.renewKeys()
 	if o.Format == nil {
 		return nil
 	}

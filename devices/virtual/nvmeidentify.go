@@ -79,6 +79,9 @@ func (d *drive) describeController(page []byte, id uint16) {
 	if d.profile.NVMeFormat {
 		page[256] |= 1 << 1
 	}
+	if d.memory.TCG != nil {
+		page[256] |= 1 << 0
+	}
 	page[260] = 2 << 1 // firmware slots
 	page[261] = 1 << 1 // the effects log
 	le.PutUint64(page[280:], uint64(d.info.addressable()+d.info.Spec.UnallocatedBytes))

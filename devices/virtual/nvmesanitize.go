@@ -64,6 +64,8 @@ func (d *drive) sanitize(c *nvme.Command) (status uint16, err error) {
 		return scInvalidField, nil
 	case d.memory.Power.PMR:
 		return scSanitizeProhibited, nil
+	case d.memory.TCG.locked():
+		return scOperationDenied, nil
 	case d.info.Spec.ReadOnly:
 		return scWriteProtected, nil
 	case d.memory.Power.FirmwarePending != 0:

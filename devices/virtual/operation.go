@@ -122,6 +122,9 @@ func (r *Rack) goOn(info Info, m *memory) error {
 			return fmt.Errorf("erase of %s: %w", info.Name, err)
 		}
 	}
+	if err := r.goOnRemoval(info, m); err != nil {
+		return fmt.Errorf("data removal of %s: %w", info.Name, err)
+	}
 	return nil
 }
 

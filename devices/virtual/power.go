@@ -19,6 +19,7 @@ func (m *memory) lose(now time.Time) {
 			o.Done, o.Paused = o.elapsed(now), true
 		}
 	}
+	m.TCG.loseRemoval()
 	m.Unpowered = true
 }
 
@@ -26,6 +27,10 @@ func (m *memory) lose(now time.Time) {
 // erases, which do not survive; passwords lock, and freezes end.
 func (r *Rack) wake(info Info, m *memory) error {
 	m.Power = powerState{Locked: m.ATA.Enabled}
+	if m.TCG != nil {
+		m.Power.TCG = &tcgPower{}
+		m.TCG.reset(resetPower)
+	}
 	m.Unpowered, m.Attention = false, true
 	m.PowerOns++
 	for n := range m.Units {

@@ -2,6 +2,7 @@ package virtual
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/expunge-dev/expunge/devices"
@@ -43,17 +44,22 @@ type Profile struct {
 	pmr       bool // its persistent memory region is enabled
 	boots     bool // it has boot partitions and a replay protected memory block
 	pending   bool // firmware waits for its activation
+
+	tcg    tcgProfile // its security subsystem, when it has one
+	latent bool       // it has the ATA Security feature set when the Locking SP is not activated
 }
 
 // erases says whether the drive has any erase of its own.
-func (p Profile) erases() bool { return len(p.Sanitize) > 0 || p.Security || p.Format || p.NVMeFormat }
+func (p Profile) erases() bool {
+	return len(p.Sanitize) > 0 || p.Security || p.Format || p.NVMeFormat || p.tcg.kind != ""
+}
 
 // translated says whether an ATA drive is behind the SCSI door.
 func (p Profile) translated() bool { return p.Protocol == devices.ProtocolATA }
 
 // Profiles lists the kinds of drives.
 func Profiles() []Profile {
-	return append(append(nvmeProfiles(), sataProfiles()...), scsiProfiles()...)
+	return slices.Concat(nvmeProfiles(), sataProfiles(), scsiProfiles(), tcgProfiles())
 }
 
 // sataProfiles are ATA drives behind SCSI/ATA translation: the kernel's, or that of a USB bridge.

@@ -26,8 +26,14 @@ func (d *drive) translate(t *transport, c *scsi.Command) (scsi.Result, error) {
 	case 0xa1, 0x85:
 		return d.passThrough(t, c)
 	case 0xa2:
+		if c.CDB[1] != 0xef && d.memory.TCG != nil {
+			return d.scsiSecurityIn(c)
+		}
 		return d.securityIn(c), nil
 	case 0xb5:
+		if c.CDB[1] != 0xef && d.memory.TCG != nil {
+			return d.scsiSecurityOut(c)
+		}
 		return d.securityOut(t, c)
 	}
 	return illegal(0x20), nil
@@ -77,6 +83,9 @@ func (d *drive) passThrough(t *transport, c *scsi.Command) (scsi.Result, error) 
 	if opcode >= 0xf1 && opcode <= 0xf6 && d.info.Spec.FilterSecurity {
 		return illegal(0x24), nil
 	}
+	if opcode >= trustedReceive && opcode <= trustedSendDMA && d.info.Spec.FilterTrusted {
+		return illegal(0x24), nil
+	}
 	if protocol == nonData {
 		if d.faults().has(HBAZero, "count") {
 			g.count = 0
@@ -94,7 +103,7 @@ func (d *drive) passThrough(t *transport, c *scsi.Command) (scsi.Result, error) 
 	case g.failure != 0:
 	case data != nil:
 		r = in(c, len(c.Data), data)
-	case protocol == pioOut:
+	case protocol == pioOut, opcode == trustedSendDMA:
 		r.Transferred = len(c.Data)
 	}
 	return d.withRegisters(r, &g, ck), nil
@@ -166,7 +175,7 @@ func (g *registers) fixed(s sense) []byte {
 // securityIn and securityOut are the translation's security protocol EFh, which stands for the
 // commands of ATA Security (SAT-4 12.5).
 func (d *drive) securityIn(c *scsi.Command) scsi.Result {
-	if c.CDB[1] != 0xef || !d.profile.Security {
+	if c.CDB[1] != 0xef || !d.secured() {
 		return illegal(0x24)
 	}
 	if c.CDB[2] != 0 || c.CDB[3] != 0 {
@@ -187,7 +196,7 @@ func (d *drive) securityIn(c *scsi.Command) scsi.Result {
 
 func (d *drive) securityOut(t *transport, c *scsi.Command) (scsi.Result, error) {
 	function := binary.BigEndian.Uint16(c.CDB[2:])
-	if c.CDB[1] != 0xef || !d.profile.Security || function < 1 || function > 6 || c.CDB[4]&(1<<7) != 0 {
+	if c.CDB[1] != 0xef || !d.secured() || function < 1 || function > 6 || c.CDB[4]&(1<<7) != 0 {
 		return illegal(0x24), nil
 	}
 	length := int(binary.BigEndian.Uint32(c.CDB[6:]))

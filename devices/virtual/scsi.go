@@ -51,7 +51,7 @@ func changes(cdb []byte) bool {
 			opcode, feature, count = cdb[14], cdb[4], cdb[6]
 		}
 		switch opcode {
-		case setPassword, unlock, erasePrepare, eraseUnit, freezeLock, disablePassword, setMax, setMaxExt:
+		case setPassword, unlock, erasePrepare, eraseUnit, freezeLock, disablePassword, setMax, setMaxExt, trustedSend, trustedSendDMA:
 			return true
 		case 0xb4:
 			return feature != 0 || count != 0
@@ -113,6 +113,10 @@ func (d *drive) obey(t *transport, c *scsi.Command) (scsi.Result, error) {
 		return d.modeSense(t, c), nil
 	case 0x5e:
 		return d.reservations(c), nil
+	case 0xa2:
+		return d.scsiSecurityIn(c)
+	case 0xb5:
+		return d.scsiSecurityOut(c)
 	case 0xa3:
 		return d.opcodes(c), nil
 	}

@@ -24,6 +24,9 @@ func (d *drive) formatUnit(t *transport, c *scsi.Command) (scsi.Result, error) {
 	if refused || d.faults().has(Refuse, "format") || fast == 3 {
 		return illegal(0x24), nil
 	}
+	if d.memory.TCG.locked() {
+		return accessDenied.check(), nil
+	}
 	o := operation{Kind: kindFormat, Visible: true, Quick: fast != 0, Shape: u.Next}
 	immediate, initialize, transferred := false, false, 0
 	if cdb[1]&(1<<4) != 0 { // FMTDATA

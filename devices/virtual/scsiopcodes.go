@@ -35,6 +35,9 @@ func (d *drive) commands() []scsiCommand {
 		{opcode: 0x9e, action: 0x10, length: 16},
 		{opcode: 0xa0, action: -1, length: 12, always: true},
 	}
+	if d.memory.TCG != nil {
+		list = append(list, scsiCommand{opcode: 0xa2, action: -1, length: 12}, scsiCommand{opcode: 0xb5, action: -1, length: 12})
+	}
 	if !d.profile.Format {
 		return list
 	}

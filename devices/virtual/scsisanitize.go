@@ -21,6 +21,9 @@ func (d *drive) scsiSanitize(t *transport, c *scsi.Command) (scsi.Result, error)
 	case refused, u.FailureMode && !u.AUSE && ause, action == 1 && (length <= 4 || length >= u.Block+5), action != 1 && length != 0:
 		return illegal(0x24), nil
 	}
+	if d.memory.TCG.locked() {
+		return accessDenied.check(), nil
+	}
 	o := operation{Kind: map[byte]string{1: kindOverwrite, 2: kindBlock, 3: kindCrypto}[action]}
 	if action == 1 {
 		list := out(c, length)

@@ -39,11 +39,18 @@ func (s sense) check() scsi.Result {
 // the parameter list.
 func illegal(asc byte) scsi.Result { return sense{key: 5, asc: asc}.check() }
 
+// accessDenied is DATA PROTECT: no access rights, as blocks of a locked range answer.
+var accessDenied = sense{key: 7, asc: 0x20, ascq: 0x02}
+
 // mediumError is how a read or a write of blocks failed; the other errors are the transport's.
 func (d *drive) mediumError(asc byte, err error) (scsi.Result, error) {
 	switch {
 	case errors.Is(err, errUnwritten) && d.info.Spec.WriteAfterErase == 3:
 		return sense{key: 3, asc: 0x11, ascq: 0x15}.check(), nil
+	case errors.Is(err, errLocked) && d.profile.translated():
+		return sense{key: 0x0b}.check(), nil // the ATA command was aborted
+	case errors.Is(err, errLocked):
+		return accessDenied.check(), nil
 	case errors.Is(err, errIO):
 		return sense{key: 3, asc: asc}.check(), nil
 	}

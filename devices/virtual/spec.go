@@ -73,6 +73,16 @@ type Spec struct {
 	// Mapped: device mapper holds the paths of a SCSI drive that has two, and has a node of its own.
 	Mapped bool `json:"mapped,omitempty"`
 
+	// OwnerPIN is the PIN of who owns a drive with a TCG subsystem; nobody knows it by default.
+	OwnerPIN string `json:"owner_pin,omitempty"`
+	// TriesPersist: a power cycle does not give wrong PINs another try.
+	TriesPersist bool `json:"tries_persist,omitempty"`
+	// SIDVendorUnique: the first PIN of SID is not MSID, and not to be read anywhere.
+	SIDVendorUnique bool `json:"sid_vendor_unique,omitempty"`
+	// FilterTrusted: the translation passes no trusted command, as Linux does not by default; its own
+	// SECURITY PROTOCOL IN and OUT work.
+	FilterTrusted bool `json:"filter_trusted,omitempty"`
+
 	// SameSerial permits a serial that another drive has, as some docks report it.
 	SameSerial bool `json:"-"`
 }
@@ -141,6 +151,8 @@ func (s Spec) normal() (Spec, error) {
 		return s, fmt.Errorf("%d bytes of HPA, %d of DCO, %d of AMA: whole blocks of %d, less than the size", s.HPABytes, s.DCOBytes, s.AMABytes, unit)
 	case s.nvmeBounds(p) != nil:
 		return s, s.nvmeBounds(p)
+	case s.tcgBounds(p) != nil:
+		return s, s.tcgBounds(p)
 	case s.WriteAfterErase > 3 || s.GrownDefects < 0 || s.GrownDefects > 1<<16:
 		return s, fmt.Errorf("write after erase %d and %d grown defects: out of bounds", s.WriteAfterErase, s.GrownDefects)
 	case keyErr != nil:

@@ -59,7 +59,7 @@ func backend(t *testing.T, tr devices.Transport) blockio.Backend {
 
 func TestConformance(t *testing.T) {
 	for _, p := range Profiles() {
-		if p.locked || p.protected || p.zoned {
+		if p.lockedOut() || p.tcg.shadowed || p.protected || p.zoned {
 			continue // it does not write, or not anywhere
 		}
 		for _, block := range []int{512, 4096} {
