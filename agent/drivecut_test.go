@@ -63,7 +63,7 @@ type cutting struct {
 }
 
 func (c cutting) NVMe(ctx context.Context, cmd *nvme.Command) (nvme.Completion, error) {
-	what := map[uint8]string{0x02: "log", 0x80: "format", 0x84: "sanitize"}[cmd.Opcode]
+	what := map[uint8]string{0x02: "log", 0x80: "format", 0x81: "security", 0x84: "sanitize"}[cmd.Opcode]
 	if cmd.Queue == nvme.IO {
 		what = map[uint8]string{0x00: "flush", 0x01: "write", 0x79: "zone"}[cmd.Opcode]
 	}
@@ -73,7 +73,7 @@ func (c cutting) NVMe(ctx context.Context, cmd *nvme.Command) (nvme.Completion, 
 		c.m.cut("before-" + what)
 	}
 	done, err := c.Transport.NVMe(ctx, cmd)
-	if what == "sanitize" || what == "format" || what == "zone" {
+	if what == "sanitize" || what == "format" || what == "zone" || what == "security" {
 		c.m.cut("after-" + what)
 	}
 	return done, err
@@ -84,7 +84,7 @@ func (c cutting) NVMe(ctx context.Context, cmd *nvme.Command) (nvme.Completion, 
 func (c cutting) SCSI(ctx context.Context, cmd *scsi.Command) (scsi.Result, error) {
 	what := map[byte]string{0x48: "sanitize", 0x04: "format", 0x55: "mode-select", 0xb5: "security-protocol"}[cmd.CDB[0]]
 	if cmd.CDB[0] == 0x85 {
-		what = map[byte]string{0xb4: "sanitize", 0xf1: "set-password", 0xf3: "erase-prepare", 0xf4: "erase-unit", 0xf2: "unlock", 0xf6: "disable-password", 0x37: "set-max", 0x78: "accessible-max"}[cmd.CDB[14]]
+		what = map[byte]string{0xb4: "sanitize", 0xf1: "set-password", 0xf3: "erase-prepare", 0xf4: "erase-unit", 0xf2: "unlock", 0xf6: "disable-password", 0x5e: "trusted-send", 0x5f: "trusted-send", 0x37: "set-max", 0x78: "accessible-max"}[cmd.CDB[14]]
 		if cmd.CDB[14] == 0xb4 && cmd.CDB[3] == 0 && cmd.CDB[4] == 0 || cmd.CDB[14] == 0x78 && cmd.CDB[4] == 0 {
 			what = "" // they only ask
 		}
@@ -137,6 +137,9 @@ var cutSweeps = []struct {
 	{"sas-dual", sanitize.DriveOverwrite, 0},
 	{"sas-hdd", sanitize.Format, 0},
 	{"sas-520", sanitize.Format, 512},
+	{"nvme-opal-inactive", sanitize.TCGRevert, 0},
+	{"sata-opal-inactive", sanitize.TCGRevert, 0},
+	{"sas-enterprise", sanitize.TCGRevert, 0},
 }
 
 // begunAs is how a drive remembers that it began an operation.
@@ -155,6 +158,10 @@ func begunAs(o sanitize.Operation) string {
 		word = fmt.Sprintf("48:%02x", o.Code&0x1f)
 	case sanitize.SCSIFormat:
 		word = "04"
+	case sanitize.TCGRevertCommand:
+		word = "tcg:revert"
+	case sanitize.TCGKeysCommand:
+		word = "tcg:erase"
 	}
 	if o.Unit > 0 {
 		word += fmt.Sprintf("@%d", o.Unit)
@@ -293,6 +300,12 @@ func resumeDrive(t *testing.T, dir string, now time.Time, p sanitize.Plan, want 
 	// second of two erases of drives that do not name the command, whose markers went by the first.
 	kind := p.Drives[0].Operations[0].Kind
 	if kind == sanitize.NVMeFormat || kind == sanitize.SCSIFormat && (powerCycle || p.Drives[0].Reformat != 0) || kind != sanitize.NVMeSanitize && p.Drives[0].Technique == sanitize.CryptoThenBlock {
+		begun = slices.Compact(begun)
+	}
+	if kind == sanitize.TCGKeysCommand { // of every band; all of them again when it was cut off
+		for n, w := range begun {
+			begun[n] = strings.TrimRight(w, ":0123456789")
+		}
 		begun = slices.Compact(begun)
 	}
 	if !slices.Equal(begun, want) {

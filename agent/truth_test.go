@@ -86,6 +86,8 @@ func can(p virtual.Profile, t sanitize.Technique) bool {
 		return p.Format || p.NVMeFormat
 	case sanitize.CryptographicFormat:
 		return p.NVMeFormat
+	case sanitize.TCGRevert: // by what the drive tells, without a PIN that somebody has to give
+		return slices.Contains([]string{"sata-opal-inactive", "nvme-opal", "nvme-opal-inactive", "nvme-ruby", "sas-enterprise"}, p.Name)
 	}
 	return true
 }
@@ -93,7 +95,7 @@ func can(p virtual.Profile, t sanitize.Technique) bool {
 // cells are all combinations that make sense. What a profile cannot do at all is one cell.
 func cells() []cell {
 	techniques := []sanitize.Technique{sanitize.HostOverwrite, sanitize.CryptoThenBlock, sanitize.CryptographicErase, sanitize.BlockErase,
-		sanitize.DriveOverwrite, sanitize.EnhancedSecurityErase, sanitize.SecurityErase, sanitize.Format, sanitize.CryptographicFormat}
+		sanitize.DriveOverwrite, sanitize.EnhancedSecurityErase, sanitize.SecurityErase, sanitize.Format, sanitize.CryptographicFormat, sanitize.TCGRevert}
 	everywhere := []string{"", "write-error:100+4", "read-error:1000+2000", "drop-writes", "drop-writes:1000+800", "power-cut:2", "pulled:9", "pulled:40", "slow:200000000"}
 	commands := []string{"log-missing:smart", "log-zero:smart"}
 	own := []string{"reset:1", "reset:9", "reset:24", "reset:26", "reset:60", "skip-erase:4000+800", "sanitize-fail:40", "sanitize-power-cut:50", "sanitize-refused:2", "progress-stuck:20000",
@@ -101,7 +103,9 @@ func cells() []cell {
 	ata := []string{"registers:none", "registers:zero", "hba-zero:count", "hba-zero:lba", "refuse:set-password", "refuse:erase-prepare", "refuse:erase-unit"}
 	// These differ from another profile in one thing, and need not go through every fault.
 	like := []string{"sata-hdd-hpa", "sata-hdd-dco", "sata-ssd-ama", "sata-ssd-frozen", "sata-fixed-sense", "usb-sata", "usb-sata-drops", "sata-old", "usb-stick",
-		"nvme-overwrite", "nvme-verify", "nvme-purge-required", "nvme-boot", "usb-nvme", "nvme-multipath", "nvme-two-controllers", "sas-multipath"}
+		"nvme-overwrite", "nvme-verify", "nvme-purge-required", "nvme-boot", "usb-nvme", "nvme-multipath", "nvme-two-controllers", "sas-multipath",
+		"sata-opal", "sata-opal-inactive", "sata-opal-sid-blocked", "nvme-opal", "nvme-opal-inactive", "nvme-opal-lockout", "nvme-ruby", "nvme-pyrite", "sas-enterprise"}
+	keys := []string{"", "drop-writes", "pulled:60", "reset:24", "reset:40", "lie:nothing", "lie:keep-key", "lie:ignored", "session-lost:3", "session-lost:5", "revert-power-cut:50", "tcg-answer:no-discovery"}
 	once := append(slices.Clone(neverReady), "nvme-pmr", "nvme-firmware-pending")
 	some := []string{"", "write-error:100+4", "drop-writes", "pulled:40", "reset:24", "lie:nothing", "sanitize-fail:40"}
 	var list []cell
@@ -128,9 +132,13 @@ func cells() []cell {
 				}
 				if slices.Contains(like, p.Name) {
 					faults = slices.DeleteFunc(slices.Clone(some), func(f string) bool {
-						return !byItself && (f == "lie:nothing" || f == "sanitize-fail:40")
+						locks := f == "pulled:40" && (p.Name == "sata-opal" || p.Name == "nvme-opal-lockout") // when it is back it is locked
+						return locks || !byItself && (f == "lie:nothing" || f == "sanitize-fail:40")
 					})
 				}
+			}
+			if t == sanitize.TCGRevert && can(p, t) {
+				faults = keys
 			}
 			for _, f := range faults {
 				list = append(list, cell{p.Name, string(t), f})
@@ -141,7 +149,7 @@ func cells() []cell {
 }
 
 // neverReady are drives that are refused whatever is asked of them.
-var neverReady = []string{"nvme-shared", "nvme-write-protected", "sata-hdd-locked"}
+var neverReady = []string{"nvme-shared", "nvme-write-protected", "sata-hdd-locked", "nvme-opal-owned", "sas-enterprise-owned"}
 
 // expected is what must come out of a cell: an outcome, or why there is none.
 func (c cell) expected() string {
@@ -155,9 +163,13 @@ func (c cell) expected() string {
 	lost := kind == "registers" || c.profile == "sata-fixed-sense" || c.profile == "usb-sata-drops" // the ATA registers
 	mute := lost || c.fault == "log-missing:sanitize" || c.fault == "log-zero:sanitize"
 	// Whether the drive hides blocks, which only its sanitize reaches, cannot be told.
-	veiled := lost && c.profile != "sata-ssd-basic"
+	veiled := lost && c.profile != "sata-ssd-basic" && !strings.HasPrefix(c.profile, "sata-opal")
 	ata, scsi, nvme := p.Protocol == devices.ProtocolATA, p.Protocol == devices.ProtocolSCSI, p.Protocol == devices.ProtocolNVMe
 	switch {
+	case t == sanitize.TCGRevert && c.profile == "nvme-opal-owned", c.fault == "tcg-answer:no-discovery":
+		return "cannot" // without its PSID, or without an account of its keys
+	case c.fault == "lie:keep-key":
+		return "unproven"
 	case slices.Contains(neverReady, c.profile), nvme && mute:
 		return "refused"
 	case !can(p, t), byDrive && !security && mute, !bySanitize && veiled, t == sanitize.DriveOverwrite && kind == "hba-zero", security && strings.HasPrefix(c.profile, "usb-"),

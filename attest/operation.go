@@ -122,7 +122,7 @@ func (s Sanitization) barredBefore() bool {
 		return d != nil && d[13]&1 != 0
 	case "TCG Revert", "TCG GenKey or Erase":
 		d, ok := parseDiscovery(page)
-		return ok && (d.shut || d.interrupted)
+		return ok && d.shut
 	case "SCSI SANITIZE", "SCSI FORMAT UNIT":
 		// MEDIUM ERROR: SANITIZE COMMAND FAILED, FORMAT COMMAND FAILED, MEDIUM FORMAT CORRUPTED.
 		return len(page) >= 14 && page[0]&0x7f == 0x70 && page[12] == 0x31 || len(page) >= 8 && page[0]&0x7f == 0x72 && page[2] == 0x31

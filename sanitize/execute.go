@@ -185,7 +185,7 @@ func (r *run) conclude(err error) error {
 	end := finishedRecord{Status: statusCompleted}
 	switch {
 	case err == nil:
-	case errors.Is(err, ErrPlanChanged) && !r.touched():
+	case (errors.Is(err, ErrPlanChanged) || errors.Is(err, ErrWrongPIN)) && !r.touched():
 		end = finishedRecord{statusRefused, err.Error()}
 	case errors.As(err, &failure):
 		end = finishedRecord{statusFailed, err.Error()}
@@ -296,6 +296,11 @@ func (r *run) overwriteAll(ctx context.Context) error {
 // operateAll has the drive erase itself: markers first, then each operation, then a look at what
 // is left.
 func (r *run) operateAll(ctx context.Context) error {
+	if !r.touched() && r.drive.Operations[0].byTCG() {
+		if err := r.authenticate(ctx); err != nil {
+			return err
+		}
+	}
 	if err := r.mark(ctx); err != nil {
 		return err
 	}

@@ -133,8 +133,6 @@ func (r *run) failure(i int) error {
 	switch {
 	case r.drive.Operations[i].Kind == SCSIFormat:
 		what = "the medium is corrupted until a format succeeds; make a new plan for it"
-	case r.drive.Operations[i].byTCG():
-		what = "its removal of data was interrupted, and what is left is undefined; make a new plan for it"
 	case r.operations[i].last.unrestricted:
 		what = "unrestricted: the drive can be used again, with its data: expunge recover " + r.drive.Serial + " --exit-failure-mode"
 	}

@@ -175,7 +175,7 @@ func (e tcgErase) parse(page []byte, planned Operation) (account, error) {
 	if f.Removal != nil && f.Removal.Processing {
 		a.phase, a.explicit, words = running, false, append(words, "removing data")
 	} else if f.Removal != nil && f.Removal.Interrupted {
-		a.phase, a.explicit, words = failed, false, append(words, "removal of data was interrupted")
+		a.cutOff, a.explicit, words = true, false, append(words, "removal of data was interrupted")
 	}
 	a.words = strings.Join(words, ", ")
 	return a, nil
@@ -210,17 +210,9 @@ func (tcgErase) send(ctx context.Context, r *run, i int) (bool, error) {
 			return false, err
 		}
 	}
-	sp, as := tcg.AdminSP, tcg.SID
-	switch planned.tcgWay() {
-	case tcg.WayPSIDRevert:
-		as = tcg.PSID
-	case tcg.WayRevertSP, tcg.WayGenKey:
-		sp, as = tcg.LockingSP, tcg.Admin1
-	case tcg.WayEnterpriseErase:
-		sp, as = tcg.EnterpriseLockingSP, tcg.EraseMaster
-	case tcg.WaySIDRevert:
-	default:
-		return false, &fault{fmt.Errorf("operation %q: %#x is none that is sent", planned.Command, planned.Code)}
+	sp, as, err := planned.tcgSession()
+	if err != nil {
+		return false, &fault{err}
 	}
 	// The session is opened before the intent is noted: a PIN that is wrong is no command.
 	session, err := tcgSession(ctx, door, d, sp, as, pin)
@@ -261,6 +253,61 @@ func (tcgErase) send(ctx context.Context, r *run, i int) (bool, error) {
 	return answered, nil
 }
 
+// tcgSession is with whom, and as whom, the operation's session is.
+func (o Operation) tcgSession() (sp tcg.SP, as tcg.Authority, err error) {
+	switch o.tcgWay() {
+	case tcg.WayPSIDRevert:
+		return tcg.AdminSP, tcg.PSID, nil
+	case tcg.WaySIDRevert:
+		return tcg.AdminSP, tcg.SID, nil
+	case tcg.WayRevertSP, tcg.WayGenKey:
+		return tcg.LockingSP, tcg.Admin1, nil
+	case tcg.WayEnterpriseErase:
+		return tcg.EnterpriseLockingSP, tcg.EraseMaster, nil
+	}
+	return 0, 0, fmt.Errorf("operation %q: %#x is none that is sent", o.Command, o.Code)
+}
+
+// ErrWrongPIN: the drive does not take the PIN.
+var ErrWrongPIN = errors.New("the drive does not take the PIN: nothing was begun")
+
+// authenticate makes sure that the drive takes the PIN, before anything is written to it.
+func (r *run) authenticate(ctx context.Context) error {
+	planned := r.drive.Operations[0]
+	if err := r.reidentify(ctx, "authentication"); err != nil {
+		return err
+	}
+	page, err := devices.ReadTCGDiscovery(ctx, r.transport(planned), r.drive.Protocol)
+	if err != nil {
+		return err
+	}
+	d, err := tcg.ParseDiscovery(page)
+	if err != nil {
+		return err
+	}
+	door, err := devices.TCGDoor(ctx, r.transport(planned), r.drive.Protocol)
+	if err != nil {
+		return err
+	}
+	pin, err := r.tcgPIN(ctx, door, d, 0)
+	if err != nil {
+		return err
+	}
+	defer pin.Wipe()
+	sp, as, err := planned.tcgSession()
+	if err != nil {
+		return &fault{err}
+	}
+	if planned.Code&tcgActivate != 0 && !d.Facts().LockingEnabled {
+		sp, as = tcg.AdminSP, tcg.SID // whose PIN Admin1 will have
+	}
+	session, err := tcgSession(ctx, door, d, sp, as, pin)
+	if err != nil {
+		return r.tcgRefused(planned, err)
+	}
+	return session.Close(ctx)
+}
+
 func newKey(ctx context.Context, s *tcg.Session, w tcg.Way, x tcg.Range) error {
 	if w == tcg.WayEnterpriseErase {
 		return s.Erase(ctx, x)
@@ -274,11 +321,14 @@ func newKey(ctx context.Context, s *tcg.Session, w tcg.Way, x tcg.Range) error {
 // tcgPatience is how long a drive may take for one method.
 const tcgPatience = 2 * time.Hour
 
-// tcgSession opens a session. One that was left open when an agent ended is closed for that: no other program
-// has the drive.
+// tcgSession opens a session. One that was left open when an agent ended, and an answer that nobody fetched when
+// the drive was reset, are in its way: for them the protocol is reset, once, for no other program has the drive.
+// What the drive refuses is never asked again, for it counts wrong PINs.
 func tcgSession(ctx context.Context, door tcg.Door, d tcg.Discovery, sp tcg.SP, as tcg.Authority, pin tcg.Secret) (*tcg.Session, error) {
 	s, err := tcg.OpenSession(ctx, door, d, sp, as, pin)
-	if !tcg.IsStatus(err, tcg.SPBusy) && !tcg.IsStatus(err, tcg.NoSessionsAvailable) {
+	var status *tcg.StatusError
+	busy := tcg.IsStatus(err, tcg.SPBusy) || tcg.IsStatus(err, tcg.NoSessionsAvailable)
+	if err == nil || !busy && errors.As(err, &status) || devices.IsGone(err) || ctx.Err() != nil {
 		return s, err
 	}
 	if reset := tcg.ResetStack(ctx, door, d); reset != nil {
@@ -340,14 +390,13 @@ func (r *run) activate(ctx context.Context, door tcg.Door, d tcg.Discovery, i in
 // tcgRefused words an error by which nothing was begun. What the drive itself refuses is an end; a
 // session that it has no room for now, and what was lost on the way, is tried again by the next attempt.
 func (r *run) tcgRefused(planned Operation, err error) error {
-	hint := ""
 	switch {
 	case tcg.IsStatus(err, tcg.NotAuthorized):
-		hint = ": that PIN is not the drive's"
+		return &fault{fmt.Errorf("%s: %w: %w", planned.Command, ErrWrongPIN, err)}
 	case tcg.IsStatus(err, tcg.AuthorityLockedOut):
 		return fmt.Errorf("%s: %w: it takes no more attempts to authenticate: %w", planned.Command, devices.ErrPowerCycle, err)
 	}
-	err = fmt.Errorf("%s: nothing was begun%s: %w", planned.Command, hint, err)
+	err = fmt.Errorf("%s: nothing was begun: %w", planned.Command, err)
 	var status *tcg.StatusError
 	if errors.As(err, &status) && status.Refused() && !tcg.IsStatus(err, tcg.SPBusy) && !tcg.IsStatus(err, tcg.NoSessionsAvailable) {
 		return &fault{err}
