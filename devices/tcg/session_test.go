@@ -317,3 +317,13 @@ func TestResetStack(t *testing.T) {
 		}
 	}
 }
+
+func TestBlockSID(t *testing.T) {
+	p := &tper{t: t}
+	for _, byReset := range []bool{false, true} {
+		if err := BlockSID(t.Context(), p, byReset); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want(t, "sent", strings.ReplaceAll(strings.Join(p.log, ""), " ", ""), "020005 00000000000000000000000000000000 020005 01000000000000000000000000000000")
+}
