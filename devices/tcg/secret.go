@@ -20,10 +20,7 @@ const concealed = "[secret]"
 
 func (s Secret) String() string { return concealed }
 
-// GoString is for %#v.
-func (s Secret) GoString() string { return concealed }
-
-// Format is for every verb of fmt.
+// Format is for every verb of fmt, with and without flags.
 func (s Secret) Format(f fmt.State, _ rune) {
 	_, _ = io.WriteString(f, concealed) // fmt has nowhere to put an error
 }

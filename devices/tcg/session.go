@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// Session is an open session with a security provider. It belongs to one goroutine. After an error that
-// is no StatusError nothing can be sent in it any more, and what was sent last may have been done.
+// Session is an open session with a security provider. It belongs to one goroutine. After an answer that
+// did not come, or could not be understood, nothing is sent in it any more, not even its end, for the TPer
+// may still be at work; what was sent last may have been done, and ResetStack ends the session.
 type Session struct {
 	link
 	sp       SP
@@ -126,7 +127,7 @@ func syncSession(answer []Value, hsn uint32) (uint32, error) {
 	return uint32(tsn), nil
 }
 
-// properties exchanges the sizes of what either side takes (Core 5.2.2), and returns what the TPer said.
+// properties exchanges the sizes of what either side takes (Core 5.2.2), and returns those of the TPer.
 func (l *link) properties(ctx context.Context) (map[string]uint64, error) {
 	answer, err := l.call(ctx, "Properties", methodProperties, methodProperties, func(e *encoder) {
 		e.name(l.words, 0, "HostProperties", func() {
@@ -151,10 +152,12 @@ func (l *link) properties(ctx context.Context) (map[string]uint64, error) {
 	}
 	said := map[string]uint64{}
 	for _, v := range answer[0].List {
-		if v.Kind != KindName || v.List[0].Kind != KindBytes || v.List[1].Kind != KindUint {
-			return nil, errors.New("Properties: a property that is no number with a name")
+		if v.Kind != KindName || v.List[0].Kind != KindBytes {
+			return nil, errors.New("Properties: a property without a name")
 		}
-		said[string(v.List[0].Bytes)] = v.List[1].Uint
+		if v.List[1].Kind == KindUint { // a vendor's own may be anything
+			said[string(v.List[0].Bytes)] = v.List[1].Uint
+		}
 	}
 	if n, ok := said["MaxComPacketSize"]; ok {
 		if n < leastComPacket {

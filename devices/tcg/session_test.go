@@ -206,11 +206,17 @@ func TestAnswersThatAreNone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := &tper{}
 			s := opened(t, p, discovered(t, featTPer, featLocking, featOpal2), AdminSP, SID)
-			p.answers = [][]byte{c.answer(p)}
+			p.answers, p.receives = [][]byte{c.answer(p)}, 0
 			err := s.Revert(t.Context(), AdminSP)
 			var status *StatusError
-			if err == nil || errors.As(err, &status) || c.is != nil && !errors.Is(err, c.is) {
-				t.Fatal(err)
+			if err == nil || errors.As(err, &status) || c.is != nil && !errors.Is(err, c.is) || p.receives != 1 {
+				t.Fatal(err, p.receives)
+			}
+			if name == "results where none belong" {
+				return // the TPer and this host still understand each other
+			}
+			if err := s.Activate(t.Context()); !errors.Is(err, ErrSessionAborted) || p.receives != 1 {
+				t.Error("the session goes on after that:", err)
 			}
 		})
 	}
@@ -310,4 +316,14 @@ func TestResetStack(t *testing.T) {
 			t.Error(answer, "was taken for success")
 		}
 	}
+}
+
+func TestBlockSID(t *testing.T) {
+	p := &tper{t: t}
+	for _, byReset := range []bool{false, true} {
+		if err := BlockSID(t.Context(), p, byReset); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want(t, "sent", strings.ReplaceAll(strings.Join(p.log, ""), " ", ""), "020005 00000000000000000000000000000000 020005 01000000000000000000000000000000")
 }

@@ -141,7 +141,7 @@ func TestMessages(t *testing.T) {
 	}
 	for name, hex := range map[string]string{
 		"nothing": "", "only empty atoms": "FF FF", "an atom": "01" + ok, "an open list": "F0 01", "an open inner list": "F0 F0 01 F1" + ok, "a list closed twice": "F0 F1 F1" + ok,
-		"a short atom cut": "F0 A8 01", "a medium atom cut": "F0 D7", "a medium atom without its bytes": "F0 D7FF 01", "a long atom cut": "F0 E2 FF", "a long atom without its bytes": "F0 E2FFFFFF",
+		"a short atom cut": "F0 A8 01", "a short atom that lacks one byte": "F0 A2 01", "a medium atom that lacks two": "F0 D003 01", "a medium atom cut": "F0 D7", "a medium atom without its bytes": "F0 D7FF 01", "a long atom cut": "F0 E2 FF", "a long atom without its bytes": "F0 E2FFFFFF",
 		"a number of 9 bytes": "F0 89 000000000000000001 F1" + ok, "a number of no bytes": "F0 80 F1" + ok, "a medium number of 9 bytes": "F0 C009 000000000000000001 F1" + ok,
 		"a negative tiny": "F0 41 F1" + ok, "a signed short": "F0 91 01 F1" + ok, "a continued string": "F0 B1 01 F1" + ok, "a continued medium": "F0 D801 01 F1" + ok,
 		"a name of one": "F0 F2 01 F3 F1" + ok, "a name of three": "F0 F2 01 02 03 F3 F1" + ok, "an open name": "F0 F2 01 02 F1" + ok, "a name that is a list": "F0 F2 F0 F1 02 F3 F1" + ok,
