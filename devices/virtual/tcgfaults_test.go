@@ -204,6 +204,8 @@ func FuzzTCGPacket(f *testing.F) {
 			return
 		}
 		_ = x.take(data) // media are none of this test's
+		x.p.Answer = nil
+		_ = x.take(h.wrapped(1, 7, data))
 		if len(x.p.Answer) > mostComPacket || len(x.s.MBR) > mbrSize || len(x.p.Sessions) > mostSessions {
 			t.Errorf("an answer of %d bytes, an MBR of %d, %d sessions", len(x.p.Answer), len(x.s.MBR), len(x.p.Sessions))
 		}
