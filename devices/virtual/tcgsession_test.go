@@ -5,6 +5,9 @@ import (
 	"encoding/binary"
 	"slices"
 	"testing"
+	"time"
+
+	"github.com/expunge-dev/expunge/devices/nvme"
 )
 
 // What the host says that it takes is honoured, and never goes below the least of the standard.
@@ -240,6 +243,38 @@ func TestTPerReset(t *testing.T) {
 	}
 	if _, failed := h.transfer(2, 4, make([]byte, 512), 0); failed != 0 {
 		t.Errorf("TPER_RESET: %03x", failed)
+	}
+	if _, failed := h.readAt(300); failed != 0x286 {
+		t.Errorf("after: %03x", failed)
+	}
+	if answer := h.exchange(s.tsn, s.hsn, []byte{0xfa}); answer != nil {
+		t.Errorf("the session goes on: %x", answer)
+	}
+}
+
+// A reset of the controller ends conversations, and locks and unblocks what was to be by it.
+func TestHardwareReset(t *testing.T) {
+	t.Parallel()
+	h := tcgRig(t, Spec{Profile: "nvme-opal"})
+	s := h.as(lockingSP, admin1, h.msid())
+	s.must("lock on reset", rangeOne, mSet, setCells(pair(num(5), num(1)), pair(num(9), list(num(0), num(1)))))
+	if _, failed := h.transfer(2, 5, append([]byte{1}, make([]byte, 511)...), 0); failed != 0 {
+		t.Fatalf("Block SID: %03x", failed)
+	}
+	if f := h.feature(0x0402); f[4]&2 == 0 {
+		t.Errorf("before: Block SID %x", f)
+	}
+	if _, failed := h.readAt(300); failed != 0 {
+		t.Errorf("before: %03x", failed)
+	}
+	h.fault("reset:1")
+	h.reopen()
+	identify := &nvme.Command{Opcode: 0x06, CDW10: 1, Data: make([]byte, 4096), Timeout: time.Second}
+	if _, err := h.tr.NVMe(t.Context(), identify); err == nil {
+		t.Error("there was no reset")
+	}
+	if f := h.feature(0x0402); f[4] != 0 {
+		t.Errorf("Block SID %x", f)
 	}
 	if _, failed := h.readAt(300); failed != 0x286 {
 		t.Errorf("after: %03x", failed)
