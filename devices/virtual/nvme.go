@@ -56,7 +56,7 @@ func (d *drive) nvme(t *transport, c *nvme.Command) (nvme.Completion, error) {
 	}
 	if d.resets(t) {
 		// The answer is lost, what was done is done. It happens once.
-		return nvme.Completion{}, errors.Join(syscall.EINTR, d.rack.dropFaults(d.info.Name, Reset))
+		return nvme.Completion{}, errors.Join(syscall.EINTR, d.tcgReset(), d.rack.dropFaults(d.info.Name, Reset))
 	}
 	if status != 0 {
 		status |= scDoNotRetry

@@ -19,6 +19,11 @@ type Profile struct {
 	Format   bool             `json:"format,omitempty"`   // it has FORMAT UNIT
 	// NVMeFormat: it has Format NVM.
 	NVMeFormat bool `json:"nvme_format,omitempty"`
+	// TCG is the class of its security subsystem: opal, ruby, pyrite or enterprise. Owned: its PINs are
+	// nobody's; Locked: nothing is read or written until somebody unlocks it.
+	TCG    string `json:"tcg,omitempty"`
+	Owned  bool   `json:"owned,omitempty"`
+	Locked bool   `json:"locked,omitempty"`
 
 	model       string
 	encrypts    bool // all it stores, under a media key

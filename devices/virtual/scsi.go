@@ -35,7 +35,7 @@ func (d *drive) scsi(t *transport, c *scsi.Command) (scsi.Result, error) {
 		return scsi.Result{}, err
 	}
 	if d.resets(t) {
-		return scsi.Result{HostStatus: 8}, d.rack.dropFaults(d.info.Name, Reset)
+		return scsi.Result{HostStatus: 8}, errors.Join(d.tcgReset(), d.rack.dropFaults(d.info.Name, Reset))
 	}
 	return r, nil
 }

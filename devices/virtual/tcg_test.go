@@ -287,6 +287,7 @@ const (
 
 // Every door says the same of the drive, and takes the same methods.
 func TestTCGDoors(t *testing.T) {
+	t.Parallel()
 	for _, x := range []struct{ profile, door string }{
 		{"nvme-opal", "nvme"}, {"sas-enterprise", "scsi"}, {"sas-enterprise", "scsi512"}, {"sata-opal", "scsi"}, {"sata-opal", "scsi512"}, {"sata-opal", "ata"}, {"sata-opal", "ata-dma"},
 	} {
@@ -317,6 +318,7 @@ func TestTCGDoors(t *testing.T) {
 
 // A drive without a subsystem answers no security protocol.
 func TestNoTCG(t *testing.T) {
+	t.Parallel()
 	g := newRig(t, Spec{Profile: "sata-ssd"})
 	g.want("SECURITY PROTOCOL IN", 0x052400, []byte{0xa2, 0, 0, 0, 0x80, 0, 0, 0, 0, 1, 0, 0}, nil, 512)
 	if r, _ := g.send([]byte{0xa1, pioIn << 1, 0x0e, 0, 1, 0, 0, 0, 0x40, 0x5c, 0, 0}, nil, 512); ataKey(r) != 0x0b0000 {
@@ -333,6 +335,7 @@ func TestNoTCG(t *testing.T) {
 
 // A revert of a Locking SP that was never activated changes no user data, whoever does it.
 func TestRevertOfInactiveKeepsData(t *testing.T) {
+	t.Parallel()
 	for _, profile := range []string{"sata-opal-inactive", "nvme-opal-inactive"} {
 		h := tcgRig(t, Spec{Profile: profile})
 		before := h.medium().Key()
@@ -353,6 +356,7 @@ func TestRevertOfInactiveKeepsData(t *testing.T) {
 
 // The way of an owner who has the drive erase itself: take ownership, activate, revert.
 func TestTakeActivateRevert(t *testing.T) {
+	t.Parallel()
 	for _, profile := range []string{"sata-opal-inactive", "nvme-opal-inactive", "nvme-ruby"} {
 		h := tcgRig(t, Spec{Profile: profile})
 		s := h.as(adminSP, sid, h.msid())
@@ -381,6 +385,7 @@ func TestTakeActivateRevert(t *testing.T) {
 
 // Who holds the drive reverts it by what is printed on it, whatever PINs and locks there are.
 func TestPSIDRevert(t *testing.T) {
+	t.Parallel()
 	for _, profile := range []string{"sata-opal", "nvme-opal-owned", "nvme-opal-lockout", "sas-enterprise-owned"} {
 		h := tcgRig(t, Spec{Profile: profile})
 		if _, code := h.begin(adminSP, psid, []byte("00000000000000000000000000000000")); code != 1 {

@@ -78,7 +78,7 @@ func (d *drive) discovery() []byte {
 
 func (d *drive) lockingFeature() []byte {
 	b, s := make([]byte, 12), d.memory.TCG
-	for bit, is := range map[int]bool{0: true, 1: s.Active, 2: s.locked(), 3: d.profile.encrypts, 4: s.MBREnabled && s.Active, 5: s.MBRDone && s.Active, 6: d.profile.tcg.kind == tcgRuby} {
+	for bit, is := range map[int]bool{0: true, 1: s.Active, 2: s.locked(), 3: d.profile.encrypts, 4: s.MBREnabled && s.Active, 5: s.MBRDone && s.Active, 6: d.profile.tcg.kind == tcgRuby, 7: d.profile.tcg.kind != tcgEnterprise} {
 		b[0] |= flagBit(is) << bit
 	}
 	return b

@@ -12,6 +12,7 @@ import (
 
 // Bands are erased one by one; an eraser that leaves one out leaves its data.
 func TestEnterpriseErase(t *testing.T) {
+	t.Parallel()
 	h := tcgRig(t, Spec{Profile: "sas-enterprise"})
 	if f := h.feature(0x0100); len(f) != 20 || binary.BigEndian.Uint16(f[4:]) != 0x07fe {
 		t.Errorf("Enterprise: %x", f)
@@ -69,6 +70,7 @@ func TestEnterpriseErase(t *testing.T) {
 
 // A drive that keeps its key, or does nothing, says success as others do.
 func TestKeysThatAreKept(t *testing.T) {
+	t.Parallel()
 	for fault, opened := range map[string]bool{"lie:keep-key": true, "lie:nothing": true, "lie:ignored": false} {
 		h := tcgRig(t, Spec{Profile: "nvme-opal-owned"}, fault)
 		h.as(adminSP, psid, h.psid()).must("Revert", adminSP, mRevert)
@@ -90,6 +92,7 @@ func TestKeysThatAreKept(t *testing.T) {
 
 // A power failure in a revert leaves the SPs as they were, and some of the keys changed.
 func TestRevertIsCut(t *testing.T) {
+	t.Parallel()
 	h := tcgRig(t, Spec{Profile: "nvme-opal-owned"}, "revert-power-cut:50")
 	s := h.as(adminSP, psid, h.psid())
 	cutBy(t, h, s)
@@ -123,6 +126,7 @@ func cutBy(t *testing.T, h *host, s session) {
 
 // Answers that are wrong are wrong on the wire, and what was asked for is done.
 func TestWrongAnswers(t *testing.T) {
+	t.Parallel()
 	h := tcgRig(t, Spec{Profile: "nvme-opal"}, "tcg-answer:no-discovery")
 	if page, _ := h.transfer(1, 1, nil, 512); !zero(page) {
 		t.Errorf("discovery %x", page)
@@ -159,6 +163,7 @@ func (h *host) feature2msid() []byte { return []byte(h.medium().memory.TCG.MSID)
 
 // A translation that passes no trusted command has its own way to them.
 func TestFilterTrusted(t *testing.T) {
+	t.Parallel()
 	h := tcgRig(t, Spec{Profile: "sata-opal", FilterTrusted: true})
 	c := &scsi.Command{CDB: []byte{0xa1, pioIn << 1, 0x0e, 1, 1, 0, 1, 0, 0x40, 0x5c, 0, 0}, Direction: scsi.DataIn, Data: make([]byte, 512), Timeout: time.Second}
 	if r, err := h.tr.SCSI(t.Context(), c); err != nil || key(r) != 0x052400 {
@@ -199,6 +204,8 @@ func FuzzTCGPacket(f *testing.F) {
 			return
 		}
 		_ = x.take(data) // media are none of this test's
+		x.p.Answer = nil
+		_ = x.take(h.wrapped(1, 7, data))
 		if len(x.p.Answer) > mostComPacket || len(x.s.MBR) > mbrSize || len(x.p.Sessions) > mostSessions {
 			t.Errorf("an answer of %d bytes, an MBR of %d, %d sessions", len(x.p.Answer), len(x.s.MBR), len(x.p.Sessions))
 		}

@@ -42,6 +42,7 @@ func (h *host) writeAt(lba uint64) (failed int) {
 // A range keeps the host from its blocks and no others, again after every power cycle, and each door
 // says so in its own words.
 func TestLockedRange(t *testing.T) {
+	t.Parallel()
 	for profile, want := range map[string]int{"nvme-opal": 0x286, "sata-opal": 0x0b0000} {
 		h := tcgRig(t, Spec{Profile: profile})
 		if profile == "sata-opal" {
@@ -96,6 +97,7 @@ func TestLockedRange(t *testing.T) {
 
 // A key of one range is that of its blocks alone; a revert that keeps the global key keeps those.
 func TestKeysOfRanges(t *testing.T) {
+	t.Parallel()
 	h := tcgRig(t, Spec{Profile: "nvme-opal"}) // its first range is the second eighth of the drive
 	s := h.as(lockingSP, admin1, h.msid())
 	count := func() int64 {
@@ -139,6 +141,7 @@ func TestKeysOfRanges(t *testing.T) {
 // Only what may says the global key: a range that was left out has its data, and not where the host
 // can address alone.
 func TestOneKeyIsNotAll(t *testing.T) {
+	t.Parallel()
 	h := tcgRig(t, Spec{Profile: "nvme-opal"})
 	s := h.as(lockingSP, admin1, h.msid())
 	s.must("GenKey of the global range", keyGlobal, mGenKey)
@@ -147,6 +150,7 @@ func TestOneKeyIsNotAll(t *testing.T) {
 
 // While the shadow MBR is shown, zeros are read where data lies, and nothing is written.
 func TestShadowMBR(t *testing.T) {
+	t.Parallel()
 	h := tcgRig(t, Spec{Profile: "nvme-opal"})
 	s := h.as(lockingSP, admin1, h.msid())
 	s.must("Set of the MBR", 0x0000080400000000, mSet, pair(num(0), num(512)), pair(num(1), str("pre-boot")))
@@ -180,6 +184,7 @@ func TestShadowMBR(t *testing.T) {
 
 // Erases of drives whose blocks are locked are refused, and nothing is begun.
 func TestErasesOfLockedDrives(t *testing.T) {
+	t.Parallel()
 	h := tcgRig(t, Spec{Profile: "nvme-opal-owned"})
 	r, err := h.tr.NVMe(t.Context(), &nvme.Command{Opcode: 0x84, CDW10: 4, Timeout: time.Second})
 	if err != nil || r.Status&0x7ff != 0x15 {
@@ -206,6 +211,7 @@ func TestErasesOfLockedDrives(t *testing.T) {
 
 // ATA Security is not there while the Locking SP is activated.
 func TestATASecurityBesideLocking(t *testing.T) {
+	t.Parallel()
 	h := tcgRig(t, Spec{Profile: "sata-opal"})
 	there := func() (bool, bool) {
 		w := h.identity()
@@ -239,6 +245,7 @@ func (h *host) memoryOf(change func(m *memory)) {
 // Pyrite does not encrypt: its revert opens the drive, and what removes data is the mechanism that is
 // active, which goes on when the method is over.
 func TestPyriteRemovesInItsTime(t *testing.T) {
+	t.Parallel()
 	h := tcgRig(t, Spec{Profile: "nvme-pyrite"})
 	if f := h.feature(2); f[4]&8 != 0 {
 		t.Errorf("it encrypts: %x", f)

@@ -24,7 +24,7 @@ func tcgProfiles() []Profile {
 		return p
 	}
 	both := []string{kindCrypto, kindBlock}
-	return []Profile{
+	list := []Profile{
 		sata(Profile{Name: "sata-opal", Summary: "a SATA SSD with Opal 2, owned by somebody and unlocked: no ATA Security while it is, no sanitize; its label has the PSID", latent: true,
 			model: "Virtual SATA Opal", tcg: tcgProfile{active: true, owned: true, ranges: 1}}),
 		sata(Profile{Name: "sata-opal-inactive", Summary: "the same, of which nobody ever took ownership: a revert changes no data; ATA Security", model: "Virtual SATA Opal new"}),
@@ -43,6 +43,11 @@ func tcgProfiles() []Profile {
 		sas(Profile{Name: "sas-enterprise", Summary: "a SAS hard disk with the Enterprise class, two bands, all PINs as it shows them (MSID), unlocked; format", model: "Virtual SAS SED"}),
 		sas(Profile{Name: "sas-enterprise-owned", Summary: "the same, owned and locked by PINs that nobody knows", model: "Virtual SAS SED own", tcg: tcgProfile{owned: true, locked: true}}),
 	}
+	for n := range list {
+		p := &list[n]
+		p.TCG, p.Owned, p.Locked = string(p.tcg.kind), p.tcg.owned, p.tcg.locked
+	}
+	return list
 }
 
 // lockedOut says whether a profile's drive lets nobody read or write it until somebody unlocks it.

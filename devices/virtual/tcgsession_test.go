@@ -5,10 +5,14 @@ import (
 	"encoding/binary"
 	"slices"
 	"testing"
+	"time"
+
+	"github.com/expunge-dev/expunge/devices/nvme"
 )
 
 // What the host says that it takes is honoured, and never goes below the least of the standard.
 func TestProperties(t *testing.T) {
+	t.Parallel()
 	h := tcgRig(t, Spec{Profile: "nvme-opal"})
 	said := pair(num(0), list(pair(str("MaxComPacketSize"), num(1<<20)), pair(str("MaxPacketSize"), num(5)), pair(str("Unheard"), num(1))))
 	code, answer := status(h.exchange(0, 0, invoke(0xff, 0xff01, said)))
@@ -34,6 +38,7 @@ func TestProperties(t *testing.T) {
 // There is one session that writes, and it is over when its host has been silent for too long, or the
 // stack is reset.
 func TestSessionsOfOneSP(t *testing.T) {
+	t.Parallel()
 	h := tcgRig(t, Spec{Profile: "nvme-opal"})
 	first := h.as(adminSP, 0, nil)
 	if _, code := h.begin(adminSP, 0, nil); code != 3 {
@@ -64,6 +69,7 @@ func TestSessionsOfOneSP(t *testing.T) {
 
 // An answer waits until it is fetched whole, and nothing else is taken before.
 func TestAnswersWait(t *testing.T) {
+	t.Parallel()
 	h := tcgRig(t, Spec{Profile: "nvme-opal"})
 	if reply, _ := h.transfer(1, h.comID, nil, 512); binary.BigEndian.Uint32(reply[16:]) != 0 || binary.BigEndian.Uint32(reply[8:]) != 0 {
 		t.Errorf("an answer to nothing: %x", reply[:20])
@@ -86,6 +92,7 @@ func TestAnswersWait(t *testing.T) {
 // What cannot be read ends the session that it came in, and the TPer says so; hosts are known to send
 // more after an end of session.
 func TestMalformedTokensCloseTheSession(t *testing.T) {
+	t.Parallel()
 	h := tcgRig(t, Spec{Profile: "nvme-opal"})
 	for what, payload := range map[string][]byte{
 		"an open list": {0xf8, 0xf0, 0xf0}, "nothing": {}, "a reserved token": {0xf5}, "a transaction": {0xfb, 0}, "an atom that is cut": {0xd7, 0xff, 1},
@@ -111,6 +118,7 @@ func TestMalformedTokensCloseTheSession(t *testing.T) {
 
 // Authorities have what is theirs, and no more.
 func TestAccess(t *testing.T) {
+	t.Parallel()
 	h := tcgRig(t, Spec{Profile: "nvme-opal", SIDVendorUnique: true})
 	if f := h.feature(0x0203); len(f) != 20 || f[13] != 0xff || f[14] != 0xff || binary.BigEndian.Uint16(f[4:]) != h.comID {
 		t.Errorf("Opal: %x", f)
@@ -160,6 +168,7 @@ func first(code int, _ []byte) int { return code }
 
 // Wrong PINs lock an authority out; whether a power cycle gives it another try is the drive's.
 func TestLockout(t *testing.T) {
+	t.Parallel()
 	for _, persists := range []bool{false, true} {
 		h := tcgRig(t, Spec{Profile: "nvme-opal", TriesPersist: persists})
 		for range 5 {
@@ -190,6 +199,7 @@ func TestLockout(t *testing.T) {
 
 // A blocked SID authenticates nobody until a power cycle.
 func TestBlockSID(t *testing.T) {
+	t.Parallel()
 	h := tcgRig(t, Spec{Profile: "sata-opal-sid-blocked"})
 	if f := h.feature(0x0402); f[4] != 2 {
 		t.Errorf("Block SID: %x", f)
@@ -218,6 +228,7 @@ func TestBlockSID(t *testing.T) {
 
 // TPER_RESET is taken when it was enabled, and locks what is to be locked by it.
 func TestTPerReset(t *testing.T) {
+	t.Parallel()
 	h := tcgRig(t, Spec{Profile: "nvme-opal"})
 	if _, failed := h.transfer(2, 4, make([]byte, 512), 0); failed != 0x02 {
 		t.Errorf("not enabled: %03x", failed)
@@ -232,6 +243,38 @@ func TestTPerReset(t *testing.T) {
 	}
 	if _, failed := h.transfer(2, 4, make([]byte, 512), 0); failed != 0 {
 		t.Errorf("TPER_RESET: %03x", failed)
+	}
+	if _, failed := h.readAt(300); failed != 0x286 {
+		t.Errorf("after: %03x", failed)
+	}
+	if answer := h.exchange(s.tsn, s.hsn, []byte{0xfa}); answer != nil {
+		t.Errorf("the session goes on: %x", answer)
+	}
+}
+
+// A reset of the controller ends conversations, and locks and unblocks what was to be by it.
+func TestHardwareReset(t *testing.T) {
+	t.Parallel()
+	h := tcgRig(t, Spec{Profile: "nvme-opal"})
+	s := h.as(lockingSP, admin1, h.msid())
+	s.must("lock on reset", rangeOne, mSet, setCells(pair(num(5), num(1)), pair(num(9), list(num(0), num(1)))))
+	if _, failed := h.transfer(2, 5, append([]byte{1}, make([]byte, 511)...), 0); failed != 0 {
+		t.Fatalf("Block SID: %03x", failed)
+	}
+	if f := h.feature(0x0402); f[4]&2 == 0 {
+		t.Errorf("before: Block SID %x", f)
+	}
+	if _, failed := h.readAt(300); failed != 0 {
+		t.Errorf("before: %03x", failed)
+	}
+	h.fault("reset:1")
+	h.reopen()
+	identify := &nvme.Command{Opcode: 0x06, CDW10: 1, Data: make([]byte, 4096), Timeout: time.Second}
+	if _, err := h.tr.NVMe(t.Context(), identify); err == nil {
+		t.Error("there was no reset")
+	}
+	if f := h.feature(0x0402); f[4] != 0 {
+		t.Errorf("Block SID %x", f)
 	}
 	if _, failed := h.readAt(300); failed != 0x286 {
 		t.Errorf("after: %03x", failed)

@@ -168,3 +168,16 @@ func (t *tper) give(length int) []byte {
 	}
 	return answer
 }
+
+// tcgReset is what a hardware reset does to the subsystem: conversations are over, and what is to be
+// locked by it is (Core 5.7.2.2.10). Power goes on: SID stays blocked unless that was to end by it.
+func (d *drive) tcgReset() error {
+	if d.memory.TCG == nil {
+		return nil
+	}
+	return d.within(func(t *tper) error {
+		t.s.reset(resetHardware)
+		*t.p = tcgPower{Blocked: t.p.Blocked && !t.p.UnblockedByReset, NextTSN: t.p.NextTSN, Methods: t.p.Methods}
+		return nil
+	})
+}
