@@ -2,6 +2,7 @@ package virtual
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/expunge-dev/expunge/devices"
@@ -53,7 +54,7 @@ func (p Profile) translated() bool { return p.Protocol == devices.ProtocolATA }
 
 // Profiles lists the kinds of drives.
 func Profiles() []Profile {
-	return append(append(nvmeProfiles(), sataProfiles()...), scsiProfiles()...)
+	return slices.Concat(nvmeProfiles(), sataProfiles(), scsiProfiles(), cardProfiles(), ufsProfiles(), nvdimmProfiles())
 }
 
 // sataProfiles are ATA drives behind SCSI/ATA translation: the kernel's, or that of a USB bridge.
