@@ -19,7 +19,7 @@ const (
 )
 
 // hintDestroy is what is left where a purge is asked for.
-const hintDestroy = "destroy it (and record that), where purge is asked for"
+const hintDestroy = "destroy it and record that, where purge is asked for"
 
 // NotSent is what the drive may have of erases of its own that this program does not send; false where
 // there is nothing of that kind.
