@@ -1,6 +1,9 @@
 package attest
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // discovery is what a judge wants of Level 0 discovery (TCG Core 2.01, 3.3.6): how a self-encrypting drive stands
 // with its locking.
@@ -19,7 +22,7 @@ func parseDiscovery(page []byte) (d discovery, ok bool) {
 	if length < 48 || length > len(page) {
 		return d, false
 	}
-	for rest := page[48:length]; len(rest) > 0; {
+	for rest := page[48:length]; slices.ContainsFunc(rest, func(b byte) bool { return b != 0 }); {
 		if len(rest) < 4 || len(rest) < 4+int(rest[3]) {
 			return d, false
 		}

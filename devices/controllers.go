@@ -65,8 +65,8 @@ func (s sysfs) siblings(controller string) []string {
 	return nil
 }
 
-// gather makes one drive of the block devices that are namespaces of one NVMe controller, or logical
-// units of one SCSI drive. What is neither stays alone. The first of each group is the one by which the drive is known.
+// gather makes one drive of the block devices that are namespaces of one NVMe controller, logical
+// units of one SCSI or UFS drive, or areas of one card. What is neither stays alone. The first of each group is the one by which the drive is known.
 func (s sysfs) gather(devs []blockdev) [][]blockdev {
 	var groups [][]blockdev
 	at := map[string]int{}
@@ -78,6 +78,8 @@ func (s sysfs) gather(devs []blockdev) [][]blockdev {
 			}
 		} else if unit, _, ok := s.unitKey(b); ok {
 			key = unit
+		} else if card := s.card(b); card != "" {
+			key = card
 		}
 		if i, known := at[key]; known && key != "" {
 			groups[i] = append(groups[i], b)

@@ -50,7 +50,7 @@ type Drive struct {
 	FormatFailed bool             `json:"format_failed,omitempty"` // nothing can be read or written until a format succeeds
 	Hidden       []HiddenArea     `json:"hidden,omitempty"`        // blocks kept from the host that it can make accessible
 	Lacks        []Reason         `json:"lacks,omitempty"`         // what keeps erases away that the drive may have
-	Beside       []Reason         `json:"beside,omitempty"`        // what an NVMe drive has beside its namespaces' blocks: no erase reaches it
+	Beside       []Reason         `json:"beside,omitempty"`        // what it has beside the blocks of its nodes: no erase reaches it
 	// GrownDefects and Depopulated count reallocated blocks and elements taken out of use, where the
 	// drive tells: nothing that the host writes reaches them.
 	GrownDefects *int64 `json:"grown_defects,omitempty"`
@@ -100,12 +100,20 @@ const (
 	ProtocolATA     Protocol = "ata"
 	ProtocolSCSI    Protocol = "scsi"
 	ProtocolNVMe    Protocol = "nvme"
-	ProtocolMMC     Protocol = "mmc"
+	ProtocolMMC     Protocol = "mmc"    // eMMC and SD cards
+	ProtocolUFS     Protocol = "ufs"    // behind a SCSI host of the kernel's
+	ProtocolNVDIMM  Protocol = "nvdimm" // persistent memory that has a block device
 	ProtocolVirtio  Protocol = "virtio"
 	ProtocolLoop    Protocol = "loop"
 	ProtocolBlock   Protocol = "block" // a block device and no command door
 	ProtocolUnknown Protocol = "unknown"
 )
+
+// byHost says whether the kernel alone tells who a drive is, from registers of the drive that it has
+// read: nothing else stands in for what it does not tell.
+func (p Protocol) byHost() bool {
+	return p == ProtocolMMC || p == ProtocolUFS || p == ProtocolNVDIMM
+}
 
 // Media is what holds the data.
 type Media string

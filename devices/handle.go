@@ -329,8 +329,12 @@ func (h *Handle) Reidentify(ctx context.Context) error {
 // reidentifyByHost is for drives that cannot be asked.
 func (h *Handle) reidentifyByHost(devs []blockdev) error {
 	known := h.host.library()
+	of := h.spaces[:1]
+	if h.drive.Protocol == ProtocolUFS {
+		of = h.spaces // units have no identity of their own
+	}
 	for _, b := range devs {
-		if b.number != h.Transport().Number() {
+		if !slices.ContainsFunc(of, func(s Space) bool { return s.transport.Number() == b.number }) {
 			continue
 		}
 		now := h.host.fs.identify(b, known[b.name])

@@ -43,10 +43,19 @@ func (h *Host) list(ctx context.Context) ([]Drive, error) {
 	for _, group := range h.fs.gather(devs) {
 		d := h.fs.identify(group[0], known[group[0].name])
 		d.join(group)
-		if d.Protocol == ProtocolSCSI {
+		if d.Protocol == ProtocolSCSI || d.Protocol == ProtocolUFS {
 			d.joinUnits(h.fs, group)
 		}
 		h.judge(group, &d, uses)
+		switch d.Protocol {
+		case ProtocolMMC:
+			h.fs.besideCard(group, &d)
+		case ProtocolUFS:
+			h.fs.besideUFS(group, &d)
+		case ProtocolNVDIMM:
+			h.fs.judgeNVDIMM(group[0], &d)
+			h.fs.besideNVDIMM(group[0], &d)
+		}
 		for _, b := range group {
 			d.Notes = append(d.Notes, h.fs.notes(b)...)
 		}

@@ -34,15 +34,18 @@ func (s sysfs) identify(b blockdev, found *block.Disk) Drive {
 		s.identifyLoop(b, &d)
 	case sub == "virtio":
 		identifyVirtio(b, &d)
+	case s.ufsHost(b) != "":
+		s.identifyUFS(b, &d)
 	case sub == "scsi":
 		s.identifySCSI(b, &d)
 	case sub == "nvme" || sub == "nvme-subsystem":
 		s.identifyNVMe(b, &d)
-	case sub == "mmc":
-		d.Protocol, d.Media = ProtocolMMC, MediaFlash
-		d.Model, d.Serial, d.Firmware = text(b.dir, "device/name"), text(b.dir, "device/serial"), text(b.dir, "device/fwrev")
+	case s.card(b) != "":
+		s.identifyCard(b, &d)
+	case sub == busND:
+		s.identifyNVDIMM(b, &d)
 	}
-	if found != nil {
+	if found != nil && !d.Protocol.byHost() {
 		d.Model = firstOf(d.Model, found.Model)
 		d.Serial = firstOf(d.Serial, found.SerialNumber)
 		if d.Protocol != ProtocolLoop && d.Protocol != ProtocolVirtio {

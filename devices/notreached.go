@@ -13,7 +13,7 @@ import (
 type NotReached struct {
 	Name   string   `json:"name"`   // "megaraid_sas at 0000:03:00.0"
 	Driver string   `json:"driver"` // of the kernel
-	Where  string   `json:"where"`  // PCI address
+	Where  string   `json:"where"`  // PCI address; of persistent memory, the region
 	Nodes  []string `json:"nodes"`  // block devices that it makes of them
 	Reason Reason   `json:"reason"`
 }
@@ -77,7 +77,8 @@ func (h *Host) NotReached() ([]NotReached, error) {
 		n.Name = strings.TrimSpace(driver + " at " + address)
 		list = append(list, n)
 	}
-	return list, nil
+	memory, err := h.memoryNotReached()
+	return append(list, memory...), err
 }
 
 // below lists the block devices that are below a device in the tree of buses.

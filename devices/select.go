@@ -90,6 +90,9 @@ func (h *Host) selectNode(drives []Drive, name string) (Drive, error) {
 				}
 			}
 		}
+		if whole, is := h.partOf(kernel); is {
+			return Drive{}, &SelectError{name, Reason{"partition", "it is an area of " + whole + ": part of a drive cannot be sanitized", "name the drive: " + whole}, nil}
+		}
 		path = filepath.Join(h.fs.root, path)
 	}
 	info, err := os.Stat(path)

@@ -89,7 +89,8 @@ func (b blockdev) sizeBytes() int64 { return integer(b.dir, "size") * 512 }
 // zoned says whether its blocks can be written in the order of its zones alone.
 func (b blockdev) zoned() bool { return text(b.dir, "queue/zoned") == "host-managed" }
 
-// subsystem names the bus that the device sits on: "scsi", "nvme", "virtio", "mmc" or "".
+// subsystem names the bus that the device sits on: "scsi", "nvme", "virtio", "mmc", "nd" or "", or "block"
+// for one that is part of another block device.
 func (b blockdev) subsystem() string {
 	target, err := os.Readlink(filepath.Join(b.dir, "device/subsystem"))
 	if err != nil {

@@ -202,36 +202,3 @@ func OpenTCG(ctx context.Context, t Transport, p Protocol) (tcg.Door, tcg.Discov
 	}
 	return nil, tcg.Discovery{}, failed
 }
-
-// TCGDoor is the door behind which the drive's trusted peripheral answers.
-func TCGDoor(ctx context.Context, t Transport, p Protocol) (tcg.Door, error) {
-	door, _, err := tcgDoor(ctx, t, p)
-	return door, err
-}
-
-// ReadTCGDiscovery has the drive say how it stands with its self-encryption, and returns that as it came.
-func ReadTCGDiscovery(ctx context.Context, t Transport, p Protocol) ([]byte, error) {
-	_, page, err := tcgDoor(ctx, t, p)
-	return page, err
-}
-
-func tcgDoor(ctx context.Context, t Transport, p Protocol) (tcg.Door, []byte, error) {
-	doors, err := doorsOf(ctx, t, p)
-	if err != nil {
-		return nil, nil, err
-	}
-	var first error
-	for _, door := range doors {
-		page, err := tcg.ReadDiscovery(ctx, door)
-		if err == nil {
-			_, err = tcg.ParseDiscovery(page)
-		}
-		if err == nil || IsGone(err) {
-			return door, page, err
-		}
-		if first == nil {
-			first = err
-		}
-	}
-	return nil, nil, first
-}

@@ -26,6 +26,15 @@ type LogicalUnit struct {
 // number. Arrays, which are reached over fabrics, give many volumes one serial number, and are not
 // grouped. lun is the unit's number.
 func (s sysfs) unitKey(b blockdev) (key string, lun uint64, ok bool) {
+	if controller := s.ufsHost(b); controller != "" {
+		device, err := filepath.EvalSymlinks(filepath.Join(b.dir, "device"))
+		if err != nil {
+			return "", 0, false
+		}
+		_, number, _ := strings.Cut(filepath.Base(device), ":0:0:")
+		lun, err = strconv.ParseUint(number, 10, 64)
+		return controller, lun, err == nil
+	}
 	path := s.devicePath(b)
 	if b.subsystem() != busSCSI || strings.Contains(path, "/session") || strings.Contains(path, "/rport-") || strings.Contains(path, "/usb") {
 		return "", 0, false

@@ -245,6 +245,10 @@ func cannot(d devices.Drive, m Method, r Request, p Policy, rejected []Rejected)
 	}
 	hint := "purge needs a command of the drive itself (sanitize: cryptographic erase, block erase or drive overwrite): " +
 		"attach the drive where its own commands can be sent, or destroy it"
+	own, notSent := d.NotSent()
+	if notSent && m == Purge {
+		hint = own.Hint
+	}
 	if m == Clear {
 		hint = "what keeps each technique away is said with it; expunge show " + d.Serial + " says what can be done about it"
 	}
@@ -261,9 +265,11 @@ func cannot(d devices.Drive, m Method, r Request, p Policy, rejected []Rejected)
 		under = " under policy " + p.Name
 		hint = "the drive could do it, and the policy does not allow it: expunge policy explain " + d.Serial + " says what the policy takes"
 	}
-	refusal.Reasons = append(refusal.Reasons, devices.Reason{
-		Code: "method_not_reached", Message: fmt.Sprintf("no technique reaches %s on %s %s%s", what, d.Model, d.Serial, under), Hint: hint,
-	})
+	first := devices.Reason{Code: "method_not_reached", Message: fmt.Sprintf("no technique reaches %s on %s %s%s", what, d.Model, d.Serial, under), Hint: hint}
+	if notSent && m == Purge {
+		first.Code, first.Message = own.Code, first.Message+": it is "+own.Message
+	}
+	refusal.Reasons = append(refusal.Reasons, first)
 	for _, x := range rejected {
 		if r.Technique != "" && x.Code == "not_asked" {
 			continue

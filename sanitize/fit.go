@@ -10,6 +10,9 @@ import (
 // unfit says why a technique cannot reach what was asked on a drive; "" when it can. What is
 // supported is what the drive says of itself: nothing is found out by trying.
 func unfit(t Technique, m Method, d devices.Drive, r Request, p Policy) (code, why string) {
+	if _, is := d.NotSent(); is && t != HostOverwrite && carriedOut(t) {
+		return "other_protocol", "a command of ATA, SCSI or NVMe drives"
+	}
 	reached := p.reaches(t, d.Media)
 	if reached == "" {
 		return "not_in_this_version", "this version of expunge does not carry it out"

@@ -96,8 +96,11 @@ func (p Policy) on(d devices.Drive) Policy {
 }
 
 // MediaOf is the media that a policy goes by: what the drive says, and not what the host takes it
-// for. A kernel calls every USB stick magnetic.
+// for. A kernel calls every USB stick magnetic. What is an eMMC, a card or a UFS device is flash.
 func MediaOf(d devices.Drive) devices.Media {
+	if d.Protocol == devices.ProtocolMMC || d.Protocol == devices.ProtocolUFS {
+		return devices.MediaFlash
+	}
 	if d.Identity != devices.IdentityDrive {
 		return devices.MediaUnknown
 	}

@@ -94,6 +94,10 @@ func drawDrive(t *rapid.T) devices.Drive {
 	if rapid.IntRange(0, 4).Draw(t, "unseen") == 0 {
 		d.Unseen = 512
 	}
+	if d.Protocol == devices.ProtocolMMC || d.Protocol == devices.ProtocolUFS { // flash, whoever says so
+		d.Media, d.Identity = devices.MediaFlash, devices.IdentityHost
+		d.Lacks = append(d.Lacks, devices.Reason{Code: devices.ReasonEMMCErases, Message: "not sent", Hint: "destroy it"})
+	}
 	return d
 }
 
@@ -144,9 +148,13 @@ func drawFile(t *rapid.T) PolicyFile {
 	return f
 }
 
+func flashByBus(d devices.Drive) bool {
+	return d.Protocol == devices.ProtocolMMC || d.Protocol == devices.ProtocolUFS
+}
+
 // ruleOf is the first rule about a drive, found without the table that was made of the rules.
 func ruleOf(f *PolicyFile, d devices.Drive) PolicyRule {
-	if d.Identity != devices.IdentityDrive {
+	if d.Identity != devices.IdentityDrive && !flashByBus(d) {
 		d.Media = devices.MediaUnknown
 	}
 	for _, r := range f.Rules {
@@ -250,7 +258,7 @@ func withinPolicy(t *rapid.T, f *PolicyFile, p Policy, d devices.Drive, r Reques
 		t.Fatalf("verification %s, asked %q, demanded %q", plan.Verification, r.Verify, f.Verify[plan.Method])
 	case f.Base == "aus-ism" && (d.Media != devices.MediaMagnetic || d.Identity != devices.IdentityDrive) && !slices.Equal(plan.Passes[max(0, len(plan.Passes)-2):], passes("random", "random")):
 		t.Fatalf("the ISM asks for two random passes on flash: %v", plan.Passes)
-	case f.Base == "aus-ism" && (d.Media != devices.MediaFlash || d.Identity != devices.IdentityDrive) && d.SizeBytes < 15_000_000_000 && len(plan.Passes) < 3:
+	case f.Base == "aus-ism" && (d.Media != devices.MediaFlash || d.Identity != devices.IdentityDrive) && !flashByBus(d) && d.SizeBytes < 15_000_000_000 && len(plan.Passes) < 3:
 		t.Fatalf("the ISM asks for three passes below 15 GB: %v", plan.Passes)
 	}
 }

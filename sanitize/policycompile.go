@@ -67,7 +67,7 @@ func (f PolicyFile) compile() (Policy, error) {
 
 var (
 	mediaKinds = []devices.Media{devices.MediaMagnetic, devices.MediaFlash, devices.MediaUnknown}
-	buses      = []devices.Protocol{devices.ProtocolATA, devices.ProtocolSCSI, devices.ProtocolNVMe, devices.ProtocolMMC, devices.ProtocolVirtio, devices.ProtocolLoop, devices.ProtocolBlock}
+	buses      = []devices.Protocol{devices.ProtocolATA, devices.ProtocolSCSI, devices.ProtocolNVMe, devices.ProtocolMMC, devices.ProtocolUFS, devices.ProtocolNVDIMM, devices.ProtocolVirtio, devices.ProtocolLoop, devices.ProtocolBlock}
 )
 
 func policyNames() []string {

@@ -38,6 +38,10 @@ func Policies() []Policy {
 			{Media: devices.MediaMagnetic,
 				Purge: words(CryptoThenBlock, CryptographicErase, BlockErase, DriveOverwrite, TCGRevert, EnhancedSecurityErase),
 				Clear: words(CryptoThenBlock, CryptographicErase, BlockErase, DriveOverwrite, TCGRevert, EnhancedSecurityErase, SecurityErase, CryptographicFormat, Format, HostOverwrite)},
+			// What these can do themselves is not sent by this program.
+			{Bus: devices.ProtocolMMC, Purge: []Technique{}, Clear: overwriting},
+			{Bus: devices.ProtocolUFS, Purge: []Technique{}, Clear: overwriting},
+			{Bus: devices.ProtocolNVDIMM, Purge: []Technique{}, Clear: overwriting},
 			// On flash readings of the standard differ about an enhanced security erase.
 			{Purge: words(CryptoThenBlock, CryptographicErase, BlockErase, DriveOverwrite, TCGRevert),
 				Clear: words(CryptoThenBlock, CryptographicErase, BlockErase, DriveOverwrite, TCGRevert, EnhancedSecurityErase, SecurityErase, CryptographicFormat, Format, HostOverwrite)},
@@ -49,8 +53,10 @@ func Policies() []Policy {
 			{Media: devices.MediaFlash, Bus: devices.ProtocolNVMe, // a format that erases, in either way, is all that r1 knows of NVMe
 				Purge: words(CryptoThenBlock, CryptographicErase, BlockErase, TCGRevert, CryptographicFormat, Format),
 				Clear: words(CryptoThenBlock, CryptographicErase, BlockErase, TCGRevert, CryptographicFormat, Format, DriveOverwrite, HostOverwrite)},
-			{Bus: devices.ProtocolMMC, Scheme: "nist-800-88r1-flash", // memory cards
+			{Bus: devices.ProtocolMMC, Scheme: "nist-800-88r1-flash", // memory cards, and flash on boards
 				Purge: []Technique{}, Clear: overwriting},
+			{Bus: devices.ProtocolUFS, Scheme: "nist-800-88r1-flash", Purge: []Technique{}, Clear: overwriting}, // flash on boards, and younger than r1
+			{Bus: devices.ProtocolNVDIMM, Purge: []Technique{}, Clear: overwriting},                             // of which r1 knows nothing
 			{Media: devices.MediaUnknown, Bus: devices.ProtocolSCSI, Scheme: "nist-800-88r1-flash", // a USB stick, as far as can be told
 				Purge: words(CryptoThenBlock, CryptographicErase, TCGRevert),
 				Clear: words(CryptoThenBlock, CryptographicErase, BlockErase, DriveOverwrite, TCGRevert, Format, HostOverwrite)},

@@ -146,8 +146,8 @@ func tcgOperation(d devices.Drive, r Request) Operation {
 type tcgErase struct{ keepsAccount bool }
 
 func (tcgErase) ask(ctx context.Context, t devices.Transport, p devices.Protocol) ([]byte, bool, error) {
-	page, err := devices.ReadTCGDiscovery(ctx, t, p)
-	return page, false, err
+	_, d, err := devices.OpenTCG(ctx, t, p)
+	return d.Page, false, err
 }
 
 func (e tcgErase) parse(page []byte, planned Operation) (account, error) {
@@ -186,11 +186,7 @@ func (tcgErase) estimate([]byte, Operation) (int64, bool) { return 0, false }
 
 func (tcgErase) send(ctx context.Context, r *run, i int) (bool, error) {
 	planned := r.drive.Operations[i]
-	d, err := tcg.ParseDiscovery(r.operations[i].was)
-	if err != nil {
-		return false, err
-	}
-	door, err := devices.TCGDoor(ctx, r.transport(planned), r.drive.Protocol)
+	door, d, err := devices.OpenTCG(ctx, r.transport(planned), r.drive.Protocol)
 	if err != nil {
 		return false, err
 	}
@@ -277,15 +273,7 @@ func (r *run) authenticate(ctx context.Context) error {
 	if err := r.reidentify(ctx, "authentication"); err != nil {
 		return err
 	}
-	page, err := devices.ReadTCGDiscovery(ctx, r.transport(planned), r.drive.Protocol)
-	if err != nil {
-		return err
-	}
-	d, err := tcg.ParseDiscovery(page)
-	if err != nil {
-		return err
-	}
-	door, err := devices.TCGDoor(ctx, r.transport(planned), r.drive.Protocol)
+	door, d, err := devices.OpenTCG(ctx, r.transport(planned), r.drive.Protocol)
 	if err != nil {
 		return err
 	}

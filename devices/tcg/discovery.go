@@ -49,6 +49,7 @@ type Feature struct {
 type Discovery struct {
 	Major, Minor uint16
 	Features     []Feature
+	Page         []byte // all of it as it came
 }
 
 // Has finds a feature.
@@ -87,7 +88,7 @@ func ParseDiscovery(b []byte) (Discovery, error) {
 	case total > uint64(len(b)):
 		return fail("%d bytes, of which %d came: %w", total, len(b), ErrTruncated)
 	}
-	d := Discovery{Major: be.Uint16(b[4:]), Minor: be.Uint16(b[6:])}
+	d := Discovery{Major: be.Uint16(b[4:]), Minor: be.Uint16(b[6:]), Page: slices.Clone(b[:total])}
 	for rest := b[discoveryHeader:total]; !zeros(rest); {
 		if len(rest) < featureHeader {
 			return fail("%d bytes where a feature should begin", len(rest))
@@ -115,27 +116,14 @@ func ParseDiscovery(b []byte) (Discovery, error) {
 // Discover asks for Level 0 discovery, which any drive that has a TPer answers without a session. An
 // answer that is longer than usual is asked for again.
 func Discover(ctx context.Context, door Door) (Discovery, error) {
-	b, err := ReadDiscovery(ctx, door)
-	if err != nil {
-		return Discovery{}, err
-	}
-	return ParseDiscovery(b)
-}
-
-// ReadDiscovery is the same as it came, but for what its own length does not cover. What cannot be parsed
-// comes as it is.
-func ReadDiscovery(ctx context.Context, door Door) ([]byte, error) {
 	for size := 2048; ; {
 		b, err := door.Receive(ctx, protocolTPer, comIDDiscovery, size)
 		if err != nil {
-			return nil, fmt.Errorf("Level 0 discovery: %w", err)
+			return Discovery{}, fmt.Errorf("Level 0 discovery: %w", err)
 		}
-		_, err = ParseDiscovery(b)
+		d, err := ParseDiscovery(b)
 		if !errors.Is(err, ErrTruncated) || len(b) < size || size == longestAnswer {
-			if err == nil {
-				b = b[:4+binary.BigEndian.Uint32(b)]
-			}
-			return b, nil
+			return d, err
 		}
 		size = longestAnswer
 	}

@@ -78,6 +78,10 @@ func (i Info) bus(s Space) string {
 	switch {
 	case strings.HasPrefix(i.Name, "nvme"):
 		return fmt.Sprintf("sys/devices/pci0000:00/0000:01:%02x.0/nvme/nvme%d", i.Index+s.Path, i.Index+s.Path)
+	case strings.HasPrefix(i.Name, "mmcblk"):
+		return fmt.Sprintf("sys/devices/platform/soc/fe34%04x.mmc/mmc_host/mmc%d/mmc%d:0001", i.Index, i.Index, i.Index)
+	case strings.HasPrefix(i.Name, "pmem"):
+		return fmt.Sprintf("%s/region%d/pfn%d.0", ndBus, i.Index, i.Index)
 	case strings.HasPrefix(i.Name, "sd"):
 		host := i.Index + s.Path
 		return fmt.Sprintf("%s/target%d:0:0/%d:0:0:%d", i.scsiHost(host), host, host, s.LUN)
@@ -130,6 +134,12 @@ func (r *Rack) layDrive(info Info, p Profile) error {
 		err = r.layNVMe(info, p)
 	case devices.ProtocolATA, devices.ProtocolSCSI:
 		err = r.laySCSI(info, p)
+	case devices.ProtocolMMC:
+		err = r.layCard(info, p)
+	case devices.ProtocolUFS:
+		err = r.layUFS(info, p)
+	case devices.ProtocolNVDIMM:
+		err = r.layNVDIMM(info, p)
 	default:
 		bus := info.bus(first)
 		err = errors.Join(r.write(map[string]string{bus + "/vendor": "0x1af4", bus + "/device": "0x0002", info.dir(first) + "/serial": info.Spec.Serial}),
@@ -219,6 +229,9 @@ func (r *Rack) places(info Info) map[string]string {
 	for name, dir := range info.hiddenPaths() {
 		links["sys/block/"+name] = dir
 	}
+	for _, a := range info.cardAreas() {
+		links["sys/block/"+a.name] = info.dir(info.Spaces[0]) + "/" + a.name
+	}
 	for _, s := range info.nodes() {
 		links["sys/block/"+filepath.Base(s.Node)] = info.dir(s)
 		if generic := info.generic(s); generic != "" {
@@ -252,8 +265,8 @@ func (r *Rack) unplug(info Info) error {
 }
 
 // Use puts a drive to use, as the kernel would show it: "mounted:/srv", "mounted:/" (the system
-// runs from it), "partition-mounted:/data", "partition" (one that is not used), "swap" or
-// "holder:dm-0". A node names one of the drive's spaces; anything else, its first.
+// runs from it), "partition-mounted:/data", "partition" (one that is not used), "area-mounted:boot0:/srv"
+// (of an eMMC's boot or general purpose partitions), "swap" or "holder:dm-0". A node names one of the drive's spaces; anything else, its first.
 func (r *Rack) Use(name, use string) error {
 	info, err := r.find(name)
 	if err != nil {
@@ -274,7 +287,7 @@ func (r *Rack) use(info Info, space Space, use string) error {
 		return err
 	}
 	part := space.Node + "1"
-	if space.NSID != 0 {
+	if space.NSID != 0 || strings.HasPrefix(info.Name, "mmcblk") || strings.HasPrefix(info.Name, "pmem") {
 		part = space.Node + "p1"
 	}
 	kind, arg, _ := strings.Cut(use, ":")
@@ -293,6 +306,8 @@ func (r *Rack) use(info Info, space Space, use string) error {
 			return err
 		}
 		return mount(part, minor+1)
+	case "area-mounted":
+		return r.useArea(info, arg)
 	case "swap":
 		return r.add("proc/swaps", fmt.Sprintf("%s partition %d 0 -2\n", space.Node, space.SizeBytes/1024))
 	case "holder":
@@ -301,7 +316,7 @@ func (r *Rack) use(info Info, space Space, use string) error {
 		}
 		return os.WriteFile(filepath.Join(r.dir, dir, "holders", arg), nil, 0o644)
 	}
-	return errors.New("not one of mounted:DIR, partition, partition-mounted:DIR, swap, holder:NAME")
+	return errors.New("not one of mounted:DIR, partition, partition-mounted:DIR, area-mounted:AREA:DIR, swap, holder:NAME")
 }
 
 func (r *Rack) layPartition(dir, node string, s Space, number string) error {
@@ -330,7 +345,7 @@ func (r *Rack) add(name, line string) error {
 // claimed says whether the kernel would refuse an exclusive open (EBUSY).
 func (i Info) claimed() bool {
 	for _, u := range i.Uses {
-		if u != "partition" {
+		if u != "partition" && !strings.HasPrefix(u, "area-mounted:") { // an area is another block device
 			return true
 		}
 	}

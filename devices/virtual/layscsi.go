@@ -6,12 +6,16 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/expunge-dev/expunge/devices"
 )
 
 // scsiHost is the place of the host adapter that a SATA or SCSI drive is behind.
 func (i Info) scsiHost(host int) string {
 	p, _ := profileByName(i.Spec.Profile) // it was checked when the drive was added
 	switch {
+	case p.Protocol == devices.ProtocolUFS:
+		return fmt.Sprintf("sys/devices/platform/soc/1d8%04x.ufshc/host%d", 0x4000+host, host)
 	case p.bridge != "":
 		return fmt.Sprintf("sys/devices/pci0000:00/0000:00:14.0/usb1/1-%d/1-%d:1.0/host%d", host+1, host+1, host)
 	case p.translated():

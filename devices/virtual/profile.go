@@ -64,7 +64,7 @@ func (p Profile) translated() bool { return p.Protocol == devices.ProtocolATA }
 
 // Profiles lists the kinds of drives.
 func Profiles() []Profile {
-	return slices.Concat(nvmeProfiles(), sataProfiles(), scsiProfiles(), tcgProfiles())
+	return slices.Concat(nvmeProfiles(), sataProfiles(), scsiProfiles(), cardProfiles(), ufsProfiles(), nvdimmProfiles(), tcgProfiles())
 }
 
 // sataProfiles are ATA drives behind SCSI/ATA translation: the kernel's, or that of a USB bridge.

@@ -189,6 +189,10 @@ func (r *Rack) Add(spec Spec) (node string, err error) {
 	if err != nil {
 		return "", err
 	}
+	profile, err := profileByName(spec.Profile)
+	if err != nil {
+		return "", err
+	}
 	taken := func(serial string) bool {
 		return slices.ContainsFunc(list, func(i Info) bool { return i.Spec.Serial == serial })
 	}
@@ -200,13 +204,9 @@ func (r *Rack) Add(spec Spec) (node string, err error) {
 		if err != nil {
 			return "", err
 		}
-		if drawn := fmt.Sprintf("VIRT%010d", n); !taken(drawn) {
+		if drawn := profile.ownSerial(fmt.Sprintf("VIRT%010d", n)); !taken(drawn) {
 			spec.Serial = drawn
 		}
-	}
-	profile, err := profileByName(spec.Profile)
-	if err != nil {
-		return "", err
 	}
 	index := 0
 	for _, i := range list {

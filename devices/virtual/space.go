@@ -33,7 +33,11 @@ func (p Profile) spaces(name string, index int, s Spec) []Space {
 			list = append(list, second)
 		}
 		return append(list, p.furtherPaths(list, index, s)...)
-	case devices.ProtocolATA, devices.ProtocolSCSI:
+	case devices.ProtocolMMC:
+		return []Space{{Node: "/dev/" + name, SizeBytes: s.SizeBytes, Number: fmt.Sprintf("179:%d", index*32)}}
+	case devices.ProtocolNVDIMM:
+		return []Space{{Node: "/dev/" + name, SizeBytes: s.SizeBytes, Number: fmt.Sprintf("259:%d", 1<<16+index*4)}}
+	case devices.ProtocolATA, devices.ProtocolSCSI, devices.ProtocolUFS:
 		units := max(1, p.units)
 		var list []Space
 		for n := range units {
@@ -50,7 +54,11 @@ func (p Profile) kernelName(n int) string {
 	switch p.Protocol {
 	case devices.ProtocolNVMe:
 		return fmt.Sprintf("nvme%d", n)
-	case devices.ProtocolATA, devices.ProtocolSCSI:
+	case devices.ProtocolMMC:
+		return fmt.Sprintf("mmcblk%d", n)
+	case devices.ProtocolNVDIMM:
+		return fmt.Sprintf("pmem%d", n)
+	case devices.ProtocolATA, devices.ProtocolSCSI, devices.ProtocolUFS:
 		return "sd" + letters(n)
 	}
 	return "vd" + letters(n)

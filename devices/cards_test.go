@@ -1,0 +1,237 @@
+package devices_test
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/expunge-dev/expunge/devices"
+)
+
+const (
+	emmcCard = "sys/devices/platform/soc/fe340000.mmc/mmc_host/mmc0/mmc0:0001"
+	ndBus    = "sys/devices/LNXSYSTM:00/LNXSYBUS:00/ACPI0012:00/ndbus0"
+	ufsHost  = "sys/devices/platform/soc/1d84000.ufshc/host0"
+)
+
+// block adds a block device at a place on the buses; up is from its directory to that of its device.
+func (h tree) block(at, dev, size, up string) tree {
+	name := at[strings.LastIndex(at, "/")+1:]
+	h["sys/block/"+name] = "->../" + strings.TrimPrefix(at, "sys/")
+	h[at+"/size"], h[at+"/dev"], h[at+"/ro"], h[at+"/device"] = size, dev, "0", "->"+up
+	h[at+"/queue/logical_block_size"], h[at+"/queue/physical_block_size"], h[at+"/queue/rotational"] = "512", "512", "0"
+	h[at+"/holders/.keep"], h[at+"/slaves/.keep"] = "", ""
+	return h
+}
+
+// bus puts a device on a bus.
+func (h tree) bus(at, name string) tree {
+	h["sys/bus/"+name+"/devices/.keep"] = ""
+	h[at+"/subsystem"] = "->" + strings.Repeat("../", strings.Count(at, "/")) + "bus/" + name
+	return h
+}
+
+// emmc is one as a kernel shows it, with all that it can have beside its user area.
+func (h tree) emmc() tree {
+	h.block(emmcCard+"/block/mmcblk0", "179:0", "8192", "../..").bus(emmcCard, "mmc")
+	h["sys/class/block/.keep"] = ""
+	h[emmcCard+"/block/mmcblk0/subsystem"] = "->" + strings.Repeat("../", strings.Count(emmcCard, "/")+2) + "class/block"
+	for name, dev := range map[string]string{"mmcblk0boot0": "179:8", "mmcblk0boot1": "179:16", "mmcblk0gp0": "179:24"} {
+		h.block(emmcCard+"/block/mmcblk0/"+name, dev, "64", "..")
+		h[emmcCard+"/block/mmcblk0/"+name+"/force_ro"] = "1"
+	}
+	h[emmcCard+"/block/mmcblk0/mmcblk0boot0/ro"] = "1"
+	maps.Copy(h, tree{
+		emmcCard + "/type": "MMC", emmcCard + "/cid": "150100424a4e423452079ed12a8b7a00", emmcCard + "/name": "BJNB4R", emmcCard + "/serial": "0x9ed12a8b",
+		emmcCard + "/manfid": "0x000015", emmcCard + "/oemid": "0x0100", emmcCard + "/fwrev": "0x0700000000000000", emmcCard + "/raw_rpmb_size_mult": "0x20",
+		emmcCard + "/mmcblk0rpmb/dev":                   "240:0",
+		emmcCard + "/block/mmcblk0/mmcblk0p1/partition": "1", emmcCard + "/block/mmcblk0/mmcblk0p1/dev": "179:1", emmcCard + "/block/mmcblk0/mmcblk0p1/holders/.keep": "",
+	})
+	return h
+}
+
+// ufs is a device with two units that have blocks, and its well-known ones.
+func (h tree) ufs() tree {
+	for lun, name := range []string{"sda", "sdb"} {
+		unit := ufsHost + "/target0:0:0/0:0:0:" + string(rune('0'+lun))
+		h.block(unit+"/block/"+name, "8:"+[]string{"0", "16"}[lun], "2048", "../..").bus(unit, "scsi")
+		h[unit+"/vendor"], h[unit+"/model"], h[unit+"/type"] = "SAMSUNG ", "KLUDG4UHDB-B2D1 ", "0"
+	}
+	for _, lun := range []string{"49488", "49476", "49456"} {
+		h[ufsHost+"/target0:0:0/0:0:0:"+lun+"/type"] = "30"
+	}
+	at := strings.TrimSuffix(ufsHost, "/host0")
+	maps.Copy(h, tree{
+		ufsHost + "/scsi_host/host0/proc_name": "ufshcd", at + "/string_descriptors/manufacturer_name": "SAMSUNG", at + "/string_descriptors/product_name": "KLUDG4UHDB-B2D1",
+		at + "/string_descriptors/serial_number": "0123ABCD", at + "/string_descriptors/product_revision": "0600", at + "/device_descriptor/number_of_luns": "0x02",
+	})
+	return h
+}
+
+// pmem is a namespace on one module, of which kind makes a block device; "" for none.
+func (h tree) pmem(kind, node string) tree {
+	region := ndBus + "/region0"
+	h.bus(ndBus+"/nmem0", "nd").bus(region, "nd").bus(region+"/namespace0.0", "nd")
+	maps.Copy(h, tree{
+		ndBus + "/nmem0/nfit/id": "8089-a2-1834-00001234", ndBus + "/nmem0/security": "unlocked",
+		region + "/mapping0": "nmem0,0,2097152,0", region + "/size": "2097152", region + "/mappings": "1",
+		region + "/namespace0.0/uuid": "6ca23a8b-7d3a-4b3f-8a43-0d9f1c2b3a4d", region + "/namespace0.0/size": "2097152",
+		"sys/bus/nd/devices/nmem0": "->../../../" + strings.TrimPrefix(ndBus, "sys/") + "/nmem0", "sys/bus/nd/devices/namespace0.0": "->../../../" + strings.TrimPrefix(region, "sys/") + "/namespace0.0",
+	})
+	claim := region + "/namespace0.0"
+	if kind != "" {
+		claim = region + "/" + kind
+		h.bus(claim, "nd")
+		h[claim+"/namespace"], h["sys/bus/nd/devices/"+kind] = "namespace0.0", "->../../../"+strings.TrimPrefix(claim, "sys/")
+	}
+	if node != "" {
+		h.block(claim+"/block/"+node, "259:0", "2048", "../..")
+	}
+	return h
+}
+
+func one(t *testing.T, h tree) devices.Drive {
+	t.Helper()
+	list, err := h.build(t).Drives(t.Context())
+	if err != nil || len(list) != 1 {
+		t.Fatalf("%d drives, %v: %+v", len(list), err, list)
+	}
+	return list[0]
+}
+
+func codes(list []devices.Reason) string {
+	var words []string
+	for _, r := range list {
+		words = append(words, r.Code)
+	}
+	return strings.Join(words, " ")
+}
+
+// What a kernel shows of each kind is one drive, with the identity that it has itself, and all that is
+// beside its blocks.
+func TestCardsAreOneDrive(t *testing.T) {
+	sd := machine().emmc()
+	for name := range maps.Clone(sd) {
+		if strings.Contains(name, "boot") || strings.Contains(name, "gp0") || strings.Contains(name, "rpmb") {
+			delete(sd, name)
+		}
+	}
+	sd[emmcCard+"/type"] = "SD"
+	for _, c := range []struct {
+		name                 string
+		host                 tree
+		serial, model, nodes string
+		size                 int64
+		beside, lacks        string
+	}{
+		{"eMMC", machine().emmc(), "0x9ed12a8b", "BJNB4R (150100)", "/dev/mmcblk0", 8192 * 512, "general_purpose_partitions boot_partitions rpmb", devices.ReasonEMMCErases},
+		{"eMMC without RPMB", machine().emmc().with(tree{emmcCard + "/raw_rpmb_size_mult": "0x0"}), "0x9ed12a8b", "BJNB4R (150100)", "/dev/mmcblk0", 8192 * 512, "general_purpose_partitions boot_partitions", devices.ReasonEMMCErases},
+		{"SD", sd, "0x9ed12a8b", "BJNB4R (150100)", "/dev/mmcblk0", 8192 * 512, "protected_area", devices.ReasonSDErases},
+		{"UFS", machine().ufs(), "0123ABCD", "SAMSUNG KLUDG4UHDB-B2D1", "/dev/sda /dev/sdb", 4096 * 512, "rpmb", devices.ReasonUFSPurge},
+		{"UFS with a unit that has no node", machine().ufs().with(tree{ufsHost + "/target0:0:0/0:0:0:2/type": "0", strings.TrimSuffix(ufsHost, "/host0") + "/device_descriptor/number_of_luns": "0x03"}),
+			"0123ABCD", "SAMSUNG KLUDG4UHDB-B2D1", "/dev/sda /dev/sdb", 4096 * 512, "rpmb logical_unit logical_units", devices.ReasonUFSPurge},
+		{"fsdax", machine().pmem("pfn0.0", "pmem0"), "8089-a2-1834-00001234", "NVDIMM, fsdax", "/dev/pmem0", 2048 * 512, "label_area fsdax_metadata rest_of_namespace", devices.ReasonNVDIMMSecurity},
+		{"sector mode", machine().pmem("btt0.0", "pmem0s"), "8089-a2-1834-00001234", "NVDIMM, sector", "/dev/pmem0s", 2048 * 512, "label_area sector_mode rest_of_namespace", devices.ReasonNVDIMMSecurity},
+		{"raw", machine().pmem("", "pmem0"), "8089-a2-1834-00001234", "NVDIMM, raw", "/dev/pmem0", 2048 * 512, "label_area rest_of_namespace", devices.ReasonNVDIMMSecurity},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := one(t, c.host)
+			if d.State != devices.StateReady || d.Serial != c.serial || d.Model != c.model || strings.Join(d.Nodes, " ") != c.nodes || d.SizeBytes != c.size || d.Identity != devices.IdentityHost {
+				t.Errorf("%s %+v: %s %s %v %d bytes %s", d.State, d.Reasons, d.Serial, d.Model, d.Nodes, d.SizeBytes, d.Identity)
+			}
+			if got := codes(d.Beside); got != c.beside {
+				t.Errorf("beside %s, want %s", got, c.beside)
+			}
+			if r, is := d.NotSent(); !is || r.Code != c.lacks || r.Hint == "" {
+				t.Errorf("%+v, want %s", r, c.lacks)
+			}
+		})
+	}
+}
+
+// Registers that are blank, missing or malformed identify nothing, whatever else calls the drive by a name.
+func TestCardsWithoutIdentity(t *testing.T) {
+	udev := tree{"run/udev/data/b179:0": "E:ID_SERIAL=0x9ed12a8b\n"}
+	strs := strings.TrimSuffix(ufsHost, "/host0") + "/string_descriptors/serial_number"
+	for name, h := range map[string]tree{
+		"no CID":           machine().emmc().with(udev).with(tree{emmcCard + "/cid": ""}),
+		"a blank CID":      machine().emmc().with(udev).with(tree{emmcCard + "/cid": strings.Repeat("0", 30) + "01"}),
+		"a short CID":      machine().emmc().with(udev).with(tree{emmcCard + "/cid": "150100"}),
+		"serial number 0":  machine().emmc().with(udev).with(tree{emmcCard + "/serial": "0x00000000"}),
+		"no serial number": machine().emmc().with(udev).with(tree{emmcCard + "/serial": ""}),
+		"UFS":              machine().ufs().with(tree{strs: "00000000"}),
+		"UFS without any":  machine().ufs().with(tree{strs: ""}),
+	} {
+		if d := one(t, h); d.State != devices.StateUnreadable || !strings.Contains(codes(d.Reasons), "no_identity") {
+			t.Errorf("%s: %s %s %+v", name, d.State, d.Serial, d.Reasons)
+		}
+	}
+	if d := one(t, machine().pmem("pfn0.0", "pmem0").with(tree{ndBus + "/nmem0/nfit/id": "8089-00000000"})); d.Serial != "" {
+		t.Errorf("a module without a serial number is %s", d.Serial)
+	}
+}
+
+// Any use of any part speaks against all of the drive.
+func TestUsesOfCards(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		host  tree
+		state devices.State
+		code  string
+	}{
+		{"a boot partition mounted", machine().emmc().mount("179:8", "/srv", "/dev/mmcblk0boot0"), devices.StateInUse, "mounted"},
+		{"a general purpose partition mounted", machine().emmc().mount("179:24", "/srv", "/dev/mmcblk0gp0"), devices.StateInUse, "mounted"},
+		{"the system's", machine().emmc().mount("179:1", "/", "/dev/mmcblk0p1"), devices.StateSystem, "mounted"},
+		{"held", machine().emmc().with(tree{emmcCard + "/block/mmcblk0/mmcblk0gp0/holders/dm-0": ""}), devices.StateInUse, "held"},
+		{"the second unit of UFS", machine().ufs().mount("8:16", "/srv", "/dev/sdb"), devices.StateInUse, "mounted"},
+		{"a unit of UFS that is write-protected", machine().ufs().with(tree{ufsHost + "/target0:0:0/0:0:0:1/block/sdb/ro": "1"}), devices.StateBlocked, "read_only"},
+		{"fsdax mounted", machine().pmem("pfn0.0", "pmem0").mount("259:0", "/srv", "/dev/pmem0"), devices.StateInUse, "mounted"},
+		{"a locked module", machine().pmem("pfn0.0", "pmem0").with(tree{ndBus + "/nmem0/security": "locked"}), devices.StateBlocked, devices.ReasonMemoryLocked},
+		{"a module that erases itself", machine().pmem("pfn0.0", "pmem0").with(tree{ndBus + "/nmem0/security": "overwrite"}), devices.StateBlocked, devices.ReasonMemoryOverwriting},
+	} {
+		if d := one(t, c.host); d.State != c.state || codes(d.Reasons) != c.code {
+			t.Errorf("%s: %s %+v", c.name, d.State, d.Reasons)
+		}
+	}
+}
+
+// An area of a card is no drive, and naming it says which is.
+func TestSelectAreaOfACard(t *testing.T) {
+	host := machine().emmc().with(tree{"dev/mmcblk0boot0": "", "dev/mmcblk0": ""}).build(t)
+	list, err := host.Drives(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var bad *devices.SelectError
+	if _, err := host.Select(list, []string{"/dev/mmcblk0boot0"}); !errors.As(err, &bad) || bad.Reason.Code != "partition" || !strings.Contains(bad.Reason.Hint, "/dev/mmcblk0") {
+		t.Errorf("%v", err)
+	}
+}
+
+// Persistent memory that no block device shows is never passed over in silence.
+func TestMemoryNotReached(t *testing.T) {
+	for name, c := range map[string]struct {
+		host   tree
+		driver string // "" for nothing to report
+	}{
+		"devdax":               {machine().pmem("dax0.0", ""), "device_dax"},
+		"disabled":             {machine().pmem("", ""), "nd"},
+		"fsdax":                {machine().pmem("pfn0.0", "pmem0"), ""},
+		"raw":                  {machine().pmem("", "pmem0"), ""},
+		"a seed has no blocks": {machine().pmem("", "").with(tree{ndBus + "/region0/namespace0.0/size": "0"}), ""},
+		"no such bus":          {machine(), ""},
+	} {
+		list, err := c.host.build(t).NotReached()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.driver == "" && len(list) == 0 {
+			continue
+		}
+		if len(list) != 1 || list[0].Driver != c.driver || list[0].Reason.Code != devices.ReasonNoBlockNode || list[0].Reason.Hint == "" || !slices.Contains([]string{"region0"}, list[0].Where) {
+			t.Errorf("%s: %+v", name, list)
+		}
+	}
+}

@@ -1,0 +1,193 @@
+package devices
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// busND is the bus of non-volatile memory: regions, which are sets of interleaved modules (nmemN), the
+// namespaces in them, and what makes a block device of a namespace (pfn, btt) or none (dax).
+const busND = "nd"
+
+// ndPlace is where a block device of persistent memory sits.
+type ndPlace struct {
+	region    string   // its directory
+	namespace string   // that of the namespace
+	claim     string   // what claims the namespace: its directory, or that of the namespace itself
+	modules   []string // directories of the modules that the region is interleaved over
+}
+
+func (s sysfs) ndPlace(b blockdev) (ndPlace, bool) {
+	claim, err := filepath.EvalSymlinks(filepath.Join(b.dir, "device"))
+	if err != nil || b.subsystem() != busND {
+		return ndPlace{}, false
+	}
+	p := ndPlace{region: filepath.Dir(claim), namespace: claim, claim: claim}
+	if name := text(claim, "namespace"); name != "" && filepath.Base(name) == name {
+		p.namespace = filepath.Join(p.region, name)
+	}
+	maps, _ := filepath.Glob(filepath.Join(p.region, "mapping[0-9]*")) // the pattern is well-formed
+	for _, m := range maps {
+		if name, _, ok := strings.Cut(text(m), ","); ok && filepath.Base(name) == name {
+			p.modules = append(p.modules, filepath.Join(filepath.Dir(p.region), name))
+		}
+	}
+	slices.Sort(p.modules)
+	p.modules = slices.Compact(p.modules)
+	return p, true
+}
+
+// kind is the mode of the namespace as people know it.
+func (p ndPlace) kind() string {
+	switch strings.TrimRight(filepath.Base(p.claim), "0123456789.") {
+	case "btt":
+		return "sector"
+	case "pfn":
+		return "fsdax"
+	}
+	return "raw"
+}
+
+// moduleID is what a memory module is known by: the identifier that the firmware's table gives it (ACPI
+// NFIT), which has its serial number; "" where it has none.
+func moduleID(dir string) string {
+	id := text(dir, "nfit/id")
+	if at := strings.LastIndex(id, "-"); at < 0 || blankHex(id[at+1:]) {
+		return "" // without a serial number
+	}
+	return id
+}
+
+// identifyNVDIMM: a namespace of persistent memory is known by the modules that it lies on and by its UUID.
+// Where no module tells who it is, only this host can tell one from another.
+func (s sysfs) identifyNVDIMM(b blockdev, d *Drive) {
+	d.Protocol = ProtocolNVDIMM
+	p, ok := s.ndPlace(b)
+	if !ok {
+		return
+	}
+	var ids []string
+	for _, m := range p.modules {
+		if id := moduleID(m); id != "" {
+			ids = append(ids, id)
+		}
+	}
+	d.Model = "NVDIMM, " + p.kind()
+	switch {
+	case len(p.modules) == 0:
+		d.Model = "persistent memory, " + p.kind()
+		d.Serial = "HOST-" + short(busND, text(p.region, "resource"), text(p.region, "size"), filepath.Base(p.region), filepath.Base(p.namespace))
+	case len(ids) < len(p.modules):
+		return // judged by what is missing
+	case len(ids) > 2:
+		d.Serial = fmt.Sprintf("%d-MODULES-%s", len(ids), short(ids...))
+		d.Notes = append(d.Notes, Reason{Code: "modules", Message: "it is interleaved over " + cleanASCII(strings.Join(ids, ", "))})
+	default:
+		d.Serial = strings.Join(ids, "+")
+	}
+	if uuid := text(p.namespace, "uuid"); strings.Trim(uuid, "0-") != "" {
+		d.WWN = "uuid." + uuid
+	}
+	d.lack(ReasonNVDIMMSecurity, "persistent memory, whose own erase and overwrite (of its modules' security) are not sent by this version of expunge", hintDestroy)
+}
+
+// Codes of persistent memory whose modules' security keeps it from being used.
+const (
+	ReasonMemoryLocked      = "memory_locked"
+	ReasonMemoryOverwriting = "memory_overwriting"
+)
+
+// judgeNVDIMM refuses persistent memory whose modules are locked, or erase themselves.
+func (s sysfs) judgeNVDIMM(b blockdev, d *Drive) {
+	p, ok := s.ndPlace(b)
+	if !ok {
+		return
+	}
+	for _, m := range p.modules {
+		name := filepath.Base(m)
+		switch state := text(m, "security"); state {
+		case "locked":
+			d.refuse(StateBlocked, Reason{ReasonMemoryLocked, name + " is locked by a passphrase", "unlock it, then list again"})
+		case "overwrite":
+			d.refuse(StateBlocked, Reason{ReasonMemoryOverwriting, name + " overwrites itself", "wait until it is done, then list again"})
+		case "":
+		default:
+			d.Notes = append(d.Notes, Reason{Code: "security", Message: fmt.Sprintf("the security of %s is %s", name, cleanASCII(state))})
+		}
+	}
+}
+
+// besideNVDIMM lists what of the modules is not reached through the block device.
+func (s sysfs) besideNVDIMM(b blockdev, d *Drive) {
+	p, ok := s.ndPlace(b)
+	if !ok {
+		return
+	}
+	beside := func(code, format string, args ...any) {
+		d.Beside = append(d.Beside, Reason{Code: code, Message: fmt.Sprintf(format, args...)})
+	}
+	if len(p.modules) > 0 {
+		beside("label_area", "the label areas of its memory modules")
+	}
+	switch p.kind() {
+	case "sector":
+		beside("sector_mode", "blocks that its sector mode keeps free, which hold what was overwritten last; its maps and logs: "+
+			"a namespace in raw or fsdax mode has none")
+	case "fsdax":
+		beside("fsdax_metadata", "what its fsdax mode keeps for itself at the start of the namespace")
+	}
+	region, namespace := integer(p.region, "size"), integer(p.namespace, "size")
+	if rest := region - namespace; region > 0 && namespace > 0 && rest > 0 {
+		beside("rest_of_region", "%d bytes of the region that belong to other namespaces or to none", rest)
+	}
+	if region > 0 && namespace > d.SizeBytes {
+		beside("rest_of_namespace", "%d bytes of the namespace that its block device does not show", namespace-d.SizeBytes)
+	}
+}
+
+// ReasonNoBlockNode is the code of persistent memory that is given to programs as memory (devdax), or to
+// nobody: it has no block device.
+const ReasonNoBlockNode = "no_block_node"
+
+// memoryNotReached lists namespaces of persistent memory that have no block device.
+func (h *Host) memoryNotReached() ([]NotReached, error) {
+	entries, err := names(h.fs.root, "sys/bus/nd/devices")
+	if err != nil {
+		return nil, fmt.Errorf("list persistent memory: %w", err)
+	}
+	devs, err := h.fs.blockdevs()
+	if err != nil {
+		return nil, fmt.Errorf("list persistent memory: %w", err)
+	}
+	reached, claims := map[string]bool{}, map[string]string{}
+	for _, b := range devs {
+		if p, ok := h.fs.ndPlace(b); ok {
+			reached[p.namespace] = true
+		}
+	}
+	for _, name := range entries {
+		dir, err := filepath.EvalSymlinks(h.fs.path("sys/bus/nd/devices", name))
+		if of := text(dir, "namespace"); err == nil && of != "" && filepath.Base(of) == of {
+			claims[filepath.Join(filepath.Dir(dir), of)] = name
+		}
+	}
+	var list []NotReached
+	for _, name := range entries {
+		dir, err := filepath.EvalSymlinks(h.fs.path("sys/bus/nd/devices", name))
+		// Of each region there is one of no size, from which the next is made.
+		if err != nil || !strings.HasPrefix(name, "namespace") || reached[dir] || integer(dir, "size") == 0 {
+			continue
+		}
+		n := NotReached{Name: name, Driver: "nd", Where: filepath.Base(filepath.Dir(dir)), Nodes: []string{}}
+		why := "persistent memory that no block device shows"
+		if claim := claims[dir]; strings.HasPrefix(claim, "dax") {
+			n.Driver, why = "device_dax", "persistent memory that programs are given as memory (devdax, "+claim+"): it has no block device"
+		}
+		n.Reason = Reason{ReasonNoBlockNode, fmt.Sprintf("%s, of %d bytes", why, integer(dir, "size")),
+			"put it into raw mode, so that it has a block device, then list again; or erase its modules by their own command and record that"}
+		list = append(list, n)
+	}
+	return list, nil
+}
