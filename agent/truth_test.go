@@ -101,7 +101,7 @@ func cells() []cell {
 	ata := []string{"registers:none", "registers:zero", "hba-zero:count", "hba-zero:lba", "refuse:set-password", "refuse:erase-prepare", "refuse:erase-unit"}
 	// These differ from another profile in one thing, and need not go through every fault.
 	like := []string{"sata-hdd-hpa", "sata-hdd-dco", "sata-ssd-ama", "sata-ssd-frozen", "sata-fixed-sense", "usb-sata", "usb-sata-drops", "sata-old", "usb-stick",
-		"nvme-overwrite", "nvme-verify", "nvme-purge-required", "nvme-boot", "usb-nvme", "nvme-multipath", "nvme-two-controllers", "sas-multipath"}
+		"nvme-overwrite", "nvme-verify", "nvme-purge-required", "nvme-boot", "usb-nvme", "nvme-multipath", "nvme-two-controllers", "sas-multipath", "sas-hdd-aware"}
 	once := append(slices.Clone(neverReady), "nvme-pmr", "nvme-firmware-pending")
 	some := []string{"", "write-error:100+4", "drop-writes", "pulled:40", "reset:24", "lie:nothing", "sanitize-fail:40"}
 	var list []cell
@@ -157,10 +157,12 @@ func (c cell) expected() string {
 	// Whether the drive hides blocks, which only its sanitize reaches, cannot be told.
 	veiled := lost && c.profile != "sata-ssd-basic"
 	ata, scsi, nvme := p.Protocol == devices.ProtocolATA, p.Protocol == devices.ProtocolSCSI, p.Protocol == devices.ProtocolNVMe
+	// Zones that are left empty show nothing of what is on the media.
+	empties := (format || security) && slices.Contains([]string{"sas-hdd-smr", "sas-hdd-aware", "sata-hdd-smr"}, c.profile)
 	switch {
 	case slices.Contains(neverReady, c.profile), nvme && mute:
 		return "refused"
-	case !can(p, t), byDrive && !security && mute, !bySanitize && veiled, t == sanitize.DriveOverwrite && kind == "hba-zero", security && strings.HasPrefix(c.profile, "usb-"),
+	case !can(p, t), empties, byDrive && !security && mute, !bySanitize && veiled, t == sanitize.DriveOverwrite && kind == "hba-zero", security && strings.HasPrefix(c.profile, "usb-"),
 		byDrive && c.profile == "nvme-firmware-pending", security && c.profile == "sata-ssd-frozen", !byDrive && c.profile == "nvme-two-namespaces":
 		return "cannot"
 	case (scsi || nvme && len(p.Sanitize) > 0) && c.fault == "pulled:9":

@@ -55,11 +55,9 @@ type Drive struct {
 	GrownDefects *int64 `json:"grown_defects,omitempty"`
 	Depopulated  *int64 `json:"depopulated_elements,omitempty"`
 
-	// Zoning is that of a shingled hard disk. Zones are those of one that the host manages, where it tells
-	// them; ReadsBounded, that it lets nothing be read above the write pointers of its zones.
-	Zoning       Zoning `json:"zoning,omitempty"`
-	Zones        Zones  `json:"zones,omitzero"`
-	ReadsBounded bool   `json:"reads_bounded,omitempty"`
+	// Zoning is that of a shingled hard disk. Zones are those of one that the host manages, where it tells them.
+	Zoning Zoning `json:"zoning,omitempty"`
+	Zones  Zones  `json:"zones,omitzero"`
 
 	Fabric string `json:"fabric,omitempty"` // "tcp", "rdma", "fc", "iscsi" when reached over one
 	// Unallocated is the capacity of an NVMe drive that belongs to no namespace.

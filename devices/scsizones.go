@@ -88,7 +88,7 @@ func (d *Drive) readDiskZones(ctx context.Context, t Transport) error {
 		d.refuse(StateBlocked, Reason{ReasonZonesUnknown, err.Error(), "list again; a drive that does not say how its zones are cannot be sanitized by a host"})
 		return nil
 	}
-	d.Zones, d.ReadsBounded = report.Zones, report.Bounded
+	d.Zones = report.Zones
 	d.lostZones(report, "")
 	return nil
 }

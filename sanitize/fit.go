@@ -32,8 +32,8 @@ func unfit(t Technique, m Method, d devices.Drive, r Request, p Policy) (code, w
 	if r.BlockSize != 0 && !t.formats() {
 		return "not_asked", "another block size was asked for, which only a format gives"
 	}
-	if r.Verify != VerifyStatus && t.unreadable(d) {
-		return "not_provable", "it leaves the zones of the drive empty, which then lets nothing be read, so that nothing could be read back; --verify status takes its word"
+	if r.Verify != VerifyStatus && t.emptiesZones(d) {
+		return "not_provable", "it leaves the zones of the drive empty, which read as if nothing were there, whatever the media hold, so that reading them back would show nothing; --verify status takes its word"
 	}
 	switch d.Protocol {
 	case devices.ProtocolNVMe:

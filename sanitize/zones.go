@@ -149,10 +149,10 @@ func (t Technique) keepsZones(d devices.Drive) bool {
 	return s != nil && t.hasFailureMode() && (s.NoDeallocate || s.ZoneNoReset && d.Zoning != "")
 }
 
-// unreadable says whether nothing can be read after a technique, because it leaves zones empty and the drive
-// has nothing read that is above a write pointer.
-func (t Technique) unreadable(d devices.Drive) bool {
-	return d.Zoning == devices.HostManaged && d.ReadsBounded && !t.keepsZones(d)
+// emptiesZones says whether a technique leaves the zones of a hard disk empty, so that what is read afterwards
+// says nothing of its media.
+func (t Technique) emptiesZones(d devices.Drive) bool {
+	return (d.Zoning == devices.HostManaged || d.Zoning == devices.HostAware) && !t.keepsZones(d)
 }
 
 // numbers are those of the zones that a set of a space lies in.

@@ -38,7 +38,7 @@ func (r *Rack) erase(info Info, m *memory, unit int, o *operation) error {
 	case o.Visible, list.has(Lie, LieHidden):
 		err = fillAll(image, m, visible, o.Pattern, block)
 	case o.Kind == kindCrypto:
-		if err = r.renewKey(image, info, m, o, append(visible, hidden...)); err == nil && !o.NDAS && !o.Verify {
+		if err = r.renewKey(image, info, m, o, append(visible, hidden...)); err == nil && !o.NDAS && !o.Verify && !o.KeepZones {
 			err = r.deallocate(image, info, m, visible)
 		}
 	default:
