@@ -55,9 +55,9 @@ type ZoneType uint8
 
 // The types that are told apart.
 const (
-	ZoneConventional           ZoneType = 1
-	ZoneWriteRequired          ZoneType = 2 // in the order of the write pointer alone
-	ZoneWritePreferredZoneType          = 3 // that of a host-aware drive
+	ZoneConventional   ZoneType = 1
+	ZoneWriteRequired  ZoneType = 2 // in the order of the write pointer alone
+	ZoneWritePreferred ZoneType = 3 // that of a host-aware drive
 )
 
 // ZoneCondition is how a zone stands (ZBC-2 5.2.3, ZONE CONDITION).
