@@ -39,7 +39,7 @@ func TestShingledOverwrite(t *testing.T) {
 		{name: "conventional ones lost", profile: "sata-hdd-smr", faults: []string{"zone-read-only:0+1", "zone-offline:1+1"}, lost: 512 << 10},
 		// A bad block is an obstacle in a zone that is written in order, and none in another.
 		{name: "bad block of a conventional zone", profile: "sas-hdd-smr", faults: []string{"write-error:600+1"}, lost: 512},
-		{name: "bad block in order", profile: "sas-hdd-smr", faults: []string{"write-error:1124+1"}, lost: 206 << 10},
+		{name: "bad block in order", profile: "sas-hdd-smr", faults: []string{"write-error:1324+1"}, lost: 128 << 10},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			t.Parallel()
