@@ -143,11 +143,15 @@ func policyRef(p sanitize.PolicyRef) (attest.Policy, error) {
 }
 
 func device(d sanitize.DrivePlan) attest.Device {
+	var zones *attest.Zones
+	if z := d.Zones; z.Count > 0 {
+		zones = &attest.Zones{Count: z.Count, SizeBytes: z.SizeBytes, CapacityBytes: z.CapacityBytes}
+	}
 	return attest.Device{
 		ID: string(d.ID), Model: d.Model, Serial: d.Serial, WWN: d.WWN, Firmware: d.Firmware,
 		Protocol: string(d.Protocol), Media: string(d.Media), Identity: string(d.Identity),
 		SizeBytes: d.SizeBytes, LogicalBlockBytes: int64(d.LogicalBlock), PowerOnHours: d.PowerOnHours,
-		Fabric: d.Fabric, Nodes: slices.Clone(d.Nodes), Namespaces: namespaces(d), LogicalUnits: units(d),
+		Fabric: d.Fabric, Nodes: slices.Clone(d.Nodes), Namespaces: namespaces(d), LogicalUnits: units(d), Zones: zones,
 	}
 }
 

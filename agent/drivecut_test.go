@@ -82,7 +82,7 @@ func (c cutting) NVMe(ctx context.Context, cmd *nvme.Command) (nvme.Completion, 
 // SCSI cuts around commands that change the drive: ATA sanitize, security and addresses, SCSI
 // sanitize, format and mode select.
 func (c cutting) SCSI(ctx context.Context, cmd *scsi.Command) (scsi.Result, error) {
-	what := map[byte]string{0x48: "sanitize", 0x04: "format", 0x55: "mode-select", 0xb5: "security-protocol"}[cmd.CDB[0]]
+	what := map[byte]string{0x48: "sanitize", 0x04: "format", 0x55: "mode-select", 0xb5: "security-protocol", 0x94: "zone", 0x91: "flush"}[cmd.CDB[0]]
 	if cmd.CDB[0] == 0x85 {
 		what = map[byte]string{0xb4: "sanitize", 0xf1: "set-password", 0xf3: "erase-prepare", 0xf4: "erase-unit", 0xf2: "unlock", 0xf6: "disable-password", 0x5e: "trusted-send", 0x5f: "trusted-send", 0x37: "set-max", 0x78: "accessible-max"}[cmd.CDB[14]]
 		if cmd.CDB[14] == 0xb4 && cmd.CDB[3] == 0 && cmd.CDB[4] == 0 || cmd.CDB[14] == 0x78 && cmd.CDB[4] == 0 {
@@ -140,6 +140,7 @@ var cutSweeps = []struct {
 	{"nvme-opal-inactive", sanitize.TCGRevert, 0},
 	{"sata-opal-inactive", sanitize.TCGRevert, 0},
 	{"sas-enterprise", sanitize.TCGRevert, 0},
+	{"sas-hdd-smr", sanitize.DriveOverwrite, 0},
 }
 
 // begunAs is how a drive remembers that it began an operation.
@@ -179,6 +180,9 @@ func TestDriveGoesOnWhenTheHostStops(t *testing.T) {
 		t.Run(x.profile+"/"+strings.ReplaceAll(string(x.technique), " ", "-"), func(t *testing.T) {
 			s, c := newTimed(t)
 			spec := virtual.Spec{Profile: x.profile, Serial: "A", SizeBytes: 2 << 20, HiddenBytes: 4096, EraseSeconds: 40}
+			if x.profile == "sas-hdd-smr" {
+				spec.ZoneBytes, spec.ActiveZones, spec.ConventionalZones = 256<<10, 1, 2
+			}
 			if x.profile == "nvme-zns" {
 				spec.ZoneBytes, spec.ZoneCapacityBytes, spec.ActiveZones = 256<<10, 192<<10, 1
 			}

@@ -103,7 +103,7 @@ func cells() []cell {
 	ata := []string{"registers:none", "registers:zero", "hba-zero:count", "hba-zero:lba", "refuse:set-password", "refuse:erase-prepare", "refuse:erase-unit"}
 	// These differ from another profile in one thing, and need not go through every fault.
 	like := []string{"sata-hdd-hpa", "sata-hdd-dco", "sata-ssd-ama", "sata-ssd-frozen", "sata-fixed-sense", "usb-sata", "usb-sata-drops", "sata-old", "usb-stick",
-		"nvme-overwrite", "nvme-verify", "nvme-purge-required", "nvme-boot", "usb-nvme", "nvme-multipath", "nvme-two-controllers", "sas-multipath", "sd-card", "ufs", "nvdimm",
+		"nvme-overwrite", "nvme-verify", "nvme-purge-required", "nvme-boot", "usb-nvme", "nvme-multipath", "nvme-two-controllers", "sas-multipath", "sas-hdd-aware", "sd-card", "ufs", "nvdimm",
 		"sata-opal", "sata-opal-inactive", "sata-opal-sid-blocked", "nvme-opal", "nvme-opal-inactive", "nvme-opal-lockout", "nvme-ruby", "nvme-pyrite", "sas-enterprise"}
 	keys := []string{"", "drop-writes", "pulled:60", "reset:24", "reset:40", "lie:nothing", "lie:keep-key", "lie:ignored", "session-lost:3", "session-lost:5", "revert-power-cut:50", "tcg-answer:no-discovery"}
 	once := append(slices.Clone(neverReady), "nvme-pmr", "nvme-firmware-pending")
@@ -165,6 +165,8 @@ func (c cell) expected() string {
 	// Whether the drive hides blocks, which only its sanitize reaches, cannot be told.
 	veiled := lost && c.profile != "sata-ssd-basic" && !strings.HasPrefix(c.profile, "sata-opal")
 	ata, scsi, nvme := p.Protocol == devices.ProtocolATA, p.Protocol == devices.ProtocolSCSI, p.Protocol == devices.ProtocolNVMe
+	// Zones that are left empty show nothing of what is on the media.
+	empties := (format || security) && slices.Contains([]string{"sas-hdd-smr", "sas-hdd-aware", "sata-hdd-smr"}, c.profile)
 	switch {
 	case t == sanitize.TCGRevert && c.profile == "nvme-opal-owned", c.fault == "tcg-answer:no-discovery":
 		return "cannot" // without its PSID, or without an account of its keys
@@ -172,7 +174,7 @@ func (c cell) expected() string {
 		return "unproven"
 	case slices.Contains(neverReady, c.profile), nvme && mute:
 		return "refused"
-	case !can(p, t), byDrive && !security && mute, !bySanitize && veiled, t == sanitize.DriveOverwrite && kind == "hba-zero", security && strings.HasPrefix(c.profile, "usb-"),
+	case !can(p, t), empties, byDrive && !security && mute, !bySanitize && veiled, t == sanitize.DriveOverwrite && kind == "hba-zero", security && strings.HasPrefix(c.profile, "usb-"),
 		byDrive && c.profile == "nvme-firmware-pending", security && c.profile == "sata-ssd-frozen", !byDrive && c.profile == "nvme-two-namespaces":
 		return "cannot"
 	case (scsi || nvme && len(p.Sanitize) > 0) && c.fault == "pulled:9":

@@ -63,6 +63,7 @@ func (d Device) check() error {
 		{d.SizeBytes > 0 && d.LogicalBlockBytes > 0 && d.SizeBytes%d.LogicalBlockBytes == 0, "the device's size is not whole blocks"},
 		{d.PowerOnHours == nil || *d.PowerOnHours >= 0, "the device's power-on hours are negative"},
 		{d.Nodes != nil, "the device's nodes are missing"},
+		{d.Zones.possible(d.SizeBytes), "the device's zones do not add up to it"},
 		{!slices.ContainsFunc(d.Namespaces, func(n Namespace) bool { return !n.possible() }), "a namespace is impossible"},
 	})
 }

@@ -53,6 +53,7 @@ type Device struct {
 	Namespaces []Namespace `json:"namespaces,omitempty"`
 	// LogicalUnits are those of a SCSI drive that has several, such as one with two actuators.
 	LogicalUnits []LogicalUnit `json:"logicalUnits,omitempty"`
+	Zones        *Zones        `json:"zones,omitempty"` // of a hard disk that is written zone by zone
 }
 
 // LogicalUnit is one of a SCSI drive's.
@@ -69,7 +70,7 @@ type Namespace struct {
 	Zones     *Zones `json:"zones,omitempty"` // of one that is written zone by zone
 }
 
-// Zones is how a zoned namespace is divided. Behind the capacity of a zone there are no blocks up to the start of the
+// Zones is how a zoned namespace or hard disk is divided. Behind the capacity of a zone there are no blocks up to the start of the
 // next. Sizes and offsets everywhere count the blocks that exist: offset x is of zone x / capacityBytes.
 type Zones struct {
 	Count         int64 `json:"count"`
@@ -82,8 +83,12 @@ func (n Namespace) possible() bool {
 	if n.NSID <= 0 || n.SizeBytes <= 0 {
 		return false
 	}
-	z := n.Zones
-	return z == nil || z.Count > 0 && z.CapacityBytes > 0 && z.CapacityBytes <= z.SizeBytes && n.SizeBytes%z.CapacityBytes == 0 && n.SizeBytes/z.CapacityBytes == z.Count
+	return n.Zones.possible(n.SizeBytes)
+}
+
+// possible says whether zones add up to a size; nil are none.
+func (z *Zones) possible(size int64) bool {
+	return z == nil || z.Count > 0 && z.CapacityBytes > 0 && z.CapacityBytes <= z.SizeBytes && size%z.CapacityBytes == 0 && size/z.CapacityBytes == z.Count
 }
 
 // DriveID computes drive-id/v1: SHA-256 over "drive-id/v1" and model, serial and WWN, each with

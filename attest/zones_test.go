@@ -22,5 +22,8 @@ func TestZonesOfANamespace(t *testing.T) {
 		if x.n.possible() != x.want {
 			t.Errorf("%s: %v", name, !x.want)
 		}
+		if x.n.NSID > 0 && x.n.SizeBytes > 0 && x.n.Zones.possible(x.n.SizeBytes) != x.want {
+			t.Errorf("%s of a disk: %v", name, !x.want)
+		}
 	}
 }

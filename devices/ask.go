@@ -131,10 +131,15 @@ func (h *Host) identifyOpen(ctx context.Context, t Transport, d *Drive) error {
 		}
 		return h.readZones(ctx, t, d)
 	case ProtocolSCSI, ProtocolATA:
-		if err := identifySCSI(ctx, t, d); err != nil || d.Protocol != ProtocolSCSI {
+		if err := identifySCSI(ctx, t, d); err != nil {
 			return err
 		}
-		return checkUnits(ctx, t, d, other)
+		if d.Protocol == ProtocolSCSI {
+			if err := checkUnits(ctx, t, d, other); err != nil {
+				return err
+			}
+		}
+		return d.readDiskZones(ctx, t)
 	}
 	return ErrNoDoor
 }

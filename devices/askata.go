@@ -83,6 +83,7 @@ func identifyATA(ctx context.Context, t Transport, d *Drive) error {
 	d.Protocol = ProtocolATA
 	d.vouch(i.Model, i.Serial, i.WWN, i.Firmware)
 	d.Media = mediaOf(i.SolidState())
+	d.zoningCode(i.Zoned)
 	d.judgeSecurity(i.SecurityState())
 	if err := readATASanitize(ctx, t, d, i); err != nil {
 		return err
@@ -207,6 +208,8 @@ func readATASanitize(ctx context.Context, t Transport, d *Drive, i ata.Identity)
 		return nil
 	}
 	d.Sanitize = &SanitizeSupport{Crypto: i.CryptoScramble, Block: i.BlockErase, Overwrite: i.Overwrite, AfterBlock: ReadsConstant, AfterCrypto: ReadsAnything, State: SanitizeIdle}
+	// No word tells of it: it is as old as ZAC, and a drive that has no zones ignores it.
+	d.Sanitize.ZoneNoReset = d.peripheral == scsi.HostManagedType || d.Zoning == HostAware
 	if i.ReadsZeroes {
 		d.Sanitize.AfterBlock = ReadsZeros // ACS-4 7.13: RZAT
 	}

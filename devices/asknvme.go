@@ -60,6 +60,8 @@ type SanitizeSupport struct {
 	PurgeRequired bool `json:"purge_required"` // the command can demand purge
 	// MediaVerification: an NVMe drive can show its media as an erase left them, before it deallocates blocks.
 	MediaVerification bool `json:"media_verification,omitempty"`
+	// ZoneNoReset: an erase can be told to leave the zones of a hard disk full, or as they were.
+	ZoneNoReset bool `json:"zone_no_reset,omitempty"`
 	// AfterBlock and AfterCrypto are what reads may return after the operation.
 	AfterBlock  ReadBack      `json:"reads_after_block"`
 	AfterCrypto ReadBack      `json:"reads_after_crypto"`

@@ -48,6 +48,7 @@ func identifySCSI(ctx context.Context, t Transport, d *Drive) error {
 	if err != nil {
 		return err
 	}
+	d.peripheral = inq.PeripheralType
 	if d.Bridge != "" {
 		err := identifyATA(ctx, t, d)
 		if err == nil || IsGone(err) || errors.Is(err, ErrChanged) {

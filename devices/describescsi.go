@@ -20,6 +20,7 @@ func describeSCSI(ctx context.Context, t Transport, d *Drive) error {
 	if c, err := scsi.ParseCharacteristics(page); has && err == nil {
 		d.Media = mediaOf(c.RotationRate == 1, c.RotationRate == 1 || c.RotationRate > 0x400)
 		after, afterCrypto = c.WABEREQ, c.WACEREQ
+		d.zoningCode(c.Zoned)
 	}
 	for _, step := range []func(context.Context, Transport, *Drive) error{readBlocks, readProvisioning, readProtection, readReservation, readDefects} {
 		if err := step(ctx, t, d); err != nil {
@@ -105,6 +106,9 @@ func readBlocks(ctx context.Context, t Transport, d *Drive) error {
 	if err != nil {
 		d.Notes = append(d.Notes, Reason{Code: "no_capacity", Message: fmt.Sprintf("it does not tell its size: %v", err), Hint: "if a format of it failed or was cut off, it must be formatted again before anything else"})
 		return nil
+	}
+	if d.peripheral == scsi.HostManagedType && d.SizeBytes > 0 {
+		return nil // READ CAPACITY may speak of its conventional zones alone (ZBC-2 5.8, RC_BASIS); the zones tell its size
 	}
 	if d.SizeBytes > 0 {
 		return d.compareSize(g.SizeBytes)
@@ -193,12 +197,17 @@ func readDefects(ctx context.Context, t Transport, d *Drive) error {
 // readSCSISanitize asks which erases the drive supports, by its own list of commands and never by
 // trying one (SPC-5 6.36), and how it stands.
 func readSCSISanitize(ctx context.Context, t Transport, d *Drive) error {
+	keeps := d.peripheral == scsi.HostManagedType || d.Zoning == HostAware
 	supports := func(c scsi.ReportOpcode) (bool, error) {
 		page, err := dataIn(ctx, t, c.Command())
 		if err != nil {
 			return false, err
 		}
 		s, err := scsi.ParseOpcodeSupport(page)
+		if s == scsi.SupportedStandard && c.HasServiceAction {
+			usage, bad := scsi.ParseOpcodeUsage(page)
+			keeps = keeps && bad == nil && len(usage) > 1 && usage[1]&(1<<6) != 0 // ZNR
+		}
 		return s == scsi.SupportedStandard, err
 	}
 	support := SanitizeSupport{State: SanitizeUnknown}
@@ -224,6 +233,7 @@ func readSCSISanitize(ctx context.Context, t Transport, d *Drive) error {
 		return err
 	}
 	able := support.Crypto || support.Block || support.Overwrite
+	support.ZoneNoReset = able && keeps
 	if able {
 		d.Sanitize = &support
 	}

@@ -56,6 +56,10 @@ type Drive struct {
 	GrownDefects *int64 `json:"grown_defects,omitempty"`
 	Depopulated  *int64 `json:"depopulated_elements,omitempty"`
 
+	// Zoning is that of a shingled hard disk. Zones are those of one that the host manages, where it tells them.
+	Zoning Zoning `json:"zoning,omitempty"`
+	Zones  Zones  `json:"zones,omitzero"`
+
 	Fabric string `json:"fabric,omitempty"` // "tcp", "rdma", "fc", "iscsi" when reached over one
 	// Unallocated is the capacity of an NVMe drive that belongs to no namespace.
 	Unallocated int64 `json:"unallocated_bytes,omitempty"`
@@ -72,6 +76,9 @@ type Drive struct {
 	local  []uint16 // CNTLIDs of Controllers, as the kernel has them
 	raid   string   // driver of the RAID controller that it is behind
 	byDoor bool     // its blocks are reached by SCSI commands alone: the kernel does not take their size
+
+	peripheral  uint8 // its SCSI peripheral device type
+	kernelZones kernelZones
 }
 
 // Geometry is a node's size as its open descriptor reports it; of a drive with several nodes, the

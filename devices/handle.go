@@ -150,7 +150,7 @@ func (d Drive) nodes() []Namespace {
 		}
 		return list
 	}
-	return []Namespace{{Node: d.Nodes[0], Number: d.Number, SizeBytes: d.SizeBytes, LogicalBlock: d.LogicalBlock}}
+	return []Namespace{{Node: d.Nodes[0], Number: d.Number, SizeBytes: d.SizeBytes, LogicalBlock: d.LogicalBlock, Zoned: d.Zoning == HostManaged}}
 }
 
 func closeSpaces(spaces []Space) error {
@@ -315,6 +315,9 @@ func (h *Handle) Reidentify(ctx context.Context) error {
 		return fmt.Errorf("%s is %s %s with %d namespaces now, was %s %s with %d: %w", h.drive.Nodes[0],
 			now.Model, now.Serial, len(now.Namespaces), h.drive.Model, h.drive.Serial, len(h.drive.Namespaces), ErrChanged)
 	}
+	if !sameZones(now, h.drive) {
+		return fmt.Errorf("%s: its zones are not what they were: %w", h.drive.Nodes[0], ErrChanged)
+	}
 	if !sameFormat(now, h.drive) {
 		return fmt.Errorf("%s: what a format reaches, the formats of its namespaces or its unallocated capacity are not what they were: %w", h.drive.Nodes[0], ErrChanged)
 	}
@@ -396,8 +399,10 @@ func digestTable(ctx context.Context, s Space) (digest string, err error) {
 		}
 		r.writeTo(sum)
 		first, last = min(34, r.CapacityBytes/int64(s.LogicalBlock)), 0
-		if r.List[0].State == ZoneOffline {
+		if z := r.List[0]; z.State == ZoneOffline || r.Bounded && z.State == ZoneEmpty {
 			first = 0
+		} else if r.Bounded && z.State == ZoneBegun {
+			first = min(first, z.Written/int64(s.LogicalBlock))
 		}
 	}
 	for _, part := range []struct{ from, n int64 }{{0, first}, {s.Blocks() - last, last}} {

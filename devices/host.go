@@ -123,9 +123,7 @@ func (h *Host) judge(group []blockdev, d *Drive, u *uses) {
 	for _, b := range group {
 		of, sys := u.of(b.name)
 		reasons, system = append(reasons, of...), system || sys
-		if b.zoned() && d.Protocol != ProtocolNVMe {
-			blocked = append(blocked, Reason{"zoned", "a shingled hard disk whose blocks are written in order, zone by zone, which this version of expunge does on NVMe drives only", "destroy it, or erase it with a tool that knows the zones of hard disks"})
-		}
+		d.kernelZones.managed = d.kernelZones.managed || b.zoned()
 	}
 	if r, ok := unsuitable(group[0], *d); ok {
 		blocked = append(blocked, r)

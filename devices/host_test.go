@@ -155,7 +155,7 @@ func TestStatesAndReasons(t *testing.T) {
 		{"NVMe", machine().nvme("nvme0n1", "259:0", "pcie"), "/dev/nvme0n1", devices.StateReady, ""},
 		{"NVMe with its path below", machine().nvme("nvme0n1", "259:0", "pcie").with(tree{"sys/block/nvme0c0n1/hidden": "1", "sys/block/nvme0c0n1/size": "4096"}), "/dev/nvme0n1", devices.StateReady, ""},
 		{"zoned", machine().nvme("nvme0n1", "259:0", "pcie").with(tree{"sys/block/nvme0n1/queue/zoned": "host-managed\n"}), "/dev/nvme0n1", devices.StateBlocked, "zones_unknown"},
-		{"zoned hard disk", sda().with(tree{"sys/devices/pci0000:00/ata1/host0/target0:0:0/0:0:0:0/block/sda/queue/zoned": "host-managed\n"}), "/dev/sda", devices.StateBlocked, "zoned"},
+		{"zoned hard disk", sda().with(tree{"sys/devices/pci0000:00/ata1/host0/target0:0:0/0:0:0:0/block/sda/queue/zoned": "host-managed\n"}), "/dev/sda", devices.StateBlocked, "zones_unknown"},
 		{"not zoned", machine().nvme("nvme0n1", "259:0", "pcie").with(tree{"sys/block/nvme0n1/queue/zoned": "none\n"}), "/dev/nvme0n1", devices.StateReady, ""},
 		{"NVMe over TCP", machine().nvme("nvme0n1", "259:0", "tcp"), "/dev/nvme0n1", devices.StateBlocked, "fabric"},
 		{"NVMe over something new", machine().nvme("nvme0n1", "259:0", "carrier-pigeon"), "/dev/nvme0n1", devices.StateBlocked, "fabric"},

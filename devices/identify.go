@@ -28,6 +28,7 @@ func (s sysfs) identify(b blockdev, found *block.Disk) Drive {
 			ReadOnly:      text(b.dir, "ro") == "1",
 			Sequence:      uint64(integer(b.dir, "diskseq")),
 		},
+		kernelZones: kernelZones{b.zoned(), integer(b.dir, "queue/chunk_sectors") * 512, integer(b.dir, "queue/nr_zones")},
 	}
 	switch sub := b.subsystem(); {
 	case strings.HasPrefix(b.name, "loop"):

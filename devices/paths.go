@@ -65,8 +65,8 @@ func joinPaths(a, b Drive) Drive {
 	if why := a.pairNodes(b); why != "" {
 		a.refuse(StateBlocked, Reason{"paths_differ", fmt.Sprintf("%s and %s are nodes of one drive, and %s", a.Nodes[0], b.Nodes[0], why), "have the kernel read both again, or detach one"})
 	}
-	if slices.ContainsFunc(a.Namespaces, func(n Namespace) bool { return n.Zoned }) {
-		a.refuse(StateBlocked, Reason{ReasonZonesKind, "its namespaces are zoned, and it is reached by several nodes, whose zones this version of expunge does not compare", "detach all of its controllers but one"})
+	if a.Zoning == HostManaged || slices.ContainsFunc(a.Namespaces, func(n Namespace) bool { return n.Zoned }) {
+		a.refuse(StateBlocked, Reason{ReasonZonesKind, "it is written zone by zone, and is reached by several nodes, whose zones this version of expunge does not compare", "detach all of its controllers but one"})
 	}
 	for _, r := range b.Reasons {
 		if !slices.ContainsFunc(a.Reasons, func(x Reason) bool { return x == r || x.Code == r.Code && r.Code == ReasonSanitizing }) {

@@ -143,6 +143,7 @@ func joinSanitize(a, b *SanitizeSupport) *SanitizeSupport {
 	}
 	s := *a
 	s.Crypto, s.Block, s.Overwrite = a.Crypto && b.Crypto, a.Block && b.Block, a.Overwrite && b.Overwrite
+	s.ZoneNoReset = a.ZoneNoReset && b.ZoneNoReset
 	if a.AfterBlock != b.AfterBlock {
 		s.AfterBlock = ReadsNothing // what holds for both is not known
 	}

@@ -34,6 +34,8 @@ const (
 	ZoneFull     ZoneState = "full"
 	ZoneReadOnly ZoneState = "read-only"
 	ZoneOffline  ZoneState = "offline"
+	// ZoneConventional is a zone of a hard disk that is written in any order, and has no write pointer.
+	ZoneConventional ZoneState = "conventional"
 )
 
 // Zone is one zone of a space, in bytes of its node.
@@ -53,6 +55,8 @@ type ZoneReport struct {
 	List   []Zone
 	AtOnce int64 // that may be partly written at one time; 0 says that there is no limit
 	Most   int   // bytes that one command moves at most
+	// Bounded: what is above a write pointer cannot be read.
+	Bounded bool
 }
 
 // ErrZonesUnknown: what the drive says of its zones is missing, or contradicts itself.
@@ -117,18 +121,23 @@ func (h *Host) readZones(ctx context.Context, t Transport, d *Drive) error {
 			d.refuse(StateBlocked, Reason{ReasonZonesUnknown, err.Error(), "list again; a drive that does not say how its zones are cannot be sanitized by a host"})
 		}
 		n.Zones = report.Zones
-		for _, x := range []struct {
-			state ZoneState
-			code  string
-			what  string
-		}{{ZoneOffline, ReasonZonesOffline, "can neither be written nor read"}, {ZoneReadOnly, ReasonZonesReadOnly, "cannot be written"}} {
-			if lost := report.count(x.state); lost > 0 {
-				d.lack(x.code, fmt.Sprintf("%d of %d zones of namespace %d %s (%s): %d bytes", lost, report.Count, n.NSID, x.what, x.state, lost*report.CapacityBytes),
-					"a host overwrite lists them as exceptions; only the drive's own erases reach them")
-			}
-		}
+		d.lostZones(report, fmt.Sprintf(" of namespace %d", n.NSID))
 	}
 	return nil
+}
+
+// lostZones notes zones that cannot be written, or read either. of says whose they are.
+func (d *Drive) lostZones(report ZoneReport, of string) {
+	for _, x := range []struct {
+		state ZoneState
+		code  string
+		what  string
+	}{{ZoneOffline, ReasonZonesOffline, "can neither be written nor read"}, {ZoneReadOnly, ReasonZonesReadOnly, "cannot be written"}} {
+		if lost := report.count(x.state); lost > 0 {
+			d.lack(x.code, fmt.Sprintf("%d of %d zones%s %s (%s): %d bytes", lost, report.Count, of, x.what, x.state, lost*report.CapacityBytes),
+				"a host overwrite lists them as exceptions; only the drive's own erases reach them")
+		}
+	}
 }
 
 // zonesOf asks for the zones of one namespace, by its own node: t is that of the drive's first.
@@ -148,6 +157,7 @@ func (d *Drive) idle() bool { return d.Sanitize == nil || d.Sanitize.State == Sa
 // needZones refuses drives whose zones nobody asked for: they have no command door, or it did not open.
 func (d *Drive) needZones() {
 	unasked := slices.ContainsFunc(d.Namespaces, func(n Namespace) bool { return n.Zoned && n.Zones.Count == 0 })
+	unasked = unasked || d.kernelZones.managed && d.Protocol != ProtocolNVMe && d.Zones.Count == 0
 	if unasked && d.State == StateReady && d.idle() {
 		d.refuse(StateBlocked, Reason{ReasonZonesUnknown, "its blocks are written in order, zone by zone, and it cannot be asked for its zones", "run as root; destroy a drive that does not say how its zones are"})
 	}
@@ -163,19 +173,33 @@ func sameNamespaces(a, b []Namespace) bool {
 	})
 }
 
+// sameZones compares those of two disks in the same way.
+func sameZones(a, b Drive) bool {
+	return a.Zoning == b.Zoning && (a.Zones == b.Zones || a.Zones.Count == 0 || b.Zones.Count == 0)
+}
+
 // ReadZones asks the drive for the space's zones, as they are now.
 func (s Space) ReadZones(ctx context.Context) (ZoneReport, error) {
+	if s.NSID == 0 {
+		return reportDiskZones(ctx, s.transport, s.Geometry)
+	}
 	return reportNVMeZones(ctx, s.transport, s.NSID)
 }
 
 // ResetZone has the zone at an address of the node begin anew; with all, every zone of the space that is in use. It
 // is no erase: what was written can be read no more, and stays on the media until they are written again.
 func (s Space) ResetZone(ctx context.Context, start int64, all bool) error {
+	if s.NSID == 0 {
+		return sendDiskZone(ctx, s, start, all, false)
+	}
 	return sendNVMeZone(ctx, s, start, all, false)
 }
 
 // FinishZone has a zone count as full, so that it does not stay among those that may be partly written.
 func (s Space) FinishZone(ctx context.Context, start int64) error {
+	if s.NSID == 0 {
+		return sendDiskZone(ctx, s, start, false, true)
+	}
 	return sendNVMeZone(ctx, s, start, false, true)
 }
 
@@ -192,6 +216,9 @@ func (z Zones) At(off int64) int64 { return off/z.CapacityBytes*z.SizeBytes + of
 
 // zoneQueue opens a queue on a space that is Compact.
 func (s Space) zoneQueue(depth int) (blockio.Queue, error) {
+	if s.NSID == 0 {
+		return blockio.NewPool(diskZoneBlocks{scsiBlocks{s.transport, int64(s.LogicalBlock), s.SizeBytes}, *s.zones}, depth)
+	}
 	return blockio.NewPool(nvmeBlocks{s.transport, s.NSID, int64(s.LogicalBlock), *s.zones}, depth)
 }
 

@@ -20,7 +20,7 @@ import (
 // ataSanitizeOf makes the command of an operation's code: FEATURE and COUNT. The pattern of an
 // overwrite is zeros, in one pass.
 func ataSanitizeOf(code uint32) ata.Sanitize {
-	s := ata.Sanitize{Feature: ata.SanitizeFeature(code >> 16), FailureMode: code&(1<<4) != 0}
+	s := ata.Sanitize{Feature: ata.SanitizeFeature(code >> 16), FailureMode: code&(1<<4) != 0, ZNR: code&(1<<15) != 0}
 	if s.Feature == ata.OverwriteExt {
 		s.Passes = uint8(code & 0x0f)
 	}
@@ -42,9 +42,13 @@ func ataOperation(step Technique, d devices.Drive, r Request) Operation {
 	case DriveOverwrite:
 		s.Feature, s.Passes = ata.OverwriteExt, 1
 	}
+	s.ZNR = step.keepsZones(d)
 	words := "SANITIZE DEVICE, " + s.Feature.String()
 	if s.Passes > 0 {
 		words += " with zeros, one pass"
+	}
+	if s.ZNR {
+		words += ", zones not reset"
 	}
 	if s.FailureMode {
 		words += ", unrestricted"

@@ -33,6 +33,8 @@ type DrivePlan struct {
 	Unallocated int64 `json:"unallocated_bytes,omitempty"`
 	// Units are those of a SCSI drive that has several: each is erased by itself.
 	Units []Unit `json:"logical_units,omitempty"`
+	// Zones are those of a hard disk that is written zone by zone.
+	Zones devices.Zones `json:"zones,omitzero"`
 	// Restore are the areas hidden from the host that are made accessible first, in order.
 	Restore []devices.HiddenArea `json:"restore,omitempty"`
 	// Reformat is the logical block length that a format gives the drive; 0 leaves it.
@@ -102,7 +104,7 @@ func (dp DrivePlan) spaces() []space {
 		return list
 	}
 	if len(dp.Namespaces) == 0 {
-		return []space{{size: dp.SizeBytes, block: dp.LogicalBlock}}
+		return []space{{size: dp.SizeBytes, block: dp.LogicalBlock, zones: dp.Zones}}
 	}
 	var list []space
 	base := int64(0)
@@ -153,7 +155,7 @@ func Choose(d devices.Drive, partitionTable string, r Request, p Policy) (DriveP
 		ID: d.ID, Nodes: slices.Clone(d.Nodes), Serial: d.Serial, Model: d.Model, WWN: d.WWN, Firmware: d.Firmware,
 		Protocol: d.Protocol, Media: d.Media, Identity: d.Identity,
 		SizeBytes: d.SizeBytes, LogicalBlock: d.LogicalBlock, PhysicalBlock: d.PhysicalBlock,
-		PowerOnHours: d.PowerOnHours, Fabric: d.Fabric, PartitionTable: partitionTable, Unallocated: d.Unallocated,
+		PowerOnHours: d.PowerOnHours, Fabric: d.Fabric, PartitionTable: partitionTable, Unallocated: d.Unallocated, Zones: d.Zones,
 		Scope: scopeOf(d), Method: method, Scheme: r.Scheme,
 		Verification: verify, Rejected: []Rejected{}, Excludes: []devices.Reason{}, Notes: slices.Clone(d.Notes),
 	}
@@ -216,7 +218,8 @@ func choosable(d devices.Drive, r Request) error {
 	if d.ReadOnly {
 		return refuse("read_only", "the drive is write-protected", "remove the write protection, then list again")
 	}
-	if slices.ContainsFunc(d.Namespaces, func(n devices.Namespace) bool { return n.Zoned && n.Zones.Count == 0 }) {
+	untold := slices.ContainsFunc(d.Namespaces, func(n devices.Namespace) bool { return n.Zoned && n.Zones.Count == 0 })
+	if untold || d.Zoning == devices.HostManaged && d.Zones.Count == 0 {
 		return refuse(devices.ReasonZonesUnknown, "the drive does not tell its zones, as when an earlier sanitize of it has failed",
 			"where that sanitize was unrestricted: expunge recover "+d.Serial+" --exit-failure-mode; else destroy the drive")
 	}

@@ -218,7 +218,8 @@ func (dp DrivePlan) Continues(d devices.Drive, allowFabric bool) error {
 	sameNamespaces := slices.EqualFunc(dp.Namespaces, d.Namespaces, sameNamespace)
 	sameSize := d.SizeBytes == dp.nodeBytes() && d.LogicalBlock == dp.LogicalBlock || dp.Reformat != 0 && d.LogicalBlock == dp.Reformat ||
 		slices.ContainsFunc(dp.Restore, func(a devices.HiddenArea) bool { return d.SizeBytes == a.NativeBytes })
-	if d.ID != dp.ID || d.Protocol != dp.Protocol || d.Firmware != dp.Firmware || d.ReadOnly || !sameUnits || !sameNamespaces || !sameSize {
+	sameZones := d.Zones == dp.Zones || d.Zoning == devices.HostManaged && d.Zones.Count == 0 // not told while the drive erases itself
+	if d.ID != dp.ID || d.Protocol != dp.Protocol || d.Firmware != dp.Firmware || d.ReadOnly || !sameUnits || !sameNamespaces || !sameSize || !sameZones {
 		return fmt.Errorf("%s %s: %d bytes in blocks of %d, firmware %q: %w", d.Model, d.Serial, d.SizeBytes, d.LogicalBlock, d.Firmware, ErrPlanChanged)
 	}
 	return nil
@@ -253,6 +254,8 @@ func difference(was, now DrivePlan) string {
 		return fmt.Sprintf("it had %d namespaces, which are not the %d it has now", len(was.Namespaces), len(now.Namespaces))
 	case was.Unallocated != now.Unallocated:
 		return fmt.Sprintf("%d bytes of its capacity belonged to no namespace, %d do now", was.Unallocated, now.Unallocated)
+	case was.Zones != now.Zones:
+		return fmt.Sprintf("its %d zones are %d now, or not as large as they were", was.Zones.Count, now.Zones.Count)
 	case !slices.Equal(was.Units, now.Units):
 		return "its logical units are not those it had"
 	case !slices.Equal(was.Restore, now.Restore):

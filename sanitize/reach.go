@@ -81,7 +81,7 @@ func excludes(d devices.Drive, t Technique, r Request) []devices.Reason {
 
 // zoned says whether any of the drive's blocks are written zone by zone.
 func zoned(d devices.Drive) bool {
-	return slices.ContainsFunc(d.Namespaces, func(n devices.Namespace) bool { return n.Zoned })
+	return d.Zoning == devices.HostManaged || slices.ContainsFunc(d.Namespaces, func(n devices.Namespace) bool { return n.Zoned })
 }
 
 // Reliance is the sentence of every certificate whose technique the drive carried out.
@@ -112,9 +112,13 @@ func restsOn(d devices.Drive, t Technique) []devices.Reason {
 			list = append(list, devices.Reason{Code: n.Code, Message: n.Message + ": nothing is marked in them before the erase"})
 		}
 	}
-	if zoned(d) {
+	if zoned(d) || d.Zoning == devices.HostAware {
 		words := "the drive's zones are empty after the erase"
-		if t != Format && d.Sanitize != nil && d.Sanitize.NoDeallocate {
+		switch {
+		case !t.keepsZones(d):
+		case d.Protocol != devices.ProtocolNVMe && t == CryptographicErase:
+			words = "the drive is told to leave its zones as they were, so that what was written to them is read from the media; of what was not written since a zone was reset"
+		default:
 			words = "the drive is told to leave its zones full after the erase, so that reads come from the media; should it leave one empty, as if it were reset"
 		}
 		list = append(list, devices.Reason{Code: "zones_empty", Message: words + ": blocks of an empty zone read as if nothing were there, whatever the media hold, and reading them back shows nothing"})

@@ -19,6 +19,7 @@ import (
 // The bits of byte 1 of the CDB of SANITIZE (SBC-4 5.30).
 const (
 	sanitizeIMMED = 1 << 7
+	sanitizeZNR   = 1 << 6
 	sanitizeAUSE  = 1 << 5
 )
 
@@ -35,6 +36,10 @@ func scsiOperation(step Technique, d devices.Drive, r Request) Operation {
 	o := Operation{Kind: SCSISanitize, Command: "SANITIZE, " + action.String(), Code: sanitizeIMMED | uint32(action)}
 	if step == DriveOverwrite {
 		o.Command += " with zeros, one pass"
+	}
+	if step.keepsZones(d) {
+		o.Code |= sanitizeZNR
+		o.Command += ", zones not reset"
 	}
 	if r.FailureMode == Unrestricted {
 		o.Code |= sanitizeAUSE
@@ -121,7 +126,7 @@ func scsiCommands(o Operation, block int) ([]*scsi.Command, error) {
 		}
 		return []*scsi.Command{scsi.ModeSelectBlockLength(o.Code), c}, nil
 	}
-	s := scsi.Sanitize{Action: scsi.SanitizeAction(o.Code & 0x1f), AUSE: o.Code&sanitizeAUSE != 0}
+	s := scsi.Sanitize{Action: scsi.SanitizeAction(o.Code & 0x1f), AUSE: o.Code&sanitizeAUSE != 0, ZNR: o.Code&sanitizeZNR != 0}
 	switch s.Action {
 	case scsi.SanitizeOverwrite:
 		s.Count, s.Pattern, s.BlockLength = 1, []byte{0}, block

@@ -99,18 +99,25 @@ func (r *run) intoZones(ctx context.Context, h devices.Space, s space, todo []ov
 	var zones []overwrite.Extent
 	var cause error
 	for _, n := range numbers(s.zones, todo) {
-		if z := report.List[n]; z.State != devices.ZoneEmpty {
+		if z := report.List[n]; z.State != devices.ZoneEmpty && z.State != devices.ZoneConventional {
 			zones = append(zones, overwrite.Extent{Offset: n * s.zones.CapacityBytes, Length: s.zones.CapacityBytes})
 			cause = fmt.Errorf("zone %d of %s is %s", n, h.Node, z.State)
 		}
 	}
 	o.Request = report.Most // so that a request which fails is one command
+	if h.NSID == 0 {
+		atOnce = 1 // a hard disk: two zones at a time would be a seek for each request
+	}
+	conventional := func(off int64) bool {
+		return report.List[off/s.zones.CapacityBytes].State == devices.ZoneConventional
+	}
 	o.Zoned = &overwrite.Zoned{
 		Lanes:   int(atOnce),
+		Random:  conventional,
 		Pointer: func(off int64) (int64, error) { return pointer(ctx, h, s, off) },
 		End: func(part overwrite.Extent, broken bool) error {
-			if part.End()%s.zones.CapacityBytes == 0 && !broken {
-				return nil // it is full
+			if part.End()%s.zones.CapacityBytes == 0 && !broken || conventional(part.Offset) {
+				return nil // it is full, or never is
 			}
 			err := h.FinishZone(ctx, s.zones.At(part.Offset))
 			if broken && errors.Is(err, syscall.EIO) {
@@ -134,6 +141,18 @@ func (r *run) intoZones(ctx context.Context, h devices.Space, s space, todo []ov
 		o.BadLimit = max(1, o.BadLimit-failed.Bytes())
 	}
 	return overwrite.NewSet(todo...).Without(lost).Extents(), nil
+}
+
+// keepsZones says whether the erases of a zoned drive are told not to leave its zones empty.
+func (t Technique) keepsZones(d devices.Drive) bool {
+	s := d.Sanitize
+	return s != nil && t.hasFailureMode() && (s.NoDeallocate || s.ZoneNoReset && d.Zoning != "")
+}
+
+// emptiesZones says whether a technique leaves the zones of a hard disk empty, so that what is read afterwards
+// says nothing of its media.
+func (t Technique) emptiesZones(d devices.Drive) bool {
+	return (d.Zoning == devices.HostManaged || d.Zoning == devices.HostAware) && !t.keepsZones(d)
 }
 
 // numbers are those of the zones that a set of a space lies in.

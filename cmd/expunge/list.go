@@ -131,7 +131,7 @@ func showText(w io.Writer, drives []shownDrive) error {
 			{"serial", dash(d.Serial)}, {"model", dash(d.Model)}, {"firmware", dash(d.Firmware)}, {"wwn", dash(d.WWN)},
 			{"id", string(d.ID)}, {"nodes", strings.Join(d.Nodes, " ")}, {"controllers", strings.Join(d.Controllers, " ")}, {"protocol", string(d.Protocol)}, {"bridge", d.Bridge}, {"media", string(d.Media)},
 			{"identity", string(d.Identity)}, {"size", fmt.Sprintf("%s (%d bytes, blocks of %d)", size(d.SizeBytes), d.SizeBytes, d.LogicalBlock)},
-			{"namespaces", namespaceWords(d)}, {"units", unitWords(d)}, {"sanitize", sanitizeWords(d)}, {"security", securityWords(d)}, {"hidden", hiddenWords(d)}, {"state", stateWord(d.State)},
+			{"namespaces", namespaceWords(d)}, {"units", unitWords(d)}, {"zones", diskZoneWords(d)}, {"sanitize", sanitizeWords(d)}, {"security", securityWords(d)}, {"hidden", hiddenWords(d)}, {"state", stateWord(d.State)},
 		} {
 			if row[1] == "" {
 				continue
@@ -188,7 +188,15 @@ func namespaceWords(d devices.Drive) string {
 	return strings.Join(list, ", ")
 }
 
-// zoneWords say how a namespace is zoned.
+// diskZoneWords say how a hard disk is zoned.
+func diskZoneWords(d devices.Drive) string {
+	if d.Zoning == devices.HostManaged {
+		return string(d.Zoning) + ": " + zoneWords(d.Zones)
+	}
+	return string(d.Zoning)
+}
+
+// zoneWords say how a namespace or a hard disk is zoned.
 func zoneWords(z devices.Zones) string {
 	if z.Count == 0 {
 		return "zoned"

@@ -171,6 +171,9 @@ func planLines(d sanitize.DrivePlan) string {
 			fmt.Fprintf(&b, "  zoned       namespace %d: %s\n", n.NSID, zoneWords(n.Zones))
 		}
 	}
+	if d.Zones.Count > 0 {
+		fmt.Fprintf(&b, "  zoned       %s\n", zoneWords(d.Zones))
+	}
 	fmt.Fprintf(&b, "  scope       %s\n", scopeWords(d))
 	for _, e := range d.Excludes {
 		fmt.Fprintf(&b, "  not reached %s\n", e.Message)

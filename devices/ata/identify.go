@@ -42,6 +42,10 @@ type Identity struct {
 	AntifreezeSupported bool
 	SanitizeAllowsACS3  bool // the commands that it takes during a sanitize are those of ACS-3
 
+	// Zoned is word 69 bits 1:0: 1 host-aware, 2 managed by the device. One that the host manages has a
+	// signature of its own instead (ZAC), which its translation shows.
+	Zoned uint8
+
 	Security uint16 // word 128
 	words    [256]uint16
 }
@@ -103,6 +107,9 @@ func ParseIdentity(b []byte) (Identity, error) {
 		i.Sanitize = true
 		i.CryptoScramble, i.Overwrite, i.BlockErase = w[59]&(1<<13) != 0, w[59]&(1<<14) != 0, w[59]&(1<<15) != 0
 		i.AntifreezeSupported, i.SanitizeAllowsACS3 = w[59]&(1<<10) != 0, w[59]&(1<<11) != 0
+	}
+	if w[69] != 0xffff {
+		i.Zoned = uint8(w[69] & 3)
 	}
 	if w[128] != 0xffff {
 		i.Security = w[128]

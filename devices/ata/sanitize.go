@@ -76,6 +76,7 @@ type Sanitize struct {
 	Invert      bool   // overwrite: invert the pattern between passes
 	Definitive  bool   // overwrite: the last pass leaves the pattern and not its inverse
 	ClearFailed bool   // status: leave the failed state of an unrestricted operation
+	ZNR         bool   // zone no reset: the zones of a zoned drive do not end empty
 }
 
 // Command encodes it.
@@ -91,6 +92,8 @@ func (s Sanitize) Command() (Command, error) {
 		return Command{}, fmt.Errorf("SANITIZE DEVICE: %v does not leave the failed state", s.Feature)
 	case s.FailureMode && !s.Feature.starts():
 		return Command{}, fmt.Errorf("SANITIZE DEVICE: %v has no failure mode", s.Feature)
+	case s.ZNR && !s.Feature.starts():
+		return Command{}, fmt.Errorf("SANITIZE DEVICE: %v resets no zones", s.Feature)
 	}
 	c := Command{
 		Protocol: NonData, Extend: true, Feature: uint16(s.Feature), Count: s.Count(), LBA: s.Feature.signature() | uint64(s.Pattern),
@@ -116,6 +119,9 @@ func (s Sanitize) Count() uint16 {
 	}
 	if s.Invert {
 		n |= 1 << 7
+	}
+	if s.ZNR {
+		n |= 1 << 15
 	}
 	return n
 }

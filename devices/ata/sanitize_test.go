@@ -14,11 +14,14 @@ func TestSanitizeRefuses(t *testing.T) {
 		"passes of a block erase": {Feature: BlockEraseExt, Passes: 1}, "pattern of a crypto scramble": {Feature: CryptoScrambleExt, Pattern: 1},
 		"inverse of a block erase": {Feature: BlockEraseExt, Invert: true}, "ending of a status": {Definitive: true},
 		"clear failed with a start": {Feature: BlockEraseExt, ClearFailed: true}, "failure mode of a status": {FailureMode: true},
-		"failure mode of a lock": {Feature: SanitizeFreezeLockExt, FailureMode: true},
+		"failure mode of a lock": {Feature: SanitizeFreezeLockExt, FailureMode: true}, "zones of a status": {ZNR: true},
 	} {
 		if c, err := s.Command(); err == nil {
 			t.Errorf("%s: %+v", name, c)
 		}
+	}
+	if c, err := (Sanitize{Feature: BlockEraseExt, ZNR: true, FailureMode: true}).Command(); err != nil || c.Count != 0x8010 {
+		t.Errorf("zones not reset: %+v %v", c, err)
 	}
 	for f, want := range map[SanitizeFeature]string{
 		SanitizeStatusExt: "sanitize status", CryptoScrambleExt: "crypto scramble", BlockEraseExt: "block erase", OverwriteExt: "overwrite", 0x13: "reserved feature 0013h",

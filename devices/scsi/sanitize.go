@@ -40,6 +40,7 @@ func (a SanitizeAction) String() string {
 type Sanitize struct {
 	Action      SanitizeAction
 	AUSE        bool   // allow unrestricted sanitize exit: a failure can be left without success
+	ZNR         bool   // zone no reset: zones do not end empty (SBC-5 5.30)
 	Count       uint8  // overwrite passes, 1 to 31
 	Invert      bool   // overwrite: invert the pattern between passes; the last one leaves the pattern
 	Pattern     []byte // overwrite: 1 to BlockLength bytes, repeated over each block
@@ -58,13 +59,16 @@ func (s Sanitize) Command() (*Command, error) {
 		return nil, fmt.Errorf("sanitize: %d overwrite passes, want 1 to 31", s.Count)
 	case overwrite && (len(s.Pattern) == 0 || len(s.Pattern) > s.BlockLength || len(s.Pattern) > 1<<16-1-4):
 		return nil, fmt.Errorf("sanitize: a pattern of %d bytes for blocks of %d", len(s.Pattern), s.BlockLength)
-	case s.Action == SanitizeExitFailure && s.AUSE:
+	case s.Action == SanitizeExitFailure && (s.AUSE || s.ZNR):
 		return nil, fmt.Errorf("sanitize: %v takes no other bit", s.Action)
 	}
 	c := &Command{CDB: make([]byte, 10), Timeout: startTimeout}
 	c.CDB[0], c.CDB[1] = 0x48, 1<<7|byte(s.Action)
 	if s.AUSE {
 		c.CDB[1] |= 1 << 5
+	}
+	if s.ZNR {
+		c.CDB[1] |= 1 << 6
 	}
 	if !overwrite {
 		return c, nil

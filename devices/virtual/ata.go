@@ -177,7 +177,7 @@ func (d *drive) ataFeatures(put func(word int, v uint64, words int)) {
 	if p.solid() {
 		extra |= 1<<14 | 1<<5 // reads zeros after a trim
 	}
-	put(69, extra, 1)
+	put(69, extra|p.zonedWord(), 1)
 	supported, enabled := uint64(1<<0|1<<5), uint64(1<<0|1<<5)
 	if p.hpa {
 		supported, enabled = supported|1<<10, enabled|1<<10

@@ -151,7 +151,7 @@ func (d *drive) sanitizeStart(feature, count uint16, lba uint64) (reason uint64,
 	if d.memory.TCG.locked() {
 		return reasonNone, true, nil
 	}
-	o := operation{Kind: kind}
+	o := operation{Kind: kind, KeepZones: count&(1<<15) != 0}
 	if feature == overwriteExt {
 		o.Passes = int64(count & 0x0f)
 		orElse(&o.Passes, 16)

@@ -40,7 +40,7 @@ func (r *Rack) erase(info Info, m *memory, unit int, o *operation) error {
 	case o.Kind == kindCrypto && list.has(Lie, LieKeepKey):
 		return nil
 	case o.Kind == kindCrypto:
-		if err = r.renewKey(image, info, m, o, append(visible, hidden...)); err == nil && !o.NDAS && !o.Verify {
+		if err = r.renewKey(image, info, m, o, append(visible, hidden...)); err == nil && !o.NDAS && !o.Verify && !o.KeepZones {
 			err = r.deallocate(image, info, m, visible)
 		}
 	default:

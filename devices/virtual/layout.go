@@ -163,6 +163,13 @@ func (r *Rack) layBlock(info Info, p Profile, s Space) error {
 	if p.zoned {
 		zoned = "host-managed"
 	}
+	zones := "0"
+	if p.aware {
+		zoned = "host-aware"
+	}
+	if p.zoned {
+		zones = fmt.Sprint(spec.SizeBytes / spec.ZoneBytes)
+	}
 	rotational := flag(p.Media != devices.MediaFlash) // virtio says so whatever is behind it
 	return errors.Join(r.write(map[string]string{
 		dir + "/dev":                 s.Number,
@@ -172,6 +179,7 @@ func (r *Rack) layBlock(info Info, p Profile, s Space) error {
 		dir + "/diskseq":             fmt.Sprint(info.Sequence),
 		dir + "/queue/rotational":    rotational,
 		dir + "/queue/zoned":         zoned,
+		dir + "/queue/nr_zones":      zones,
 		dir + "/queue/chunk_sectors": fmt.Sprint(spec.ZoneBytes / 512),
 		"run/udev/data/b" + s.Number: "I:1\nE:ID_SERIAL=" + strings.TrimSpace(string(p.unitSerial(spec))),
 		s.Node[1:]:                   fmt.Sprintf(`{"profile":%q,"drive":%q,"nsid":%d}`, spec.Profile, info.Name, s.NSID),

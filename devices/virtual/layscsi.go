@@ -52,7 +52,7 @@ func (r *Rack) laySCSI(info Info, p Profile) error {
 		bus := info.bus(s)
 		vendor, product, revision := p.inquiryNames()
 		files := map[string]string{
-			bus + "/vendor": fmt.Sprintf("%-8.8s", vendor), bus + "/model": fmt.Sprintf("%-16.16s", product), bus + "/rev": fmt.Sprintf("%-4.4s", revision), bus + "/type": "0",
+			bus + "/vendor": fmt.Sprintf("%-8.8s", vendor), bus + "/model": fmt.Sprintf("%-16.16s", product), bus + "/rev": fmt.Sprintf("%-4.4s", revision), bus + "/type": map[bool]string{true: "20", false: "0"}[p.managed()],
 			bus + "/wwid":     "naa." + wwn(unitName(info.Spec.Serial, s.LUN)),
 			bus + "/vpd_pg80": string(vpd(0x80, p.unitSerial(info.Spec))), bus + "/vpd_pg83": string(vpd(0x83, p.designators(info.Spec, s))),
 		}

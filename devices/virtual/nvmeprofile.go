@@ -56,6 +56,9 @@ func (s *Spec) nvmeDefaults(p Profile) {
 		orElse(&s.ZoneBytes, 1<<20)
 		orElse(&s.ZoneCapacityBytes, s.ZoneBytes)
 	}
+	if p.scsiZoned() && s.SizeBytes/s.ZoneBytes > 3 && !p.aware {
+		orElse(&s.ConventionalZones, 1)
+	}
 }
 
 // nvmeBounds checks them.
@@ -76,6 +79,8 @@ func (s *Spec) nvmeBounds(p Profile) error {
 		return fmt.Errorf("zones of %d bytes: whole blocks of 4096 of a zoned drive, which has whole zones", s.ZoneBytes)
 	case (s.ZoneCapacityBytes != 0 || s.ActiveZones != 0) && !p.zoned, s.ZoneCapacityBytes < 0 || s.ZoneCapacityBytes > s.ZoneBytes || s.ZoneCapacityBytes%4096 != 0, s.ActiveZones < 0:
 		return fmt.Errorf("zones of %d bytes with a capacity of %d, of which %d are active: whole blocks of 4096 of a zoned drive", s.ZoneBytes, s.ZoneCapacityBytes, s.ActiveZones)
+	case s.diskZoneBounds(p) != nil:
+		return s.diskZoneBounds(p)
 	case p.zoned && s.SecondNamespace, p.paths > 1 && s.SecondNamespace:
 		return fmt.Errorf("a second namespace: profile %s has one", s.Profile)
 	case s.Mapped && (p.paths < 2 || nvme):

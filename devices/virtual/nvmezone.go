@@ -46,12 +46,14 @@ func (d *drive) inOrder(off, n int64) error {
 		return nil
 	}
 	number = off / size
-	readOnly, offline := d.lost(number)
+	readOnly, offline := d.zonesLost(off, n)
 	switch z := d.memory.Zones[number]; {
 	case offline:
 		return zoneError(scZoneOffline)
 	case readOnly:
 		return zoneError(scZoneReadOnly)
+	case d.anyOrder(number) && (d.profile.aware || off%size+n <= size):
+		return nil
 	case z.Full:
 		return zoneError(scZoneFull)
 	case off%size+n > d.info.Spec.ZoneCapacityBytes:
@@ -81,11 +83,14 @@ func (d *drive) inZone(off, n int64) error {
 	if size == 0 {
 		return nil
 	}
-	if _, offline := d.lost(off / size); offline {
+	if _, offline := d.zonesLost(off, n); offline {
 		return zoneError(scZoneOffline)
 	}
-	if off%size+n > d.info.Spec.ZoneCapacityBytes {
+	if off%size+n > d.info.Spec.ZoneCapacityBytes && !d.profile.aware {
 		return zoneError(scZoneBoundary)
+	}
+	if z := d.memory.Zones[off/size]; d.info.Spec.BoundedReads && !d.anyOrder(off/size) && !z.Full && off%size+n > z.WP {
+		return zoneError(scZoneUnreadable)
 	}
 	return nil
 }
@@ -113,10 +118,15 @@ func (d *drive) advance(off, n int64) error {
 	if size == 0 || n == 0 {
 		return nil
 	}
+	if !d.profile.aware && d.info.conventional(off/size) {
+		return nil
+	}
 	return d.recall(func(m *memory) error {
-		z := &m.Zones[off/size]
-		z.WP += n
-		z.Full = z.WP == d.info.Spec.ZoneCapacityBytes
+		for at := off; at < off+n; at = (at/size + 1) * size {
+			z := &m.Zones[at/size]
+			z.WP = max(z.WP, min(off+n-at/size*size, d.info.Spec.ZoneCapacityBytes))
+			z.Full = z.Full || z.WP == d.info.Spec.ZoneCapacityBytes
+		}
 		return nil
 	})
 }
@@ -128,7 +138,7 @@ func (d *drive) blankAbove(p []byte, off int64) {
 		start := (off + at) / size * size
 		end := min(int64(len(p)), start+size-off)
 		from := max(at, start+d.memory.Zones[start/size].WP-off)
-		if from < end {
+		if from < end && !d.info.conventional(start/size) {
 			clear(p[from:end])
 		}
 		at = end
@@ -139,7 +149,7 @@ func (d *drive) blankAbove(p []byte, off int64) {
 func (m *memory) setZones(info Info, full bool) {
 	for n := range m.Zones {
 		m.Zones[n] = zone{}
-		if full {
+		if full && !info.conventional(int64(n)) {
 			m.Zones[n] = zone{info.Spec.ZoneCapacityBytes, true}
 		}
 	}

@@ -14,6 +14,8 @@ type operation struct {
 	// Pattern is what an overwrite or a format leaves in each block, repeated; zeros when there is none.
 	Pattern []byte `json:"pattern,omitempty"`
 	Passes  int64  `json:"passes,omitempty"`
+	// KeepZones: the zones of a hard disk are not reset at the end (ZNR).
+	KeepZones bool `json:"keep_zones,omitempty"`
 	// Visible limits it to blocks that the host can address; Quick, to nothing on the medium at all.
 	Visible bool `json:"visible,omitempty"`
 	Quick   bool `json:"quick,omitempty"`
@@ -164,8 +166,10 @@ func (r *Rack) goOnUnit(info Info, m *memory, n int) error {
 	case o.Kind == kindFormat:
 		u.Format, u.Next = "", nil
 		u.Block, u.Blocks = o.Shape.Block, o.Shape.Blocks
+		m.setZones(info, false)
 	case o.Security:
 		m.ATA.User, m.ATA.Enabled, m.ATA.Maximum, m.Power.Locked = nil, false, false, false
+		m.setZones(info, false)
 	case o.Format != nil:
 		for _, nsid := range o.Format.NSIDs {
 			m.FLBAS[nsid] = o.Format.FLBAS
@@ -177,7 +181,7 @@ func (r *Rack) goOnUnit(info Info, m *memory, n int) error {
 		u.Purged = u.Purged || o.Purge
 		u.Passes = o.Passes
 		if !list.has(Lie, LieNothing) {
-			m.setZones(info, o.NDAS)
+			m.endZones(info, o)
 		}
 		m.Power.Restricted = !u.AUSE
 	}

@@ -44,7 +44,8 @@ type Profile struct {
 	head      bool // the kernel puts one node above its paths
 	verifies  bool // its sanitize has the media verification state
 	purges    bool // its sanitize can be told that purge is required
-	zoned     bool // its namespace is written zone by zone
+	zoned     bool // its namespace, or it as a hard disk, is written zone by zone
+	aware     bool // and takes writes in any order all the same: host-aware
 	protected bool // its namespaces are write-protected
 	pmr       bool // its persistent memory region is enabled
 	boots     bool // it has boot partitions and a replay protected memory block
@@ -74,7 +75,7 @@ func sataProfiles() []Profile {
 		return p
 	}
 	hdd := func(p Profile) Profile {
-		p.Protocol, p.Media, p.Sanitize, p.Security, p.hpa, p.dco = devices.ProtocolATA, devices.MediaMagnetic, []string{"overwrite"}, true, true, true
+		p.Protocol, p.Media, p.Sanitize, p.Security, p.hpa, p.dco = devices.ProtocolATA, devices.MediaMagnetic, []string{"overwrite"}, true, !p.zoned, !p.zoned
 		return p
 	}
 	return []Profile{
@@ -89,6 +90,7 @@ func sataProfiles() []Profile {
 		ssd(Profile{Name: "sata-ssd-frozen", Summary: "sata-ssd whose security is frozen until a power cycle", model: "Virtual SATA SSD frozen", frozen: true}),
 		hdd(Profile{Name: "sata-hdd-locked", Summary: "sata-hdd locked by a password that nobody knows", model: "Virtual SATA disk locked", locked: true}),
 		ssd(Profile{Name: "sata-fixed-sense", Summary: "sata-ssd behind a translation that returns registers in fixed format", model: "Virtual SATA SSD fixed", fixedSense: true}),
+		hdd(Profile{Name: "sata-hdd-smr", Summary: "a shingled SATA hard disk that the host writes zone by zone: sanitize by overwrite, ATA Security", model: "Virtual SATA disk SMR", zoned: true}),
 		ssd(Profile{Name: "usb-sata", Summary: "sata-ssd in a USB dock that passes ATA commands and their registers", model: "Virtual SATA SSD in dock", bridge: "Dock"}),
 		ssd(Profile{Name: "usb-sata-drops", Summary: "the same in a dock that returns no registers", model: "Virtual SATA SSD in dock", bridge: "Dock Lite", drops: true}),
 	}
@@ -111,6 +113,10 @@ func scsiProfiles() []Profile {
 			Sanitize: []string{"overwrite"}, model: "Virtual SAS Dual", units: 2}),
 		hdd(Profile{Name: "sas-multipath", Summary: "a SAS hard disk with two ports, each on an adapter of this host, so that it has two nodes: sanitize by overwrite, format",
 			Sanitize: []string{"overwrite"}, model: "Virtual SAS 2 Ports", paths: 2}),
+		hdd(Profile{Name: "sas-hdd-smr", Summary: "a shingled SAS hard disk that the host writes zone by zone and that encrypts what it stores: sanitize by overwrite and cryptographic erase, format",
+			Sanitize: []string{"overwrite", "crypto"}, model: "Virtual SAS SMR", encrypts: true, zoned: true}),
+		hdd(Profile{Name: "sas-hdd-aware", Summary: "a shingled SAS hard disk that is host-aware, with zones and writes in any order: sanitize by overwrite, format",
+			Sanitize: []string{"overwrite"}, model: "Virtual SAS ZBC", zoned: true, aware: true}),
 		{Name: "usb-stick", Summary: "a USB stick: reads and writes, and no way to its own commands", Protocol: devices.ProtocolSCSI, Media: devices.MediaUnknown, model: "Virtual stick", bridge: "Stick"},
 	}
 }

@@ -23,6 +23,8 @@ func (d *drive) translate(t *transport, c *scsi.Command) (scsi.Result, error) {
 		return d.modeSense(t, c), nil
 	case 0x25, 0x28, 0x2a, 0x35, 0x88, 0x8a, 0x91, 0x9e, 0xa0:
 		return d.blockCommand(t, c)
+	case 0x94, 0x95:
+		return d.translateZones(t, c)
 	case 0xa1, 0x85:
 		return d.passThrough(t, c)
 	case 0xa2:

@@ -43,7 +43,7 @@ func (d *drive) scsi(t *transport, c *scsi.Command) (scsi.Result, error) {
 // changes says whether a command changes something about the drive: it wants an exclusive open.
 func changes(cdb []byte) bool {
 	switch cdb[0] {
-	case 0x04, 0x2a, 0x48, 0x55, 0x8a, 0xb5:
+	case 0x04, 0x2a, 0x48, 0x55, 0x8a, 0x94, 0xb5:
 		return true
 	case 0xa1, 0x85:
 		opcode, feature, count := cdb[9], cdb[3], cdb[4]
@@ -119,6 +119,10 @@ func (d *drive) obey(t *transport, c *scsi.Command) (scsi.Result, error) {
 		return d.scsiSecurityOut(c)
 	case 0xa3:
 		return d.opcodes(c), nil
+	case 0x94:
+		return d.zonesOut(t, c)
+	case 0x95:
+		return d.zonesIn(t, c), nil
 	}
 	return d.blockCommand(t, c)
 }

@@ -65,6 +65,9 @@ func (d *drive) inquiry(t *transport, c *scsi.Command) scsi.Result {
 	}
 	data := make([]byte, 36, 96)
 	data[2], data[3] = 6, 2
+	if d.profile.managed() {
+		data[0] = 0x14
+	}
 	if d.profile.Format {
 		data[7] = 2 // it queues
 		data = data[:96]
@@ -85,6 +88,9 @@ func (d *drive) productData(t *transport, c *scsi.Command) scsi.Result {
 			body = append(body, 0x89)
 		}
 		body = append(body, 0xb0, 0xb1, 0xb2)
+		if p.scsiZoned() {
+			body = append(body, 0xb6)
+		}
 	case code == 0x80:
 		body = p.unitSerial(spec)
 	case code == 0x83:
@@ -101,7 +107,12 @@ func (d *drive) productData(t *transport, c *scsi.Command) scsi.Result {
 		if p.Media != devices.MediaUnknown {
 			binary.BigEndian.PutUint16(body, d.rotation())
 		}
+		if p.aware {
+			body[4] = 1 << 4
+		}
 		body[3] = spec.WriteAfterErase<<6 | spec.WriteAfterErase<<4 | 3
+	case code == 0xb6 && p.scsiZoned():
+		body = d.zonedPage()
 	case code == 0xb2:
 		body = make([]byte, 4) // fully provisioned
 	default:
@@ -124,6 +135,9 @@ func (d *drive) capacity16(t *transport) []byte {
 	data := make([]byte, 32)
 	binary.BigEndian.PutUint64(data, uint64(u.Blocks-1))
 	binary.BigEndian.PutUint32(data[8:], uint32(u.Block))
+	if d.profile.managed() {
+		data[12] = 1 << 4 // RC_BASIS: all of its blocks, not those of conventional zones alone
+	}
 	for n := d.info.Spec.PhysicalBlock / u.Block; n > 1; n /= 2 {
 		data[13]++
 	}

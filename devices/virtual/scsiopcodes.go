@@ -49,6 +49,10 @@ func (d *drive) commands() []scsiCommand {
 		scsiCommand{opcode: 0x5e, action: 1, length: 10},
 		scsiCommand{opcode: 0x9e, action: 0x17, length: 16},
 		scsiCommand{opcode: 0xb7, action: -1, length: 12})
+	if d.profile.zoned {
+		list = append(list, scsiCommand{opcode: 0x94, action: zoneFinish, length: 16, changes: true},
+			scsiCommand{opcode: 0x94, action: zoneReset, length: 16, changes: true}, scsiCommand{opcode: 0x95, action: 0, length: 16})
+	}
 	if !d.info.Spec.NoOpcodeReports {
 		list = append(list, scsiCommand{opcode: 0xa3, action: 0x0c, length: 12})
 	}
@@ -126,6 +130,9 @@ func (d *drive) opcodes(c *scsi.Command) scsi.Result {
 	reply[4] = opcode
 	if found.action >= 0 { // the service action stands where it does in the CDB
 		reply[5] = 0xe0 | byte(found.action)
+		if opcode == 0x48 && d.info.Spec.ZonesReset {
+			reply[5] &^= 1 << 6 // ZNR
+		}
 	}
 	return in(c, allocated, reply)
 }

@@ -18,13 +18,13 @@ func (d *drive) scsiSanitize(t *transport, c *scsi.Command) (scsi.Result, error)
 		return d.standing(t).check(), nil
 	case action == 0x1f:
 		return d.exitFailure(t, length)
-	case refused, u.FailureMode && !u.AUSE && ause, action == 1 && (length <= 4 || length >= u.Block+5), action != 1 && length != 0:
+	case refused, cdb[1]&(1<<6) != 0 && d.info.Spec.ZonesReset, u.FailureMode && !u.AUSE && ause, action == 1 && (length <= 4 || length >= u.Block+5), action != 1 && length != 0:
 		return illegal(0x24), nil
 	}
 	if d.memory.TCG.locked() {
 		return accessDenied.check(), nil
 	}
-	o := operation{Kind: map[byte]string{1: kindOverwrite, 2: kindBlock, 3: kindCrypto}[action]}
+	o := operation{Kind: map[byte]string{1: kindOverwrite, 2: kindBlock, 3: kindCrypto}[action], KeepZones: cdb[1]&(1<<6) != 0}
 	if action == 1 {
 		list := out(c, length)
 		if list == nil {

@@ -44,6 +44,9 @@ var accessDenied = sense{key: 7, asc: 0x20, ascq: 0x02}
 
 // mediumError is how a read or a write of blocks failed; the other errors are the transport's.
 func (d *drive) mediumError(asc byte, err error) (scsi.Result, error) {
+	if s, is := zoneSense(err, asc == 0x11); is {
+		return s.check(), nil
+	}
 	switch {
 	case errors.Is(err, errUnwritten) && d.info.Spec.WriteAfterErase == 3:
 		return sense{key: 3, asc: 0x11, ascq: 0x15}.check(), nil

@@ -70,6 +70,12 @@ type Spec struct {
 	ZoneBytes         int64 `json:"zone_bytes,omitempty"`
 	ZoneCapacityBytes int64 `json:"zone_capacity_bytes,omitempty"`
 	ActiveZones       int   `json:"active_zones,omitempty"`
+	// ConventionalZones of a zoned hard disk, from its first on, are written in any order: 1 where it has more
+	// than three. BoundedReads: it lets nothing be read above a write pointer. ZonesReset: its sanitize cannot be
+	// told to leave zones as they are.
+	ConventionalZones int  `json:"conventional_zones,omitempty"`
+	BoundedReads      bool `json:"bounded_reads,omitempty"`
+	ZonesReset        bool `json:"zones_reset,omitempty"`
 	// Mapped: device mapper holds the paths of a SCSI drive that has two, and has a node of its own.
 	Mapped bool `json:"mapped,omitempty"`
 

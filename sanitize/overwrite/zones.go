@@ -14,6 +14,9 @@ type Zoned struct {
 	// Pointer asks at which offset the next write to the zone of an offset must be, after one failed. An
 	// error says that it takes no more.
 	Pointer func(off int64) (int64, error)
+	// Random says of an offset that its zone takes writes in any order: what cannot be written of it is no
+	// obstacle to what is behind. It may be nil.
+	Random func(off int64) bool
 	// End is called when no more is written of a part; broken says that some of it could not be. Its error
 	// says that the part is not to be relied on. It may be nil.
 	End func(part Extent, broken bool) error
@@ -48,7 +51,13 @@ func (p *pump) judgeInZone(s *slot, c blockio.Completion) error {
 		p.Moved.Add(e.Length)
 		p.bytes += e.Length
 		p.pending.Done = append(p.pending.Done, e)
+		if p.Zoned.Random != nil && p.Zoned.Random(e.Offset) {
+			s.lane.size = min(2*s.lane.size, int64(p.Request)) // after a bad block
+		}
 		return p.leaveZone(s)
+	}
+	if p.Zoned.Random != nil && p.Zoned.Random(e.Offset) {
+		return p.skipInZone(s, e, c.Err)
 	}
 	at, err := p.Zoned.Pointer(e.Offset)
 	switch {
@@ -65,6 +74,17 @@ func (p *pump) judgeInZone(s *slot, c blockio.Completion) error {
 		s.lane.at, s.lane.broken = s.lane.part.End(), true
 	}
 	s.lane.size = max(int64(p.Block), e.Length/2/int64(p.Block)*int64(p.Block))
+	return p.leaveZone(s)
+}
+
+// skipInZone halves a request that failed in a zone of any order until it is one block, which is left out.
+func (p *pump) skipInZone(s *slot, e Extent, cause error) error {
+	if e.Length > int64(p.Block) {
+		s.lane.at, s.lane.size = e.Offset, max(int64(p.Block), e.Length/2/int64(p.Block)*int64(p.Block))
+		return p.leaveZone(s)
+	}
+	p.fail(e, cause)
+	s.lane.broken = true
 	return p.leaveZone(s)
 }
 
