@@ -17,6 +17,7 @@ import (
 	"github.com/expunge-dev/expunge/devices/blockio"
 	"github.com/expunge-dev/expunge/devices/nvme"
 	"github.com/expunge-dev/expunge/devices/scsi"
+	"github.com/expunge-dev/expunge/devices/tcg"
 	"github.com/expunge-dev/expunge/devices/virtual"
 	"github.com/expunge-dev/expunge/sanitize"
 	"github.com/expunge-dev/expunge/sanitize/journal"
@@ -117,30 +118,32 @@ func (c cutting) Queue(depth int) (blockio.Queue, error) {
 var cutSweeps = []struct {
 	profile   string
 	technique sanitize.Technique
-	blocks    int // --block-size
+	blocks    int     // --block-size
+	tcg       tcg.Way // --tcg
 }{
-	{"nvme-ssd", sanitize.CryptoThenBlock, 0},
-	{"nvme-ssd", sanitize.CryptographicErase, 0},
-	{"nvme-ssd", sanitize.BlockErase, 0},
-	{"nvme-hdd", sanitize.DriveOverwrite, 0},
-	{"nvme-verify", sanitize.CryptoThenBlock, 0},
-	{"nvme-verify", sanitize.CryptographicErase, 0},
-	{"nvme-format", sanitize.Format, 0},
-	{"nvme-format", sanitize.CryptographicFormat, 0},
-	{"nvme-zns", sanitize.CryptoThenBlock, 0},
-	{"sata-ssd", sanitize.CryptoThenBlock, 0},
-	{"sata-ssd-ama", sanitize.CryptographicErase, 0},
-	{"sata-hdd-hpa", sanitize.DriveOverwrite, 0},
-	{"sata-hdd-dco", sanitize.SecurityErase, 0},
-	{"sata-hdd", sanitize.EnhancedSecurityErase, 0},
-	{"sas-ssd", sanitize.CryptoThenBlock, 0},
-	{"sas-dual", sanitize.DriveOverwrite, 0},
-	{"sas-hdd", sanitize.Format, 0},
-	{"sas-520", sanitize.Format, 512},
-	{"nvme-opal-inactive", sanitize.TCGRevert, 0},
-	{"sata-opal-inactive", sanitize.TCGRevert, 0},
-	{"sas-enterprise", sanitize.TCGRevert, 0},
-	{"sas-hdd-smr", sanitize.DriveOverwrite, 0},
+	{"nvme-ssd", sanitize.CryptoThenBlock, 0, ""},
+	{"nvme-ssd", sanitize.CryptographicErase, 0, ""},
+	{"nvme-ssd", sanitize.BlockErase, 0, ""},
+	{"nvme-hdd", sanitize.DriveOverwrite, 0, ""},
+	{"nvme-verify", sanitize.CryptoThenBlock, 0, ""},
+	{"nvme-verify", sanitize.CryptographicErase, 0, ""},
+	{"nvme-format", sanitize.Format, 0, ""},
+	{"nvme-format", sanitize.CryptographicFormat, 0, ""},
+	{"nvme-zns", sanitize.CryptoThenBlock, 0, ""},
+	{"sata-ssd", sanitize.CryptoThenBlock, 0, ""},
+	{"sata-ssd-ama", sanitize.CryptographicErase, 0, ""},
+	{"sata-hdd-hpa", sanitize.DriveOverwrite, 0, ""},
+	{"sata-hdd-dco", sanitize.SecurityErase, 0, ""},
+	{"sata-hdd", sanitize.EnhancedSecurityErase, 0, ""},
+	{"sas-ssd", sanitize.CryptoThenBlock, 0, ""},
+	{"sas-dual", sanitize.DriveOverwrite, 0, ""},
+	{"sas-hdd", sanitize.Format, 0, ""},
+	{"sas-520", sanitize.Format, 512, ""},
+	{"nvme-opal-inactive", sanitize.TCGRevert, 0, ""},
+	{"sata-opal-inactive", sanitize.TCGRevert, 0, ""},
+	{"nvme-opal-inactive", sanitize.TCGRevert, 0, tcg.WayGenKey},
+	{"sas-enterprise", sanitize.TCGRevert, 0, ""},
+	{"sas-hdd-smr", sanitize.DriveOverwrite, 0, ""},
 }
 
 // begunAs is how a drive remembers that it began an operation.
@@ -163,6 +166,9 @@ func begunAs(o sanitize.Operation) string {
 		word = "tcg:revert"
 	case sanitize.TCGKeysCommand:
 		word = "tcg:erase"
+		if o.Code&0xff == 4 {
+			word = "tcg:genkey"
+		}
 	}
 	if o.Unit > 0 {
 		word += fmt.Sprintf("@%d", o.Unit)
@@ -177,7 +183,7 @@ func begunAs(o sanitize.Operation) string {
 // drive stays locked.
 func TestDriveGoesOnWhenTheHostStops(t *testing.T) {
 	for _, x := range cutSweeps {
-		t.Run(x.profile+"/"+strings.ReplaceAll(string(x.technique), " ", "-"), func(t *testing.T) {
+		t.Run(x.profile+"/"+strings.ReplaceAll(string(x.technique)+string(x.tcg), " ", "-"), func(t *testing.T) {
 			s, c := newTimed(t)
 			spec := virtual.Spec{Profile: x.profile, Serial: "A", SizeBytes: 2 << 20, HiddenBytes: 4096, EraseSeconds: 40}
 			if x.profile == "sas-hdd-smr" {
@@ -187,7 +193,7 @@ func TestDriveGoesOnWhenTheHostStops(t *testing.T) {
 				spec.ZoneBytes, spec.ZoneCapacityBytes, spec.ActiveZones = 256<<10, 192<<10, 1
 			}
 			s.add(spec)
-			r := sanitize.Request{Method: sanitize.Purge, Technique: x.technique, BlockSize: x.blocks}
+			r := sanitize.Request{Method: sanitize.Purge, Technique: x.technique, BlockSize: x.blocks, TCG: x.tcg}
 			if x.technique == sanitize.Format || x.technique == sanitize.CryptographicFormat || x.technique == sanitize.SecurityErase {
 				r.Method = sanitize.Clear
 			}

@@ -23,7 +23,7 @@ func (a *app) rackCommand() *cobra.Command {
 			"what it certifies says SIMULATED.",
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(a.rackCreateCommand(), a.rackAddCommand(), a.rackShowCommand(), a.rackFaultCommand(), a.rackUseCommand(), a.rackPowerCycleCommand(), &cobra.Command{
+	c.AddCommand(a.rackCreateCommand(), a.rackAddCommand(), a.rackShowCommand(), a.rackFaultCommand(), a.rackUseCommand(), a.rackPowerCycleCommand(), a.rackLabelCommand(), &cobra.Command{
 		Use: "profiles", Short: "list the kinds of virtual drives", Args: cobra.NoArgs,
 		RunE: a.verb("rack-profiles", func(context.Context, []string) (answer, error) {
 			list := virtual.Profiles()
@@ -207,6 +207,28 @@ func (a *app) rackPowerCycleCommand() *cobra.Command {
 				return answer{}, err
 			}
 			return a.rackAnswer(rack)
+		}),
+	}
+}
+
+func (a *app) rackLabelCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "label [DIR] DRIVE", Short: "read what is printed on a drive: its serial number and its PSID", Args: cobra.RangeArgs(1, 2),
+		Long: "A self-encrypting drive has its PSID on its label, and nowhere else: whoever knows it has the drive in hand, and may revert it.\n" +
+			"The line is as --pin-file takes it.",
+		RunE: a.verb("rack-label", func(_ context.Context, args []string) (answer, error) {
+			rack, args, err := a.openRack(args, 1)
+			if err != nil {
+				return answer{}, err
+			}
+			l, err := rack.Label(args[0])
+			if err != nil {
+				return answer{}, err
+			}
+			return answer{result: l, text: func(w io.Writer) error {
+				_, err := fmt.Fprintln(w, strings.TrimSpace(l.Serial+" "+l.PSID))
+				return err
+			}}, nil
 		}),
 	}
 }
