@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -264,5 +265,63 @@ func TestTCGSecrets(t *testing.T) {
 	p := s.plan(sanitize.Request{Method: sanitize.Purge, TCG: tcg.WayPSIDRevert}, "A")
 	if _, err := s.agent.Run(t.Context(), p, Observer{}); err == nil || !strings.Contains(err.Error(), "PSID is wanted") || s.agent.WasRun(p) {
 		t.Errorf("%v", err)
+	}
+}
+
+// A drive that somebody else reverted, after our own revert was lost on the way, is not called ours: that one may
+// have kept the key of the global range, and nothing that is left tells.
+func TestTCGRevertedByAnother(t *testing.T) {
+	for n := 1; ; n++ {
+		if n == 20 {
+			t.Fatal("no session was lost in a revert")
+		}
+		s, _ := tcgSite(t, "nvme-opal", "", fmt.Sprintf("session-lost:%d", n))
+		j, err := s.agent.Run(t.Context(), s.plan(sanitize.Request{Method: sanitize.Purge, Technique: sanitize.TCGRevert, Verify: sanitize.VerifyStatus}, "A"), Observer{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := j.Drives[0]; r.Outcome != sanitize.Interrupted || len(r.Evidence.Operations) == 0 || r.Evidence.Operations[0].Sends == 0 || len(s.begun()) > 0 {
+			continue
+		}
+		if err := s.rack.ClearFaults("A"); err != nil {
+			t.Fatal(err)
+		}
+		revertByHand(t, s)
+		if j, err = s.agent.Resume(t.Context(), j.ID, Observer{}); err != nil {
+			t.Fatal(err)
+		}
+		if r := j.Drives[0]; r.Outcome == sanitize.Sanitized {
+			t.Errorf("%s: %+v", r.Outcome, r.Evidence.Operations)
+		}
+		return
+	}
+}
+
+// revertByHand is what another tool does as the owner, whose PIN is the MSID.
+func revertByHand(t *testing.T, s *site) {
+	t.Helper()
+	tr, err := s.rack.Opener()(t.Context(), "/dev/nvme0n1", devices.Exclusive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tr.Close()
+	door, d, err := devices.OpenTCG(t.Context(), tr, devices.ProtocolNVMe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := func(as tcg.Authority, pin tcg.Secret) *tcg.Session {
+		session, err := tcg.OpenSession(t.Context(), door, d, tcg.AdminSP, as, pin)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return session
+	}
+	anybody := open(tcg.Anybody, tcg.Secret{})
+	msid, err := anybody.ReadMSID(t.Context())
+	if err = errors.Join(err, anybody.Close(t.Context())); err == nil {
+		err = open(tcg.SID, msid).Revert(t.Context(), tcg.AdminSP)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
