@@ -23,7 +23,9 @@ func (e *PINError) Error() string {
 
 func (e *PINError) Unwrap() error { return e.Err }
 
-func (a *Agent) pinOf(d sanitize.DrivePlan, what string) (string, error) {
+// pinOf asks for the PIN of a drive's plan.
+func (a *Agent) pinOf(d sanitize.DrivePlan) (string, error) {
+	what, _ := d.PINWanted()
 	if a.pin == nil {
 		return "", &PINError{d, what, nil}
 	}
@@ -32,21 +34,4 @@ func (a *Agent) pinOf(d sanitize.DrivePlan, what string) (string, error) {
 		return "", &PINError{d, what, err}
 	}
 	return pin, nil
-}
-
-// keepPIN puts what was given into the job's secrets; what is there from an earlier attempt stays.
-func (a *Agent) keepPIN(job string, d sanitize.DrivePlan) error {
-	file := a.driveFile(job, d.ID, secretsFile)
-	what, wanted := d.PINWanted()
-	if !wanted {
-		return nil
-	}
-	if has, err := sanitize.HasPIN(file, d); has || err != nil {
-		return err
-	}
-	pin, err := a.pinOf(d, what)
-	if err != nil {
-		return err
-	}
-	return sanitize.KeepPIN(file, d, pin)
 }

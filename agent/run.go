@@ -54,8 +54,8 @@ func (a *Agent) Run(ctx context.Context, p sanitize.Plan, o Observer) (Job, erro
 		return Job{}, err
 	}
 	for _, d := range p.Drives {
-		if what, wanted := d.PINWanted(); wanted && refusals[d.ID] == nil {
-			if _, err := a.pinOf(d, what); err != nil {
+		if _, wanted := d.PINWanted(); wanted && refusals[d.ID] == nil {
+			if _, err := a.pinOf(d); err != nil {
 				return Job{}, err
 			}
 		}
@@ -255,16 +255,13 @@ func (a *Agent) work(ctx context.Context, job string, p sanitize.Plan, d sanitiz
 	if records, err = a.ensureIntent(j, records, job, p, d); err != nil {
 		return err
 	}
-	if err := a.keepPIN(job, d); err != nil {
-		return err
-	}
 	meter := &sanitize.Meter{}
 	if o.Begun != nil {
 		o.Begun(d, meter)
 	}
 	return sanitize.Execute(ctx, sanitize.Execution{
 		Handle: handle, Journal: j, Records: records,
-		Secrets: a.driveFile(job, d.ID, secretsFile), Volatile: a.volatile(), Agent: a.version, Meter: meter, Budget: a.budget, Observe: a.testOnlyObserve,
+		Secrets: a.driveFile(job, d.ID, secretsFile), Volatile: a.volatile(), PIN: func() (string, error) { return a.pinOf(d) }, Agent: a.version, Meter: meter, Budget: a.budget, Observe: a.testOnlyObserve,
 		Now: a.now, Wait: a.wait,
 	})
 }
@@ -360,6 +357,12 @@ func (a *Agent) abandonDrive(ctx context.Context, job string, p sanitize.Plan, d
 	records, err = a.ensureIntent(j, records, job, p, d)
 	if err == nil && sanitize.Armed(records) {
 		why, err = a.unlock(ctx, j, records, job, p, d, why)
+	}
+	if sanitize.Activated(records) {
+		why += "; its Locking SP was activated by this job, with the PIN that the drive tells (MSID), and locks nothing"
+	}
+	if err == nil {
+		err = sanitize.ForgetPINs(a.driveFile(job, d.ID, secretsFile))
 	}
 	if err == nil {
 		err = sanitize.Abandon(j, why)

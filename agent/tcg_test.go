@@ -16,6 +16,7 @@ import (
 	"github.com/expunge-dev/expunge/devices/tcg"
 	"github.com/expunge-dev/expunge/devices/virtual"
 	"github.com/expunge-dev/expunge/sanitize"
+	"github.com/expunge-dev/expunge/sanitize/journal"
 )
 
 const ownersPIN = "the owner's own PIN"
@@ -223,7 +224,28 @@ func TestTCGInterrupted(t *testing.T) {
 	}
 }
 
-// What a person gave is in the job's secrets and nowhere else.
+// where counts the files below a directory that hold a secret; only secrets may.
+func where(t *testing.T, dir, secret string) (n int) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(name)
+		if bytes.Contains(data, []byte(secret)) {
+			if n++; filepath.Base(name) != secretsFile {
+				t.Errorf("it is in %s", name)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// What a person gave is in the job's secrets while it is needed, and nowhere else.
 func TestTCGSecrets(t *testing.T) {
 	for _, x := range []struct {
 		way tcg.Way
@@ -235,6 +257,12 @@ func TestTCGSecrets(t *testing.T) {
 			t.Fatal(err)
 		}
 		p := s.plan(sanitize.Request{Method: sanitize.Purge, TCG: x.way, TCGPIN: true}, "A")
+		used := 0
+		s.agent.testOnlyObserve = func(r journal.Record) {
+			if r.Kind == "operation_begun" {
+				used = where(t, s.state, pin)
+			}
+		}
 		j, err := s.agent.Run(t.Context(), p, Observer{})
 		if err != nil {
 			t.Fatal(err)
@@ -242,22 +270,11 @@ func TestTCGSecrets(t *testing.T) {
 		if text := fmt.Sprintf("%+v %+v %v", j, p, j.Drives[0].Err); strings.Contains(text, pin) {
 			t.Error("it is in the result")
 		}
-		kept := 0
-		err = filepath.WalkDir(s.state, func(name string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() {
-				return err
-			}
-			data, err := os.ReadFile(name)
-			if bytes.Contains(data, []byte(pin)) {
-				if filepath.Base(name) != secretsFile {
-					t.Errorf("it is in %s", name)
-				}
-				kept++
-			}
-			return err
-		})
-		if err != nil || kept != 1 {
-			t.Errorf("%v, it is in %d files", err, kept)
+		if n := where(t, s.state, pin); n != 0 {
+			t.Errorf("when all is over it is in %d files", n)
+		}
+		if wrong := x.pin == "a wrong PIN of mine"; used != 1 && !wrong {
+			t.Errorf("while it was used it was in %d files", used)
 		}
 	}
 	s, _ := tcgSite(t, "sata-opal", "")

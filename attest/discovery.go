@@ -10,6 +10,7 @@ import (
 type discovery struct {
 	encrypts, active, shut bool // shut: locked, or covered by its shadow MBR
 	removing, interrupted  bool
+	removal                bool // it says how data are removed
 }
 
 // parseDiscovery reads a header of 48 bytes and descriptors of a code, a version and a length. ok is false when
@@ -35,10 +36,10 @@ func parseDiscovery(page []byte) (d discovery, ok bool) {
 			ok = flags&1 != 0
 			d.active, d.encrypts = flags&2 != 0, flags&8 != 0
 			d.shut = flags&4 != 0 || flags&0x30 == 0x10
-		case code == 0x0404 && len(data) < 2:
+		case code == 0x0404 && (len(data) < 2 || d.removal), code == 0x0302, code == 0x0303: // Pyrite encrypts nothing
 			return d, false
 		case code == 0x0404:
-			d.removing, d.interrupted = data[1]&1 != 0, data[1]&2 != 0
+			d.removal, d.removing, d.interrupted = true, data[1]&1 != 0, data[1]&2 != 0
 		}
 		rest = rest[4+len(data):]
 	}

@@ -60,8 +60,9 @@ var commands = map[string]struct {
 	"ATA SECURITY ERASE UNIT": {"ata", 0xffffffff, map[string]uint64{"enhanced security erase": 1, "security erase": 0}},
 	"SCSI SANITIZE":           {"scsi", 0x1f, map[string]uint64{"cryptographic erase": 3, "block erase": 2, "drive overwrite": 1}},
 	"SCSI FORMAT UNIT":        {"scsi", 0, map[string]uint64{"format": 0}},
-	"TCG Revert":              {"", 0, map[string]uint64{"TCG revert": 0}},
-	"TCG GenKey or Erase":     {"", 0, map[string]uint64{"TCG revert": 0}},
+	// Codes 1 to 3, and 4 and 5, by different ways: isCommand tells them apart.
+	"TCG Revert":          {"", 0, map[string]uint64{"TCG revert": 0}},
+	"TCG GenKey or Erase": {"", 0, map[string]uint64{"TCG revert": 0}},
 }
 
 // isCommand says whether kind and code are those by which a drive of the protocol carries the
@@ -70,7 +71,13 @@ func (o Operation) isCommand(protocol string) bool {
 	c, known := commands[o.Kind]
 	want, fits := c.codes[o.Technique]
 	code, err := strconv.ParseUint(strings.TrimPrefix(o.Code, "0x"), 16, 32)
-	return known && fits && err == nil && (c.protocol == protocol || c.protocol == "") && len(o.Code) == 10 && code&c.mask == want
+	if c.protocol == "" { // security commands, which three protocols have
+		way := code & 0xff
+		revert := way >= 1 && way <= 3
+		right := o.Kind == "TCG Revert" && revert || o.Kind == "TCG GenKey or Erase" && (way == 4 || way == 5)
+		return known && fits && err == nil && len(o.Code) == 10 && right && slices.Contains([]string{"nvme", "ata", "scsi"}, protocol)
+	}
+	return known && fits && err == nil && c.protocol == protocol && len(o.Code) == 10 && code&c.mask == want
 }
 
 // checkOperations: what the drive is said to have done by itself is what it says itself. A drive of
@@ -201,8 +208,9 @@ func (o Operation) succeeded() bool {
 		return okBefore && ok && was.encrypts && was.active && is.encrypts && !is.active && !is.shut && !is.removing && !is.interrupted
 	case "TCG GenKey or Erase":
 		// That the command was completed for every range is the agent's word.
+		was, okBefore := parseDiscovery(before)
 		is, ok := parseDiscovery(page)
-		return ok && is.encrypts && !is.shut && !is.removing && !is.interrupted
+		return okBefore && ok && was.active && is.active && is.encrypts && !is.shut && !is.removing && !is.interrupted
 	case "SCSI SANITIZE", "SCSI FORMAT UNIT":
 		// Sense data of a drive that is at rest: no sense, nothing in progress (SPC-5 4.4).
 		return atRest(page)

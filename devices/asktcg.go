@@ -3,6 +3,7 @@ package devices
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/expunge-dev/expunge/devices/tcg"
@@ -27,6 +28,14 @@ const (
 	ReasonShadowMBR = "tcg_shadow_mbr"
 	ReasonTCGUnread = "tcg_unread"
 )
+
+// hintLocked says what can be done about a lock.
+func hintLocked(f tcg.Facts) string {
+	if slices.Contains(f.SSCs, "Enterprise") {
+		return "unlock it by what locked it; or, if all its data may go, erase its bands with the PIN of EraseMaster: --tcg enterprise-erase --pin-file FILE --verify status"
+	}
+	return hintPSID
+}
 
 const hintPSID = "unlock it by what locked it; or, if all its data may go, revert it with the PSID that is printed on its label (32 characters), which destroys its keys"
 
@@ -81,7 +90,7 @@ func hintTCGUnread(p Protocol) string {
 func (d *Drive) judgeTCG() {
 	f := d.TCG.Facts
 	if f.Locked {
-		d.refuse(StateBlocked, Reason{ReasonTCGLocked, fmt.Sprintf("its self-encryption (%s) is locked: some or all of it cannot be read or written", sscWords(f)), hintPSID})
+		d.refuse(StateBlocked, Reason{ReasonTCGLocked, fmt.Sprintf("its self-encryption (%s) is locked: some or all of it cannot be read or written", sscWords(f)), hintLocked(f)})
 	}
 	if f.MBREnabled && !f.MBRDone {
 		d.refuse(StateBlocked, Reason{ReasonShadowMBR, "its first blocks are covered by a shadow MBR, from which a computer asks for the password: what is read and written there is not what it holds", hintPSID})

@@ -24,10 +24,11 @@ type Execution struct {
 	Secrets string           // file for keys and passwords, made when needed
 	// Volatile: the secrets are lost with the host's power, so that no drive may be locked by them.
 	Volatile bool
-	Agent    string            // version, for the journal
-	Meter    *Meter            // may be nil
-	Budget   *overwrite.Budget // shared by drives that are worked on at once; may be nil
-	Now      func() time.Time  // nil is time.Now
+	PIN      func() (string, error) // gives the PIN that the plan wants; nil has none but that in Secrets
+	Agent    string                 // version, for the journal
+	Meter    *Meter                 // may be nil
+	Budget   *overwrite.Budget      // shared by drives that are worked on at once; may be nil
+	Now      func() time.Time       // nil is time.Now
 	// Wait waits for what a drive does by itself; nil waits as long as it is told to.
 	Wait func(ctx context.Context, d time.Duration) error
 
@@ -65,12 +66,15 @@ func Refuse(j *journal.Journal, why string) error {
 
 // Touched says whether a destructive step was begun, as far as the records tell.
 func Touched(records []journal.Record) bool {
-	return has(records, kindPassBegun) || has(records, kindMarkersBegun) || has(records, kindRestoreBegun) || Sent(records)
+	return has(records, kindPassBegun) || has(records, kindMarkersBegun) || has(records, kindRestoreBegun) || Activated(records) || Sent(records)
 }
 
 // Sent says whether a command by which the drive works by itself may have reached it: it may be
 // at work, by this job's order.
 func Sent(records []journal.Record) bool { return has(records, kindBegun) || has(records, kindArmed) }
+
+// Activated says whether the job may have activated the Locking SP of a self-encrypting drive.
+func Activated(records []journal.Record) bool { return has(records, kindActivating) }
 
 // Changed says whether the job has ordered the drive to change by itself: to erase itself, to take a
 // password, to show more blocks.
@@ -108,6 +112,7 @@ type run struct {
 	handle   *devices.Handle
 	secrets  *secrets
 	volatile bool
+	pin      func() (string, error)
 	meter    *Meter
 	budget   *overwrite.Budget
 	now      func() time.Time
@@ -161,7 +166,7 @@ func (e Execution) start() (*run, error) {
 	}
 	r := &run{
 		recorder: recorder{past, e.Journal, e.Observe},
-		drive:    past.opened.Drive, handle: e.Handle, secrets: keys, volatile: e.Volatile, meter: e.Meter, budget: e.Budget, now: e.Now, wait: e.Wait,
+		drive:    past.opened.Drive, handle: e.Handle, secrets: keys, volatile: e.Volatile, pin: e.PIN, meter: e.Meter, budget: e.Budget, now: e.Now, wait: e.Wait,
 	}
 	if e.Handle != nil {
 		r.resets = e.Handle.Resets()
@@ -198,6 +203,9 @@ func (r *run) conclude(err error) error {
 			stop.Needs = needsPowerCycle
 		}
 		return errors.Join(fmt.Errorf("%w: %w", ErrInterrupted, err), r.append(kindStopped, stop))
+	}
+	if err := r.secrets.forgetPINs(); err != nil {
+		return fmt.Errorf("%w: %w", ErrInterrupted, err)
 	}
 	if err := r.append(kindFinished, end); err != nil {
 		return fmt.Errorf("%w: %w", ErrInterrupted, err)

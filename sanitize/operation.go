@@ -15,6 +15,7 @@ type operationState struct {
 	was            []byte   // the page of before
 	fresh          bool     // before was read since the latest command
 	armed          bool     // its password may be on the drive
+	activating     bool     // its Locking SP may have been activated by this job
 	passwordSHA256 string
 	sends          int
 	taken          bool // the drive completed the latest command without error, and was there ever since
@@ -79,7 +80,7 @@ func (s *state) applyOperation(r journal.Record) error {
 			return fmt.Errorf("journal record %d activates where the plan needs none, or too early", r.Seq)
 		}
 		s.touch(r.Time)
-		op.fresh = false
+		op.fresh, op.activating = false, true
 		return r.Decode(&releasedRecord{})
 	case kindReleasing, kindReleased:
 		// Security goes off by our own hand, which must never be taken for an erase.
@@ -225,9 +226,10 @@ func (s *state) applyStatus(r journal.Record, op *operationState, planned Operat
 }
 
 // forget takes back what was seen of an operation that a drive does not keep over a reset or a
-// loss of power: it may have ended then, and not by success.
+// loss of power: it may have ended then, and not by success. A revert that a TPer took was carried out, or
+// its discovery says that it was interrupted.
 func (op *operationState) forget(planned Operation) {
-	op.taken, op.seen = false, op.seen && planned.Kind.keeps()
+	op.taken, op.seen = op.taken && planned.Kind == TCGRevertCommand, op.seen && planned.Kind.keeps()
 }
 
 // maxWarnings bounds the list that evidence carries.

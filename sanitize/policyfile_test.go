@@ -78,7 +78,6 @@ func TestBadPolicyFiles(t *testing.T) {
 		{"a level raised under r1", "policy: x\nbase: nist-800-88r1\nrules:\n  - media: [ssd]\n    bus: [ata]\n    purge: [enhanced-security-erase]\n", 6, "does not reach purge"},
 		{"a level raised by a level", "policy: x\nrules:\n  - levels: {security-erase: purge}\n", 3, "taken down"},
 		{"a technique the base has not", "policy: x\nbase: aus-ism\nrules:\n  - clear: [block]\n", 4, "does not reach clear"},
-		{"a purge of cards", "policy: x\nrules:\n  - bus: [mmc]\n    purge: [block]\n", 4, "does not reach purge"},
 		{"forbidden and ordered", "policy: x\nrules:\n  - purge: [crypto, block]\n    forbid: [block]\n", 3, "forbidden by the same rule"},
 		{"a step forbidden, the sequence demanded", "policy: x\nrules:\n  - forbid: [block]\n    demand: [crypto+block]\n", 4, "or a step of it"},
 		{"forbidden and given a level", "policy: x\nrules:\n  - forbid: [block]\n    levels: {block: clear}\n", 4, "forbidden by the same rule"},

@@ -150,7 +150,8 @@ func (s *state) applyDriveWork(r journal.Record) error {
 
 // touched says whether anything was written to the drive, or may have been sent to it.
 func (s *state) touched() bool {
-	return len(s.passes) > 0 || s.markers != nil || s.restoring || s.sent()
+	activated := slices.ContainsFunc(s.operations, func(o operationState) bool { return o.activating })
+	return len(s.passes) > 0 || s.markers != nil || s.restoring || activated || s.sent()
 }
 
 func (s *state) applyAttempt(r journal.Record) error {

@@ -76,6 +76,9 @@ func (tcgErase) send(ctx context.Context, r *run, i int) (bool, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tcgPatience)
 	defer cancel()
 	if !r.operations[i].before.active {
+		if sends := r.operations[i].sends; planned.Code&tcgActivate == 0 && sends > 0 {
+			return false, &untold{fmt.Errorf("%s: its Locking SP is not active any more, and nothing tells whether this job or somebody else brought that about: make a new plan", planned.Command)}
+		}
 		if planned.Code&tcgActivate == 0 {
 			return false, &fault{fmt.Errorf("%s: its Locking SP is not active: nothing would be erased, and nothing was begun", planned.Command)}
 		}

@@ -63,7 +63,7 @@ func (r *run) authenticate(ctx context.Context) error {
 const tcgPatience = 2 * time.Hour
 
 // tcgSession opens a session. One that was left open when an agent ended, and an answer that nobody fetched when
-// the drive was reset, are in its way: for them the protocol is reset, once, for no other program has the drive.
+// the drive was reset, are in its way: for them the protocol is reset, for no other program has the drive.
 // What the drive refuses is never asked again, for it counts wrong PINs.
 func tcgSession(ctx context.Context, door tcg.Door, d tcg.Discovery, sp tcg.SP, as tcg.Authority, pin tcg.Secret) (*tcg.Session, error) {
 	s, err := tcg.OpenSession(ctx, door, d, sp, as, pin)
@@ -75,6 +75,9 @@ func tcgSession(ctx context.Context, door tcg.Door, d tcg.Discovery, sp tcg.SP, 
 	if reset := tcg.ResetStack(ctx, door, d); reset != nil {
 		return nil, errors.Join(err, reset)
 	}
+	if !busy && !pin.Empty() {
+		return nil, err // whether the PIN was tried is not known: the next attempt does that
+	}
 	return tcg.OpenSession(ctx, door, d, sp, as, pin)
 }
 
@@ -82,11 +85,7 @@ func tcgSession(ctx context.Context, door tcg.Door, d tcg.Discovery, sp tcg.SP, 
 func (r *run) tcgPIN(ctx context.Context, door tcg.Door, d tcg.Discovery, i int) (tcg.Secret, error) {
 	planned := r.drive.Operations[i]
 	if planned.Code&tcgGivenPIN != 0 {
-		text := r.secrets.PINs[fmt.Sprint(i+1)]
-		if text == "" {
-			return tcg.Secret{}, fmt.Errorf("%s: the job's secrets do not have the %s: %w", planned.Command, pinOf(planned.tcgWay()), ErrPINMissing)
-		}
-		return tcg.NewSecret([]byte(text)), nil
+		return r.givenPIN(i)
 	}
 	session, err := tcgSession(ctx, door, d, tcg.AdminSP, tcg.Anybody, tcg.Secret{})
 	if err != nil {
@@ -98,9 +97,6 @@ func (r *run) tcgPIN(ctx context.Context, door tcg.Door, d tcg.Discovery, i int)
 	}
 	return msid, nil
 }
-
-// ErrPINMissing: a PIN or PSID is needed that nobody gave.
-var ErrPINMissing = errors.New("give it again")
 
 // tcgRefused words an error by which nothing was begun. What the drive itself refuses is an end; a
 // session that it has no room for now, and what was lost on the way, is tried again by the next attempt.
@@ -119,34 +115,39 @@ func (r *run) tcgRefused(planned Operation, err error) error {
 	return err
 }
 
-// KeepPIN puts the PIN or PSID of a drive's plan into the file of its job's secrets, where its operation
-// takes it from.
-func KeepPIN(file string, dp DrivePlan, pin string) error {
+// givenPIN is in the job's secrets, on disk before it is first used, so that what it begins can be gone on with.
+func (r *run) givenPIN(i int) (tcg.Secret, error) {
+	planned, number := r.drive.Operations[i], fmt.Sprint(i+1)
+	if r.secrets.PINs[number] == "" {
+		if r.pin == nil {
+			return tcg.Secret{}, fmt.Errorf("%s: the job's secrets do not have the %s", planned.Command, pinOf(planned.tcgWay()))
+		}
+		text, err := r.pin()
+		if err != nil {
+			return tcg.Secret{}, err
+		}
+		r.secrets.PINs = map[string]string{number: text}
+		if err := r.secrets.keep("a PIN"); err != nil {
+			return tcg.Secret{}, err
+		}
+	}
+	return tcg.NewSecret([]byte(r.secrets.PINs[number])), nil
+}
+
+// ForgetPINs takes what a person gave out of a file of secrets.
+func ForgetPINs(file string) error {
 	s, err := openSecrets(file)
 	if err != nil {
 		return err
 	}
-	if s.PINs == nil {
-		s.PINs = map[string]string{}
-	}
-	for i, o := range dp.Operations {
-		if o.byTCG() && o.Code&tcgGivenPIN != 0 {
-			s.PINs[fmt.Sprint(i+1)] = pin
-		}
-	}
-	return s.keep("a PIN")
+	return s.forgetPINs()
 }
 
-// HasPIN says whether it is there.
-func HasPIN(file string, dp DrivePlan) (bool, error) {
-	s, err := openSecrets(file)
-	if err != nil {
-		return false, err
+// forgetPINs takes what a person gave off the disk, when nothing is left that needs it.
+func (s *secrets) forgetPINs() error {
+	if len(s.PINs) == 0 {
+		return nil
 	}
-	for i, o := range dp.Operations {
-		if o.byTCG() && o.Code&tcgGivenPIN != 0 && s.PINs[fmt.Sprint(i+1)] == "" {
-			return false, nil
-		}
-	}
-	return true, nil
+	s.PINs = nil
+	return s.keep("secrets without their PIN")
 }

@@ -80,6 +80,9 @@ func tcgAbility(d devices.Drive, r Request) (a tcg.Ability, code, why string) {
 			return a, "", ""
 		}
 	}
+	if at := slices.IndexFunc(abilities, func(a tcg.Ability) bool { return a.Code == tcg.WhySIDBlocked }); at >= 0 {
+		return abilities[at], "tcg_" + abilities[at].Code, abilities[at].Why
+	}
 	if at := slices.IndexFunc(abilities, func(a tcg.Ability) bool { return a.Able }); at >= 0 {
 		return abilities[at], "tcg_owned", "somebody owns it, and the PIN is not the one that it was made with: --tcg psid-revert takes the PSID on its label, --tcg sid-revert the owner's PIN"
 	}

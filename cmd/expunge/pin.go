@@ -2,11 +2,13 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
+	"sync"
 
 	"github.com/spf13/pflag"
 
@@ -23,15 +25,23 @@ type pins struct {
 	read  map[string]string // by serial number; "" is the only one of a file without serial numbers
 }
 
-const pinsMost = 1 << 20 // bytes of a file
+const (
+	pinsMost   = 1 << 20 // bytes of a file
+	pinLongest = 32      // bytes (Opal SSC 2.30, 4.2.1.8)
+)
 
 func (a *app) pinFlag(flags *pflag.FlagSet) {
-	flags.StringVar(&a.pins.file, "pin-file", "", "the PIN or PSID that a TCG erase wants, from `FILE` (- is the standard input): it alone, or lines of a serial number and a PIN; without it, it is typed")
+	flags.StringVar(&a.pins.file, "pin-file", "", "the PIN or PSID that a TCG erase wants, from `FILE` (- is the standard input): it alone, or lines of a serial number and a PIN; without it a PSID is typed, and the PIN is the one that the drive tells")
 }
+
+// asking: one PIN is asked for at a time, whichever drive wants it. It guards what pins have read and given.
+var asking sync.Mutex
 
 // pin is agent.Options.PIN.
 func (a *app) pin(d sanitize.DrivePlan) (string, error) {
 	what, _ := d.PINWanted()
+	asking.Lock()
+	defer asking.Unlock()
 	if pin, has := a.pins.given[d.ID]; has {
 		return pin, nil
 	}
@@ -42,6 +52,9 @@ func (a *app) pin(d sanitize.DrivePlan) (string, error) {
 	// The PSID has 32 characters (Opal SSC feature set PSID 1.00, 4.1).
 	if what == "PSID" && len(pin) != 32 {
 		return "", fmt.Errorf("what was given has %d characters: a PSID has 32, printed on the drive's label", len(pin))
+	}
+	if len(pin) > pinLongest {
+		return "", fmt.Errorf("what was given has %d characters, and no drive takes more than %d", len(pin), pinLongest)
 	}
 	if a.pins.given == nil {
 		a.pins.given = map[devices.ID]string{}
@@ -89,7 +102,14 @@ func (a *app) readPINs() (err error) {
 		in = f
 	}
 	read := map[string]string{}
-	lines := bufio.NewScanner(io.LimitReader(in, pinsMost))
+	data, err := io.ReadAll(io.LimitReader(in, pinsMost+1))
+	if err != nil {
+		return err
+	}
+	if len(data) > pinsMost {
+		return fmt.Errorf("%s: more than %d bytes are no list of PINs", a.pins.file, pinsMost)
+	}
+	lines := bufio.NewScanner(bytes.NewReader(data))
 	n := 0
 	for lines.Scan() {
 		n++

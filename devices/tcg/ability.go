@@ -40,6 +40,8 @@ const (
 	WhySingleUser       = "single_user"
 	WhyNamespaceLocking = "namespace_locking"
 	WhyOtherSSC         = "other_ssc"
+	WhyLocked           = "locked"
+	WhyInterrupted      = "interrupted"
 )
 
 // Ability is what Facts say of one way.
@@ -169,6 +171,10 @@ func genKey(f Facts) Ability {
 	case a.Code != "":
 	case f.SingleUser:
 		a.Code, a.Why = WhySingleUser, "ranges are in single user mode: Admin1 has no power over their keys"
+	case f.Locked || f.MBREnabled && !f.MBRDone:
+		a.Code, a.Why = WhyLocked, "it is locked: new keys unlock nothing, so that nothing could be seen of what they did"
+	case f.Removal != nil && f.Removal.Interrupted:
+		a.Code, a.Why = WhyInterrupted, "a revert of it was interrupted, which only another ends"
 	case f.NamespaceLocking:
 		a.Code, a.Why = WhyNamespaceLocking, "namespaces may have keys of their own: only a revert reaches all of them for certain"
 	}

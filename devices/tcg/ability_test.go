@@ -47,7 +47,7 @@ func TestAbilities(t *testing.T) {
 		"no Locking feature":           {[]string{featTPer, featOpal2}, [5]string{WhyNoLocking, WhyNoLocking, WhyNoLocking, WhyNoLocking, WhyOtherSSC}},
 		"no ComID":                     {[]string{active, noComID}, [5]string{WhyNoComID, WhyNoComID, WhyNoComID, WhyNoComID, WhyOtherSSC}},
 		"removing data":                {[]string{active, featOpal2, running}, [5]string{WhyRemovalRunning, WhyRemovalRunning, WhyRemovalRunning, WhyRemovalRunning, WhyOtherSSC}},
-		"interrupted: may be repeated": {[]string{active, featOpal2, broken}, [5]string{"+label", "+msid_or_owner", "+owner", "+owner", WhyOtherSSC}},
+		"interrupted: may be repeated": {[]string{active, featOpal2, broken}, [5]string{"+label", "+msid_or_owner", "+owner", WhyInterrupted, WhyOtherSSC}},
 		"single user":                  {[]string{active, featOpal2, single}, [5]string{"+label", "+msid_or_owner", "+owner", WhySingleUser, WhyOtherSSC}},
 		"keys of namespaces":           {[]string{active, featOpal2, spaces}, [5]string{"+label", "+msid_or_owner", "+owner", WhyNamespaceLocking, WhyOtherSSC}},
 		"Ruby":                         {[]string{active, ruby}, [5]string{"+label", "+msid_or_owner", "+owner", "+owner", WhyOtherSSC}},

@@ -2,7 +2,6 @@
 package terminal
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"os"
@@ -26,22 +25,37 @@ func Is(f *os.File) bool {
 	return err == nil
 }
 
-// Secret reads one line that a person types and nobody sees.
+// errStopped: the person who typed gave up.
+var errStopped = errors.New("nothing was typed")
+
+// Secret reads one line that a person types and nobody sees. The interrupt key ends it, and is no signal then, so
+// that the terminal is never left blind.
 func Secret(f *os.File) (line string, err error) {
 	was, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
 	if err != nil {
 		return "", fmt.Errorf("terminal: %w", err)
 	}
-	quiet := *was
-	quiet.Lflag &^= unix.ECHO
-	quiet.Lflag |= unix.ICANON | unix.ISIG
-	if err := unix.IoctlSetTermios(int(f.Fd()), unix.TCSETS, &quiet); err != nil {
+	blind := *was
+	blind.Lflag &^= unix.ECHO | unix.ICANON | unix.ISIG
+	blind.Cc[unix.VMIN], blind.Cc[unix.VTIME] = 1, 0
+	if err := unix.IoctlSetTermios(int(f.Fd()), unix.TCSETS, &blind); err != nil {
 		return "", fmt.Errorf("terminal: %w", err)
 	}
 	defer func() { err = errors.Join(err, unix.IoctlSetTermios(int(f.Fd()), unix.TCSETS, was)) }()
-	text, err := bufio.NewReader(f).ReadString('\n')
-	if err != nil {
-		return "", err
+	var typed []byte
+	for one := make([]byte, 1); ; {
+		if _, err := f.Read(one); err != nil {
+			return "", err
+		}
+		switch one[0] {
+		case '\r', '\n':
+			return strings.TrimSpace(string(typed)), nil
+		case 3, 4: // interrupt, end of input
+			return "", errStopped
+		case 8, 127:
+			typed = typed[:max(0, len(typed)-1)]
+		default:
+			typed = append(typed, one[0])
+		}
 	}
-	return strings.TrimSpace(text), nil
 }
