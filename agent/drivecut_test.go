@@ -235,7 +235,13 @@ func TestDriveGoesOnWhenTheHostStops(t *testing.T) {
 			if len(m.list) < 30*len(want) {
 				t.Fatalf("only %d moments were seen", len(m.list))
 			}
-			for i, at := range few(m.list) {
+			list := few(m.list)
+			if x.technique == sanitize.TCGRevert && !testing.Short() { // of the many commands of a session a third tell as much
+				list = slices.DeleteFunc(list, func(at moment) bool {
+					return strings.Contains(at.name, "security") && at.name[2]%3 != 0 || strings.Contains(at.name, "trusted") && at.name[2]%3 != 0
+				})
+			}
+			for i, at := range list {
 				t.Run(at.name, func(t *testing.T) {
 					t.Parallel()
 					// Each moment is resumed at once; every other one also later, the rest after a power cycle.

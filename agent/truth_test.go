@@ -103,7 +103,7 @@ func cells() []cell {
 	ata := []string{"registers:none", "registers:zero", "hba-zero:count", "hba-zero:lba", "refuse:set-password", "refuse:erase-prepare", "refuse:erase-unit"}
 	// These differ from another profile in one thing, and need not go through every fault.
 	like := []string{"sata-hdd-hpa", "sata-hdd-dco", "sata-ssd-ama", "sata-ssd-frozen", "sata-fixed-sense", "usb-sata", "usb-sata-drops", "sata-old", "usb-stick",
-		"nvme-overwrite", "nvme-verify", "nvme-purge-required", "nvme-boot", "usb-nvme", "nvme-multipath", "nvme-two-controllers", "sas-multipath", "sas-hdd-aware", "sd-card", "ufs", "nvdimm",
+		"nvme-overwrite", "nvme-verify", "nvme-purge-required", "nvme-boot", "usb-nvme", "nvme-multipath", "nvme-two-controllers", "sas-multipath", "sas-hdd-aware", "sata-hdd-smr", "sd-card", "ufs", "nvdimm",
 		"sata-opal", "sata-opal-inactive", "sata-opal-sid-blocked", "nvme-opal", "nvme-opal-inactive", "nvme-opal-lockout", "nvme-ruby", "nvme-pyrite", "sas-enterprise"}
 	keys := []string{"", "drop-writes", "pulled:60", "reset:24", "reset:40", "lie:nothing", "lie:keep-key", "lie:ignored", "session-lost:3", "session-lost:5", "revert-power-cut:50", "tcg-answer:no-discovery"}
 	once := append(slices.Clone(neverReady), "nvme-pmr", "nvme-firmware-pending")

@@ -261,7 +261,7 @@ func difference(was, now DrivePlan) string {
 	case !slices.Equal(was.Restore, now.Restore):
 		return "what is hidden from the host is otherwise than it was"
 	case was.BlocksBarred != now.BlocksBarred:
-		return "whether a sanitize of it has failed is otherwise than it was"
+		return "whether its blocks can be read and written is otherwise than it was"
 	case was.Technique == now.Technique && !slices.Equal(was.Operations, now.Operations):
 		return "its commands would be others than those planned: its formats, or what it can do, have changed"
 	case was.PartitionTable != now.PartitionTable:
