@@ -130,8 +130,6 @@ func TestCardsAreOneDrive(t *testing.T) {
 		{"eMMC without RPMB", machine().emmc().with(tree{emmcCard + "/raw_rpmb_size_mult": "0x0"}), "0x9ed12a8b", "BJNB4R (150100)", "/dev/mmcblk0", 8192 * 512, "general_purpose_partitions boot_partitions", devices.ReasonEMMCErases},
 		{"SD", sd, "0x9ed12a8b", "BJNB4R (150100)", "/dev/mmcblk0", 8192 * 512, "protected_area", devices.ReasonSDErases},
 		{"UFS", machine().ufs(), "0123ABCD", "SAMSUNG KLUDG4UHDB-B2D1", "/dev/sda /dev/sdb", 4096 * 512, "rpmb", devices.ReasonUFSPurge},
-		{"UFS with a unit that has no node", machine().ufs().with(tree{ufsHost + "/target0:0:0/0:0:0:2/type": "0", strings.TrimSuffix(ufsHost, "/host0") + "/device_descriptor/number_of_luns": "0x03"}),
-			"0123ABCD", "SAMSUNG KLUDG4UHDB-B2D1", "/dev/sda /dev/sdb", 4096 * 512, "rpmb logical_unit logical_units", devices.ReasonUFSPurge},
 		{"fsdax", machine().pmem("pfn0.0", "pmem0"), "8089-a2-1834-00001234", "NVDIMM, fsdax", "/dev/pmem0", 2048 * 512, "label_area fsdax_metadata rest_of_namespace", devices.ReasonNVDIMMSecurity},
 		{"sector mode", machine().pmem("btt0.0", "pmem0s"), "8089-a2-1834-00001234", "NVDIMM, sector", "/dev/pmem0s", 2048 * 512, "label_area sector_mode rest_of_namespace", devices.ReasonNVDIMMSecurity},
 		{"raw", machine().pmem("", "pmem0"), "8089-a2-1834-00001234", "NVDIMM, raw", "/dev/pmem0", 2048 * 512, "label_area rest_of_namespace", devices.ReasonNVDIMMSecurity},
@@ -170,6 +168,39 @@ func TestCardsWithoutIdentity(t *testing.T) {
 	}
 	if d := one(t, machine().pmem("pfn0.0", "pmem0").with(tree{ndBus + "/nmem0/nfit/id": "8089-00000000"})); d.Serial != "" {
 		t.Errorf("a module without a serial number is %s", d.Serial)
+	}
+}
+
+// A logical unit of UFS that no block device shows holds data like the others: where one is missing, or
+// may be, the drive is refused.
+func TestUFSWithAUnitThatIsNotReached(t *testing.T) {
+	unit, count := ufsHost+"/target0:0:0/0:0:0:1", strings.TrimSuffix(ufsHost, "/host0")+"/device_descriptor/number_of_luns"
+	without := func(h tree, prefixes ...string) tree {
+		for name := range maps.Clone(h) {
+			if slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) }) {
+				delete(h, name)
+			}
+		}
+		return h
+	}
+	for _, c := range []struct {
+		name string
+		host tree
+		code string
+	}{
+		{"no node", without(machine().ufs(), "sys/block/sdb"), devices.ReasonUnitUnreachable},
+		{"no unit", without(machine().ufs(), "sys/block/sdb", unit), devices.ReasonUnitUnreachable},
+		{"neither unit nor count", without(machine().ufs(), "sys/block/sdb", unit, count), devices.ReasonUnitsUnknown},
+		{"no count", without(machine().ufs(), count), devices.ReasonUnitsUnknown},
+		{"a count of 0", machine().ufs().with(tree{count: "0x00"}), devices.ReasonUnitsUnknown},
+		{"a count that is no number", machine().ufs().with(tree{count: "two"}), devices.ReasonUnitsUnknown},
+		{"a count that is too small", machine().ufs().with(tree{count: "0x01"}), devices.ReasonUnitUnreachable},
+		{"a unit that is not counted", machine().ufs().with(tree{ufsHost + "/target0:0:0/0:0:0:2/type": "0"}), devices.ReasonUnitUnreachable},
+		{"a unit without blocks", machine().ufs().with(tree{unit + "/block/sdb/size": "0"}), devices.ReasonUnitUnreachable},
+	} {
+		if d := one(t, c.host); d.State != devices.StateBlocked || len(d.Reasons) == 0 || d.Reasons[0].Code != c.code || d.Reasons[0].Hint == "" {
+			t.Errorf("%s: %s %+v", c.name, d.State, d.Reasons)
+		}
 	}
 }
 

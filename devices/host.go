@@ -51,7 +51,7 @@ func (h *Host) list(ctx context.Context) ([]Drive, error) {
 		case ProtocolMMC:
 			h.fs.besideCard(group, &d)
 		case ProtocolUFS:
-			h.fs.besideUFS(group, &d)
+			h.fs.judgeUFS(group, &d)
 		case ProtocolNVDIMM:
 			h.fs.judgeNVDIMM(group[0], &d)
 			h.fs.besideNVDIMM(group[0], &d)

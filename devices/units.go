@@ -85,8 +85,7 @@ func checkUnits(ctx context.Context, t Transport, d *Drive, open func(node strin
 			return fmt.Errorf("report LUNs: %w", err)
 		}
 		if have := max(1, len(d.Units)); len(luns) != have {
-			d.refuse(StateBlocked, Reason{"unit_unreachable", fmt.Sprintf("the drive has %d logical units, and %d of them have a block device", len(luns), have),
-				"have the kernel scan the adapter again, so that every unit is there"})
+			d.refuse(StateBlocked, Reason{ReasonUnitUnreachable, fmt.Sprintf("the drive has %d logical units, and %d of them have a block device", len(luns), have), hintRescan})
 		}
 	} else if len(d.Units) > 0 {
 		return errors.New("report LUNs: the drive has several logical units, and does not list them")
