@@ -13,7 +13,7 @@ import (
 
 // kept are the codes of what a certificate of each kind says was not reached.
 var kept = map[string][]string{
-	"emmc":    {"unaddressable", "boot_partitions", "general_purpose_partitions", "rpmb"},
+	"emmc":    {"unaddressable", "boot_partitions", "rpmb"},
 	"sd-card": {"unaddressable", "protected_area"},
 	"ufs":     {"unaddressable", "rpmb"},
 	"nvdimm":  {"unaddressable", "label_area", "fsdax_metadata"},

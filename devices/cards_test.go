@@ -92,6 +92,9 @@ func (h tree) pmem(kind, node string) tree {
 	return h
 }
 
+// without takes a file away.
+func (h tree) without(name string) tree { delete(h, name); return h }
+
 func one(t *testing.T, h tree) devices.Drive {
 	t.Helper()
 	list, err := h.build(t).Drives(t.Context())
@@ -126,8 +129,8 @@ func TestCardsAreOneDrive(t *testing.T) {
 		size                 int64
 		beside, lacks        string
 	}{
-		{"eMMC", machine().emmc(), "0x9ed12a8b", "BJNB4R (150100)", "/dev/mmcblk0", 8192 * 512, "general_purpose_partitions boot_partitions rpmb", devices.ReasonEMMCErases},
-		{"eMMC without RPMB", machine().emmc().with(tree{emmcCard + "/raw_rpmb_size_mult": "0x0"}), "0x9ed12a8b", "BJNB4R (150100)", "/dev/mmcblk0", 8192 * 512, "general_purpose_partitions boot_partitions", devices.ReasonEMMCErases},
+		{"eMMC", machine().emmc(), "0x9ed12a8b", "BJNB4R (150100)", "/dev/mmcblk0 /dev/mmcblk0gp0", 8256 * 512, "boot_partitions rpmb", devices.ReasonEMMCErases},
+		{"eMMC without RPMB", machine().emmc().with(tree{emmcCard + "/raw_rpmb_size_mult": "0x0"}), "0x9ed12a8b", "BJNB4R (150100)", "/dev/mmcblk0 /dev/mmcblk0gp0", 8256 * 512, "boot_partitions", devices.ReasonEMMCErases},
 		{"SD", sd, "0x9ed12a8b", "BJNB4R (150100)", "/dev/mmcblk0", 8192 * 512, "protected_area", devices.ReasonSDErases},
 		{"UFS", machine().ufs(), "0123ABCD", "SAMSUNG KLUDG4UHDB-B2D1", "/dev/sda /dev/sdb", 4096 * 512, "rpmb", devices.ReasonUFSPurge},
 		{"fsdax", machine().pmem("pfn0.0", "pmem0"), "8089-a2-1834-00001234", "NVDIMM, fsdax", "/dev/pmem0", 2048 * 512, "label_area fsdax_metadata rest_of_namespace", devices.ReasonNVDIMMSecurity},
@@ -168,6 +171,32 @@ func TestCardsWithoutIdentity(t *testing.T) {
 	}
 	if d := one(t, machine().pmem("pfn0.0", "pmem0").with(tree{ndBus + "/nmem0/nfit/id": "8089-00000000"})); d.Serial != "" {
 		t.Errorf("a module without a serial number is %s", d.Serial)
+	}
+}
+
+// What users store data in is all of an eMMC's areas that are general purpose partitions: each is a space
+// of the drive, by the number that gives access to it. An area that is not known has the card refused.
+func TestAreasOfACard(t *testing.T) {
+	d := one(t, machine().emmc())
+	want := []devices.LogicalUnit{
+		{LUN: 0, Node: "/dev/mmcblk0", SizeBytes: 8192 * 512, LogicalBlock: 512, Number: devices.Number{Major: 179}},
+		{LUN: 4, Node: "/dev/mmcblk0gp0", SizeBytes: 64 * 512, LogicalBlock: 512, Number: devices.Number{Major: 179, Minor: 24}},
+	}
+	if !slices.Equal(d.Units, want) {
+		t.Errorf("%+v", d.Units)
+	}
+	for name, h := range map[string]tree{
+		"unknown":       machine().emmc().block(emmcCard+"/block/mmcblk0/mmcblk0new", "179:32", "64", ".."),
+		"without size":  machine().emmc().with(tree{emmcCard + "/block/mmcblk0/mmcblk0gp0/size": "0"}),
+		"no user area":  machine().emmc().without("sys/block/mmcblk0"),
+		"more than all": machine().emmc().block(emmcCard+"/block/mmcblk0/mmcblk0gp4", "179:32", "64", ".."),
+	} {
+		if d := one(t, h); d.State != devices.StateBlocked || !strings.Contains(codes(d.Reasons), devices.ReasonCardArea) {
+			t.Errorf("%s: %s %+v", name, d.State, d.Reasons)
+		}
+	}
+	if d := one(t, machine().emmc().with(tree{emmcCard + "/block/mmcblk0/mmcblk0gp0/ro": "1"})); codes(d.Reasons) != "read_only" {
+		t.Errorf("a general purpose partition that is write-protected: %+v", d.Reasons)
 	}
 }
 

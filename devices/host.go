@@ -43,13 +43,16 @@ func (h *Host) list(ctx context.Context) ([]Drive, error) {
 	for _, group := range h.fs.gather(devs) {
 		d := h.fs.identify(group[0], known[group[0].name])
 		d.join(group)
-		if d.Protocol == ProtocolSCSI || d.Protocol == ProtocolUFS {
+		switch d.Protocol {
+		case ProtocolSCSI, ProtocolUFS:
 			d.joinUnits(h.fs, group)
+		case ProtocolMMC:
+			d.joinUnits(h.fs, storage(group))
 		}
 		h.judge(group, &d, uses)
 		switch d.Protocol {
 		case ProtocolMMC:
-			h.fs.besideCard(group, &d)
+			h.fs.judgeCard(group, &d)
 		case ProtocolUFS:
 			h.fs.judgeUFS(group, &d)
 		case ProtocolNVDIMM:
