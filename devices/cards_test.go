@@ -87,7 +87,11 @@ func (h tree) pmem(kind, node string) tree {
 		h[claim+"/namespace"], h["sys/bus/nd/devices/"+kind] = "namespace0.0", "->../../../"+strings.TrimPrefix(claim, "sys/")
 	}
 	if node != "" {
-		h.block(claim+"/block/"+node, "259:0", "2048", "../..")
+		size := "4096"
+		if kind != "" {
+			size = "2048"
+		}
+		h.block(claim+"/block/"+node, "259:0", size, "../..")
 	}
 	return h
 }
@@ -133,9 +137,8 @@ func TestCardsAreOneDrive(t *testing.T) {
 		{"eMMC without RPMB", machine().emmc().with(tree{emmcCard + "/raw_rpmb_size_mult": "0x0"}), "0x9ed12a8b", "BJNB4R (150100)", "/dev/mmcblk0 /dev/mmcblk0gp0", 8256 * 512, "boot_partitions", devices.ReasonEMMCErases},
 		{"SD", sd, "0x9ed12a8b", "BJNB4R (150100)", "/dev/mmcblk0", 8192 * 512, "protected_area", devices.ReasonSDErases},
 		{"UFS", machine().ufs(), "0123ABCD", "SAMSUNG KLUDG4UHDB-B2D1", "/dev/sda /dev/sdb", 4096 * 512, "rpmb", devices.ReasonUFSPurge},
-		{"fsdax", machine().pmem("pfn0.0", "pmem0"), "8089-a2-1834-00001234", "NVDIMM, fsdax", "/dev/pmem0", 2048 * 512, "label_area fsdax_metadata rest_of_namespace", devices.ReasonNVDIMMSecurity},
-		{"sector mode", machine().pmem("btt0.0", "pmem0s"), "8089-a2-1834-00001234", "NVDIMM, sector", "/dev/pmem0s", 2048 * 512, "label_area sector_mode rest_of_namespace", devices.ReasonNVDIMMSecurity},
-		{"raw", machine().pmem("", "pmem0"), "8089-a2-1834-00001234", "NVDIMM, raw", "/dev/pmem0", 2048 * 512, "label_area rest_of_namespace", devices.ReasonNVDIMMSecurity},
+		{"fsdax", machine().pmem("pfn0.0", "pmem0"), "8089-a2-1834-00001234", "NVDIMM, fsdax", "/dev/pmem0", 2048 * 512, "label_area fsdax_metadata", devices.ReasonNVDIMMSecurity},
+		{"raw", machine().pmem("", "pmem0"), "8089-a2-1834-00001234", "NVDIMM, raw", "/dev/pmem0", 4096 * 512, "label_area", devices.ReasonNVDIMMSecurity},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := one(t, c.host)
@@ -229,6 +232,40 @@ func TestUFSWithAUnitThatIsNotReached(t *testing.T) {
 	} {
 		if d := one(t, c.host); d.State != devices.StateBlocked || len(d.Reasons) == 0 || d.Reasons[0].Code != c.code || d.Reasons[0].Hint == "" {
 			t.Errorf("%s: %s %+v", c.name, d.State, d.Reasons)
+		}
+	}
+}
+
+// What a namespace's block device does not show can be read in raw mode: it is refused, but for what fsdax
+// mode keeps for itself.
+func TestMemoryThatIsNotShown(t *testing.T) {
+	namespace, pfn := ndBus+"/region0/namespace0.0", ndBus+"/region0/pfn0.0"
+	sized := func(h tree, size, node string) tree {
+		return h.with(tree{namespace + "/size": size, pfn + "/block/pmem0/size": node})
+	}
+	for _, c := range []struct {
+		name string
+		host tree
+		code string // "" for ready
+	}{
+		{"sector mode", machine().pmem("btt0.0", "pmem0s"), devices.ReasonSectorMode},
+		{"raw, and the node is smaller", machine().pmem("", "pmem0").with(tree{namespace + "/size": "2101248"}), devices.ReasonRestOfNamespace},
+		{"raw, and the node is larger", machine().pmem("", "pmem0").with(tree{namespace + "/size": "2093056"}), devices.ReasonRestOfNamespace},
+		{"raw, of no size", machine().pmem("", "pmem0").with(tree{namespace + "/size": ""}), devices.ReasonRestOfNamespace},
+		{"fsdax, of no size", machine().pmem("pfn0.0", "pmem0").with(tree{namespace + "/size": ""}), devices.ReasonRestOfNamespace},
+		// 1 GiB has 16 MiB of pages and, with a header of 8 KiB, 18 MiB when aligned.
+		{"fsdax, pages in the namespace", sized(machine().pmem("pfn0.0", "pmem0"), "1073741824", "2060288").with(tree{pfn + "/mode": "pmem"}), ""},
+		{"fsdax, pages in the host's memory", sized(machine().pmem("pfn0.0", "pmem0"), "1073741824", "2093056").with(tree{pfn + "/mode": "ram"}), ""},
+		{"fsdax, pages in the namespace and more", sized(machine().pmem("pfn0.0", "pmem0"), "1073741824", "2060280").with(tree{pfn + "/mode": "pmem"}), devices.ReasonRestOfNamespace},
+		{"fsdax, pages in the host's memory and more", sized(machine().pmem("pfn0.0", "pmem0"), "1073741824", "2060288").with(tree{pfn + "/mode": "ram"}), devices.ReasonRestOfNamespace},
+		{"fsdax, pages where is not told", sized(machine().pmem("pfn0.0", "pmem0"), "1073741824", "2060288"), devices.ReasonRestOfNamespace},
+	} {
+		d := one(t, c.host)
+		if codes(d.Reasons) != c.code || (c.code == "") != (d.State == devices.StateReady) {
+			t.Errorf("%s: %s %+v", c.name, d.State, d.Reasons)
+		}
+		if c.code != "" && !strings.Contains(d.Reasons[0].Hint, "ndctl create-namespace -m raw -f -e namespace0.0") {
+			t.Errorf("%s: hint %q", c.name, d.Reasons[0].Hint)
 		}
 	}
 }

@@ -93,17 +93,51 @@ func (s sysfs) identifyNVDIMM(b blockdev, d *Drive) {
 	d.lack(ReasonNVDIMMSecurity, "persistent memory, whose own erase and overwrite (of its modules' security) are not sent by this version of expunge", hintDestroy)
 }
 
-// Codes of persistent memory whose modules' security keeps it from being used.
+// Codes of persistent memory whose modules' security keeps it from being used, or of which the block
+// device does not show all that users stored.
 const (
 	ReasonMemoryLocked      = "memory_locked"
 	ReasonMemoryOverwriting = "memory_overwriting"
+	ReasonSectorMode        = "sector_mode"
+	ReasonRestOfNamespace   = "rest_of_namespace"
 )
 
-// judgeNVDIMM refuses persistent memory whose modules are locked, or erase themselves.
+// fsdaxAlign is the alignment, in bytes, of what the kernel puts before and after the blocks of a namespace
+// in fsdax mode, unless somebody asked for another.
+const fsdaxAlign = 2 << 20
+
+// keeps is how many bytes of a namespace of that size its mode may keep for itself: nothing in raw mode; in
+// fsdax mode a header of 8 KiB, 64 bytes for each page of 4 KiB where these are kept in the namespace
+// and not in the host's memory, and what fills that up to the alignment.
+func (p ndPlace) keeps(namespace int64) int64 {
+	if p.kind() != "fsdax" {
+		return 0
+	}
+	header := int64(8 << 10)
+	if text(p.claim, "mode") == "pmem" {
+		header += namespace / 4096 * 64
+	}
+	return (header + fsdaxAlign - 1) / fsdaxAlign * fsdaxAlign
+}
+
+// judgeNVDIMM refuses persistent memory whose modules are locked, or erase themselves, and a namespace
+// of which the block device does not show all that users stored: what it does not show can be read in raw mode.
 func (s sysfs) judgeNVDIMM(b blockdev, d *Drive) {
 	p, ok := s.ndPlace(b)
 	if !ok {
+		d.refuse(StateBlocked, Reason{ReasonRestOfNamespace, "of which namespace of persistent memory it is cannot be told", "mount sysfs whole, then list again"})
 		return
+	}
+	raw := "put the namespace into raw mode (ndctl create-namespace -m raw -f -e " + cleanASCII(filepath.Base(p.namespace)) + "), then list again"
+	switch namespace := integer(p.namespace, "size"); {
+	case p.kind() == "sector":
+		d.refuse(StateBlocked, Reason{ReasonSectorMode, "it is in sector mode, which keeps blocks free that hold what was overwritten last, and that no write reaches", raw})
+	case namespace == 0:
+		d.refuse(StateBlocked, Reason{ReasonRestOfNamespace, "how large its namespace is cannot be told, so that its block device may not show all of it", raw})
+	case d.SizeBytes > namespace:
+		d.refuse(StateBlocked, Reason{ReasonRestOfNamespace, fmt.Sprintf("its namespace is said to have %d bytes, fewer than its block device", namespace), raw})
+	case namespace-d.SizeBytes > p.keeps(namespace):
+		d.refuse(StateBlocked, Reason{ReasonRestOfNamespace, fmt.Sprintf("its block device does not show %d bytes of the namespace, more than its mode keeps for itself", namespace-d.SizeBytes), raw})
 	}
 	for _, m := range p.modules {
 		name := filepath.Base(m)
@@ -131,19 +165,13 @@ func (s sysfs) besideNVDIMM(b blockdev, d *Drive) {
 	if len(p.modules) > 0 {
 		beside("label_area", "the label areas of its memory modules")
 	}
-	switch p.kind() {
-	case "sector":
-		beside("sector_mode", "blocks that its sector mode keeps free, which hold what was overwritten last; its maps and logs: "+
-			"a namespace in raw or fsdax mode has none")
-	case "fsdax":
-		beside("fsdax_metadata", "what its fsdax mode keeps for itself at the start of the namespace")
+	if p.kind() == "fsdax" {
+		beside("fsdax_metadata", "%d bytes that its fsdax mode keeps for itself, with what fills them up and may be of an earlier mode: in raw mode a namespace has none",
+			max(0, integer(p.namespace, "size")-d.SizeBytes))
 	}
 	region, namespace := integer(p.region, "size"), integer(p.namespace, "size")
 	if rest := region - namespace; region > 0 && namespace > 0 && rest > 0 {
 		beside("rest_of_region", "%d bytes of the region that belong to other namespaces or to none", rest)
-	}
-	if region > 0 && namespace > d.SizeBytes {
-		beside("rest_of_namespace", "%d bytes of the namespace that its block device does not show", namespace-d.SizeBytes)
 	}
 }
 
