@@ -78,7 +78,7 @@ func (h tree) pmem(kind, node string) tree {
 		ndBus + "/nmem0/nfit/id": "8089-a2-1834-00001234", ndBus + "/nmem0/security": "unlocked",
 		region + "/mapping0": "nmem0,0,2097152,0", region + "/size": "2097152", region + "/mappings": "1",
 		region + "/namespace0.0/uuid": "6ca23a8b-7d3a-4b3f-8a43-0d9f1c2b3a4d", region + "/namespace0.0/size": "2097152",
-		"sys/bus/nd/devices/nmem0": "->../../../" + strings.TrimPrefix(ndBus, "sys/") + "/nmem0", "sys/bus/nd/devices/namespace0.0": "->../../../" + strings.TrimPrefix(region, "sys/") + "/namespace0.0",
+		"sys/bus/nd/devices/region0": "->../../../" + strings.TrimPrefix(region, "sys/"), "sys/bus/nd/devices/nmem0": "->../../../" + strings.TrimPrefix(ndBus, "sys/") + "/nmem0", "sys/bus/nd/devices/namespace0.0": "->../../../" + strings.TrimPrefix(region, "sys/") + "/namespace0.0",
 	})
 	claim := region + "/namespace0.0"
 	if kind != "" {
@@ -313,12 +313,13 @@ func TestMemoryNotReached(t *testing.T) {
 		host   tree
 		driver string // "" for nothing to report
 	}{
-		"devdax":               {machine().pmem("dax0.0", ""), "device_dax"},
-		"disabled":             {machine().pmem("", ""), "nd"},
-		"fsdax":                {machine().pmem("pfn0.0", "pmem0"), ""},
-		"raw":                  {machine().pmem("", "pmem0"), ""},
-		"a seed has no blocks": {machine().pmem("", "").with(tree{ndBus + "/region0/namespace0.0/size": "0"}), ""},
-		"no such bus":          {machine(), ""},
+		"all of a region in use": {machine().pmem("", "pmem0").with(tree{ndBus + "/region0/available_size": "0"}), ""},
+		"devdax":                 {machine().pmem("dax0.0", ""), "device_dax"},
+		"disabled":               {machine().pmem("", ""), "nd"},
+		"fsdax":                  {machine().pmem("pfn0.0", "pmem0"), ""},
+		"raw":                    {machine().pmem("", "pmem0"), ""},
+		"a seed has no blocks":   {machine().pmem("pfn0.0", "pmem0").with(tree{ndBus + "/region0/namespace0.1/size": "0", "sys/bus/nd/devices/namespace0.1": "->../../../" + strings.TrimPrefix(ndBus, "sys/") + "/region0/namespace0.1"}), ""},
+		"no such bus":            {machine(), ""},
 	} {
 		list, err := c.host.build(t).NotReached()
 		if err != nil {
@@ -329,6 +330,30 @@ func TestMemoryNotReached(t *testing.T) {
 		}
 		if len(list) != 1 || list[0].Driver != c.driver || list[0].Reason.Code != devices.ReasonNoBlockNode || list[0].Reason.Hint == "" || !slices.Contains([]string{"region0"}, list[0].Where) {
 			t.Errorf("%s: %+v", name, list)
+		}
+	}
+}
+
+// Memory whose namespace was deleted still holds what was in it, and so may a module that is in no region.
+func TestMemoryWithoutNamespace(t *testing.T) {
+	region, link := ndBus+"/region0", "->../../../"+strings.TrimPrefix(ndBus, "sys/")
+	for _, c := range []struct {
+		name        string
+		host        tree
+		where, code string
+	}{
+		{"deleted", machine().pmem("", "").with(tree{region + "/namespace0.0/size": "0", region + "/available_size": "2097152"}), "region0", devices.ReasonUnallocatedMemory},
+		{"deleted, and the kernel does not say what is free", machine().pmem("", "").with(tree{region + "/namespace0.0/size": "0"}), "region0", devices.ReasonUnallocatedMemory},
+		{"one of several deleted", machine().pmem("", "pmem0").with(tree{region + "/available_size": "1048576", region + "/size": "3145728"}), "region0", devices.ReasonUnallocatedMemory},
+		{"no namespace at all", machine().pmem("", "").without("sys/bus/nd/devices/namespace0.0").without(region + "/namespace0.0/size"), "region0", devices.ReasonUnallocatedMemory},
+		{"a module in no region", machine().pmem("", "pmem0").with(tree{ndBus + "/nmem1/security": "disabled", "sys/bus/nd/devices/nmem1": link + "/nmem1"}), "nmem1", devices.ReasonNoRegion},
+	} {
+		list, err := c.host.build(t).NotReached()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(list) != 1 || list[0].Name != c.where || list[0].Reason.Code != c.code || list[0].Reason.Hint == "" || list[0].Nodes == nil {
+			t.Errorf("%s: %+v", c.name, list)
 		}
 	}
 }

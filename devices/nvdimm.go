@@ -28,15 +28,21 @@ func (s sysfs) ndPlace(b blockdev) (ndPlace, bool) {
 	if name := text(claim, "namespace"); name != "" && filepath.Base(name) == name {
 		p.namespace = filepath.Join(p.region, name)
 	}
-	maps, _ := filepath.Glob(filepath.Join(p.region, "mapping[0-9]*")) // the pattern is well-formed
+	p.modules = regionModules(p.region)
+	return p, true
+}
+
+// regionModules are the directories of the modules that a region is interleaved over.
+func regionModules(region string) []string {
+	var modules []string
+	maps, _ := filepath.Glob(filepath.Join(region, "mapping[0-9]*")) // the pattern is well-formed
 	for _, m := range maps {
 		if name, _, ok := strings.Cut(text(m), ","); ok && filepath.Base(name) == name {
-			p.modules = append(p.modules, filepath.Join(filepath.Dir(p.region), name))
+			modules = append(modules, filepath.Join(filepath.Dir(region), name))
 		}
 	}
-	slices.Sort(p.modules)
-	p.modules = slices.Compact(p.modules)
-	return p, true
+	slices.Sort(modules)
+	return slices.Compact(modules)
 }
 
 // kind is the mode of the namespace as people know it.
@@ -173,49 +179,4 @@ func (s sysfs) besideNVDIMM(b blockdev, d *Drive) {
 	if rest := region - namespace; region > 0 && namespace > 0 && rest > 0 {
 		beside("rest_of_region", "%d bytes of the region that belong to other namespaces or to none", rest)
 	}
-}
-
-// ReasonNoBlockNode is the code of persistent memory that is given to programs as memory (devdax), or to
-// nobody: it has no block device.
-const ReasonNoBlockNode = "no_block_node"
-
-// memoryNotReached lists namespaces of persistent memory that have no block device.
-func (h *Host) memoryNotReached() ([]NotReached, error) {
-	entries, err := names(h.fs.root, "sys/bus/nd/devices")
-	if err != nil {
-		return nil, fmt.Errorf("list persistent memory: %w", err)
-	}
-	devs, err := h.fs.blockdevs()
-	if err != nil {
-		return nil, fmt.Errorf("list persistent memory: %w", err)
-	}
-	reached, claims := map[string]bool{}, map[string]string{}
-	for _, b := range devs {
-		if p, ok := h.fs.ndPlace(b); ok {
-			reached[p.namespace] = true
-		}
-	}
-	for _, name := range entries {
-		dir, err := filepath.EvalSymlinks(h.fs.path("sys/bus/nd/devices", name))
-		if of := text(dir, "namespace"); err == nil && of != "" && filepath.Base(of) == of {
-			claims[filepath.Join(filepath.Dir(dir), of)] = name
-		}
-	}
-	var list []NotReached
-	for _, name := range entries {
-		dir, err := filepath.EvalSymlinks(h.fs.path("sys/bus/nd/devices", name))
-		// Of each region there is one of no size, from which the next is made.
-		if err != nil || !strings.HasPrefix(name, "namespace") || reached[dir] || integer(dir, "size") == 0 {
-			continue
-		}
-		n := NotReached{Name: name, Driver: "nd", Where: filepath.Base(filepath.Dir(dir)), Nodes: []string{}}
-		why := "persistent memory that no block device shows"
-		if claim := claims[dir]; strings.HasPrefix(claim, "dax") {
-			n.Driver, why = "device_dax", "persistent memory that programs are given as memory (devdax, "+claim+"): it has no block device"
-		}
-		n.Reason = Reason{ReasonNoBlockNode, fmt.Sprintf("%s, of %d bytes", why, integer(dir, "size")),
-			"put it into raw mode, so that it has a block device, then list again; or erase its modules by their own command and record that"}
-		list = append(list, n)
-	}
-	return list, nil
 }
