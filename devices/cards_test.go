@@ -167,9 +167,23 @@ func TestCardsWithoutIdentity(t *testing.T) {
 		"no serial number": machine().emmc().with(udev).with(tree{emmcCard + "/serial": ""}),
 		"UFS":              machine().ufs().with(tree{strs: "00000000"}),
 		"UFS without any":  machine().ufs().with(tree{strs: ""}),
+		"UFS, blanks":      machine().ufs().with(tree{strs: "2A  81 C"}),
+		"UFS, one blank":   machine().ufs().with(tree{strs: "2A81 C0FE"}),
+		"UFS, question":    machine().ufs().with(tree{strs: "2A?81C0FE"}),
+		"UFS, too short":   machine().ufs().with(tree{strs: "2A8     "}),
+		"UFS, unprintable": machine().ufs().with(tree{strs: "2A81\xc3\x80FE"}),
+		"no module's":      machine().pmem("pfn0.0", "pmem0").with(tree{ndBus + "/nmem0/nfit/id": "", ndBus + "/region0/namespace0.0/uuid": ""}),
 	} {
 		if d := one(t, h); d.State != devices.StateUnreadable || !strings.Contains(codes(d.Reasons), "no_identity") {
 			t.Errorf("%s: %s %s %+v", name, d.State, d.Serial, d.Reasons)
+		} else if strings.Contains(d.Reasons[0].Hint, "dock") || d.Reasons[0].Hint == "" {
+			t.Errorf("%s: hint %q", name, d.Reasons[0].Hint)
+		}
+	}
+	// CXL memory has no table of the firmware's: its serial number is its own.
+	for id, want := range map[string]string{"81985529216486895": "cxl-81985529216486895", "-81985529216486895": "cxl--81985529216486895", "0": "", "-1": "", "": "", "x": ""} {
+		if d := one(t, machine().pmem("pfn0.0", "pmem0").without(ndBus+"/nmem0/nfit/id").with(tree{ndBus + "/nmem0/cxl/id": id})); d.Serial != want {
+			t.Errorf("CXL memory %q is %q", id, d.Serial)
 		}
 	}
 	if d := one(t, machine().pmem("pfn0.0", "pmem0").with(tree{ndBus + "/nmem0/nfit/id": "8089-00000000"})); d.Serial != "" {

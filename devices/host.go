@@ -133,7 +133,7 @@ func (h *Host) judge(group []blockdev, d *Drive, u *uses) {
 	}
 	unidentified := d.Serial == "" && d.WWN == ""
 	if unidentified && len(blocked) == 0 {
-		blocked = append(blocked, Reason{"no_identity", "it reports neither serial number nor WWN", "attach it without the bridge or dock that hides them"})
+		blocked = append(blocked, Reason{"no_identity", "it reports neither serial number nor WWN", d.Protocol.hintIdentity()})
 	}
 	blocked = append(blocked, u.unknown...)
 	d.Reasons = append(slices.Clip(reasons), blocked...)
@@ -152,6 +152,19 @@ func (h *Host) judge(group []blockdev, d *Drive, u *uses) {
 	if d.Reasons == nil {
 		d.Reasons = []Reason{}
 	}
+}
+
+// hintIdentity is what to do with a drive that does not tell who it is.
+func (p Protocol) hintIdentity() string {
+	switch p {
+	case ProtocolMMC:
+		return "put the card in again, or into another reader, and list again; one whose identification register (CID) is blank is to be destroyed"
+	case ProtocolUFS:
+		return "no serial number in its descriptors, or none that the kernel can print: destroy it"
+	case ProtocolNVDIMM:
+		return "its modules must tell serial numbers (nfit/id or cxl/id in sysfs): update the host's firmware, or use the modules' own erase and record that"
+	}
+	return "attach it without the bridge or dock that hides them"
 }
 
 // mapped are the drivers whose devices are made of other devices, or of other machines.

@@ -3,6 +3,7 @@ package devices
 import (
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -56,10 +57,16 @@ func (p ndPlace) kind() string {
 	return "raw"
 }
 
+// serialCXLForm is that of a CXL device's serial number, which is printed with a sign.
+var serialCXLForm = regexp.MustCompile(`^-?[1-9][0-9]*$`)
+
 // moduleID is what a memory module is known by: the identifier that the firmware's table gives it (ACPI
-// NFIT), which has its serial number; "" where it has none.
+// NFIT), which has its serial number, or the serial number of CXL memory (CXL 2.0 8.1.12.2); "" where it has none.
 func moduleID(dir string) string {
 	id := text(dir, "nfit/id")
+	if serial := text(dir, "cxl/id"); id == "" && serialCXLForm.MatchString(serial) && serial != "-1" {
+		return "cxl-" + serial
+	}
 	if at := strings.LastIndex(id, "-"); at < 0 || blankHex(id[at+1:]) {
 		return "" // without a serial number
 	}

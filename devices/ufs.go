@@ -3,6 +3,7 @@ package devices
 import (
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,13 +28,17 @@ func (s sysfs) ufsHost(b blockdev) string {
 	return ""
 }
 
+// serialUFSForm is that of a serial number that tells one device from another: a kernel makes a blank, or a
+// question mark, of each character that cannot be printed.
+var serialUFSForm = regexp.MustCompile(`^[!->@-~]{4,}$`)
+
 // identifyUFS takes the identity of a UFS device from its string descriptors (JESD220 14.1.6), which all its
 // logical units share. INQUIRY data of a unit have no serial number.
 func (s sysfs) identifyUFS(b blockdev, d *Drive) {
 	strs := filepath.Join(s.ufsHost(b), "string_descriptors")
 	d.Protocol, d.Media, d.Firmware = ProtocolUFS, MediaFlash, text(strs, "product_revision")
 	d.Model = strings.TrimSpace(text(strs, "manufacturer_name") + " " + text(strs, "product_name"))
-	if serial := text(strs, "serial_number"); !blankHex(strings.ToLower(serial)) {
+	if serial := text(strs, "serial_number"); !blankHex(strings.ToLower(serial)) && serialUFSForm.MatchString(serial) {
 		d.Serial = serial
 	}
 	d.lack(ReasonUFSPurge, "a UFS device, whose own purge (fPurgeEnable) is not sent by this version of expunge", hintDestroy)
