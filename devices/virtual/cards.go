@@ -35,6 +35,8 @@ func (p Profile) ownSerial(asked string) string {
 		form, made = `^0x[0-9a-f]{8}$`, "0x"+hex.EncodeToString(sum[:4])
 	case devices.ProtocolNVDIMM:
 		form, made = `^[0-9a-f]{4}-[0-9a-f]{8}$`, "7670-"+hex.EncodeToString(sum[:4])
+	case devices.ProtocolUFS:
+		form, made = `^[0-9A-Za-z._-]{4,}$`, strings.ToUpper(hex.EncodeToString(sum[:8]))
 	default:
 		return asked
 	}
