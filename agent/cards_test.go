@@ -77,6 +77,9 @@ func TestPurgeOfCardsIsRefused(t *testing.T) {
 			if first := p.Refused[0].Reasons[0]; first.Code != code || !strings.Contains(first.Hint, "destroy it") {
 				t.Errorf("%s under %s: %+v", profile, policy, first)
 			}
+			if r := p.Refused[0].Reasons; slices.ContainsFunc(r, func(x devices.Reason) bool { return x.Code == "other_protocol" }) {
+				t.Errorf("%s under %s: commands of other drives are no reason: %+v", profile, policy, r)
+			}
 			if a, h := s.canaries(); a != before || h != hidden || a == 0 {
 				t.Errorf("%s under %s: %d and %d times, were %d and %d", profile, policy, a, h, before, hidden)
 			}

@@ -152,6 +152,9 @@ func showText(w io.Writer, drives []shownDrive) error {
 		for _, x := range together(cannot(shown.Techniques)) {
 			fmt.Fprintf(t, "cannot\t%s\n", x)
 		}
+		for _, r := range d.Beside {
+			fmt.Fprintf(t, "beside\t%s\n", withHint(r))
+		}
 		for _, r := range d.Lacks {
 			fmt.Fprintf(t, "lacks\t%s\n", withHint(r))
 		}
