@@ -122,7 +122,7 @@ func storage(group []blockdev) []blockdev {
 }
 
 // judgeCard lists what a card has beside the areas that are written: nothing that is written reaches that.
-// It refuses a card that shows an area of another kind, or areas without their user area.
+// It refuses a card that shows an area of another kind, or not all of its areas.
 func (s sysfs) judgeCard(group []blockdev, d *Drive) {
 	var boot []string
 	for i, b := range group {
@@ -131,6 +131,12 @@ func (s sysfs) judgeCard(group []blockdev, d *Drive) {
 			d.refuse(StateBlocked, Reason{ReasonCardArea, fmt.Sprintf("%s, an area of it of %d bytes, is not known to this version of expunge, or not whole", nodePath(b.name), b.sizeBytes()), "destroy the card"})
 		case n == areaBoot1 || n == areaBoot2:
 			boot = append(boot, fmt.Sprintf("%s of %d bytes", nodePath(b.name), b.sizeBytes()))
+		}
+	}
+	parts, _ := filepath.Glob(filepath.Join(group[0].dir, "mmcblk*gp*")) // the pattern is well-formed
+	for _, p := range parts {
+		if name := filepath.Base(p); !slices.ContainsFunc(group, func(b blockdev) bool { return b.name == name }) {
+			d.refuse(StateBlocked, Reason{ReasonCardArea, fmt.Sprintf("its general purpose partition %s has no block device", name), "have the kernel look at the card again, so that every partition is there"})
 		}
 	}
 	beside := func(code, words string) { d.Beside = append(d.Beside, Reason{Code: code, Message: words}) }

@@ -205,6 +205,7 @@ func TestAreasOfACard(t *testing.T) {
 	for name, h := range map[string]tree{
 		"unknown":       machine().emmc().block(emmcCard+"/block/mmcblk0/mmcblk0new", "179:32", "64", ".."),
 		"without size":  machine().emmc().with(tree{emmcCard + "/block/mmcblk0/mmcblk0gp0/size": "0"}),
+		"no node":       machine().emmc().without("sys/block/mmcblk0gp0"),
 		"no user area":  machine().emmc().without("sys/block/mmcblk0"),
 		"more than all": machine().emmc().block(emmcCard+"/block/mmcblk0/mmcblk0gp4", "179:32", "64", ".."),
 	} {
