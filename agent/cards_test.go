@@ -13,7 +13,7 @@ import (
 
 // kept are the codes of what a certificate of each kind says was not reached.
 var kept = map[string][]string{
-	"emmc":    {"unaddressable", "boot_partitions", "general_purpose_partitions", "rpmb"},
+	"emmc":    {"unaddressable", "boot_partitions", "rpmb"},
 	"sd-card": {"unaddressable", "protected_area"},
 	"ufs":     {"unaddressable", "rpmb"},
 	"nvdimm":  {"unaddressable", "label_area", "fsdax_metadata"},
@@ -76,6 +76,9 @@ func TestPurgeOfCardsIsRefused(t *testing.T) {
 			}
 			if first := p.Refused[0].Reasons[0]; first.Code != code || !strings.Contains(first.Hint, "destroy it") {
 				t.Errorf("%s under %s: %+v", profile, policy, first)
+			}
+			if r := p.Refused[0].Reasons; slices.ContainsFunc(r, func(x devices.Reason) bool { return x.Code == "other_protocol" }) {
+				t.Errorf("%s under %s: commands of other drives are no reason: %+v", profile, policy, r)
 			}
 			if a, h := s.canaries(); a != before || h != hidden || a == 0 {
 				t.Errorf("%s under %s: %d and %d times, were %d and %d", profile, policy, a, h, before, hidden)

@@ -51,7 +51,8 @@ type Device struct {
 	Nodes             []string `json:"nodes"` // at the time; they change
 	// Namespaces are those of an NVMe drive's subsystem: what a sanitize by the drive reaches.
 	Namespaces []Namespace `json:"namespaces,omitempty"`
-	// LogicalUnits are those of a SCSI drive that has several, such as one with two actuators.
+	// LogicalUnits are those of a SCSI or UFS drive that has several, such as one with two actuators; of an
+	// eMMC its user area, 0, and its general purpose partitions, from 4.
 	LogicalUnits []LogicalUnit `json:"logicalUnits,omitempty"`
 	Zones        *Zones        `json:"zones,omitempty"` // of a hard disk that is written zone by zone
 }

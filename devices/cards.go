@@ -21,6 +21,9 @@ const (
 // hintDestroy is what is left where a purge is asked for.
 const hintDestroy = "destroy it and record that, where purge is asked for"
 
+// ReasonCardArea is the code of a card with an area that is not known here.
+const ReasonCardArea = "card_area"
+
 // NotSent is what the drive may have of erases of its own that this program does not send; false where
 // there is nothing of that kind.
 func (d Drive) NotSent() (Reason, bool) {
@@ -77,24 +80,66 @@ func (s sysfs) identifyCard(b blockdev, d *Drive) {
 // blankHex says whether digits are those of a register that was never written.
 func blankHex(s string) bool { return strings.Trim(s, "0") == "" || strings.Trim(s, "f") == "" }
 
-// besideCard lists what a card has beside its user area: nothing that is written to it reaches that.
-func (s sysfs) besideCard(group []blockdev, d *Drive) {
-	var boot, general []string
-	for _, b := range group[1:] {
-		if strings.HasSuffix(b.name, "rpmb") {
-			continue // a block device in old kernels
+// The areas of an eMMC by the numbers that give access to them (PARTITION_ACCESS, JESD84-B51 7.4.69).
+// The host stores data in the user area and in general purpose partitions; these are 4 to 7.
+const (
+	areaUser           = 0
+	areaBoot1          = 1
+	areaBoot2          = 2
+	areaRPMB           = 3
+	areaGeneralPurpose = 4
+	areaUnknown        = 255
+)
+
+var areaForm = regexp.MustCompile(`^mmcblk[0-9]+(boot[01]|gp[0-3]|rpmb)?$`)
+
+// areaOf is the number of the area that a card's block device shows.
+func areaOf(kernel string) uint64 {
+	form := areaForm.FindStringSubmatch(kernel)
+	if form == nil {
+		return areaUnknown
+	}
+	switch area := form[1]; area {
+	case "":
+		return areaUser
+	case "boot0":
+		return areaBoot1
+	case "boot1":
+		return areaBoot2
+	case "rpmb": // a block device in old kernels
+		return areaRPMB
+	default:
+		return areaGeneralPurpose + uint64(area[2]-'0')
+	}
+}
+
+// storage are the areas of a card, of those in its group, that the host stores data in: the spaces of the drive.
+func storage(group []blockdev) []blockdev {
+	return slices.DeleteFunc(slices.Clone(group), func(b blockdev) bool {
+		n := areaOf(b.name)
+		return n != areaUser && (n < areaGeneralPurpose || n == areaUnknown)
+	})
+}
+
+// judgeCard lists what a card has beside the areas that are written: nothing that is written reaches that.
+// It refuses a card that shows an area of another kind, or not all of its areas.
+func (s sysfs) judgeCard(group []blockdev, d *Drive) {
+	var boot []string
+	for i, b := range group {
+		switch n := areaOf(b.name); {
+		case n == areaUnknown, i == 0 && n != areaUser, n >= areaGeneralPurpose && b.sizeBytes() == 0:
+			d.refuse(StateBlocked, Reason{ReasonCardArea, fmt.Sprintf("%s, an area of it of %d bytes, is not known to this version of expunge, or not whole", nodePath(b.name), b.sizeBytes()), "destroy the card"})
+		case n == areaBoot1 || n == areaBoot2:
+			boot = append(boot, fmt.Sprintf("%s of %d bytes", nodePath(b.name), b.sizeBytes()))
 		}
-		words := fmt.Sprintf("%s of %d bytes", nodePath(b.name), b.sizeBytes())
-		if strings.Contains(b.name, "boot") {
-			boot = append(boot, words)
-			continue
+	}
+	parts, _ := filepath.Glob(filepath.Join(group[0].dir, "mmcblk*gp*")) // the pattern is well-formed
+	for _, p := range parts {
+		if name := filepath.Base(p); !slices.ContainsFunc(group, func(b blockdev) bool { return b.name == name }) {
+			d.refuse(StateBlocked, Reason{ReasonCardArea, fmt.Sprintf("its general purpose partition %s has no block device", name), "have the kernel look at the card again, so that every partition is there"})
 		}
-		general = append(general, words)
 	}
 	beside := func(code, words string) { d.Beside = append(d.Beside, Reason{Code: code, Message: words}) }
-	if len(general) > 0 {
-		beside("general_purpose_partitions", "its other partitions: "+strings.Join(general, ", "))
-	}
 	dir := s.card(group[0])
 	if _, emmc := d.Lack(ReasonEMMCErases); !emmc {
 		beside("protected_area", "the protected area of the SD card, which takes no reads or writes of the host")
@@ -114,8 +159,7 @@ func (s sysfs) besideCard(group []blockdev, d *Drive) {
 	beside("rpmb", "a replay protected memory block (RPMB)"+size)
 }
 
-// partOf says of which drive a block device is a part that is none of its nodes: a boot partition, or
-// a general purpose partition.
+// partOf says of which drive a block device is a part that is none of its nodes: a boot partition.
 func (h *Host) partOf(kernel string) (node string, is bool) {
 	devs, err := h.fs.blockdevs()
 	if err != nil {

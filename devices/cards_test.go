@@ -78,7 +78,7 @@ func (h tree) pmem(kind, node string) tree {
 		ndBus + "/nmem0/nfit/id": "8089-a2-1834-00001234", ndBus + "/nmem0/security": "unlocked",
 		region + "/mapping0": "nmem0,0,2097152,0", region + "/size": "2097152", region + "/mappings": "1",
 		region + "/namespace0.0/uuid": "6ca23a8b-7d3a-4b3f-8a43-0d9f1c2b3a4d", region + "/namespace0.0/size": "2097152",
-		"sys/bus/nd/devices/nmem0": "->../../../" + strings.TrimPrefix(ndBus, "sys/") + "/nmem0", "sys/bus/nd/devices/namespace0.0": "->../../../" + strings.TrimPrefix(region, "sys/") + "/namespace0.0",
+		"sys/bus/nd/devices/region0": "->../../../" + strings.TrimPrefix(region, "sys/"), "sys/bus/nd/devices/nmem0": "->../../../" + strings.TrimPrefix(ndBus, "sys/") + "/nmem0", "sys/bus/nd/devices/namespace0.0": "->../../../" + strings.TrimPrefix(region, "sys/") + "/namespace0.0",
 	})
 	claim := region + "/namespace0.0"
 	if kind != "" {
@@ -87,10 +87,17 @@ func (h tree) pmem(kind, node string) tree {
 		h[claim+"/namespace"], h["sys/bus/nd/devices/"+kind] = "namespace0.0", "->../../../"+strings.TrimPrefix(claim, "sys/")
 	}
 	if node != "" {
-		h.block(claim+"/block/"+node, "259:0", "2048", "../..")
+		size := "4096"
+		if kind != "" {
+			size = "2048"
+		}
+		h.block(claim+"/block/"+node, "259:0", size, "../..")
 	}
 	return h
 }
+
+// without takes a file away.
+func (h tree) without(name string) tree { delete(h, name); return h }
 
 func one(t *testing.T, h tree) devices.Drive {
 	t.Helper()
@@ -126,15 +133,12 @@ func TestCardsAreOneDrive(t *testing.T) {
 		size                 int64
 		beside, lacks        string
 	}{
-		{"eMMC", machine().emmc(), "0x9ed12a8b", "BJNB4R (150100)", "/dev/mmcblk0", 8192 * 512, "general_purpose_partitions boot_partitions rpmb", devices.ReasonEMMCErases},
-		{"eMMC without RPMB", machine().emmc().with(tree{emmcCard + "/raw_rpmb_size_mult": "0x0"}), "0x9ed12a8b", "BJNB4R (150100)", "/dev/mmcblk0", 8192 * 512, "general_purpose_partitions boot_partitions", devices.ReasonEMMCErases},
+		{"eMMC", machine().emmc(), "0x9ed12a8b", "BJNB4R (150100)", "/dev/mmcblk0 /dev/mmcblk0gp0", 8256 * 512, "boot_partitions rpmb", devices.ReasonEMMCErases},
+		{"eMMC without RPMB", machine().emmc().with(tree{emmcCard + "/raw_rpmb_size_mult": "0x0"}), "0x9ed12a8b", "BJNB4R (150100)", "/dev/mmcblk0 /dev/mmcblk0gp0", 8256 * 512, "boot_partitions", devices.ReasonEMMCErases},
 		{"SD", sd, "0x9ed12a8b", "BJNB4R (150100)", "/dev/mmcblk0", 8192 * 512, "protected_area", devices.ReasonSDErases},
 		{"UFS", machine().ufs(), "0123ABCD", "SAMSUNG KLUDG4UHDB-B2D1", "/dev/sda /dev/sdb", 4096 * 512, "rpmb", devices.ReasonUFSPurge},
-		{"UFS with a unit that has no node", machine().ufs().with(tree{ufsHost + "/target0:0:0/0:0:0:2/type": "0", strings.TrimSuffix(ufsHost, "/host0") + "/device_descriptor/number_of_luns": "0x03"}),
-			"0123ABCD", "SAMSUNG KLUDG4UHDB-B2D1", "/dev/sda /dev/sdb", 4096 * 512, "rpmb logical_unit logical_units", devices.ReasonUFSPurge},
-		{"fsdax", machine().pmem("pfn0.0", "pmem0"), "8089-a2-1834-00001234", "NVDIMM, fsdax", "/dev/pmem0", 2048 * 512, "label_area fsdax_metadata rest_of_namespace", devices.ReasonNVDIMMSecurity},
-		{"sector mode", machine().pmem("btt0.0", "pmem0s"), "8089-a2-1834-00001234", "NVDIMM, sector", "/dev/pmem0s", 2048 * 512, "label_area sector_mode rest_of_namespace", devices.ReasonNVDIMMSecurity},
-		{"raw", machine().pmem("", "pmem0"), "8089-a2-1834-00001234", "NVDIMM, raw", "/dev/pmem0", 2048 * 512, "label_area rest_of_namespace", devices.ReasonNVDIMMSecurity},
+		{"fsdax", machine().pmem("pfn0.0", "pmem0"), "8089-a2-1834-00001234", "NVDIMM, fsdax", "/dev/pmem0", 2048 * 512, "label_area fsdax_metadata", devices.ReasonNVDIMMSecurity},
+		{"raw", machine().pmem("", "pmem0"), "8089-a2-1834-00001234", "NVDIMM, raw", "/dev/pmem0", 4096 * 512, "label_area", devices.ReasonNVDIMMSecurity},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := one(t, c.host)
@@ -163,13 +167,121 @@ func TestCardsWithoutIdentity(t *testing.T) {
 		"no serial number": machine().emmc().with(udev).with(tree{emmcCard + "/serial": ""}),
 		"UFS":              machine().ufs().with(tree{strs: "00000000"}),
 		"UFS without any":  machine().ufs().with(tree{strs: ""}),
+		"UFS, blanks":      machine().ufs().with(tree{strs: "2A  81 C"}),
+		"UFS, one blank":   machine().ufs().with(tree{strs: "2A81 C0FE"}),
+		"UFS, question":    machine().ufs().with(tree{strs: "2A?81C0FE"}),
+		"UFS, too short":   machine().ufs().with(tree{strs: "2A8     "}),
+		"UFS, unprintable": machine().ufs().with(tree{strs: "2A81\xc3\x80FE"}),
+		"no module's":      machine().pmem("pfn0.0", "pmem0").with(tree{ndBus + "/nmem0/nfit/id": "", ndBus + "/region0/namespace0.0/uuid": ""}),
 	} {
 		if d := one(t, h); d.State != devices.StateUnreadable || !strings.Contains(codes(d.Reasons), "no_identity") {
 			t.Errorf("%s: %s %s %+v", name, d.State, d.Serial, d.Reasons)
+		} else if strings.Contains(d.Reasons[0].Hint, "dock") || d.Reasons[0].Hint == "" {
+			t.Errorf("%s: hint %q", name, d.Reasons[0].Hint)
+		}
+	}
+	// CXL memory has no table of the firmware's: its serial number is its own.
+	for id, want := range map[string]string{"81985529216486895": "cxl-81985529216486895", "-81985529216486895": "cxl--81985529216486895", "0": "", "-1": "", "": "", "x": ""} {
+		if d := one(t, machine().pmem("pfn0.0", "pmem0").without(ndBus+"/nmem0/nfit/id").with(tree{ndBus + "/nmem0/cxl/id": id})); d.Serial != want {
+			t.Errorf("CXL memory %q is %q", id, d.Serial)
 		}
 	}
 	if d := one(t, machine().pmem("pfn0.0", "pmem0").with(tree{ndBus + "/nmem0/nfit/id": "8089-00000000"})); d.Serial != "" {
 		t.Errorf("a module without a serial number is %s", d.Serial)
+	}
+}
+
+// What users store data in is all of an eMMC's areas that are general purpose partitions: each is a space
+// of the drive, by the number that gives access to it. An area that is not known has the card refused.
+func TestAreasOfACard(t *testing.T) {
+	d := one(t, machine().emmc())
+	want := []devices.LogicalUnit{
+		{LUN: 0, Node: "/dev/mmcblk0", SizeBytes: 8192 * 512, LogicalBlock: 512, Number: devices.Number{Major: 179}},
+		{LUN: 4, Node: "/dev/mmcblk0gp0", SizeBytes: 64 * 512, LogicalBlock: 512, Number: devices.Number{Major: 179, Minor: 24}},
+	}
+	if !slices.Equal(d.Units, want) {
+		t.Errorf("%+v", d.Units)
+	}
+	for name, h := range map[string]tree{
+		"unknown":       machine().emmc().block(emmcCard+"/block/mmcblk0/mmcblk0new", "179:32", "64", ".."),
+		"without size":  machine().emmc().with(tree{emmcCard + "/block/mmcblk0/mmcblk0gp0/size": "0"}),
+		"no node":       machine().emmc().without("sys/block/mmcblk0gp0"),
+		"no user area":  machine().emmc().without("sys/block/mmcblk0"),
+		"more than all": machine().emmc().block(emmcCard+"/block/mmcblk0/mmcblk0gp4", "179:32", "64", ".."),
+	} {
+		if d := one(t, h); d.State != devices.StateBlocked || !strings.Contains(codes(d.Reasons), devices.ReasonCardArea) {
+			t.Errorf("%s: %s %+v", name, d.State, d.Reasons)
+		}
+	}
+	if d := one(t, machine().emmc().with(tree{emmcCard + "/block/mmcblk0/mmcblk0gp0/ro": "1"})); codes(d.Reasons) != "read_only" {
+		t.Errorf("a general purpose partition that is write-protected: %+v", d.Reasons)
+	}
+}
+
+// A logical unit of UFS that no block device shows holds data like the others: where one is missing, or
+// may be, the drive is refused.
+func TestUFSWithAUnitThatIsNotReached(t *testing.T) {
+	unit, count := ufsHost+"/target0:0:0/0:0:0:1", strings.TrimSuffix(ufsHost, "/host0")+"/device_descriptor/number_of_luns"
+	without := func(h tree, prefixes ...string) tree {
+		for name := range maps.Clone(h) {
+			if slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) }) {
+				delete(h, name)
+			}
+		}
+		return h
+	}
+	for _, c := range []struct {
+		name string
+		host tree
+		code string
+	}{
+		{"no node", without(machine().ufs(), "sys/block/sdb"), devices.ReasonUnitUnreachable},
+		{"no unit", without(machine().ufs(), "sys/block/sdb", unit), devices.ReasonUnitUnreachable},
+		{"neither unit nor count", without(machine().ufs(), "sys/block/sdb", unit, count), devices.ReasonUnitsUnknown},
+		{"no count", without(machine().ufs(), count), devices.ReasonUnitsUnknown},
+		{"a count of 0", machine().ufs().with(tree{count: "0x00"}), devices.ReasonUnitsUnknown},
+		{"a count that is no number", machine().ufs().with(tree{count: "two"}), devices.ReasonUnitsUnknown},
+		{"a count that is too small", machine().ufs().with(tree{count: "0x01"}), devices.ReasonUnitUnreachable},
+		{"a unit that is not counted", machine().ufs().with(tree{ufsHost + "/target0:0:0/0:0:0:2/type": "0"}), devices.ReasonUnitUnreachable},
+		{"a unit without blocks", machine().ufs().with(tree{unit + "/block/sdb/size": "0"}), devices.ReasonUnitUnreachable},
+	} {
+		if d := one(t, c.host); d.State != devices.StateBlocked || len(d.Reasons) == 0 || d.Reasons[0].Code != c.code || d.Reasons[0].Hint == "" {
+			t.Errorf("%s: %s %+v", c.name, d.State, d.Reasons)
+		}
+	}
+}
+
+// What a namespace's block device does not show can be read in raw mode: it is refused, but for what fsdax
+// mode keeps for itself.
+func TestMemoryThatIsNotShown(t *testing.T) {
+	namespace, pfn := ndBus+"/region0/namespace0.0", ndBus+"/region0/pfn0.0"
+	sized := func(h tree, size, node string) tree {
+		return h.with(tree{namespace + "/size": size, pfn + "/block/pmem0/size": node})
+	}
+	for _, c := range []struct {
+		name string
+		host tree
+		code string // "" for ready
+	}{
+		{"sector mode", machine().pmem("btt0.0", "pmem0s"), devices.ReasonSectorMode},
+		{"raw, and the node is smaller", machine().pmem("", "pmem0").with(tree{namespace + "/size": "2101248"}), devices.ReasonRestOfNamespace},
+		{"raw, and the node is larger", machine().pmem("", "pmem0").with(tree{namespace + "/size": "2093056"}), devices.ReasonRestOfNamespace},
+		{"raw, of no size", machine().pmem("", "pmem0").with(tree{namespace + "/size": ""}), devices.ReasonRestOfNamespace},
+		{"fsdax, of no size", machine().pmem("pfn0.0", "pmem0").with(tree{namespace + "/size": ""}), devices.ReasonRestOfNamespace},
+		// 1 GiB has 16 MiB of pages and, with a header of 8 KiB, 18 MiB when aligned.
+		{"fsdax, pages in the namespace", sized(machine().pmem("pfn0.0", "pmem0"), "1073741824", "2060288").with(tree{pfn + "/mode": "pmem"}), ""},
+		{"fsdax, pages in the host's memory", sized(machine().pmem("pfn0.0", "pmem0"), "1073741824", "2093056").with(tree{pfn + "/mode": "ram"}), ""},
+		{"fsdax, pages in the namespace and more", sized(machine().pmem("pfn0.0", "pmem0"), "1073741824", "2060280").with(tree{pfn + "/mode": "pmem"}), devices.ReasonRestOfNamespace},
+		{"fsdax, pages in the host's memory and more", sized(machine().pmem("pfn0.0", "pmem0"), "1073741824", "2060288").with(tree{pfn + "/mode": "ram"}), devices.ReasonRestOfNamespace},
+		{"fsdax, pages where is not told", sized(machine().pmem("pfn0.0", "pmem0"), "1073741824", "2060288"), devices.ReasonRestOfNamespace},
+	} {
+		d := one(t, c.host)
+		if codes(d.Reasons) != c.code || (c.code == "") != (d.State == devices.StateReady) {
+			t.Errorf("%s: %s %+v", c.name, d.State, d.Reasons)
+		}
+		if c.code != "" && !strings.Contains(d.Reasons[0].Hint, "ndctl create-namespace -m raw -f -e namespace0.0") {
+			t.Errorf("%s: hint %q", c.name, d.Reasons[0].Hint)
+		}
 	}
 }
 
@@ -216,12 +328,13 @@ func TestMemoryNotReached(t *testing.T) {
 		host   tree
 		driver string // "" for nothing to report
 	}{
-		"devdax":               {machine().pmem("dax0.0", ""), "device_dax"},
-		"disabled":             {machine().pmem("", ""), "nd"},
-		"fsdax":                {machine().pmem("pfn0.0", "pmem0"), ""},
-		"raw":                  {machine().pmem("", "pmem0"), ""},
-		"a seed has no blocks": {machine().pmem("", "").with(tree{ndBus + "/region0/namespace0.0/size": "0"}), ""},
-		"no such bus":          {machine(), ""},
+		"all of a region in use": {machine().pmem("", "pmem0").with(tree{ndBus + "/region0/available_size": "0"}), ""},
+		"devdax":                 {machine().pmem("dax0.0", ""), "device_dax"},
+		"disabled":               {machine().pmem("", ""), "nd"},
+		"fsdax":                  {machine().pmem("pfn0.0", "pmem0"), ""},
+		"raw":                    {machine().pmem("", "pmem0"), ""},
+		"a seed has no blocks":   {machine().pmem("pfn0.0", "pmem0").with(tree{ndBus + "/region0/namespace0.1/size": "0", "sys/bus/nd/devices/namespace0.1": "->../../../" + strings.TrimPrefix(ndBus, "sys/") + "/region0/namespace0.1"}), ""},
+		"no such bus":            {machine(), ""},
 	} {
 		list, err := c.host.build(t).NotReached()
 		if err != nil {
@@ -232,6 +345,30 @@ func TestMemoryNotReached(t *testing.T) {
 		}
 		if len(list) != 1 || list[0].Driver != c.driver || list[0].Reason.Code != devices.ReasonNoBlockNode || list[0].Reason.Hint == "" || !slices.Contains([]string{"region0"}, list[0].Where) {
 			t.Errorf("%s: %+v", name, list)
+		}
+	}
+}
+
+// Memory whose namespace was deleted still holds what was in it, and so may a module that is in no region.
+func TestMemoryWithoutNamespace(t *testing.T) {
+	region, link := ndBus+"/region0", "->../../../"+strings.TrimPrefix(ndBus, "sys/")
+	for _, c := range []struct {
+		name        string
+		host        tree
+		where, code string
+	}{
+		{"deleted", machine().pmem("", "").with(tree{region + "/namespace0.0/size": "0", region + "/available_size": "2097152"}), "region0", devices.ReasonUnallocatedMemory},
+		{"deleted, and the kernel does not say what is free", machine().pmem("", "").with(tree{region + "/namespace0.0/size": "0"}), "region0", devices.ReasonUnallocatedMemory},
+		{"one of several deleted", machine().pmem("", "pmem0").with(tree{region + "/available_size": "1048576", region + "/size": "3145728"}), "region0", devices.ReasonUnallocatedMemory},
+		{"no namespace at all", machine().pmem("", "").without("sys/bus/nd/devices/namespace0.0").without(region + "/namespace0.0/size"), "region0", devices.ReasonUnallocatedMemory},
+		{"a module in no region", machine().pmem("", "pmem0").with(tree{ndBus + "/nmem1/security": "disabled", "sys/bus/nd/devices/nmem1": link + "/nmem1"}), "nmem1", devices.ReasonNoRegion},
+	} {
+		list, err := c.host.build(t).NotReached()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(list) != 1 || list[0].Name != c.where || list[0].Reason.Code != c.code || list[0].Reason.Hint == "" || list[0].Nodes == nil {
+			t.Errorf("%s: %+v", c.name, list)
 		}
 	}
 }

@@ -78,8 +78,6 @@ func (s sysfs) gather(devs []blockdev) [][]blockdev {
 			}
 		} else if unit, _, ok := s.unitKey(b); ok {
 			key = unit
-		} else if card := s.card(b); card != "" {
-			key = card
 		}
 		if i, known := at[key]; known && key != "" {
 			groups[i] = append(groups[i], b)

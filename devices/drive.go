@@ -41,7 +41,7 @@ type Drive struct {
 	PowerOnHours *int64 `json:"power_on_hours,omitempty"` // nil where the drive did not say
 
 	Namespaces   []Namespace      `json:"namespaces,omitempty"`    // of an NVMe drive, all of its subsystem
-	Units        []LogicalUnit    `json:"logical_units,omitempty"` // of a SCSI drive that has several
+	Units        []LogicalUnit    `json:"logical_units,omitempty"` // of a SCSI or UFS drive, or an eMMC, that has several
 	Sanitize     *SanitizeSupport `json:"sanitize,omitempty"`      // nil: the drive has no such command that is known here
 	Security     *SecurityState   `json:"security,omitempty"`      // of an ATA drive that has it
 	TCG          *TCG             `json:"tcg,omitempty"`           // nil: the drive says that it has none, or its own erase runs

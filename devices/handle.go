@@ -333,8 +333,8 @@ func (h *Handle) Reidentify(ctx context.Context) error {
 func (h *Handle) reidentifyByHost(devs []blockdev) error {
 	known := h.host.library()
 	of := h.spaces[:1]
-	if h.drive.Protocol == ProtocolUFS {
-		of = h.spaces // units have no identity of their own
+	if h.drive.Protocol == ProtocolUFS || h.drive.Protocol == ProtocolMMC {
+		of = h.spaces // units and areas have no identity of their own
 	}
 	for _, b := range devs {
 		if !slices.ContainsFunc(of, func(s Space) bool { return s.transport.Number() == b.number }) {

@@ -43,15 +43,18 @@ func (h *Host) list(ctx context.Context) ([]Drive, error) {
 	for _, group := range h.fs.gather(devs) {
 		d := h.fs.identify(group[0], known[group[0].name])
 		d.join(group)
-		if d.Protocol == ProtocolSCSI || d.Protocol == ProtocolUFS {
+		switch d.Protocol {
+		case ProtocolSCSI, ProtocolUFS:
 			d.joinUnits(h.fs, group)
+		case ProtocolMMC:
+			d.joinUnits(h.fs, storage(group))
 		}
 		h.judge(group, &d, uses)
 		switch d.Protocol {
 		case ProtocolMMC:
-			h.fs.besideCard(group, &d)
+			h.fs.judgeCard(group, &d)
 		case ProtocolUFS:
-			h.fs.besideUFS(group, &d)
+			h.fs.judgeUFS(group, &d)
 		case ProtocolNVDIMM:
 			h.fs.judgeNVDIMM(group[0], &d)
 			h.fs.besideNVDIMM(group[0], &d)
@@ -130,7 +133,7 @@ func (h *Host) judge(group []blockdev, d *Drive, u *uses) {
 	}
 	unidentified := d.Serial == "" && d.WWN == ""
 	if unidentified && len(blocked) == 0 {
-		blocked = append(blocked, Reason{"no_identity", "it reports neither serial number nor WWN", "attach it without the bridge or dock that hides them"})
+		blocked = append(blocked, Reason{"no_identity", "it reports neither serial number nor WWN", d.Protocol.hintIdentity()})
 	}
 	blocked = append(blocked, u.unknown...)
 	d.Reasons = append(slices.Clip(reasons), blocked...)
@@ -149,6 +152,19 @@ func (h *Host) judge(group []blockdev, d *Drive, u *uses) {
 	if d.Reasons == nil {
 		d.Reasons = []Reason{}
 	}
+}
+
+// hintIdentity is what to do with a drive that does not tell who it is.
+func (p Protocol) hintIdentity() string {
+	switch p {
+	case ProtocolMMC:
+		return "put the card in again, or into another reader, and list again; one whose identification register (CID) is blank is to be destroyed"
+	case ProtocolUFS:
+		return "no serial number in its descriptors, or none that the kernel can print: destroy it"
+	case ProtocolNVDIMM:
+		return "its modules must tell serial numbers (nfit/id or cxl/id in sysfs): update the host's firmware, or use the modules' own erase and record that"
+	}
+	return "attach it without the bridge or dock that hides them"
 }
 
 // mapped are the drivers whose devices are made of other devices, or of other machines.

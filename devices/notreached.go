@@ -13,7 +13,7 @@ import (
 type NotReached struct {
 	Name   string   `json:"name"`   // "megaraid_sas at 0000:03:00.0"
 	Driver string   `json:"driver"` // of the kernel
-	Where  string   `json:"where"`  // PCI address; of persistent memory, the region
+	Where  string   `json:"where"`  // PCI address; of persistent memory, the region or the bus
 	Nodes  []string `json:"nodes"`  // block devices that it makes of them
 	Reason Reason   `json:"reason"`
 }

@@ -3,6 +3,7 @@ package devices
 import (
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -28,15 +29,21 @@ func (s sysfs) ndPlace(b blockdev) (ndPlace, bool) {
 	if name := text(claim, "namespace"); name != "" && filepath.Base(name) == name {
 		p.namespace = filepath.Join(p.region, name)
 	}
-	maps, _ := filepath.Glob(filepath.Join(p.region, "mapping[0-9]*")) // the pattern is well-formed
+	p.modules = regionModules(p.region)
+	return p, true
+}
+
+// regionModules are the directories of the modules that a region is interleaved over.
+func regionModules(region string) []string {
+	var modules []string
+	maps, _ := filepath.Glob(filepath.Join(region, "mapping[0-9]*")) // the pattern is well-formed
 	for _, m := range maps {
 		if name, _, ok := strings.Cut(text(m), ","); ok && filepath.Base(name) == name {
-			p.modules = append(p.modules, filepath.Join(filepath.Dir(p.region), name))
+			modules = append(modules, filepath.Join(filepath.Dir(region), name))
 		}
 	}
-	slices.Sort(p.modules)
-	p.modules = slices.Compact(p.modules)
-	return p, true
+	slices.Sort(modules)
+	return slices.Compact(modules)
 }
 
 // kind is the mode of the namespace as people know it.
@@ -50,10 +57,16 @@ func (p ndPlace) kind() string {
 	return "raw"
 }
 
+// serialCXLForm is that of a CXL device's serial number, which is printed with a sign.
+var serialCXLForm = regexp.MustCompile(`^-?[1-9][0-9]*$`)
+
 // moduleID is what a memory module is known by: the identifier that the firmware's table gives it (ACPI
-// NFIT), which has its serial number; "" where it has none.
+// NFIT), which has its serial number, or the serial number of CXL memory (CXL 2.0 8.1.12.2); "" where it has none.
 func moduleID(dir string) string {
 	id := text(dir, "nfit/id")
+	if serial := text(dir, "cxl/id"); id == "" && serialCXLForm.MatchString(serial) && serial != "-1" {
+		return "cxl-" + serial
+	}
 	if at := strings.LastIndex(id, "-"); at < 0 || blankHex(id[at+1:]) {
 		return "" // without a serial number
 	}
@@ -93,17 +106,51 @@ func (s sysfs) identifyNVDIMM(b blockdev, d *Drive) {
 	d.lack(ReasonNVDIMMSecurity, "persistent memory, whose own erase and overwrite (of its modules' security) are not sent by this version of expunge", hintDestroy)
 }
 
-// Codes of persistent memory whose modules' security keeps it from being used.
+// Codes of persistent memory whose modules' security keeps it from being used, or of which the block
+// device does not show all that users stored.
 const (
 	ReasonMemoryLocked      = "memory_locked"
 	ReasonMemoryOverwriting = "memory_overwriting"
+	ReasonSectorMode        = "sector_mode"
+	ReasonRestOfNamespace   = "rest_of_namespace"
 )
 
-// judgeNVDIMM refuses persistent memory whose modules are locked, or erase themselves.
+// fsdaxAlign is the alignment, in bytes, of what the kernel puts before and after the blocks of a namespace
+// in fsdax mode, unless somebody asked for another.
+const fsdaxAlign = 2 << 20
+
+// keeps is how many bytes of a namespace of that size its mode may keep for itself: nothing in raw mode; in
+// fsdax mode a header of 8 KiB, 64 bytes for each page of 4 KiB where these are kept in the namespace
+// and not in the host's memory, and what fills that up to the alignment.
+func (p ndPlace) keeps(namespace int64) int64 {
+	if p.kind() != "fsdax" {
+		return 0
+	}
+	header := int64(8 << 10)
+	if text(p.claim, "mode") == "pmem" {
+		header += namespace / 4096 * 64
+	}
+	return (header + fsdaxAlign - 1) / fsdaxAlign * fsdaxAlign
+}
+
+// judgeNVDIMM refuses persistent memory whose modules are locked, or erase themselves, and a namespace
+// of which the block device does not show all that users stored: what it does not show can be read in raw mode.
 func (s sysfs) judgeNVDIMM(b blockdev, d *Drive) {
 	p, ok := s.ndPlace(b)
 	if !ok {
+		d.refuse(StateBlocked, Reason{ReasonRestOfNamespace, "of which namespace of persistent memory it is cannot be told", "mount sysfs whole, then list again"})
 		return
+	}
+	raw := "put the namespace into raw mode (ndctl create-namespace -m raw -f -e " + cleanASCII(filepath.Base(p.namespace)) + "), then list again"
+	switch namespace := integer(p.namespace, "size"); {
+	case p.kind() == "sector":
+		d.refuse(StateBlocked, Reason{ReasonSectorMode, "it is in sector mode, which keeps blocks free that hold what was overwritten last, and that no write reaches", raw})
+	case namespace == 0:
+		d.refuse(StateBlocked, Reason{ReasonRestOfNamespace, "how large its namespace is cannot be told, so that its block device may not show all of it", raw})
+	case d.SizeBytes > namespace:
+		d.refuse(StateBlocked, Reason{ReasonRestOfNamespace, fmt.Sprintf("its namespace is said to have %d bytes, fewer than its block device", namespace), raw})
+	case namespace-d.SizeBytes > p.keeps(namespace):
+		d.refuse(StateBlocked, Reason{ReasonRestOfNamespace, fmt.Sprintf("its block device does not show %d bytes of the namespace, more than its mode keeps for itself", namespace-d.SizeBytes), raw})
 	}
 	for _, m := range p.modules {
 		name := filepath.Base(m)
@@ -131,63 +178,12 @@ func (s sysfs) besideNVDIMM(b blockdev, d *Drive) {
 	if len(p.modules) > 0 {
 		beside("label_area", "the label areas of its memory modules")
 	}
-	switch p.kind() {
-	case "sector":
-		beside("sector_mode", "blocks that its sector mode keeps free, which hold what was overwritten last; its maps and logs: "+
-			"a namespace in raw or fsdax mode has none")
-	case "fsdax":
-		beside("fsdax_metadata", "what its fsdax mode keeps for itself at the start of the namespace")
+	if p.kind() == "fsdax" {
+		beside("fsdax_metadata", "%d bytes that its fsdax mode keeps for itself, with what fills them up and may be of an earlier mode: in raw mode a namespace has none",
+			max(0, integer(p.namespace, "size")-d.SizeBytes))
 	}
 	region, namespace := integer(p.region, "size"), integer(p.namespace, "size")
 	if rest := region - namespace; region > 0 && namespace > 0 && rest > 0 {
 		beside("rest_of_region", "%d bytes of the region that belong to other namespaces or to none", rest)
 	}
-	if region > 0 && namespace > d.SizeBytes {
-		beside("rest_of_namespace", "%d bytes of the namespace that its block device does not show", namespace-d.SizeBytes)
-	}
-}
-
-// ReasonNoBlockNode is the code of persistent memory that is given to programs as memory (devdax), or to
-// nobody: it has no block device.
-const ReasonNoBlockNode = "no_block_node"
-
-// memoryNotReached lists namespaces of persistent memory that have no block device.
-func (h *Host) memoryNotReached() ([]NotReached, error) {
-	entries, err := names(h.fs.root, "sys/bus/nd/devices")
-	if err != nil {
-		return nil, fmt.Errorf("list persistent memory: %w", err)
-	}
-	devs, err := h.fs.blockdevs()
-	if err != nil {
-		return nil, fmt.Errorf("list persistent memory: %w", err)
-	}
-	reached, claims := map[string]bool{}, map[string]string{}
-	for _, b := range devs {
-		if p, ok := h.fs.ndPlace(b); ok {
-			reached[p.namespace] = true
-		}
-	}
-	for _, name := range entries {
-		dir, err := filepath.EvalSymlinks(h.fs.path("sys/bus/nd/devices", name))
-		if of := text(dir, "namespace"); err == nil && of != "" && filepath.Base(of) == of {
-			claims[filepath.Join(filepath.Dir(dir), of)] = name
-		}
-	}
-	var list []NotReached
-	for _, name := range entries {
-		dir, err := filepath.EvalSymlinks(h.fs.path("sys/bus/nd/devices", name))
-		// Of each region there is one of no size, from which the next is made.
-		if err != nil || !strings.HasPrefix(name, "namespace") || reached[dir] || integer(dir, "size") == 0 {
-			continue
-		}
-		n := NotReached{Name: name, Driver: "nd", Where: filepath.Base(filepath.Dir(dir)), Nodes: []string{}}
-		why := "persistent memory that no block device shows"
-		if claim := claims[dir]; strings.HasPrefix(claim, "dax") {
-			n.Driver, why = "device_dax", "persistent memory that programs are given as memory (devdax, "+claim+"): it has no block device"
-		}
-		n.Reason = Reason{ReasonNoBlockNode, fmt.Sprintf("%s, of %d bytes", why, integer(dir, "size")),
-			"put it into raw mode, so that it has a block device, then list again; or erase its modules by their own command and record that"}
-		list = append(list, n)
-	}
-	return list, nil
 }

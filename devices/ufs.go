@@ -3,6 +3,7 @@ package devices
 import (
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,28 +28,54 @@ func (s sysfs) ufsHost(b blockdev) string {
 	return ""
 }
 
+// serialUFSForm is that of a serial number that tells one device from another: a kernel makes a blank, or a
+// question mark, of each character that cannot be printed.
+var serialUFSForm = regexp.MustCompile(`^[!->@-~]{4,}$`)
+
 // identifyUFS takes the identity of a UFS device from its string descriptors (JESD220 14.1.6), which all its
 // logical units share. INQUIRY data of a unit have no serial number.
 func (s sysfs) identifyUFS(b blockdev, d *Drive) {
 	strs := filepath.Join(s.ufsHost(b), "string_descriptors")
 	d.Protocol, d.Media, d.Firmware = ProtocolUFS, MediaFlash, text(strs, "product_revision")
 	d.Model = strings.TrimSpace(text(strs, "manufacturer_name") + " " + text(strs, "product_name"))
-	if serial := text(strs, "serial_number"); !blankHex(strings.ToLower(serial)) {
+	if serial := text(strs, "serial_number"); !blankHex(strings.ToLower(serial)) && serialUFSForm.MatchString(serial) {
 		d.Serial = serial
 	}
 	d.lack(ReasonUFSPurge, "a UFS device, whose own purge (fPurgeEnable) is not sent by this version of expunge", hintDestroy)
 }
 
-// besideUFS lists what a UFS device has beside the logical units that have a block device.
-func (s sysfs) besideUFS(group []blockdev, d *Drive) {
+// Codes of drives of which a logical unit has no block device, or may have none.
+const (
+	ReasonUnitUnreachable = "unit_unreachable"
+	ReasonUnitsUnknown    = "units_unknown"
+)
+
+// hintRescan is what to do where a logical unit has no block device.
+const hintRescan = "have the kernel scan the adapter again, so that every unit is there"
+
+// judgeUFS refuses a UFS device of which a logical unit has no block device that shows its blocks, or of
+// which that cannot be told: it holds data like the others.
+func (s sysfs) judgeUFS(group []blockdev, d *Drive) {
 	controller := s.ufsHost(group[0])
-	beside := func(code, words string) { d.Beside = append(d.Beside, Reason{Code: code, Message: words}) }
-	beside("rpmb", "its RPMB logical unit: replay protected memory, which takes no writes of the host")
+	d.Beside = append(d.Beside, Reason{Code: "rpmb", Message: "its RPMB logical unit: replay protected memory, which takes no writes of the host"})
 	shown := map[string]bool{}
 	for _, b := range group {
 		if unit, err := filepath.EvalSymlinks(filepath.Join(b.dir, "device")); err == nil {
 			shown[unit] = true
 		}
+		if b.sizeBytes() == 0 {
+			d.refuse(StateBlocked, Reason{ReasonUnitUnreachable, nodePath(b.name) + ", one of its logical units, shows no blocks", hintRescan})
+		}
+	}
+	// bNumberLU counts the units that are enabled, without the well-known ones (JESD220 14.1.4.2).
+	n, err := strconv.ParseUint(text(controller, "device_descriptor", "number_of_luns"), 0, 8)
+	switch {
+	case err != nil || n == 0:
+		d.refuse(StateBlocked, Reason{ReasonUnitsUnknown, "how many logical units it has cannot be told (device_descriptor/number_of_luns)",
+			"mount sysfs whole and list again; a kernel that does not tell it cannot be used for this drive"})
+		return
+	case int(n) != len(group):
+		d.refuse(StateBlocked, Reason{ReasonUnitUnreachable, fmt.Sprintf("the drive has %d logical units, and %d of them have a block device", n, len(group)), hintRescan})
 	}
 	units, _ := filepath.Glob(filepath.Join(controller, "host*", "target*", "*:*:*:*")) // the pattern is well-formed
 	slices.Sort(units)
@@ -56,11 +83,7 @@ func (s sysfs) besideUFS(group []blockdev, d *Drive) {
 		address := strings.Split(filepath.Base(unit), ":")
 		// Well-known units, whose numbers begin at C100h, have no blocks, or show those of another unit.
 		if lun, err := strconv.ParseUint(address[len(address)-1], 10, 64); err == nil && lun < 0xc100 && !shown[unit] {
-			beside("logical_unit", fmt.Sprintf("its logical unit %d, which has no block device", lun))
+			d.refuse(StateBlocked, Reason{ReasonUnitUnreachable, fmt.Sprintf("its logical unit %d has no block device", lun), hintRescan})
 		}
-	}
-	// bNumberLU counts the units that are enabled (JESD220 14.1.4.2).
-	if n, err := strconv.ParseUint(text(controller, "device_descriptor", "number_of_luns"), 0, 8); err == nil && int(n) > len(group) {
-		beside("logical_units", fmt.Sprintf("it has %d logical units, and %d of them have a block device", n, len(group)))
 	}
 }

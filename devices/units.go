@@ -12,8 +12,9 @@ import (
 	"github.com/expunge-dev/expunge/devices/scsi"
 )
 
-// LogicalUnit is one of a SCSI drive that has several, such as one with two actuators (SAM-6 4.8).
-// A sanitize is a unit's own; the drive is erased when all of them are.
+// LogicalUnit is one of a SCSI or UFS drive that has several, such as one with two actuators (SAM-6 4.8).
+// A sanitize is a unit's own; the drive is erased when all of them are. Of an eMMC with general purpose
+// partitions they and the user area are units, by the numbers that give access to them.
 type LogicalUnit struct {
 	LUN          uint64 `json:"lun"`
 	Node         string `json:"node"`
@@ -22,7 +23,7 @@ type LogicalUnit struct {
 	Number       Number `json:"-"`
 }
 
-// unitKey groups block devices that are logical units of one SCSI drive: one target, one serial
+// unitKey groups block devices that are logical units of one SCSI drive, or areas of one card: one target, one serial
 // number. Arrays, which are reached over fabrics, give many volumes one serial number, and are not
 // grouped. lun is the unit's number.
 func (s sysfs) unitKey(b blockdev) (key string, lun uint64, ok bool) {
@@ -34,6 +35,9 @@ func (s sysfs) unitKey(b blockdev) (key string, lun uint64, ok bool) {
 		_, number, _ := strings.Cut(filepath.Base(device), ":0:0:")
 		lun, err = strconv.ParseUint(number, 10, 64)
 		return controller, lun, err == nil
+	}
+	if card := s.card(b); card != "" {
+		return card, areaOf(b.name), true
 	}
 	path := s.devicePath(b)
 	if b.subsystem() != busSCSI || strings.Contains(path, "/session") || strings.Contains(path, "/rport-") || strings.Contains(path, "/usb") {
@@ -85,8 +89,7 @@ func checkUnits(ctx context.Context, t Transport, d *Drive, open func(node strin
 			return fmt.Errorf("report LUNs: %w", err)
 		}
 		if have := max(1, len(d.Units)); len(luns) != have {
-			d.refuse(StateBlocked, Reason{"unit_unreachable", fmt.Sprintf("the drive has %d logical units, and %d of them have a block device", len(luns), have),
-				"have the kernel scan the adapter again, so that every unit is there"})
+			d.refuse(StateBlocked, Reason{ReasonUnitUnreachable, fmt.Sprintf("the drive has %d logical units, and %d of them have a block device", len(luns), have), hintRescan})
 		}
 	} else if len(d.Units) > 0 {
 		return errors.New("report LUNs: the drive has several logical units, and does not list them")

@@ -274,8 +274,8 @@ func cannot(d devices.Drive, m Method, r Request, p Policy, rejected []Rejected)
 	}
 	refusal.Reasons = append(refusal.Reasons, first)
 	for _, x := range rejected {
-		if r.Technique != "" && x.Code == "not_asked" {
-			continue
+		if r.Technique != "" && x.Code == "not_asked" || r.Technique == "" && notSent && x.Code == "other_protocol" {
+			continue // the first reason says it
 		}
 		refusal.Reasons = append(refusal.Reasons, devices.Reason{Code: x.Code, Message: fmt.Sprintf("%s: %s", x.Technique, x.Message)})
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/internal/terminal"
 	"github.com/expunge-dev/expunge/sanitize"
 )
@@ -16,17 +17,24 @@ import (
 // confirmed makes sure that a person meant these drives: by flag, or typed at the terminal.
 // planned says that the plan is in a file; one that was made just now has a digest of its own each time.
 func (a *app) confirmed(ctx context.Context, p sanitize.Plan, confirm []string, planned bool) error {
+	if slices.ContainsFunc(confirm, p.Confirms) {
+		return nil
+	}
+	called, err := a.called(ctx, p)
+	if err != nil {
+		return err
+	}
 	if len(confirm) > 0 {
-		return confirmedBy(p, confirm, planned)
+		return called.confirmedBy(p, confirm, planned)
 	}
 	in, isFile := a.stdin.(*os.File)
 	if !isFile || !terminal.Is(in) {
 		return &problem{code: exitRefused, name: "not_confirmed", err: errors.New("not confirmed: nothing was touched"),
-			hint: confirmHint(p, planned)}
+			hint: called.hint(p, planned)}
 	}
 	want := p.Digest()[:12]
 	if len(p.Drives) == 1 {
-		want = p.Drives[0].Serial
+		want = called.name(p.Drives[0])
 	}
 	a.announce(p)
 	fmt.Fprintf(a.stderr, "expunge: type %s to go on: ", want)
@@ -68,40 +76,90 @@ func (a *app) announce(p sanitize.Plan) {
 	a.say("ALL DATA on these %d drives (%s) will be destroyed", len(p.Drives), size(bytes))
 }
 
-// confirmHint is what to give. For many drives that is the digest of a plan in a file: a list of serial
+// called are the ids of the drives that have each serial number and each WWN, of all that are listed or planned.
+type called map[string]map[devices.ID]bool
+
+// called lists the host: a name that another drive has, too, confirms nothing.
+func (a *app) called(ctx context.Context, p sanitize.Plan) (called, error) {
+	host, _, err := a.host()
+	if err != nil {
+		return nil, err
+	}
+	listed, err := host.Drives(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("confirm: %w", err)
+	}
+	c := called{}
+	for _, d := range listed {
+		c.add(d.ID, d.Serial, d.WWN)
+	}
+	for _, d := range p.Drives {
+		c.add(d.ID, d.Serial, d.WWN)
+	}
+	return c, nil
+}
+
+func (c called) add(id devices.ID, names ...string) {
+	for _, n := range names {
+		if c[n] == nil {
+			c[n] = map[devices.ID]bool{}
+		}
+		c[n][id] = true
+	}
+}
+
+// name is what confirms a drive: its serial number where no other drive has it, else its WWN, else its id.
+func (c called) name(d sanitize.DrivePlan) string {
+	for _, n := range []string{d.Serial, d.WWN} {
+		if n != "" && len(c[n]) == 1 {
+			return n
+		}
+	}
+	return string(d.ID)
+}
+
+// confirms says whether a word that was given names the drive and no other.
+func (c called) confirms(word string, d sanitize.DrivePlan) bool {
+	return word != "" && (word == string(d.ID) || (word == d.Serial || word == d.WWN) && len(c[word]) == 1)
+}
+
+// hint is what to give. For many drives that is the digest of a plan in a file: a list of serial
 // numbers that is copied as a whole confirms nothing.
-func confirmHint(p sanitize.Plan, planned bool) string {
+func (c called) hint(p sanitize.Plan, planned bool) string {
 	if len(p.Drives) > many {
 		if planned {
 			return "--confirm " + p.Digest()[:12] + " for the whole plan"
 		}
 		return "look at a plan first: expunge plan --drives FILE -o plan.json; it says how to carry it out"
 	}
-	var serials []string
+	var names, shared []string
 	for _, d := range p.Drives {
-		serials = append(serials, "--confirm "+quote(dash(d.Serial)))
+		names = append(names, "--confirm "+quote(c.name(d)))
+		if d.Serial != "" && len(c[d.Serial]) > 1 {
+			shared = append(shared, d.Serial)
+		}
 	}
-	hint := strings.Join(serials, " ")
+	hint := strings.Join(names, " ")
 	if planned {
 		hint = "--confirm " + p.Digest()[:12] + " for the whole plan, or " + hint
+	}
+	if len(shared) > 0 {
+		hint += " (other drives have the serial number " + strings.Join(shared, ", ") + ", too: it does not say which is meant)"
 	}
 	return hint
 }
 
-func confirmedBy(p sanitize.Plan, confirm []string, planned bool) error {
-	if slices.ContainsFunc(confirm, p.Confirms) {
-		return nil
-	}
+func (c called) confirmedBy(p sanitize.Plan, confirm []string, planned bool) error {
 	var missing []string
 	for _, d := range p.Drives {
-		if d.Serial == "" || !slices.Contains(confirm, d.Serial) {
+		if !slices.ContainsFunc(confirm, func(word string) bool { return c.confirms(word, d) }) {
 			missing = append(missing, dash(d.Serial))
 		}
 	}
 	if len(missing) > 0 {
 		return &problem{code: exitRefused, name: "not_confirmed",
 			err:  fmt.Errorf("not confirmed for %s: nothing was touched", strings.Join(missing, ", ")),
-			hint: "what --confirm gave is not enough: " + confirmHint(p, planned)}
+			hint: "what --confirm gave is not enough: " + c.hint(p, planned)}
 	}
 	return nil
 }

@@ -152,6 +152,9 @@ func showText(w io.Writer, drives []shownDrive) error {
 		for _, x := range together(cannot(shown.Techniques)) {
 			fmt.Fprintf(t, "cannot\t%s\n", x)
 		}
+		for _, r := range d.Beside {
+			fmt.Fprintf(t, "beside\t%s\n", withHint(r))
+		}
 		for _, r := range d.Lacks {
 			fmt.Fprintf(t, "lacks\t%s\n", withHint(r))
 		}
@@ -211,9 +214,20 @@ func zoneWords(z devices.Zones) string {
 func unitWords(d devices.Drive) string {
 	var list []string
 	for _, u := range d.Units {
-		list = append(list, fmt.Sprintf("%d (%s, %s)", u.LUN, size(u.SizeBytes), u.Node))
+		list = append(list, fmt.Sprintf("%s (%s, %s)", unitName(d.Protocol, u.LUN), size(u.SizeBytes), u.Node))
 	}
 	return strings.Join(list, ", ")
+}
+
+// unitName names a logical unit, or an area of an eMMC by its number (PARTITION_ACCESS, JESD84-B51 7.4.69).
+func unitName(p devices.Protocol, number uint64) string {
+	switch {
+	case p != devices.ProtocolMMC:
+		return fmt.Sprintf("logical unit %d", number)
+	case number == 0:
+		return "user area"
+	}
+	return fmt.Sprintf("area %d, a general purpose partition", number)
 }
 
 // securityWords say how an ATA drive's passwords stand.

@@ -213,10 +213,14 @@ func scopeWords(d sanitize.DrivePlan) string {
 	words := string(d.Scope)
 	var list []string
 	for _, u := range d.Units {
-		list = append(list, fmt.Sprintf("%d (%s)", u.LUN, size(u.SizeBytes)))
+		list = append(list, fmt.Sprintf("%s (%s)", unitName(d.Protocol, u.LUN), size(u.SizeBytes)))
 	}
-	if len(list) > 0 {
-		return words + ": everything in the drive, logical units " + strings.Join(list, ", ")
+	switch {
+	case len(list) == 0:
+	case d.Scope == sanitize.ScopeLogical:
+		return words + ": what the host can address, " + strings.Join(list, ", ")
+	default:
+		return words + ": everything in the drive, " + strings.Join(list, ", ")
 	}
 	if len(d.Operations) == 0 || len(d.Namespaces) == 0 {
 		return words

@@ -177,7 +177,9 @@ func (a *app) rackFaultCommand() *cobra.Command {
 
 func (a *app) rackUseCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "use [DIR] DRIVE USE...", Short: "put a drive of a rack to use: mounted:DIR, partition, partition-mounted:DIR, swap, holder:NAME", Args: cobra.MinimumNArgs(2),
+		Use: "use [DIR] DRIVE USE...", Short: "put a drive of a rack to use: mounted:DIR, partition, partition-mounted:DIR, area-mounted:AREA:DIR, swap, holder:NAME", Args: cobra.MinimumNArgs(2),
+		Long: "use puts a drive of a rack to use, as the kernel would show it: mounted:DIR, partition (one that is not used), partition-mounted:DIR,\n" +
+			"area-mounted:AREA:DIR (AREA is one of an eMMC: boot0, boot1 or gp0), swap, holder:NAME. DRIVE is a serial number or a node.",
 		RunE: a.verb("rack-use", func(_ context.Context, args []string) (answer, error) {
 			rack, args, err := a.openRack(args, 2)
 			if err != nil {

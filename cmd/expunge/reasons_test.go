@@ -144,6 +144,14 @@ func TestShowExplainsEveryReason(t *testing.T) {
 				t.Fatalf("no %s with a hint in %s", c.code, stdout)
 			}
 			text, _, _ := on(t, rack, "show", node)
+			for _, b := range d.Beside {
+				if !strings.Contains(text, b.Message) {
+					t.Errorf("what is beside its blocks, %q, is not in:\n%s", b.Message, text)
+				}
+			}
+			if _, is := d.NotSent(); is && len(d.Beside) == 0 {
+				t.Error("nothing is beside its blocks")
+			}
 			if !strings.Contains(text, message) || strings.Count(text, "\n") < 12 {
 				t.Errorf("%q is not in:\n%s", message, text)
 			}

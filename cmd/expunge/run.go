@@ -33,7 +33,7 @@ func (a *app) runCommand() *cobra.Command {
 	drivesFlag(c.Flags(), &list)
 	a.pinFlag(c.Flags())
 	c.Flags().StringVar(&file, "plan", "", "the plan to carry out, from `FILE`")
-	c.Flags().StringArrayVar(&confirm, "confirm", nil, "the plan's `DIGEST` (its first 12 digits or more), or a drive's serial number for each drive")
+	c.Flags().StringArrayVar(&confirm, "confirm", nil, "the plan's `DIGEST` (its first 12 digits or more), or for each drive its serial number, or its WWN or id, as where drives share a serial number")
 	return c
 }
 

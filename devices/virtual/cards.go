@@ -16,7 +16,7 @@ import (
 // cardProfiles are flash that is reached by no command of ATA, SCSI or NVMe.
 func cardProfiles() []Profile {
 	return []Profile{
-		{Name: "emmc", Summary: "an eMMC with boot partitions, a general purpose partition and a replay protected memory block, whose contents are among its hidden blocks",
+		{Name: "emmc", Summary: "an eMMC with a general purpose partition, which has an eighth of it, and with boot partitions and a replay protected memory block, whose contents are among its hidden blocks",
 			Protocol: devices.ProtocolMMC, Media: devices.MediaFlash, model: "VEMMC1"},
 		{Name: "sd-card", Summary: "an SD card", Protocol: devices.ProtocolMMC, Media: devices.MediaFlash, model: "VSD01"},
 	}
@@ -35,6 +35,8 @@ func (p Profile) ownSerial(asked string) string {
 		form, made = `^0x[0-9a-f]{8}$`, "0x"+hex.EncodeToString(sum[:4])
 	case devices.ProtocolNVDIMM:
 		form, made = `^[0-9a-f]{4}-[0-9a-f]{8}$`, "7670-"+hex.EncodeToString(sum[:4])
+	case devices.ProtocolUFS:
+		form, made = `^[0-9A-Za-z._-]{4,}$`, strings.ToUpper(hex.EncodeToString(sum[:8]))
 	default:
 		return asked
 	}
@@ -54,7 +56,7 @@ func (p Profile) cid(serial string) string {
 	return "fe5652" + name + "10" + serial[2:] + "0185" + "01"
 }
 
-// area of a card that is a block device beside its user area: what is in it is among the drive's hidden blocks.
+// cardArea is an area of a card that is a block device beside those that store data: what is in it is among the drive's hidden blocks.
 type cardArea struct {
 	name     string // mmcblk0boot0
 	size     int64
@@ -70,7 +72,18 @@ func (i Info) cardAreas() []cardArea {
 	area := func(name string, n int, readOnly bool) cardArea {
 		return cardArea{i.Name + name, size, fmt.Sprintf("179:%d", i.Index*32+8*n), readOnly}
 	}
-	return []cardArea{area("boot0", 1, true), area("boot1", 2, true), area("gp0", 3, false)}
+	return []cardArea{area("boot0", 1, true), area("boot1", 2, true)}
+}
+
+// cardSpaces are the user area of a card and, of an eMMC, a general purpose partition, whose number is 4.
+func (p Profile) cardSpaces(name string, index int, s Spec) []Space {
+	main := Space{Node: "/dev/" + name, SizeBytes: s.SizeBytes, Number: fmt.Sprintf("179:%d", index*32)}
+	part := s.SizeBytes / 8 / 4096 * 4096
+	if !p.embedded() || part == 0 {
+		return []Space{main}
+	}
+	main.SizeBytes -= part
+	return []Space{main, {Node: main.Node + "gp0", LUN: 4, Offset: main.SizeBytes, SizeBytes: part, Number: fmt.Sprintf("179:%d", index*32+24)}}
 }
 
 // layCard makes what a kernel shows of a card beside its block device.
@@ -112,7 +125,14 @@ func (r *Rack) layCard(info Info, p Profile) error {
 // useArea mounts an area of a card that is none of the drive's nodes: "area-mounted:boot0:/srv".
 func (r *Rack) useArea(info Info, arg string) error {
 	name, point, _ := strings.Cut(arg, ":")
-	for _, a := range info.cardAreas() {
+	areas := info.cardAreas()
+	for _, s := range info.Spaces {
+		areas = append(areas, cardArea{name: filepath.Base(s.Node), number: s.Number})
+	}
+	for _, a := range areas {
+		if name == "" {
+			break
+		}
 		if a.name != info.Name+name || !strings.HasPrefix(point, "/") {
 			continue
 		}

@@ -96,15 +96,20 @@ func (i Info) dir(s Space) string {
 		return "sys/devices/virtual/block/" + filepath.Base(s.Node)
 	case s.NSID != 0:
 		return i.above(s) + "/" + filepath.Base(s.Node)
+	case strings.HasPrefix(i.Name, "mmcblk") && s.LUN != 0: // a general purpose partition
+		return i.above(s) + "/" + filepath.Base(s.Node)
 	}
 	return i.bus(s) + "/block/" + filepath.Base(s.Node)
 }
 
 // above is what a space's block device belongs to: its place on the buses, but for the node of several
-// NVMe controllers, which is their subsystem's.
+// NVMe controllers, which is their subsystem's, and an area of a card, which is that of the user area.
 func (i Info) above(s Space) string {
 	if i.head() {
 		return i.subsystem()
+	}
+	if strings.HasPrefix(i.Name, "mmcblk") && s.LUN != 0 {
+		return i.dir(i.Spaces[0])
 	}
 	return i.bus(s)
 }

@@ -109,7 +109,7 @@ func newMemory(info Info, p Profile) *memory {
 	}
 	block, blocks := info.Spec.LogicalBlock, info.addressable()/int64(info.Spec.LogicalBlock)
 	m.Units = []unit{{Block: block, Blocks: blocks}}
-	if p.units > 1 {
+	if p.units > 1 || p.embedded() {
 		m.Units = nil
 		for _, s := range info.Spaces {
 			m.Units = append(m.Units, unit{Block: block, Blocks: s.SizeBytes / int64(block)})

@@ -29,7 +29,7 @@ func (r *Rack) layNVDIMM(info Info, p Profile) error {
 		sum := sha256.Sum256([]byte(what + "\n" + serial))
 		return fmt.Sprintf("%x-%x-%x-%x-%x", sum[:4], sum[4:6], sum[6:8], sum[8:10], sum[10:16])
 	}
-	kept := info.Spec.HiddenBytes / 2 / 4096 * 4096 // by the mode
+	kept := min(2<<20, info.Spec.HiddenBytes/2/4096*4096) // by the mode
 	files := map[string]string{
 		module + "/nfit/id": serial, module + "/nfit/serial": "0x" + serial[5:], module + "/nfit/vendor": "0x7670", module + "/security": "disabled", module + "/state": "active",
 		module + "/devtype": "nvdimm", region + "/size": fmt.Sprint(size + kept), region + "/mappings": "1", region + "/available_size": "0", region + "/read_only": "0",

@@ -12,7 +12,7 @@ import (
 type Space struct {
 	Node      string `json:"node,omitempty"` // "" when it is attached to no controller
 	NSID      uint32 `json:"nsid,omitempty"`
-	LUN       int    `json:"lun,omitempty"`
+	LUN       int    `json:"lun,omitempty"` // of an eMMC, the number of the area
 	Offset    int64  `json:"offset"`
 	SizeBytes int64  `json:"size_bytes"`
 	Number    string `json:"number,omitempty"` // major:minor
@@ -34,7 +34,7 @@ func (p Profile) spaces(name string, index int, s Spec) []Space {
 		}
 		return append(list, p.furtherPaths(list, index, s)...)
 	case devices.ProtocolMMC:
-		return []Space{{Node: "/dev/" + name, SizeBytes: s.SizeBytes, Number: fmt.Sprintf("179:%d", index*32)}}
+		return p.cardSpaces(name, index, s)
 	case devices.ProtocolNVDIMM:
 		return []Space{{Node: "/dev/" + name, SizeBytes: s.SizeBytes, Number: fmt.Sprintf("259:%d", 1<<16+index*4)}}
 	case devices.ProtocolATA, devices.ProtocolSCSI, devices.ProtocolUFS:

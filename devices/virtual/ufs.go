@@ -22,7 +22,7 @@ func (r *Rack) layUFS(info Info, p Profile) error {
 	files := map[string]string{
 		at + "/scsi_host/" + host + "/proc_name":             "ufshcd",
 		controller + "/string_descriptors/manufacturer_name": "VIRTUAL", controller + "/string_descriptors/product_name": p.model,
-		controller + "/string_descriptors/serial_number": info.Spec.Serial, controller + "/string_descriptors/oem_id": "0",
+		controller + "/string_descriptors/serial_number": p.ownSerial(info.Spec.Serial), controller + "/string_descriptors/oem_id": "0",
 		controller + "/string_descriptors/product_revision": "0100", controller + "/device_descriptor/number_of_luns": fmt.Sprintf("0x%02x", p.units),
 	}
 	links := map[string]string{"sys/class/scsi_host/" + host: at + "/scsi_host/" + host}
