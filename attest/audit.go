@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"math"
 	"path"
 	"slices"
 	"strings"
@@ -190,7 +191,7 @@ func (a *audit) readCertificates() error {
 // compareCertificates holds the certificates against the tree: each proves what the log was once.
 func (a *audit) compareCertificates() error {
 	var rewound, forked Finding
-	newest := a.Size
+	newest, oldest := a.Size, int64(math.MaxInt64)
 	kept := a.bundles[:0]
 	for _, b := range a.bundles {
 		result := b.at[1]
@@ -203,7 +204,8 @@ func (a *audit) compareCertificates() error {
 			newest = result.size
 			rewound = found(FoundRewound, "the certificate proves that the log had %d entries; it has %d: an older one was put in its place", result.size, a.Size).of(b.file)
 		}
-		if forked.Code == "" && a.nodes.complete(result.size) && a.nodes.root(result.size) != result.root {
+		if result.size < oldest && a.nodes.complete(result.size) && a.nodes.root(result.size) != result.root {
+			oldest = result.size
 			forked = found(FoundForked, "the certificate proves another log: its first %d entries were not those that are there", result.size).of(b.file)
 		}
 		for i := 1; i >= 0; i-- { // the result first: one finding for a certificate

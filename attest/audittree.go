@@ -120,7 +120,7 @@ func (a *audit) readTree() error {
 	// What is missing takes no memory, whatever the checkpoint or a file's name says.
 	size := min(a.Size, min(onDisk, most)+1<<16)
 	if size < a.Size {
-		a.say(found(FoundLeavesMissing, "entries %d to %d are not there", size, a.Size-1).at(size))
+		a.say(found(FoundLeavesMissing, "%s not there", span(size, a.Size-1)).at(size))
 	}
 	reader := &treeReader{audit: a, tiles: tiles, size: size, onDisk: max(size, min(onDisk, size+1))}
 	if err := reader.read(); err != nil {
@@ -233,7 +233,7 @@ func (r *treeReader) readEntries(n int64, wanted int) error {
 		if widths := r.tiles[at]; len(widths) > 0 {
 			have = widths[len(widths)-1]
 		}
-		r.say(found(FoundLeavesMissing, "entries %d to %d are not there", first+int64(have), first+int64(wanted)-1).at(first + int64(have)).of(missing))
+		r.say(found(FoundLeavesMissing, "%s not there", span(first+int64(have), first+int64(wanted)-1)).at(first + int64(have)).of(missing))
 	}
 	list, rest := splitEntries(data)
 	exact := slices.Contains(r.tiles[at], wanted)
@@ -243,6 +243,13 @@ func (r *treeReader) readEntries(n int64, wanted int) error {
 	}
 	copy(r.data[first:first+int64(wanted)], list)
 	return nil
+}
+
+func span(from, to int64) string {
+	if from == to {
+		return fmt.Sprintf("entry %d is", from)
+	}
+	return fmt.Sprintf("entries %d to %d are", from, to)
 }
 
 // splitEntries takes a file of entries apart, and says how many bytes at its end are of none.

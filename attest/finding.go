@@ -123,7 +123,7 @@ func (a Audited) Code() int {
 	return CodeOK
 }
 
-// sortFindings puts the worst first, and those of a grade in the order of the log.
+// sortFindings puts the worst first, and those of a grade in the order of the log: what is of no entry first.
 func sortFindings(list []Finding) {
 	order := []Grade{Contradiction, Omission, Note}
 	index := func(f Finding) int64 {
@@ -133,6 +133,6 @@ func sortFindings(list []Finding) {
 		return *f.Index
 	}
 	slices.SortStableFunc(list, func(a, b Finding) int {
-		return cmp.Or(slices.Index(order, a.Grade)-slices.Index(order, b.Grade), cmp.Compare(index(a), index(b)), cmp.Compare(a.File, b.File))
+		return cmp.Or(slices.Index(order, a.Grade)-slices.Index(order, b.Grade), cmp.Compare(index(a), index(b)), cmp.Compare(a.Code, b.Code), cmp.Compare(a.File, b.File))
 	})
 }

@@ -92,7 +92,8 @@ func (a *app) auditInput(f auditFlags) (in attest.AuditInput, item auditItem, er
 	if f.certificates == "" {
 		item.From = filepath.Join(state, "jobs")
 	}
-	for flag, dir := range map[string]string{"--log": item.Log, "--certificates": item.From} {
+	for _, x := range [][2]string{{"--log", item.Log}, {"--certificates", item.From}} {
+		flag, dir := x[0], x[1]
 		info, err := os.Stat(dir)
 		switch {
 		case errors.Is(err, os.ErrNotExist):
