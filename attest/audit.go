@@ -23,10 +23,14 @@ type AuditInput struct {
 	Certificates fs.FS // certificates, by any name that ends in .json and at any depth
 	Trust        Trust
 	// Unfinished says whether the job is not at its end on the drive, and in one word how it
-	// stands: "running", "interrupted". It is "" when it is at its end, or nothing is known of it.
+	// stands: AtWork, "interrupted". It is "" when it is at its end, or nothing is known of it.
 	// nil knows nothing.
 	Unfinished func(job, drive string) string
 }
+
+// AtWork is the word for a job that a process works on now: even what has a result may have its
+// certificate in a moment.
+const AtWork = "running"
 
 // ErrLogChanged: the log was added to while it was read. Audit it again.
 var ErrLogChanged = errors.New("the log changed while it was read")

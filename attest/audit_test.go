@@ -216,6 +216,19 @@ func TestAuditOfACutAppend(t *testing.T) {
 	}
 }
 
+// Only a process that is at work on the job excuses a certificate that is not there: an interrupted
+// job has no result.
+func TestAuditOfAMissingCertificate(t *testing.T) {
+	is := testIssuer(t, testKey(1, RoleHost))
+	mustIssue(t, is, "S", "j")
+	for word, code := range map[string]int{"": CodePolicy, "interrupted": CodePolicy, AtWork: CodeOK} {
+		a, err := Audit(AuditInput{Log: filesOf(t, is.Log.dir), Certificates: fstest.MapFS{}, Trust: trustIn(t, is.Key), Unfinished: func(_, _ string) string { return word }})
+		if err != nil || foundIn(a) != "result_without_certificate:1" || a.Code() != code {
+			t.Errorf("%q, %v: %d %s", word, err, a.Code(), foundIn(a))
+		}
+	}
+}
+
 // changing is a log to which another process adds an entry while it is read.
 type changing struct {
 	fs.FS

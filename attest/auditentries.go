@@ -194,13 +194,17 @@ func (a *audit) result(i int64, t told, spoke bool, intents, results []int64) {
 	case spoke && !inGap && !a.named(t, intents):
 		a.say(a.finding(i, FoundOtherIntent, "the result names entry %d as its intent, and that is another one", t.intentIndex))
 	}
-	if _, certified := a.history.certified[a.leaves[i].hash]; !certified {
-		how := "and its statement is not beside the log either"
-		if spoke {
-			how = fmt.Sprintf("it says %q; its statement is beside the log", t.status)
-		}
-		a.say(a.finding(i, FoundNoCertificate, "the certificate of a result was not found; %s", how))
+	if _, certified := a.history.certified[a.leaves[i].hash]; certified {
+		return
 	}
+	f := a.finding(i, FoundNoCertificate, "the certificate of a result was not found, and its statement is not beside the log either")
+	switch {
+	case a.unfinished(a.leaves[i].leaf) == AtWork:
+		f.Grade, f.Message = Note, "no certificate yet: the job is "+AtWork
+	case spoke:
+		f.Message = fmt.Sprintf("the certificate of a result was not found; it says %q, and its statement is beside the log", t.status)
+	}
+	a.say(f)
 }
 
 // named says whether the intent that a result names is one of its job and drive.

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/expunge-dev/expunge/devices/virtual"
+	"github.com/expunge-dev/expunge/internal/durable"
 )
 
 // audited is a copy of what an auditor gets.
@@ -283,6 +284,28 @@ func TestAuditFindsWhatWasDone(t *testing.T) {
 	do(exitOK, "jobs", "resume", job)
 	if d := auditOn(t, rack, exitOK, elsewhere...); d.found() != "failure_before_success:5" || d.Result.Size != 8 || d.Result.Results != 4 || d.Result.Drives != 3 {
 		t.Fatalf("%s %+v", d.found(), d.Result)
+	}
+
+	// A certificate that is about to be written is not one that was taken away.
+	live := audited{t: t, certificates: filepath.Join(agentDir, "jobs")}.certificate("A")
+	if err := os.Rename(live, live+".away"); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := durable.TryLock(filepath.Join(filepath.Dir(filepath.Dir(live)), "lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := auditOn(t, rack, exitOK); d.found() != "result_without_certificate:1 failure_before_success:5" || d.Result.Findings[0].Grade != "note" {
+		t.Errorf("%+v", d.Result.Findings)
+	}
+	if err := lock.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	if d := auditOn(t, rack, exitPolicy); d.found() != "result_without_certificate:1 failure_before_success:5" || d.Result.Findings[0].Grade != "omission" {
+		t.Errorf("%+v", d.Result.Findings)
+	}
+	if err := os.Rename(live+".away", live); err != nil {
+		t.Fatal(err)
 	}
 
 	pemData, err := os.ReadFile(filepath.Join(agentDir, "keys", "simulation.pem"))
