@@ -39,8 +39,10 @@ func TestAuditOfALongLog(t *testing.T) {
 	is := testIssuer(t, testKey(1, RoleHost))
 	certificates := fstest.MapFS{}
 	for n := range 130 {
-		name := fmt.Sprintf("%d/certificate.json", n)
-		certificates[name] = &fstest.MapFile{Data: mustIssue(t, is, fmt.Sprint("S", n), "j")}
+		data := mustIssue(t, is, fmt.Sprint("S", n), "j")
+		if n%50 == 0 || n >= 128 { // a few: each takes its time to check
+			certificates[fmt.Sprintf("%d/certificate.json", n)] = &fstest.MapFile{Data: data}
+		}
 	}
 	whole := filesOf(t, is.Log.dir)
 	edit := func(name string, change func([]byte) []byte) func(log, c fstest.MapFS) {
@@ -121,10 +123,11 @@ func TestAuditOfALongLog(t *testing.T) {
 				proofs[name] = f
 			}
 			c.change(log, proofs)
-			a, err := Audit(AuditInput{Log: log, Certificates: proofs, Trust: trustIn(t, is.Key)})
+			a, err := Audit(AuditInput{Log: log, Certificates: proofs, Trust: trustIn(t, is.Key), Unfinished: func(_, _ string) string { return AtWork }})
 			if err != nil {
 				t.Fatal(err)
 			}
+			a.Findings = slices.DeleteFunc(a.Findings, func(f Finding) bool { return f.Code == FoundNoCertificate && f.Grade == Note })
 			if c.code < 0 {
 				if a.Count(Contradiction) != 260 || a.Findings[0].Code != FoundStatementAltered {
 					t.Errorf("%d: %s", a.Count(Contradiction), foundIn(a))
