@@ -172,7 +172,7 @@ type treeReader struct {
 }
 
 // open reads the tile of a place for so many hashes: that of this width, or else a wider one. When
-// only a narrower one is there it is read, and cut is the file that should be.
+// only a narrower one is there it is read, and missing is the file that should be there.
 func (r *treeReader) open(at tileAt, width int) (data []byte, missing string, err error) {
 	widths := r.tiles[at]
 	use := 0
