@@ -219,6 +219,35 @@ func TestAuditOfACutAppend(t *testing.T) {
 	}
 }
 
+// A statement of the same job, drive and key that was never logged does not pass for the one that was.
+func TestAuditOfAReplacedStatement(t *testing.T) {
+	is, other := testIssuer(t, testKey(1, RoleHost)), testIssuer(t, testKey(1, RoleHost))
+	failed, err := issue(t, is, "S", "j", func(r *Result) {
+		r.Outcome = Outcome{Status: "failed", Reason: "it failed", Exceptions: []Exception{}}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustIssue(t, other, "S", "j")
+	log, have := filesOf(t, is.Log.dir), filesOf(t, other.Log.dir)
+	var logged, better string
+	for name := range log {
+		if strings.HasPrefix(name, "envelopes/") && have[name] == nil {
+			logged = name
+		}
+	}
+	for name := range have {
+		if strings.HasPrefix(name, "envelopes/") && log[name] == nil {
+			better = name
+		}
+	}
+	log[logged] = have[better]
+	a, err := Audit(AuditInput{Log: log, Certificates: fstest.MapFS{"S.json": {Data: failed}}, Trust: trustIn(t, is.Key)})
+	if err != nil || foundIn(a) != "statement_altered:1" || a.Outcomes["failed"] != 1 || len(a.Outcomes) != 1 {
+		t.Errorf("%v: %s, %v", err, foundIn(a), a.Outcomes)
+	}
+}
+
 // Only a process that is at work on the job excuses a certificate that is not there: an interrupted
 // job has no result.
 func TestAuditOfAMissingCertificate(t *testing.T) {
