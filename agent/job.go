@@ -152,7 +152,7 @@ func (a *Agent) job(name string) Job {
 		j.Drives = append(j.Drives, a.result(name, d))
 	}
 	if slices.ContainsFunc(j.Drives, func(r DriveResult) bool { return !r.Finished() }) {
-		if attended, err := a.attended(name); err == nil && attended {
+		if attended, err := a.Attended(name); err == nil && attended {
 			for i, r := range j.Drives {
 				if !r.Finished() {
 					j.Drives[i].Reasons = []devices.Reason{{Code: ReasonRunning, Message: "another process is at work on it", Hint: "run: expunge watch " + name}}

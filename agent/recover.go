@@ -251,7 +251,7 @@ func (a *Agent) Watch(ctx context.Context, job string, o Observer) (Job, error) 
 		o.Planned(p.Drives)
 	}
 	for {
-		attended, err := a.attended(job)
+		attended, err := a.Attended(job)
 		if err != nil {
 			return Job{}, err
 		}
@@ -302,8 +302,8 @@ func (a *Agent) Watch(ctx context.Context, job string, o Observer) (Job, error) 
 	}
 }
 
-// attended says whether a process is at work on a job.
-func (a *Agent) attended(job string) (bool, error) {
+// Attended says whether a process is at work on a job.
+func (a *Agent) Attended(job string) (bool, error) {
 	lock, err := a.lockJob(job)
 	if errors.Is(err, ErrJobBusy) {
 		return true, nil

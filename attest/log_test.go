@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/fstest"
 )
 
 // copyDir copies a log, leaving the lock out.
@@ -73,6 +74,9 @@ func TestAppendSurvivesEveryCut(t *testing.T) {
 			cut.Log = OpenLog(dir, is.Key)
 			if err := cut.Log.Check(); err != nil {
 				t.Fatalf("%d entries, subset %b: %v", before, subset, err)
+			}
+			if a, err := Audit(AuditInput{Log: os.DirFS(dir), Certificates: fstest.MapFS{}, Trust: trustIn(t, is.Key)}); err != nil || a.Count(Contradiction) > 0 || a.Size != int64(before) {
+				t.Fatalf("%d entries, subset %b: audit: %v, %s", before, subset, err, foundIn(a))
 			}
 			data := mustIssue(t, cut, "NEW", "new")
 			if r := Verify(data, trustIn(t, is.Key)); r.Code != CodeOK {

@@ -2,6 +2,7 @@ package attest
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 // business: never from the certificate.
 type Trust struct {
 	roles map[string]string // key id to role, "" where none is given
+	keys  map[string]ed25519.PublicKey
 	// Self says that these are the own keys of the state that issued: it proves consistency, and
 	// nothing to anybody else.
 	Self bool
@@ -20,7 +22,7 @@ type Trust struct {
 // ParseTrust reads public keys in PEM. A line "# expunge ROLE key …" before a key limits it to
 // that role.
 func ParseTrust(data []byte) (Trust, error) {
-	t := Trust{roles: map[string]string{}}
+	t := Trust{roles: map[string]string{}, keys: map[string]ed25519.PublicKey{}}
 	if len(data) > MaxSize {
 		return t, fmt.Errorf("trust file of %d bytes, at most %d", len(data), MaxSize)
 	}
@@ -39,7 +41,7 @@ func ParseTrust(data []byte) (Trust, error) {
 		if err != nil {
 			return Trust{}, fmt.Errorf("trust file: %w", err)
 		}
-		t.roles[keyID(key)] = roleBefore(rest[:len(rest)-len(after)])
+		t.roles[keyID(key)], t.keys[keyID(key)] = roleBefore(rest[:len(rest)-len(after)]), key
 		rest = after
 	}
 	if len(t.roles) == 0 {
@@ -59,7 +61,12 @@ func roleBefore(text []byte) string {
 }
 
 // TrustKey trusts one key of this process, as Self.
-func TrustKey(k *Key) Trust { return Trust{roles: map[string]string{k.ID: k.Role}, Self: true} }
+func TrustKey(k *Key) Trust {
+	return Trust{roles: map[string]string{k.ID: k.Role}, keys: map[string]ed25519.PublicKey{k.ID: k.public()}, Self: true}
+}
+
+// Empty says that it is nobody's word.
+func (t Trust) Empty() bool { return len(t.roles) == 0 }
 
 // trusts says whether a key's word is taken for a statement that is, or is not, a simulation.
 func (t Trust) trusts(id string, simulated bool) bool {

@@ -39,6 +39,9 @@ type Report struct {
 	Intent    *Intent
 	LogSize   int64
 	LogIndex  int64 // of the result
+
+	key    ed25519.PublicKey
+	proofs [2]proven // of intent and result
 }
 
 // Verdict is the code as a word.
@@ -128,7 +131,7 @@ func verify(data []byte) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	r := Report{KeyID: keyID(key)}
+	r := Report{KeyID: keyID(key), key: key}
 	if c.Keys[0].KeyID != r.KeyID {
 		return Report{}, errors.New("the key's id is not its hash")
 	}
@@ -206,7 +209,7 @@ func (r *Report) verifyProofs(c Certificate, key ed25519.PublicKey, intent State
 		return fmt.Errorf("proof of the result: %w", err)
 	}
 	h := result.Predicate.History
-	r.LogSize, r.LogIndex = second.size, second.index
+	r.LogSize, r.LogIndex, r.proofs = second.size, second.index, [2]proven{first, second}
 	return checkRules([]rule{
 		{first.checkpoint == second.checkpoint, "the proofs are of different checkpoints"},
 		{first.index < second.index, "the result was logged before its intent"},
@@ -217,6 +220,8 @@ func (r *Report) verifyProofs(c Certificate, key ed25519.PublicKey, intent State
 type proven struct {
 	index, size      int64
 	leaf, checkpoint string
+	entry            leaf
+	root             tlog.Hash
 }
 
 func verifyProof(text string, key ed25519.PublicKey, kind, job, drive string, e Envelope) (proven, error) {
@@ -246,9 +251,9 @@ func verifyProof(text string, key ed25519.PublicKey, kind, job, drive string, e 
 	if p.Index >= cp.Size || len(cp.Hash) != tlog.HashSize {
 		return proven{}, errors.New("the entry is not in the tree of its checkpoint")
 	}
-	leaf := tlog.RecordHash(data)
-	if err := tlog.CheckRecord(hashes, int64(cp.Size), tlog.Hash(cp.Hash), int64(p.Index), leaf); err != nil {
+	leaf, root := tlog.RecordHash(data), tlog.Hash(cp.Hash)
+	if err := tlog.CheckRecord(hashes, int64(cp.Size), root, int64(p.Index), leaf); err != nil {
 		return proven{}, err
 	}
-	return proven{int64(p.Index), int64(cp.Size), hex.EncodeToString(leaf[:]), string(p.Checkpoint)}, nil
+	return proven{int64(p.Index), int64(cp.Size), hex.EncodeToString(leaf[:]), string(p.Checkpoint), l, root}, nil
 }

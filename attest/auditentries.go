@@ -1,0 +1,250 @@
+package attest
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// told is what an audit needs of a statement.
+type told struct {
+	job, drive, serial, status string
+	simulated, achieved        bool
+	previous                   string // leaf of the drive before an intent
+	intentIndex                int64  // that a result names
+	intentLeaf                 string
+}
+
+func toldByIntent(i Intent) told {
+	return told{job: i.Job, drive: i.Device.ID, serial: i.Device.Serial, simulated: i.Simulated, previous: i.PreviousLeaf}
+}
+
+func toldByResult(r Result) told {
+	return told{
+		job: r.History.Job, drive: r.Device.ID, serial: r.Device.Serial, status: r.Outcome.Status, simulated: r.Simulated, achieved: r.Outcome.Method != "",
+		intentIndex: r.History.IntentIndex, intentLeaf: r.History.IntentLeaf,
+	}
+}
+
+// pairOf is what can have one intent and one result.
+type pairOf struct{ job, drive string }
+
+// history is what is known of the entries, beside the leaves.
+type history struct {
+	told      map[int64]told // by entry
+	certified map[tlog.Hash]told
+	proven    map[pairOf]bool   // a certificate shows the result, wherever its entry is
+	serials   map[string]string // by drive
+}
+
+// readStatements finds the statement of every entry: beside the log, or in a certificate.
+func (a *audit) readStatements() error {
+	h := history{map[int64]told{}, map[tlog.Hash]told{}, map[pairOf]bool{}, map[string]string{}}
+	for _, b := range a.bundles {
+		for i, t := range b.told {
+			h.certified[b.at[i].hash()] = t
+		}
+		h.proven[pairOf{b.told[1].job, b.told[1].drive}] = true
+	}
+	a.history = h
+	if a.key == nil {
+		return nil
+	}
+	foreignRole := false
+	for i, l := range a.leaves {
+		if !l.known {
+			continue
+		}
+		t, err := a.statementOf(l.leaf)
+		var path *fs.PathError
+		certified, inCertificate := h.certified[l.hash]
+		switch {
+		case err == nil:
+		case errors.Is(err, fs.ErrNotExist) && inCertificate:
+			t = certified
+		case errors.Is(err, fs.ErrNotExist):
+			if l.Kind == kindIntent { // a result without any is one without a certificate
+				f := found(FoundStatementMissing, "the statement of entry %d is neither beside the log nor in a certificate", i).at(int64(i)).of(envelopeName(l.Envelope))
+				f.Job = l.Job
+				a.say(f)
+			}
+			continue
+		case errors.As(err, &path):
+			return err
+		default:
+			f := found(FoundStatementAltered, "the statement of entry %d is not the one that was logged: %v", i, err).at(int64(i)).of(envelopeName(l.Envelope))
+			f.Job = l.Job
+			a.say(f)
+			if t = certified; !inCertificate {
+				continue
+			}
+		}
+		h.told[int64(i)], h.serials[l.Drive] = t, t.serial
+		a.Simulated = a.Simulated || t.simulated
+		foreignRole = foreignRole || a.Trust != "untrusted" && !a.in.Trust.trusts(a.KeyID, t.simulated)
+	}
+	if foreignRole {
+		a.say(found(FoundUntrustedKey, "key %.16s… is not trusted for all that it signed: simulations and real drives have keys of their own", a.KeyID))
+	}
+	return nil
+}
+
+func envelopeName(digest string) string { return "envelopes/" + digest + ".json" }
+
+// statementOf reads a leaf's statement beside the log. The error is fs.ErrNotExist when it is not
+// there, another *fs.PathError when it cannot be read, and else says what is wrong with it.
+func (a *audit) statementOf(l leaf) (told, error) {
+	data, err := readLimited(a.in.Log, envelopeName(l.Envelope), MaxSize)
+	if err != nil {
+		return told{}, err
+	}
+	if len(data) == 0 || data[len(data)-1] != '\n' {
+		return told{}, errors.New("it is cut")
+	}
+	var e Envelope
+	if err := decodeClosed(data[:len(data)-1], &e); err != nil {
+		return told{}, err
+	}
+	again, err := newLeaf(l.Kind, l.Drive, l.Job, e)
+	if err != nil {
+		return told{}, err
+	}
+	if again != l {
+		return told{}, errors.New("it, or its signature, is another one")
+	}
+	var t told
+	if l.Kind == kindIntent {
+		s, err := openStatement[Intent](e, a.key, IntentType)
+		if err != nil {
+			return told{}, err
+		}
+		t = toldByIntent(s.Predicate)
+	} else {
+		s, err := openStatement[Result](e, a.key, SanitizationType)
+		if err != nil {
+			return told{}, err
+		}
+		t = toldByResult(s.Predicate)
+	}
+	if t.job != l.Job || t.drive != l.Drive {
+		return told{}, errors.New("it is of another job or drive than its entry")
+	}
+	return t, nil
+}
+
+// finding is one about an entry, with what is known of its drive.
+func (a *audit) finding(index int64, code, format string, args ...any) Finding {
+	f := found(code, format, args...).at(index)
+	if l := a.leaves[index]; l.known {
+		f.Job, f.Serial = l.Job, a.history.serials[l.Drive]
+	}
+	return f
+}
+
+// pairs follows the log from its first entry: each intent has one result, each result its intent
+// before it, and each intent names what came before it on its drive.
+func (a *audit) pairs() error {
+	intents, results := map[pairOf][]int64{}, map[pairOf][]int64{}
+	last := map[string]string{} // hash of a drive's newest leaf
+	failed := map[string]int64{}
+	gap := false
+	for n, l := range a.leaves {
+		i := int64(n)
+		if !l.known {
+			gap = true
+			continue
+		}
+		p, hash := pairOf{l.Job, l.Drive}, hex.EncodeToString(l.hash[:])
+		t, spoke := a.history.told[i]
+		if l.Kind == kindIntent {
+			a.Intents++
+			if len(intents[p]) > 0 {
+				a.say(a.finding(i, FoundIntentRepeated, "a second intent of the job on this drive; the first is entry %d", intents[p][0]))
+			} else if spoke && !gap && t.previous != last[l.Drive] {
+				a.say(a.finding(i, FoundChainBroken, "the intent names another entry as its drive's newest than the one before it: the history was rewritten"))
+			}
+			intents[p] = append(intents[p], i)
+		} else {
+			a.Results++
+			a.result(i, t, spoke, intents[p], results[p])
+			results[p] = append(results[p], i)
+			if spoke {
+				a.Outcomes[t.status]++
+				a.afterFailure(i, l.Drive, t, failed)
+			}
+		}
+		last[l.Drive] = hash
+	}
+	a.Drives = len(last)
+	a.openIntents(intents, results)
+	return nil
+}
+
+// result judges one result.
+func (a *audit) result(i int64, t told, spoke bool, intents, results []int64) {
+	inGap := spoke && t.intentIndex < i && !a.leaves[t.intentIndex].known
+	switch {
+	case len(results) > 0:
+		a.say(a.finding(i, FoundResultRepeated, "a second result of the job on this drive; the first is entry %d", results[0]))
+	case len(intents) == 0 && !inGap:
+		a.say(a.finding(i, FoundNoIntent, "a result, and no intent before it"))
+	case spoke && !inGap && !a.named(t, intents):
+		a.say(a.finding(i, FoundOtherIntent, "the result names entry %d as its intent, and that is another one", t.intentIndex))
+	}
+	if _, certified := a.history.certified[a.leaves[i].hash]; certified {
+		return
+	}
+	f := a.finding(i, FoundNoCertificate, "the certificate of a result was not found, and its statement is not beside the log either")
+	switch {
+	case a.unfinished(a.leaves[i].leaf) == AtWork:
+		f.Grade, f.Message = Note, "no certificate yet: the job is "+AtWork
+	case spoke:
+		f.Message = fmt.Sprintf("the certificate of a result was not found; it says %q, and its statement is beside the log", t.status)
+	}
+	a.say(f)
+}
+
+// named says whether the intent that a result names is one of its job and drive.
+func (a *audit) named(t told, intents []int64) bool {
+	for _, i := range intents {
+		if hash := a.leaves[i].hash; i == t.intentIndex && hex.EncodeToString(hash[:]) == t.intentLeaf {
+			return true
+		}
+	}
+	return false
+}
+
+// afterFailure tells of a drive that failed and then succeeded: whoever sees one certificate sees
+// one of both.
+func (a *audit) afterFailure(i int64, drive string, t told, failed map[string]int64) {
+	switch first, before := failed[drive]; {
+	case t.status == "failed" || t.status == "unproven" || t.status == "unknown":
+		if !before {
+			failed[drive] = i
+		}
+	case t.achieved && before:
+		a.say(a.finding(i, FoundFailedBefore, "%q here, and %q before it in entry %d", t.status, a.history.told[first].status, first))
+		delete(failed, drive)
+	}
+}
+
+// openIntents tells of intents that have no result.
+func (a *audit) openIntents(intents, results map[pairOf][]int64) {
+	for p, list := range intents {
+		if len(results[p]) > 0 || a.history.proven[p] {
+			continue // a certificate whose entry is not there was told of
+		}
+		i := list[0]
+		if len(a.beyond) > 0 && a.beyond[0].known && a.beyond[0].Kind == kindResult && (pairOf{a.beyond[0].Job, a.beyond[0].Drive}) == p {
+			continue // and so was a result behind the checkpoint
+		}
+		if how := a.unfinished(a.leaves[i].leaf); how != "" {
+			a.say(a.finding(i, FoundIntentUnfinished, "no result yet: the job is %s on this drive", how))
+			continue
+		}
+		a.say(a.finding(i, FoundIntentOpen, "an intent without a result: the drive was to be erased, and nothing says how that ended"))
+	}
+}
