@@ -42,6 +42,8 @@ func Canonical(v any) ([]byte, error) {
 	return out, nil
 }
 
+var escapes = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
+
 func appendCanonical(out []byte, v any) []byte {
 	switch v := v.(type) {
 	case nil:
@@ -52,7 +54,7 @@ func appendCanonical(out []byte, v any) []byte {
 		return append(out, v...)
 	case string:
 		out = append(out, '"')
-		out = append(out, strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(v)...)
+		out = append(out, escapes.Replace(v)...)
 		return append(out, '"')
 	case []any:
 		out = append(out, '[')

@@ -38,7 +38,8 @@ type Report struct {
 	Result    *Result
 	Intent    *Intent
 	LogSize   int64
-	LogIndex  int64 // of the result
+	LogIndex  int64  // of the result
+	LogLeaf   string // hash of the result's entry, in hex
 }
 
 // Verdict is the code as a word.
@@ -206,7 +207,7 @@ func (r *Report) verifyProofs(c Certificate, key ed25519.PublicKey, intent State
 		return fmt.Errorf("proof of the result: %w", err)
 	}
 	h := result.Predicate.History
-	r.LogSize, r.LogIndex = second.size, second.index
+	r.LogSize, r.LogIndex, r.LogLeaf = second.size, second.index, second.leaf
 	return checkRules([]rule{
 		{first.checkpoint == second.checkpoint, "the proofs are of different checkpoints"},
 		{first.index < second.index, "the result was logged before its intent"},
