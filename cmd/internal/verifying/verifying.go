@@ -29,7 +29,7 @@ const (
 )
 
 // order is which exit code counts of several.
-var order = []int{CodeSignal, attest.CodeInvalid, CodeIO, CodeNotFound, attest.CodePolicy, attest.CodeOutcome}
+var order = []int{attest.CodeInvalid, CodeSignal, CodeIO, CodeNotFound, attest.CodePolicy, attest.CodeOutcome}
 
 // Item is what is said of one certificate. What it says of itself is from verified bytes.
 type Item struct {
@@ -127,7 +127,7 @@ type printer interface {
 	end(ending) error
 }
 
-// Run checks everything and returns the exit code: 130 > 11 > 1 > 3 > 12 > 13 > 0. Certificates are
+// Run checks everything and returns the exit code: 11 > 130 > 1 > 3 > 12 > 13 > 0. Certificates are
 // verified on all cores, and told in order as they come: what is held grows with the number of
 // drives only with Against.
 func Run(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer, o Options) int {
