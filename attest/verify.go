@@ -38,8 +38,8 @@ type Report struct {
 	Result    *Result
 	Intent    *Intent
 	LogSize   int64
-	LogIndex  int64  // of the result
-	LogLeaf   string // hash of the result's entry, in hex
+	LogIndex  int64    // of the result
+	LogLeaf   [32]byte // hash of the result's entry
 }
 
 // Verdict is the code as a word.
@@ -207,7 +207,7 @@ func (r *Report) verifyProofs(c Certificate, key ed25519.PublicKey, intent State
 		return fmt.Errorf("proof of the result: %w", err)
 	}
 	h := result.Predicate.History
-	r.LogSize, r.LogIndex, r.LogLeaf = second.size, second.index, second.leaf
+	r.LogSize, r.LogIndex, r.LogLeaf = second.size, second.index, second.hash
 	return checkRules([]rule{
 		{first.checkpoint == second.checkpoint, "the proofs are of different checkpoints"},
 		{first.index < second.index, "the result was logged before its intent"},
@@ -217,7 +217,8 @@ func (r *Report) verifyProofs(c Certificate, key ed25519.PublicKey, intent State
 
 type proven struct {
 	index, size      int64
-	leaf, checkpoint string
+	hash             tlog.Hash // of the entry
+	leaf, checkpoint string    // leaf is hash in hex
 }
 
 func verifyProof(text string, key ed25519.PublicKey, kind, job, drive string, e Envelope) (proven, error) {
@@ -251,5 +252,5 @@ func verifyProof(text string, key ed25519.PublicKey, kind, job, drive string, e 
 	if err := tlog.CheckRecord(hashes, int64(cp.Size), tlog.Hash(cp.Hash), int64(p.Index), leaf); err != nil {
 		return proven{}, err
 	}
-	return proven{int64(p.Index), int64(cp.Size), hex.EncodeToString(leaf[:]), string(p.Checkpoint)}, nil
+	return proven{int64(p.Index), int64(cp.Size), leaf, hex.EncodeToString(leaf[:]), string(p.Checkpoint)}, nil
 }

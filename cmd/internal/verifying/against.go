@@ -41,7 +41,7 @@ const maxPaths = 3
 type ledger struct {
 	bySerial map[string]*record
 	keys     map[string]int
-	seen     map[logEntry]string // the entry's hash
+	seen     map[logEntry][32]byte // the entry's hash
 	forks    []Finding
 }
 
@@ -76,7 +76,7 @@ type mark struct {
 }
 
 func newLedger() *ledger {
-	return &ledger{bySerial: map[string]*record{}, keys: map[string]int{}, seen: map[logEntry]string{}}
+	return &ledger{bySerial: map[string]*record{}, keys: map[string]int{}, seen: map[logEntry][32]byte{}}
 }
 
 // enter takes a certificate in. What is not authentic says nothing about any drive.

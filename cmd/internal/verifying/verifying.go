@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"runtime/debug"
 
 	"github.com/expunge-dev/expunge/attest"
 )
@@ -28,6 +29,9 @@ const (
 	CodeSignal   = 130 // stopped: not everything was judged
 )
 
+// memory is where collecting begins to be worth its time.
+const memory = 80 << 20
+
 // order is which exit code counts of several.
 var order = []int{attest.CodeInvalid, CodeSignal, CodeIO, CodeNotFound, attest.CodePolicy, attest.CodeOutcome}
 
@@ -49,7 +53,7 @@ type Item struct {
 	Drive      *Drive          `json:"drive,omitempty"`
 	Trust      Trust           `json:"trust"`
 	result     *attest.Result
-	leaf       string // hash of its entry in the log
+	leaf       [32]byte // hash of its entry in the log
 }
 
 // Drive is the drive that a certificate speaks of, from verified bytes.
@@ -131,6 +135,9 @@ type printer interface {
 // verified on all cores, and told in order as they come: what is held grows with the number of
 // drives only with Against.
 func Run(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer, o Options) int {
+	// Little lives longer than one certificate: so that collecting seldom saves time and costs little memory.
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(memory))
 	var p printer
 	switch {
 	case o.JSON && o.Stream:
