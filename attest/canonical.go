@@ -25,6 +25,18 @@ const (
 // ascending by bytes, integers only, the escapes \" \\ \n only. v is anything that encoding/json
 // encodes to such a document.
 func Canonical(v any) ([]byte, error) {
+	out, err := encode(v)
+	if err != nil {
+		return nil, err
+	}
+	if err := CheckCanonical(out); err != nil {
+		return nil, fmt.Errorf("encode canonical JSON: %w", err)
+	}
+	return out, nil
+}
+
+// encode is Canonical before what it made is checked.
+func encode(v any) ([]byte, error) {
 	plain, err := json.Marshal(v)
 	if err != nil {
 		return nil, fmt.Errorf("encode canonical JSON: %w", err)
@@ -35,12 +47,10 @@ func Canonical(v any) ([]byte, error) {
 	if err := dec.Decode(&tree); err != nil {
 		return nil, fmt.Errorf("encode canonical JSON: %w", err)
 	}
-	out := appendCanonical(nil, tree)
-	if err := CheckCanonical(out); err != nil {
-		return nil, fmt.Errorf("encode canonical JSON: %w", err)
-	}
-	return out, nil
+	return appendCanonical(make([]byte, 0, len(plain)), tree), nil
 }
+
+var escapes = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
 
 func appendCanonical(out []byte, v any) []byte {
 	switch v := v.(type) {
@@ -52,7 +62,7 @@ func appendCanonical(out []byte, v any) []byte {
 		return append(out, v...)
 	case string:
 		out = append(out, '"')
-		out = append(out, strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(v)...)
+		out = append(out, escapes.Replace(v)...)
 		return append(out, '"')
 	case []any:
 		out = append(out, '[')
@@ -86,7 +96,7 @@ func decodeClosed(data []byte, v any) error {
 	if err := strict.Decode(data, v); err != nil {
 		return err
 	}
-	again, err := Canonical(v)
+	again, err := encode(v) // equal to data, which is checked
 	if err != nil {
 		return err
 	}

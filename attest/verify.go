@@ -38,7 +38,8 @@ type Report struct {
 	Result    *Result
 	Intent    *Intent
 	LogSize   int64
-	LogIndex  int64 // of the result
+	LogIndex  int64    // of the result
+	LogLeaf   [32]byte // hash of the result's entry
 
 	key    ed25519.PublicKey
 	proofs [2]proven // of intent and result
@@ -209,7 +210,7 @@ func (r *Report) verifyProofs(c Certificate, key ed25519.PublicKey, intent State
 		return fmt.Errorf("proof of the result: %w", err)
 	}
 	h := result.Predicate.History
-	r.LogSize, r.LogIndex, r.proofs = second.size, second.index, [2]proven{first, second}
+	r.LogSize, r.LogIndex, r.LogLeaf, r.proofs = second.size, second.index, second.hash, [2]proven{first, second}
 	return checkRules([]rule{
 		{first.checkpoint == second.checkpoint, "the proofs are of different checkpoints"},
 		{first.index < second.index, "the result was logged before its intent"},
@@ -219,7 +220,8 @@ func (r *Report) verifyProofs(c Certificate, key ed25519.PublicKey, intent State
 
 type proven struct {
 	index, size      int64
-	leaf, checkpoint string
+	hash             tlog.Hash // of the entry
+	leaf, checkpoint string    // leaf is hash in hex
 	entry            leaf
 	root             tlog.Hash
 }
@@ -255,5 +257,5 @@ func verifyProof(text string, key ed25519.PublicKey, kind, job, drive string, e 
 	if err := tlog.CheckRecord(hashes, int64(cp.Size), root, int64(p.Index), leaf); err != nil {
 		return proven{}, err
 	}
-	return proven{int64(p.Index), int64(cp.Size), hex.EncodeToString(leaf[:]), string(p.Checkpoint), l, root}, nil
+	return proven{int64(p.Index), int64(cp.Size), leaf, hex.EncodeToString(leaf[:]), string(p.Checkpoint), l, root}, nil
 }

@@ -3,22 +3,28 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/expunge-dev/expunge/attest"
 	"github.com/expunge-dev/expunge/cmd/internal/verifying"
 )
 
-const usage = `usage: expunge-verify --trust KEYS.pem [--allow-simulated] [--json] CERTIFICATE...
+const usage = `usage: expunge-verify --trust KEYS.pem [--against ASSETS.csv] [--allow-simulated] [--json[=stream]] {FILE | DIR | -}...
 
-Checks certificates offline. "-" reads standard input. --trust names a file with the public keys
-(PEM) of those whose word you take; get it from them, not with the certificate.
+Checks certificates offline. In a directory and those below it, every certificate.json is checked and every *.json that is,
+or was, a certificate. "-" reads standard input: one certificate, or one on each line. --trust names a file with the public
+keys (PEM) of those whose word you take; get it from them, not with the certificate. --against reconciles the certificates
+with a list of drives: CSV whose first line names a column serial.
 
-exit status: 0 valid and sanitized, 1 unreadable, 2 usage, 3 no such file, 11 invalid, 12 authentic but not what was
-asked for (unknown key, simulation), 13 authentic, certifies something other than "sanitized"
+exit status: 0 valid and sanitized, 1 unreadable, 2 usage, 3 no such file or no certificate, 11 invalid, 12 authentic but not
+what was asked for (unknown key, simulation, or not what the list of drives says), 13 authentic, certifies something other than
+"sanitized". Of many the worst counts: 11 > 1 > 3 > 12 > 13 > 0
 `
 
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
@@ -27,9 +33,16 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("expunge-verify", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	trust := flags.String("trust", "", "")
+	against := flags.String("against", "", "")
 	o := verifying.Options{Prog: "expunge-verify"}
 	flags.BoolVar(&o.AllowSimulated, "allow-simulated", false, "")
-	flags.BoolVar(&o.JSON, "json", false, "")
+	flags.BoolFunc("json", "", func(how string) error {
+		o.JSON, o.Stream = true, how == "stream"
+		if how != "true" && how != "document" && how != "stream" {
+			return errors.New("--json or --json=stream")
+		}
+		return nil
+	})
 	if err := flags.Parse(flagsFirst(args)); err != nil {
 		if err == flag.ErrHelp {
 			fmt.Fprint(stdout, usage)
@@ -38,7 +51,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "expunge-verify: %v\n%s", err, usage)
 		return 2
 	}
-	if o.Files = flags.Args(); len(o.Files) == 0 {
+	if o.Paths = flags.Args(); len(o.Paths) == 0 {
 		fmt.Fprintf(stderr, "expunge-verify: no certificate is named\n%s", usage)
 		return 2
 	}
@@ -52,7 +65,14 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 			return 2
 		}
 	}
-	return verifying.Run(stdin, stdout, stderr, o)
+	if *against != "" {
+		var err error
+		if o.Against, err = verifying.LoadAssets(*against); err != nil {
+			fmt.Fprintf(stderr, "expunge-verify: --against %s: %v\n", *against, err)
+			return 2
+		}
+	}
+	return verifying.Run(context.Background(), stdin, stdout, stderr, o)
 }
 
 // flagsFirst puts flags before files, so that they may be given in any order. What follows "--" is
@@ -69,7 +89,7 @@ func flagsFirst(args []string) []string {
 			continue
 		}
 		first = append(first, a)
-		if (a == "-trust" || a == "--trust") && i+1 < len(args) {
+		if name := strings.TrimLeft(a, "-"); (name == "trust" || name == "against") && i+1 < len(args) {
 			i++
 			first = append(first, args[i])
 		}

@@ -49,6 +49,10 @@ func TestVerifier(t *testing.T) {
 	if err := os.WriteFile(forged, bytes.Replace(good, []byte("result"), []byte("Result"), 1), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	listed := filepath.Join(t.TempDir(), "assets.csv")
+	if err := os.WriteFile(listed, []byte("serial\nA\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		name  string
 		args  []string
@@ -63,6 +67,11 @@ func TestVerifier(t *testing.T) {
 		{"no trust", []string{"--allow-simulated", file}, "", 12, "not among the trusted"},
 		{"forged", []string{"--trust", trust, "--allow-simulated", forged}, "", 11, "INVALID"},
 		{"worst of two", []string{"--trust", trust, "--allow-simulated", "--json", file, forged}, "", 11, `"exit_status": 11`},
+		{"a directory", []string{"--json", filepath.Dir(file), "--trust", trust, "--allow-simulated"}, "", 0, `"sanitized": 1`},
+		{"as lines", []string{"--json=stream", file, forged, "--trust", trust, "--allow-simulated"}, "", 11, `"type":"result"`},
+		{"as what?", []string{"--json=yaml", file}, "", 2, "usage:"},
+		{"against", []string{file, "--against", listed, "--trust", trust, "--allow-simulated"}, "", 0, "1 of 1 listed"},
+		{"against, missing", []string{file, "--against", file + ".csv", "--trust", trust}, "", 2, "no such file"},
 		{"missing", []string{"--trust", trust, "none.json"}, "", 3, "no such file"},
 		{"no file", []string{"--trust", trust}, "", 2, "no certificate is named"},
 		{"no such flag", []string{"--force", file}, "", 2, "usage:"},

@@ -220,44 +220,6 @@ func (a *app) ownTrust() (attest.Trust, error) {
 	return trust, err
 }
 
-func (a *app) verifyCommand() *cobra.Command {
-	var trust string
-	var simulated bool
-	c := &cobra.Command{
-		Use: "verify FILE...", Short: "check certificates, offline", Args: cobra.ArbitraryArgs,
-		Long: "verify checks certificates with no network, clock or drive. --trust names a file with the issuers' public keys (PEM);\n" +
-			"without it this state's own keys are used, which proves nothing to others. \"-\" reads standard input.",
-	}
-	c.Flags().StringVar(&trust, "trust", "", "public keys (PEM) of those whose word you take, from `FILE`")
-	c.Flags().BoolVar(&simulated, "allow-simulated", false, "accept certificates of virtual drives")
-	c.RunE = func(_ *cobra.Command, files []string) error {
-		o := verifying.Options{Files: files, AllowSimulated: simulated, JSON: a.json != "", Stream: a.json == "stream", Prog: "expunge"}
-		err := a.checkGlobals()
-		switch {
-		case err != nil:
-		case len(files) == 0:
-			err = usage("name certificates, such as certificate.json", errors.New("no certificate is named"))
-		case trust == "":
-			o.Trust, err = a.ownTrust()
-		default:
-			data, readErr := os.ReadFile(trust)
-			if err = readErr; err == nil {
-				o.Trust, err = attest.ParseTrust(data)
-			}
-			if err != nil {
-				err = usage("a trust file holds public keys in PEM: expunge key show prints one", fmt.Errorf("--trust %s: %w", trust, err))
-			}
-		}
-		if err != nil {
-			a.finish("verify", answer{items: []verifying.Item{}}, err)
-			return nil
-		}
-		a.code = verifying.Run(a.stdin, a.stdout, a.stderr, o)
-		return nil
-	}
-	return c
-}
-
 func (a *app) keyCommand() *cobra.Command {
 	show := func(_ context.Context, ag *agent.Agent, _ []string) (answer, error) {
 		key, err := ag.Key()

@@ -45,9 +45,9 @@ const exitTable = `  0    all that was asked for is done and proven
   9    done with exceptions, or some drives done and some refused
   10   still running or interrupted; can be resumed
   11   certificate invalid, or a log that contradicts itself
-  12   certificate or log authentic, but not what was asked for (unknown key, simulation, something due is missing)
+  12   certificate or log authentic, but not what was asked for (unknown key, simulation, list of drives, something due is missing)
   13   certificate authentic, and it certifies something other than "sanitized"
-  130  a signal, before anything began
+  130  a signal, before anything began, or before every certificate was judged
 `
 
 // problem is an error with its exit code and what to do about it.

@@ -2,43 +2,58 @@
 package verifying
 
 import (
-	"encoding/json"
-	"errors"
+	"context"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
+	"runtime"
+	"runtime/debug"
 
 	"github.com/expunge-dev/expunge/attest"
 )
 
 // Options say what to check and against what.
 type Options struct {
-	Files          []string // "-" is standard input
+	Paths          []string // files and directories; "-" is standard input
 	Trust          attest.Trust
 	AllowSimulated bool
+	Against        *Assets // nil: certificates are judged by themselves
 	JSON           bool
-	Stream         bool   // JSON as lines, one per file
+	Stream         bool   // JSON as lines, one per certificate
 	Prog           string // for messages
 }
 
-// CodeIO: a file could not be read.
-const CodeIO = 1
+// The exit codes beside those of attest.
+const (
+	CodeIO       = 1   // something could not be read, so that it was not judged
+	CodeNotFound = 3   // there is no such file, or no certificate in what was named
+	CodeSignal   = 130 // stopped: not everything was judged
+)
 
-// CodeNotFound: there is no such file.
-const CodeNotFound = 3
+// memory is where collecting begins to be worth its time.
+const memory = 80 << 20
 
-// Item is what is said of one file.
+// order is which exit code counts of several.
+var order = []int{attest.CodeInvalid, CodeSignal, CodeIO, CodeNotFound, attest.CodePolicy, attest.CodeOutcome}
+
+// Item is what is said of one certificate. What it says of itself is from verified bytes.
 type Item struct {
-	File    string          `json:"file"`
-	Verdict string          `json:"verdict"`
-	Code    int             `json:"code"`
-	Reasons []attest.Reason `json:"reasons"`
-	Outcome string          `json:"outcome,omitempty"`
-	Method  string          `json:"method,omitempty"`
-	Drive   *Drive          `json:"drive,omitempty"`
-	Trust   Trust           `json:"trust"`
-	result  *attest.Result
+	Path       string          `json:"path"`
+	File       string          `json:"file"`           // the same as Path
+	Line       int             `json:"line,omitempty"` // of standard input, when that has several
+	Verdict    string          `json:"verdict"`
+	Code       int             `json:"code"`
+	ExitStatus int             `json:"exit_status"` // the same as Code
+	Reasons    []attest.Reason `json:"reasons"`
+	Serial     string          `json:"serial,omitempty"`
+	Model      string          `json:"model,omitempty"`
+	Outcome    string          `json:"outcome,omitempty"`
+	Method     string          `json:"method,omitempty"`
+	Time       string          `json:"time,omitempty"` // when it was signed, by the host's clock
+	Simulated  bool            `json:"simulated"`
+	Drive      *Drive          `json:"drive,omitempty"`
+	Trust      Trust           `json:"trust"`
+	result     *attest.Result
+	leaf       [32]byte // hash of its entry in the log
 }
 
 // Drive is the drive that a certificate speaks of, from verified bytes.
@@ -60,203 +75,156 @@ type Trust struct {
 	LogSize   int64  `json:"log_size"`
 }
 
-type document struct {
-	Schema     string          `json:"schema"`
+// NotJudged is something in a directory that is no certificate, and says nothing about any drive.
+type NotJudged struct {
+	Path    string          `json:"path"`
+	Reasons []attest.Reason `json:"reasons"`
+}
+
+// Summary counts. Every certificate is in one of the numbers after the first.
+type Summary struct {
+	Certificates int `json:"certificates"` // judged, or to be judged and not readable
+	Sanitized    int `json:"sanitized"`    // exit status 0
+	Refused      int `json:"refused"`      // authentic: the drive was not touched
+	Exceptions   int `json:"exceptions"`   // authentic: sanitized but for some areas
+	Failed       int `json:"failed"`       // authentic: every other outcome
+	Policy       int `json:"policy_not_met"`
+	Invalid      int `json:"invalid"`
+	Unreadable   int `json:"unreadable"`
+	NotJudged    int `json:"not_judged"`
+	OtherFiles   int `json:"other_files"` // not named *.json, in directories
+}
+
+func (s *Summary) count(i Item) {
+	s.Certificates++
+	switch {
+	case i.Code == attest.CodeOK:
+		s.Sanitized++
+	case i.Code == attest.CodeInvalid:
+		s.Invalid++
+	case i.Code == attest.CodePolicy:
+		s.Policy++
+	case i.Code != attest.CodeOutcome:
+		s.Unreadable++
+	case i.Outcome == "refused":
+		s.Refused++
+	case i.Outcome == "exceptions":
+		s.Exceptions++
+	default:
+		s.Failed++
+	}
+}
+
+// ending is what is said after the last certificate.
+type ending struct {
+	NotJudged  []NotJudged     `json:"not_judged"`
+	Against    *Reconciled     `json:"against,omitempty"`
+	Summary    Summary         `json:"summary"`
 	ExitStatus int             `json:"exit_status"`
-	Items      []Item          `json:"items"`
 	Errors     []attest.Reason `json:"errors"`
 }
 
-// Run checks every file and returns the exit code: 11 > 1 > 3 > 12 > 13 > 0.
-func Run(stdin io.Reader, stdout, stderr io.Writer, o Options) int {
-	doc := document{Schema: "expunge/verify/v1", Items: []Item{}, Errors: []attest.Reason{}}
-	codes := map[int]bool{}
-	for _, file := range o.Files {
-		item := check(stdin, file, o)
-		codes[item.Code] = true
-		doc.Items = append(doc.Items, item)
-		if item.Code == CodeIO || item.Code == CodeNotFound {
-			doc.Errors = append(doc.Errors, item.Reasons...)
-		}
+// printer says it all, in the order of what was named.
+type printer interface {
+	item(Item) error
+	notJudged(NotJudged) error
+	end(ending) error
+}
+
+// Run checks everything and returns the exit code: 11 > 130 > 1 > 3 > 12 > 13 > 0. Certificates are
+// verified on all cores, and told in order as they come: what is held grows with the number of
+// drives only with Against.
+func Run(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer, o Options) int {
+	// Little lives longer than one certificate: so that collecting seldom saves time and costs little memory.
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(memory))
+	var p printer
+	switch {
+	case o.JSON && o.Stream:
+		p = newLines(stdout)
+	case o.JSON:
+		p = &document{out: stdout}
+	default:
+		p = &table{out: stdout, errs: stderr, prog: o.Prog, hints: map[string]string{}}
 	}
-	for _, code := range []int{attest.CodeInvalid, CodeIO, CodeNotFound, attest.CodePolicy, attest.CodeOutcome} {
-		if codes[code] {
-			doc.ExitStatus = code
-			break
-		}
-	}
-	if err := write(stdout, stderr, doc, o); err != nil {
+	code, err := run(ctx, stdin, p, o)
+	if err != nil {
 		fmt.Fprintf(stderr, "%s: write result: %v\n", o.Prog, err)
 		return CodeIO
 	}
-	return doc.ExitStatus
+	return code
 }
 
-func write(stdout, stderr io.Writer, doc document, o Options) error {
-	if o.JSON {
-		enc := json.NewEncoder(stdout)
-		enc.SetEscapeHTML(false)
-		if o.Stream {
-			return streamed(enc, doc)
-		}
-		enc.SetIndent("", "  ")
-		return enc.Encode(doc)
-	}
-	for _, item := range doc.Items {
-		if _, err := io.WriteString(stdout, item.text()); err != nil {
-			return err
-		}
-		for _, r := range item.Reasons {
-			fmt.Fprintf(stderr, "%s: %s: %s\n", o.Prog, item.File, r.Message)
-			if r.Hint != "" {
-				fmt.Fprintf(stderr, "%s:   %s\n", o.Prog, r.Hint)
+func run(ctx context.Context, stdin io.Reader, p printer, o Options) (int, error) {
+	working, stop := context.WithCancel(ctx)
+	defer stop()
+	workers := runtime.GOMAXPROCS(0)
+	g := &gatherer{ctx: working, stdin: stdin, queue: make(chan *job, 4*workers), work: make(chan *job, 4*workers), large: make(chan struct{}, largeAtOnce)}
+	for range workers {
+		go func() {
+			for j := range g.work {
+				j.told <- j.judge(o)
+				if j.held {
+					<-g.large
+				}
 			}
+		}()
+	}
+	go g.gather(o.Paths)
+	end := ending{NotJudged: []NotJudged{}, Errors: []attest.Reason{}}
+	codes := map[int]bool{}
+	var l *ledger
+	if o.Against != nil {
+		l = newLedger()
+	}
+	for {
+		t, ok := g.next()
+		if !ok {
+			break
+		}
+		if t.skip != nil {
+			end.Summary.NotJudged++
+			if o.JSON && !o.Stream {
+				end.NotJudged = append(end.NotJudged, *t.skip)
+			}
+			if err := p.notJudged(*t.skip); err != nil {
+				return 0, err
+			}
+			continue
+		}
+		item := *t.item
+		codes[item.Code] = true
+		end.Summary.count(item)
+		if item.Code == CodeIO || item.Code == CodeNotFound {
+			end.Errors = append(end.Errors, item.Reasons...)
+		}
+		if l != nil {
+			l.enter(item)
+		}
+		if err := p.item(item); err != nil {
+			return 0, err
 		}
 	}
-	return nil
-}
-
-func streamed(enc *json.Encoder, doc document) error {
-	for _, item := range doc.Items {
-		if err := enc.Encode(map[string]any{"type": "item", "item": item}); err != nil {
-			return err
+	switch {
+	case ctx.Err() != nil: // what was not reached is not known: nothing is said of it
+		codes[CodeSignal] = true
+		end.Errors = append(end.Errors, attest.Reason{Code: "signal", Message: "stopped by a signal; not everything was judged"})
+	case end.Summary.Certificates == 0:
+		codes[CodeNotFound] = true
+		end.Errors = append(end.Errors, attest.Reason{Code: "no_certificate", Message: "there is no certificate in what was named", Hint: "certificates are named certificate.json, or *.json when exported"})
+	}
+	if ctx.Err() == nil {
+		end.Summary.OtherFiles = g.other
+	}
+	if l != nil && ctx.Err() == nil {
+		end.Against = o.Against.reconcile(l)
+		codes[attest.CodePolicy] = codes[attest.CodePolicy] || len(end.Against.Findings) > 0
+	}
+	for _, code := range order {
+		if codes[code] {
+			end.ExitStatus = code
+			break
 		}
 	}
-	return enc.Encode(map[string]any{"type": "result", "schema": doc.Schema, "exit_status": doc.ExitStatus, "errors": doc.Errors})
-}
-
-func check(stdin io.Reader, file string, o Options) Item {
-	data, err := read(stdin, file)
-	if err != nil {
-		code := CodeIO
-		if errors.Is(err, fs.ErrNotExist) {
-			code = CodeNotFound
-		}
-		return Item{File: file, Verdict: "unreadable", Code: code, Trust: Trust{Level: "untrusted"},
-			Reasons: []attest.Reason{{Code: "unreadable", Message: err.Error(), Hint: "give the path of a certificate.json"}}}
-	}
-	r := attest.Verify(data, o.Trust)
-	if o.AllowSimulated {
-		r = r.AllowSimulated()
-	}
-	item := Item{File: file, Verdict: r.Verdict(), Code: r.Code, Reasons: r.Reasons, result: r.Result,
-		Trust: Trust{r.Trust, r.KeyID, r.Simulated, r.LogIndex, r.LogSize}}
-	if item.Reasons == nil {
-		item.Reasons = []attest.Reason{}
-	}
-	if r.Result != nil {
-		d := r.Result.Device
-		item.Outcome, item.Method = r.Result.Outcome.Status, r.Result.Outcome.Method
-		item.Drive = &Drive{d.ID, d.Model, d.Serial, d.WWN, d.SizeBytes, r.Result.Scope}
-	}
-	return item
-}
-
-// read takes regular files only, and never more than a certificate can have.
-func read(stdin io.Reader, file string) ([]byte, error) {
-	r := stdin
-	if file != "-" {
-		info, err := os.Stat(file)
-		if err != nil {
-			return nil, plain(err)
-		}
-		if !info.Mode().IsRegular() {
-			return nil, fmt.Errorf("not a regular file but %v", info.Mode().Type())
-		}
-		f, err := os.Open(file)
-		if err != nil {
-			return nil, plain(err)
-		}
-		defer func() { _ = f.Close() }() // read-only
-		r = f
-	}
-	return io.ReadAll(io.LimitReader(r, attest.MaxSize+1))
-}
-
-// plain drops the path, which the line has already.
-func plain(err error) error {
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		return path.Err
-	}
-	return err
-}
-
-// text is the answer for a person: what it is worth first, then whose word it is, then what.
-func (i Item) text() string {
-	if i.Code == CodeIO || i.Code == CodeNotFound {
-		return fmt.Sprintf("%s: not read, so nothing was judged\n", i.File)
-	}
-	if i.result == nil {
-		return fmt.Sprintf("%s: INVALID\n", i.File)
-	}
-	r := i.result
-	headline := map[int]string{attest.CodeOK: "VALID", attest.CodePolicy: "POLICY NOT MET", attest.CodeOutcome: "AUTHENTIC, NOT SANITIZED"}[i.Code]
-	if i.Trust.Simulated {
-		headline += " (SIMULATED)"
-	}
-	s := fmt.Sprintf("%s: %s\n", i.File, headline)
-	s += fmt.Sprintf("  drive     %s %s, %d bytes\n", r.Device.Model, r.Device.Serial, r.Device.SizeBytes)
-	s += fmt.Sprintf("  outcome   %s\n", Words(*r))
-	s += fmt.Sprintf("  technique %s, policy %s, scope %s\n", r.Sanitization.Technique, r.Policy.Name, r.Scope)
-	s += fmt.Sprintf("  read back %s\n", readBack(r.Verification))
-	for _, o := range r.Sanitization.Operations {
-		s += fmt.Sprintf("  operation %s: %s\n", o.Technique, map[bool]string{true: "the drive reports: " + o.Status + "; " + o.Because, false: "not complete"}[o.Complete])
-	}
-	if m := r.Verification.Markers; m != nil && m.Changed+m.Unchanged+m.Unreadable > 0 {
-		s += fmt.Sprintf("  markers   %d of %d gone, %d left, %d unreadable\n", m.Changed, m.Set, m.Unchanged, m.Unreadable)
-	}
-	for _, w := range r.Sanitization.Excludes {
-		s += "  excludes  " + w + "\n"
-	}
-	for _, w := range r.Sanitization.RestsOn {
-		s += "  rests on  " + w + "\n"
-	}
-	for _, w := range r.Sanitization.Warnings {
-		s += "  note      " + w + "\n"
-	}
-	if r.Sanitization.Finished != "" {
-		s += fmt.Sprintf("  when      %s to %s (host clock)\n", r.Sanitization.Started, r.Sanitization.Finished)
-	}
-	s += fmt.Sprintf("  signed by key %.16s…, %s; log entry %d of %d\n", i.Trust.KeyID, trustWords(i.Trust.Level), i.Trust.LogIndex, i.Trust.LogSize)
-	return s
-}
-
-func trustWords(level string) string {
-	if level == "self" {
-		return "this state's own key: it proves nothing to others"
-	}
-	return level
-}
-
-func readBack(v attest.Verification) string {
-	if v.Mode == "status" {
-		return "nothing (completion status only)"
-	}
-	if v.Samples == 1 {
-		return fmt.Sprintf("%s, %s: %d bytes, %.1f %% of the drive, %d mismatches, %d read errors",
-			v.Mode, v.Result, v.Bytes, float64(v.CoveragePPM)/1e4, v.Mismatches, v.ReadErrors)
-	}
-	return fmt.Sprintf("%s, %s: %d bytes in %d areas, %.1f %% of the drive, %d mismatches, %d read errors",
-		v.Mode, v.Result, v.Bytes, v.Samples, float64(v.CoveragePPM)/1e4, v.Mismatches, v.ReadErrors)
-}
-
-// Words puts an outcome as people say it.
-func Words(r attest.Result) string {
-	how := "verified"
-	if r.Verification.Mode == "status" {
-		how = "status only"
-	}
-	achieved := map[string]string{"clear": "CLEARED", "purge": "PURGED"}[r.Outcome.Method]
-	switch r.Outcome.Status {
-	case "sanitized":
-		return achieved + " " + how
-	case "exceptions":
-		return fmt.Sprintf("%s %s, but for %d bytes", achieved, how, r.Outcome.ExceptionBytes)
-	case "refused":
-		return "REFUSED - not touched"
-	case "unproven":
-		return "UNPROVEN - holds data"
-	}
-	return "FAILED - holds data"
+	return end.ExitStatus, p.end(end)
 }

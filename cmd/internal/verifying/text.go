@@ -1,0 +1,86 @@
+package verifying
+
+import (
+	"fmt"
+
+	"github.com/expunge-dev/expunge/attest"
+)
+
+// text is the answer for a person: what it is worth first, then whose word it is, then what.
+func (i Item) text() string {
+	if i.Code == CodeIO || i.Code == CodeNotFound {
+		return fmt.Sprintf("%s: not read, so nothing was judged\n", i.label())
+	}
+	if i.result == nil {
+		return fmt.Sprintf("%s: INVALID\n", i.label())
+	}
+	r := i.result
+	head := map[int]string{attest.CodeOK: "VALID", attest.CodePolicy: "POLICY NOT MET", attest.CodeOutcome: "AUTHENTIC, NOT SANITIZED"}[i.Code]
+	if i.Simulated {
+		head += " (SIMULATED)"
+	}
+	s := fmt.Sprintf("%s: %s\n", i.label(), head)
+	s += fmt.Sprintf("  drive     %s %s, %d bytes\n", r.Device.Model, r.Device.Serial, r.Device.SizeBytes)
+	s += fmt.Sprintf("  outcome   %s\n", Words(*r))
+	s += fmt.Sprintf("  technique %s, policy %s, scope %s\n", r.Sanitization.Technique, r.Policy.Name, r.Scope)
+	s += fmt.Sprintf("  read back %s\n", readBack(r.Verification))
+	for _, o := range r.Sanitization.Operations {
+		s += fmt.Sprintf("  operation %s: %s\n", o.Technique, map[bool]string{true: "the drive reports: " + o.Status + "; " + o.Because, false: "not complete"}[o.Complete])
+	}
+	if m := r.Verification.Markers; m != nil && m.Changed+m.Unchanged+m.Unreadable > 0 {
+		s += fmt.Sprintf("  markers   %d of %d gone, %d left, %d unreadable\n", m.Changed, m.Set, m.Unchanged, m.Unreadable)
+	}
+	for _, w := range r.Sanitization.Excludes {
+		s += "  excludes  " + w + "\n"
+	}
+	for _, w := range r.Sanitization.RestsOn {
+		s += "  rests on  " + w + "\n"
+	}
+	for _, w := range r.Sanitization.Warnings {
+		s += "  note      " + w + "\n"
+	}
+	if r.Sanitization.Finished != "" {
+		s += fmt.Sprintf("  when      %s to %s (host clock)\n", r.Sanitization.Started, r.Sanitization.Finished)
+	}
+	s += fmt.Sprintf("  signed by key %.16s…, %s; log entry %d of %d\n", i.Trust.KeyID, trustWords(i.Trust.Level), i.Trust.LogIndex, i.Trust.LogSize)
+	return s
+}
+
+func trustWords(level string) string {
+	if level == "self" {
+		return "this state's own key: it proves nothing to others"
+	}
+	return level
+}
+
+func readBack(v attest.Verification) string {
+	if v.Mode == "status" {
+		return "nothing (completion status only)"
+	}
+	if v.Samples == 1 {
+		return fmt.Sprintf("%s, %s: %d bytes, %.1f %% of the drive, %d mismatches, %d read errors",
+			v.Mode, v.Result, v.Bytes, float64(v.CoveragePPM)/1e4, v.Mismatches, v.ReadErrors)
+	}
+	return fmt.Sprintf("%s, %s: %d bytes in %d areas, %.1f %% of the drive, %d mismatches, %d read errors",
+		v.Mode, v.Result, v.Bytes, v.Samples, float64(v.CoveragePPM)/1e4, v.Mismatches, v.ReadErrors)
+}
+
+// Words puts an outcome as people say it.
+func Words(r attest.Result) string {
+	how := "verified"
+	if r.Verification.Mode == "status" {
+		how = "status only"
+	}
+	achieved := map[string]string{"clear": "CLEARED", "purge": "PURGED"}[r.Outcome.Method]
+	switch r.Outcome.Status {
+	case "sanitized":
+		return achieved + " " + how
+	case "exceptions":
+		return fmt.Sprintf("%s %s, but for %d bytes", achieved, how, r.Outcome.ExceptionBytes)
+	case "refused":
+		return "REFUSED - not touched"
+	case "unproven":
+		return "UNPROVEN - holds data"
+	}
+	return "FAILED - holds data"
+}
