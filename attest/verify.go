@@ -210,7 +210,7 @@ func (r *Report) verifyProofs(c Certificate, key ed25519.PublicKey, intent State
 		return fmt.Errorf("proof of the result: %w", err)
 	}
 	h := result.Predicate.History
-	r.LogSize, r.LogIndex, r.LogLeaf, r.proofs = second.size, second.index, second.hash, [2]proven{first, second}
+	r.LogSize, r.LogIndex, r.LogLeaf, r.proofs = second.size, second.index, second.hash(), [2]proven{first, second}
 	return checkRules([]rule{
 		{first.checkpoint == second.checkpoint, "the proofs are of different checkpoints"},
 		{first.index < second.index, "the result was logged before its intent"},
@@ -220,8 +220,7 @@ func (r *Report) verifyProofs(c Certificate, key ed25519.PublicKey, intent State
 
 type proven struct {
 	index, size      int64
-	hash             tlog.Hash // of the entry
-	leaf, checkpoint string    // leaf is hash in hex
+	leaf, checkpoint string // leaf is the entry's hash in hex
 	entry            leaf
 	root             tlog.Hash
 }
@@ -257,5 +256,5 @@ func verifyProof(text string, key ed25519.PublicKey, kind, job, drive string, e 
 	if err := tlog.CheckRecord(hashes, int64(cp.Size), root, int64(p.Index), leaf); err != nil {
 		return proven{}, err
 	}
-	return proven{int64(p.Index), int64(cp.Size), leaf, hex.EncodeToString(leaf[:]), string(p.Checkpoint), l, root}, nil
+	return proven{int64(p.Index), int64(cp.Size), hex.EncodeToString(leaf[:]), string(p.Checkpoint), l, root}, nil
 }
