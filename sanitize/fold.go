@@ -70,13 +70,18 @@ func (e *Evidence) verification(s *state) error {
 	v.Mode, v.Seed, v.PRNG = s.verify.begun.Mode, s.verify.begun.Seed, s.verify.begun.PRNG
 	v.Expected = s.opened.Drive.expected(s.passes)
 	v.Samples, v.Zeros, v.Ones = samples, s.zeros, s.ones
-	read := s.verify.done.Intersect(want)
+	blank := s.blank(len(s.operations)).Intersect(want)
+	v.Unwritten = blank.Bytes() / block
+	read := s.verify.done.Intersect(want).Without(blank)
 	v.Bytes = read.Bytes()
 	v.Coverage = millionths(v.Bytes, s.opened.Drive.wholeBytes())
-	left := want.Without(read).Without(s.unread).Bytes()
+	left := want.Without(read).Without(s.unread).Without(blank).Bytes()
+	zones, _ := s.zonesOutcome()
 	switch {
-	case v.Mismatches > 0, v.ReadErrors > 0 && v.Mode == VerifySampled && !byDrive:
+	case v.Mismatches > 0, v.ReadErrors+v.Unwritten > 0 && v.Mode == VerifySampled && !byDrive:
 		v.Result = "failed"
+	case zones != "":
+		v.Result = "incomplete" // what was read may be none of the media
 	case byDrive && 2*v.Bytes < want.Bytes():
 		v.Result = "incomplete" // blocks may be unreadable after an erase, but most of them must tell
 	case s.verify.end == nil, !s.verify.end.Complete, left > 0, v.Bytes == 0:
@@ -205,8 +210,9 @@ func (m *markerState) evidence(s *state) *MarkerEvidence {
 		e.UnchangedEver = max(e.UnchangedEver, c.unchanged.Bytes()/block)
 	}
 	if c := m.check(len(s.operations)); c != nil {
-		e.Unchanged, e.Unreadable = c.unchanged.Bytes()/block, c.failed.Bytes()/block
-		e.Changed = c.read.Without(c.unchanged).Bytes() / block
+		blank := c.read.Intersect(s.blank(len(s.operations))).Without(c.unchanged)
+		e.Unchanged, e.Unreadable = c.unchanged.Bytes()/block, (c.failed.Bytes()+blank.Bytes())/block
+		e.Changed = c.read.Without(c.unchanged).Without(blank).Bytes() / block
 		e.Read = c.ended && m.set.Without(c.read).Without(c.failed).Bytes() == 0
 	}
 	return e
@@ -290,6 +296,7 @@ const wordsUnmapped = "blocks read as one value, although the drive was told to 
 
 func outcomeOfDrive(s *state, e Evidence) (Outcome, string) {
 	dp := s.opened.Drive
+	zones, why := s.zonesOutcome()
 	switch {
 	case !s.erased() || len(e.Operations) != len(dp.Operations) || slices.ContainsFunc(e.Operations, func(o OperationEvidence) bool { return !o.Complete }):
 		return Unknown, "the journal does not show that every operation of the drive succeeded"
@@ -299,6 +306,8 @@ func outcomeOfDrive(s *state, e Evidence) (Outcome, string) {
 		return Sanitized, ""
 	case dp.wantsMarkers() && (e.Markers == nil || !s.markers.isSet):
 		return Unknown, "the journal does not show that markers were set before the erase"
+	case zones != "":
+		return zones, why
 	case dp.wantsMarkers() && (!e.Markers.Read || !s.changed(len(dp.Operations))):
 		return Unproven, fmt.Sprintf("too few of the markers could be read after the erase: %d of %d, %d unreadable: %s",
 			e.Markers.Changed, e.Markers.Set, e.Markers.Unreadable, s.readErr)
@@ -310,8 +319,10 @@ func outcomeOfDrive(s *state, e Evidence) (Outcome, string) {
 		why := "the journal does not show that it was"
 		if s.verify != nil && s.verify.end != nil && s.verify.end.Why != "" {
 			why = s.verify.end.Why
-		} else if e.Verification.ReadErrors > 0 {
-			why = fmt.Sprintf("%d blocks cannot be read: %s", e.Verification.ReadErrors, s.readErr)
+		} else if v := e.Verification; v.Unwritten > 0 {
+			why = fmt.Sprintf("%d blocks lie above write pointers or in zones that are lost, where a read says nothing of the media, and %d cannot be read", v.Unwritten, v.ReadErrors)
+		} else if v.ReadErrors > 0 {
+			why = fmt.Sprintf("%d blocks cannot be read: %s", v.ReadErrors, s.readErr)
 		}
 		return Unproven, "not enough of what had to be read back was: " + why
 	}

@@ -33,6 +33,11 @@ func (r *run) readBack(ctx context.Context, compare func(queue, space, []overwri
 	if err := r.handle.DropCaches(ctx); err != nil {
 		return fmt.Errorf("drop the host's caches: %w", err)
 	}
+	if len(r.operations) > 0 {
+		if err := r.tellZones(ctx, len(r.operations), 0); err != nil {
+			return err
+		}
+	}
 	if v := r.verify; v == nil || v.begun.Mode != VerifyFull || v.end != nil {
 		begun, err := r.drawSamples()
 		if err != nil {
@@ -46,7 +51,7 @@ func (r *run) readBack(ctx context.Context, compare func(queue, space, []overwri
 	if err != nil {
 		return err
 	}
-	todo := extents.Without(r.verify.done).Without(r.unread)
+	todo := extents.Without(r.verify.done).Without(r.unread).Without(r.blank(len(r.operations)))
 	r.meter.begin("verify", extents.Bytes(), extents.Bytes()-todo.Bytes())
 	err = r.eachSpace(ctx, todo, func(h devices.Space, s space, todo []overwrite.Extent) error {
 		o := r.options(s, func(p overwrite.Progress) error {

@@ -81,6 +81,7 @@ type verificationItem struct {
 	Bytes      int64               `json:"bytes"`
 	Mismatches int64               `json:"mismatches"`
 	ReadErrors int64               `json:"read_errors"`
+	Unwritten  int64               `json:"unwritten_blocks,omitempty"` // above write pointers of zones: not read
 }
 
 func itemOf(r agent.DriveResult) driveItem {
@@ -101,7 +102,7 @@ func itemOf(r agent.DriveResult) driveItem {
 	if e := r.Evidence; e != nil {
 		item.BytesWritten, item.Exceptions, item.Attempts = e.BytesWritten, e.ExceptionBytes, e.Attempts
 		v := e.Verification
-		item.Verification = &verificationItem{v.Mode, v.Result, v.Samples, v.Bytes, v.Mismatches, v.ReadErrors}
+		item.Verification = &verificationItem{v.Mode, v.Result, v.Samples, v.Bytes, v.Mismatches, v.ReadErrors, v.Unwritten}
 		item.Warnings = e.Warnings
 		for _, o := range e.Operations {
 			item.Operations = append(item.Operations, operationItem{o.Technique, o.Status, o.Because, o.Complete, o.Unit, o.ElapsedSeconds, o.EstimateSeconds})
