@@ -12,6 +12,7 @@ import (
 	"github.com/expunge-dev/expunge/devices/scsi"
 	"github.com/expunge-dev/expunge/devices/virtual"
 	"github.com/expunge-dev/expunge/sanitize"
+	"github.com/expunge-dev/expunge/sanitize/overwrite"
 )
 
 // zonedKinds are drives with zones of each command set. All of their zones are written in order, but for some of
@@ -122,4 +123,43 @@ func (z emptying) SCSI(ctx context.Context, c *scsi.Command) (scsi.Result, error
 		}
 	}
 	return z.Transport.SCSI(ctx, c)
+}
+
+// A drive that takes writes, keeps nothing, and leaves its write pointers where they were, reads as zeros: it is
+// found out by its zones, also when zeros were written, and when nothing is read back.
+func TestZonesThatKeepNothing(t *testing.T) {
+	for _, kind := range zonedKinds[:3] { // a host-aware disk's are not reset, and read what they did
+		for _, x := range []struct {
+			fault, pattern string
+			verify         sanitize.VerifyMode
+			want           sanitize.Outcome
+		}{
+			{"zone-stuck:1+9", "zero", sanitize.VerifySampled, sanitize.Failed}, {"zone-stuck:1+9", "zero", sanitize.VerifyStatus, sanitize.Failed},
+			{"zone-stuck:7+1", "zero", sanitize.VerifyFull, sanitize.Exceptions}, {"zone-stuck:7+1", "", sanitize.VerifySampled, sanitize.Exceptions},
+		} {
+			t.Run(fmt.Sprintf("%s/%s/%s/%s", kind.profile, x.fault, x.pattern, x.verify), func(t *testing.T) {
+				t.Parallel()
+				s, _ := newTimed(t)
+				spec := withZones(kind.profile)
+				spec.ConventionalZones = min(spec.ConventionalZones, 1)
+				s.add(spec)
+				p := s.plan(sanitize.Request{Technique: sanitize.HostOverwrite, Verify: x.verify, Pattern: x.pattern}, "A")
+				s.fault("A", x.fault)
+				r := s.run(p)
+				if r.Outcome != x.want || r.Err != nil {
+					t.Fatalf("%s %v %v", r.Outcome, r.Reasons, r.Err)
+				}
+				if addressable, _ := s.canaries(); addressable == 0 {
+					t.Fatal("the drive kept what was written")
+				}
+				report := s.verify(r)
+				if report.Code != attest.CodeOutcome {
+					t.Errorf("%d %v", report.Code, report.Reasons)
+				}
+				if z := p.Drives[0].SizeBytes / 10; x.want == sanitize.Exceptions && (len(r.Evidence.Exceptions) != 1 || r.Evidence.Exceptions[0].Extent != overwrite.Extent{Offset: 7 * z, Length: z}) {
+					t.Errorf("%v", r.Evidence.Exceptions)
+				}
+			})
+		}
+	}
 }

@@ -224,7 +224,7 @@ func (e *Evidence) exceptions(s *state) {
 	for _, pass := range s.passes {
 		unwritten.Add(pass.failed.Extents()...)
 	}
-	unread := s.unread.Without(unwritten)
+	unread := overwrite.NewSet(append(s.unread.Extents(), s.blank(len(s.operations)).Extents()...)...).Without(unwritten)
 	if len(s.operations) > 0 {
 		return // after an erase by the drive blocks may be unreadable: they are counted, and hold nothing
 	}
@@ -271,6 +271,8 @@ func outcome(s *state, e Evidence) (Outcome, string) {
 		return outcomeOfDrive(s, e)
 	case !s.erased() || slices.ContainsFunc(e.Passes, func(p PassEvidence) bool { return !p.Complete }):
 		return Unknown, "the journal does not show that every block was written"
+	case !s.zonesToldOfPasses():
+		return Unknown, "the journal does not show that the drive's zones were full after each pass"
 	case e.BytesWritten == 0 || e.Passes[len(e.Passes)-1].Bytes == 0:
 		return Failed, "no block could be written: " + s.passes[len(s.passes)-1].writeErr
 	case s.opened.Drive.Verification == VerifyFull && e.Verification.Mode != VerifyFull:
@@ -278,6 +280,9 @@ func outcome(s *state, e Evidence) (Outcome, string) {
 	case s.opened.Drive.Verification == VerifyStatus && e.Verification.Result != "none":
 		return Unknown, "the journal shows a verification that the plan does not have"
 	case s.opened.Drive.Verification != VerifyStatus && e.Verification.Result == "failed":
+		if n := e.Verification.Unwritten; n > 0 {
+			return Unproven, fmt.Sprintf("%d of the sampled blocks lie above write pointers, or in zones that are lost, where a read says nothing of the media", n)
+		}
 		return Unproven, fmt.Sprintf("%d of the sampled blocks cannot be read: %s", e.Verification.ReadErrors, s.readErr)
 	case s.opened.Drive.Verification != VerifyStatus && e.Verification.Result != "passed":
 		why := "the journal does not show that it was"

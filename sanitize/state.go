@@ -195,6 +195,7 @@ func (s *state) applyPass(r journal.Record) error {
 		}
 		s.passes = append(s.passes[:b.Pass-1], passState{begun: b, started: r.Time, ended: r.Time})
 		s.verify = nil
+		s.forgetZones(b.Pass)
 		return nil
 	case kindZonesReset:
 		return s.applyZonesReset(r)

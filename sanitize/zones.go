@@ -54,6 +54,7 @@ func (s *state) applyZonesReset(r journal.Record) error {
 			return fmt.Errorf("journal record %d resets what is no zones of the plan", r.Seq)
 		}
 	}
+	s.forgetZones(z.Pass)
 	p.done, p.failed, p.ended = p.done.Without(set), p.failed.Without(set), r.Time
 	return nil
 }

@@ -91,7 +91,7 @@ func TestZonesTakenBack(t *testing.T) {
 	zone := func(n, count int64) overwrite.Extent {
 		return overwrite.Extent{Offset: n * 160 << 10, Length: count * 160 << 10}
 	}
-	done := []entry{{kindPassDone, passDoneRecord{1}}, {kindFinished, finishedRecord{Status: statusCompleted}}}
+	done := []entry{{kindZonesTold, zonesToldRecord{Pass: 1, Begin: true, End: true}}, {kindPassDone, passDoneRecord{1}}, {kindFinished, finishedRecord{Status: statusCompleted}}}
 	rest := func(e ...overwrite.Extent) entry { return entry{kindExtents, extentsRecord{Pass: 1, Done: e}} }
 	for _, x := range []struct {
 		name  string

@@ -9,6 +9,7 @@ package sanitize
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/sanitize/journal"
@@ -18,6 +19,8 @@ import (
 // zonesTold is what a drive said of its zones at one time.
 type zonesTold struct {
 	after     int           // operations that had ended
+	pass      int           // or the pass that was written
+	complete  bool          // it was, by then
 	unwritten overwrite.Set // above write pointers
 	lost      overwrite.Set // of zones that are read-only or offline, which have none
 	ended     bool
@@ -121,37 +124,54 @@ func (s *state) applyZonesTold(r journal.Record) error {
 	if s.attempts == 0 || !s.opened.Drive.asksZones() {
 		return fmt.Errorf("journal record %d tells zones of a drive that has none, or outside an attempt", r.Seq)
 	}
-	if z.Pass != 0 {
-		return fmt.Errorf("journal record %d tells the zones after pass %d", r.Seq, z.Pass)
-	}
 	n := z.After - 1
 	early := n >= len(s.operations) || n > s.next() || n >= 0 && s.operations[n].sends == 0
-	if late := n < 0 && s.sent(); n < -1 || len(s.operations) == 0 || early || late {
-		return fmt.Errorf("journal record %d tells the zones after operation %d too early, or too late", r.Seq, z.After)
+	late := n < 0 && s.sent()
+	if len(s.operations) == 0 {
+		early, late = z.Pass != len(s.passes), z.Pass == 0 || z.After != 0
+	} else if n < -1 || z.Pass != 0 {
+		late = true
+	}
+	if early || late {
+		return fmt.Errorf("journal record %d tells the zones after operation %d, pass %d too early, or too late", r.Seq, z.After, z.Pass)
 	}
 	if z.Begin {
-		s.told = append(s.told, zonesTold{after: z.After})
+		s.told = append(s.told, zonesTold{after: z.After, pass: z.Pass, complete: z.Pass > 0 && s.passes[z.Pass-1].complete})
 	}
 	last := len(s.told) - 1
-	if last < 0 || s.told[last].ended || s.told[last].after != z.After {
+	if last < 0 || s.told[last].ended || s.told[last].after != z.After || s.told[last].pass != z.Pass {
 		return fmt.Errorf("journal record %d tells zones outside a report", r.Seq)
 	}
 	t := &s.told[last]
 	t.unwritten.Add(overwrite.NewSet(z.Unwritten...).Intersect(s.all()).Extents()...)
 	t.lost.Add(overwrite.NewSet(z.Lost...).Intersect(s.all()).Extents()...)
 	t.ended = z.End
+	if t.ended && z.Pass > 0 && !s.passes[z.Pass-1].complete {
+		s.passes[z.Pass-1].notKept(*t)
+	}
 	return nil
 }
 
-// zonesAfter is what was told after so many operations: of several reports each counts that says of a block
-// that it cannot be read, but before the first operation only the latest.
+// notKept takes back what a pass has written to zones that are not full: it is not on the drive.
+func (p *passState) notKept(t zonesTold) {
+	for _, set := range []overwrite.Set{t.unwritten, t.lost} {
+		if not := p.done.Intersect(set); not.Bytes() > 0 {
+			p.done = p.done.Without(not)
+			p.failed.Add(not.Extents()...)
+			p.writeErr = "the drive took what was written, and says that its zones are not full"
+		}
+	}
+}
+
+// zonesAfter is what was told after so many operations, or after the last pass: of several reports each counts
+// that says of a block that it cannot be read, but before the first operation only the latest.
 func (s *state) zonesAfter(after int) (t zonesTold) {
 	t.after = after
 	for _, x := range s.told {
-		if x.after != after || !x.ended {
+		if x.after != after || x.pass != len(s.passes) || !x.ended {
 			continue
 		}
-		if after == 0 {
+		if after == 0 && x.pass == 0 {
 			t = x
 			continue
 		}
@@ -162,7 +182,7 @@ func (s *state) zonesAfter(after int) (t zonesTold) {
 	return t
 }
 
-// blank are the blocks of which a read says nothing after so many operations.
+// blank are the blocks of which a read says nothing after so many operations, or after the last pass.
 func (s *state) blank(after int) overwrite.Set {
 	if s.opened.Drive.Verification == VerifyStatus {
 		return overwrite.Set{}
@@ -189,15 +209,25 @@ func (s *state) zonesWrong(operation int) (wrong overwrite.Set, ok bool) {
 	return wrong, before.ended && after.ended
 }
 
-// forgetZones drops what was told after so many operations: the last of them was sent again.
-func (s *state) forgetZones(after int) {
-	kept := s.told[:0]
-	for _, t := range s.told {
-		if t.after < after {
-			kept = append(kept, t)
+// zonesToldOfPasses says whether the drive told its zones after each pass, and again before reading back, where it has any.
+func (s *state) zonesToldOfPasses() bool {
+	if !s.opened.Drive.asksZones() {
+		return true
+	}
+	told := func(pass int, complete bool) bool {
+		return slices.ContainsFunc(s.told, func(t zonesTold) bool { return t.ended && t.pass == pass && t.complete == complete })
+	}
+	for n := range s.passes {
+		if !told(n+1, false) {
+			return false
 		}
 	}
-	s.told = kept
+	return s.opened.Drive.Verification == VerifyStatus || told(len(s.passes), true)
+}
+
+// forgetZones drops what was told after so many operations, or passes: the last of them is done again.
+func (s *state) forgetZones(after int) {
+	s.told = slices.DeleteFunc(s.told, func(t zonesTold) bool { return max(t.after, t.pass) >= after })
 }
 
 // zonesOutcome judges how the erases of the plan left the drive's zones; "" when nothing speaks against them.

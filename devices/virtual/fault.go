@@ -45,6 +45,7 @@ const (
 	SMARTCritical    = "smart-critical"
 	ZoneReadOnly     = "zone-read-only"
 	ZoneOffline      = "zone-offline"
+	ZoneStuck        = "zone-stuck"
 	RevertPowerCut   = "revert-power-cut"
 	SessionLost      = "session-lost"
 	TCGAnswer        = "tcg-answer"
@@ -99,6 +100,7 @@ var forms = []form{
 	{kind: SMARTCritical, want: "BITS", example: "4", help: "the SMART log of an NVMe drive has these critical warnings, and the drive works on", most: 0x3f},
 	{kind: ZoneReadOnly, want: "ZONE+COUNT", example: "2+1", help: "these zones of a zoned drive are read-only", extent: true},
 	{kind: ZoneOffline, want: "ZONE+COUNT", example: "2+1", help: "they are offline: nothing is read from or written to them", extent: true},
+	{kind: ZoneStuck, want: "ZONE+COUNT", example: "2+1", help: "writes to them succeed and change nothing, and their write pointers stay", extent: true},
 	{kind: Registers, want: "HOW", example: "none", help: "the translation returns no ATA registers, or zeros", words: []string{"none", "zero"}},
 	{kind: HBAZero, want: "REGISTER", example: "count", help: "the host adapter zeroes this register of ATA commands without data", words: []string{"count", "lba"}},
 	{kind: Refuse, want: "COMMAND", example: "set-password", help: "the drive refuses this command: " + strings.Join(slices.Concat(ataRefusals, scsiRefusals), ", "), words: slices.Concat(ataRefusals, scsiRefusals)},
@@ -234,7 +236,7 @@ func (p Profile) lacks(f Fault) string {
 		return "has no Format NVM"
 	case f.Kind == SMARTCritical && p.Protocol != devices.ProtocolNVMe:
 		return "has no NVMe log"
-	case (f.Kind == ZoneReadOnly || f.Kind == ZoneOffline || f.Kind == Lie && f.Word == LieZonesReset) && !p.zoned:
+	case (f.Kind == ZoneReadOnly || f.Kind == ZoneOffline || f.Kind == ZoneStuck || f.Kind == Lie && f.Word == LieZonesReset) && !p.zoned:
 		return "has no zones"
 	case ata && !p.translated():
 		return "has no ATA commands"
