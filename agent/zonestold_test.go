@@ -163,3 +163,23 @@ func TestZonesThatKeepNothing(t *testing.T) {
 		}
 	}
 }
+
+// A disk that lets nothing be read above its write pointers, and empties its zones against the command, is not
+// verified by the half of it that is read: neither where just so much of it can be, nor where more can.
+func TestHalfOfADiskIsNoProof(t *testing.T) {
+	for _, conventional := range []int{1, 5, 6} {
+		s, _ := newTimed(t)
+		spec := shingled("sas-hdd-smr")
+		spec.ConventionalZones, spec.BoundedReads = conventional, true
+		s.add(spec)
+		s.fault("A", "lie:zones-reset")
+		s.fault("A", "skip-erase:3100+2000")
+		r := s.run(s.plan(sanitize.Request{Method: sanitize.Purge, Technique: sanitize.DriveOverwrite, Verify: sanitize.VerifyFull}, "A"))
+		if n, _ := s.canaries(); r.Outcome != sanitize.Unproven || r.Err != nil || n == 0 {
+			t.Errorf("%d conventional: %s %v %v, %d canaries", conventional, r.Outcome, r.Reasons, r.Err, n)
+		}
+		if v := s.verify(r).Result.Verification; v.Result != "incomplete" || v.UnwrittenBlocks != int64(10-conventional)*512 {
+			t.Errorf("%d conventional: %+v", conventional, v)
+		}
+	}
+}

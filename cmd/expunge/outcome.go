@@ -222,11 +222,17 @@ func (v *verificationItem) text() string {
 	if v.Mode == sanitize.VerifyStatus {
 		return "nothing read back"
 	}
-	where := "whole"
-	if v.Samples != 1 {
+	where, blank := "whole", ""
+	switch {
+	case v.Samples != 1:
 		where = fmt.Sprintf("in %d areas", v.Samples)
+	case v.ReadErrors > 0 || v.Unwritten > 0 || v.Result == "incomplete":
+		where = "in part"
 	}
-	return fmt.Sprintf("%s read back %s (%s), %d mismatches, %d read errors", size(v.Bytes), where, v.Mode, v.Mismatches, v.ReadErrors)
+	if v.Unwritten > 0 {
+		blank = fmt.Sprintf(", %d blocks above write pointers", v.Unwritten)
+	}
+	return fmt.Sprintf("%s read back %s (%s), %d mismatches, %d read errors%s", size(v.Bytes), where, v.Mode, v.Mismatches, v.ReadErrors, blank)
 }
 
 // runProblem is the exit code of a job. What is wrong was printed with each drive.
