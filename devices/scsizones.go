@@ -56,7 +56,8 @@ func (d *Drive) readDiskZones(ctx context.Context, t Transport) error {
 			"have the kernel read it again (/sys/block/…/device/rescan); destroy it if both stay at that"})
 		return nil
 	case d.Zoning == HostAware:
-		d.Notes = append(d.Notes, Reason{Code: "zoned_disk", Message: "a shingled hard disk that takes writes in any order, and is host-aware: it has zones, and is slow where they are not written in order"})
+		d.Notes = append(d.Notes, Reason{Code: "zoned_disk", Message: "a shingled hard disk that takes writes in any order, and is host-aware: it has zones, and is slow where they are not written in order; what is written over may stay where it was until the drive tidies up",
+			Hint: "only the drive's own erases reach what it has moved"})
 		return d.readAwareZones(ctx, t)
 	case d.Zoning == DeviceManaged:
 		d.Notes = append(d.Notes, Reason{Code: "zoned_disk", Message: "a shingled hard disk that manages its zones itself: what is written over may stay where it was until the drive tidies up",
