@@ -80,11 +80,8 @@ func (h *Host) NotReached() ([]NotReached, error) {
 		list = append(list, n)
 	}
 	disks, err := h.disksNotReached()
-	if err != nil {
-		return nil, err
-	}
-	memory, err := h.memoryNotReached()
-	return slices.Concat(list, disks, memory), err
+	memory, bad := h.memoryNotReached()
+	return append(append(list, disks...), memory...), errors.Join(err, bad)
 }
 
 // ReasonNoBlockDevice: a disk that the kernel has found and made no block device of.
