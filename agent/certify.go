@@ -205,7 +205,7 @@ func (a *Agent) resultOf(e sanitize.Evidence) (attest.Result, error) {
 		Verification: attest.Verification{
 			Mode: string(v.Mode), Result: v.Result, Samples: v.Samples, Bytes: v.Bytes, CoveragePPM: v.Coverage,
 			Seed: v.Seed, PRNG: v.PRNG, Expected: v.Expected, Mismatches: v.Mismatches, ReadErrors: v.ReadErrors,
-			ZeroBlocks: v.Zeros, OneBlocks: v.Ones,
+			ZeroBlocks: v.Zeros, OneBlocks: v.Ones, UnwrittenBlocks: v.Unwritten,
 		},
 		Health: health(e.Health),
 		Policy: policy, Disposition: string(e.Request.Disposition), Category: string(e.Request.Category),

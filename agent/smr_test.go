@@ -186,6 +186,39 @@ func TestShingledThatResetsItsZones(t *testing.T) {
 	}
 }
 
+// Of a host-aware disk, too, it is said which zones cannot be written or read, and that what was written over may
+// be where it was.
+func TestHostAwareZonesThatAreLost(t *testing.T) {
+	s, _ := newTimed(t)
+	s.add(withZones("sas-hdd-aware"))
+	s.fault("A", "zone-offline:3+1")
+	s.fault("A", "zone-read-only:8+1")
+	d := s.drive()
+	for _, code := range []string{devices.ReasonZonesOffline, devices.ReasonZonesReadOnly} {
+		if lack, is := d.Lack(code); !is || !strings.Contains(lack.Message, "1 of 10 zones") {
+			t.Errorf("%s: %+v", code, d.Lacks)
+		}
+	}
+	if !slices.ContainsFunc(d.Notes, func(n devices.Reason) bool {
+		return n.Code == "zoned_disk" && strings.Contains(n.Message, "may stay where it was")
+	}) {
+		t.Errorf("%+v", d.Notes)
+	}
+	p := s.plan(sanitize.Request{Method: sanitize.Purge, Technique: sanitize.DriveOverwrite, Verify: sanitize.VerifyFull}, "A")
+	r := s.run(p)
+	report := s.verify(r)
+	says := strings.Join(report.Result.Sanitization.RestsOn, "\n")
+	v := report.Result.Verification
+	if r.Outcome != sanitize.Sanitized || !strings.Contains(says, "can neither be written nor read (offline)") || !strings.Contains(says, "cannot be written (read-only)") || v.UnwrittenBlocks != 1024 {
+		t.Errorf("%s %v: %s %+v", r.Outcome, r.Reasons, says, v)
+	}
+	p = s.plan(sanitize.Request{Technique: sanitize.HostOverwrite, Verify: sanitize.VerifyFull}, "A")
+	r = s.run(p)
+	if r.Outcome != sanitize.Exceptions || r.Evidence.ExceptionBytes != 512<<10 || len(p.Drives[0].Excludes) < 3 {
+		t.Errorf("%s %v, %d bytes, %+v", r.Outcome, r.Reasons, r.Evidence.ExceptionBytes, p.Drives[0].Excludes)
+	}
+}
+
 // A disk that the kernel sees otherwise than it is is not chosen.
 func TestShingledThatTheKernelSeesOtherwise(t *testing.T) {
 	for name, files := range map[string]map[string]string{

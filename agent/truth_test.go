@@ -127,6 +127,9 @@ func cells() []cell {
 				if len(p.Sanitize) == 0 {
 					faults = slices.DeleteFunc(faults, func(f string) bool { return f == "log-missing:sanitize" || f == "log-zero:sanitize" })
 				}
+				if slices.Contains(zonedProfiles, p.Name) && t != sanitize.HostOverwrite {
+					faults = append(faults, "lie:zones-reset")
+				}
 				if p.Protocol == devices.ProtocolATA && t != sanitize.HostOverwrite {
 					faults = append(faults, ata...)
 				}
@@ -136,6 +139,9 @@ func cells() []cell {
 						return locks || !byItself && (f == "lie:nothing" || f == "sanitize-fail:40")
 					})
 				}
+			}
+			if p.Name == "sas-hdd-aware" && can(p, t) && t != sanitize.HostOverwrite {
+				faults = append(faults, "lie:zones-reset")
 			}
 			if t == sanitize.TCGRevert && can(p, t) {
 				faults = keys
@@ -147,6 +153,9 @@ func cells() []cell {
 	}
 	return list
 }
+
+// zonedProfiles are drives that the host writes zone by zone.
+var zonedProfiles = []string{"nvme-zns", "sas-hdd-smr", "sata-hdd-smr"}
 
 // neverReady are drives that are refused whatever is asked of them.
 var neverReady = []string{"nvme-shared", "nvme-write-protected", "sata-hdd-locked", "nvme-opal-owned", "sas-enterprise-owned"}
@@ -166,7 +175,7 @@ func (c cell) expected() string {
 	veiled := lost && c.profile != "sata-ssd-basic" && !strings.HasPrefix(c.profile, "sata-opal")
 	ata, scsi, nvme := p.Protocol == devices.ProtocolATA, p.Protocol == devices.ProtocolSCSI, p.Protocol == devices.ProtocolNVMe
 	// Zones that are left empty show nothing of what is on the media.
-	empties := (format || security) && slices.Contains([]string{"sas-hdd-smr", "sas-hdd-aware", "sata-hdd-smr"}, c.profile)
+	empties := (format || security) && (c.profile == "sas-hdd-aware" || slices.Contains(zonedProfiles, c.profile))
 	switch {
 	case t == sanitize.TCGRevert && c.profile == "nvme-opal-owned", c.fault == "tcg-answer:no-discovery":
 		return "cannot" // without its PSID, or without an account of its keys
@@ -191,7 +200,7 @@ func (c cell) expected() string {
 		return "failed" // it refuses, until its power is cycled, and cannot be asked before
 	case c.fault == "lie:ignored" && !scsi && !format:
 		return "failed" // its account shows no success
-	case c.fault == "lie:ignored", c.fault == "lie:nothing", kind == "skip-erase":
+	case c.fault == "lie:ignored", c.fault == "lie:nothing", kind == "skip-erase", c.fault == "lie:zones-reset":
 		return "unproven"
 	case c.fault == "lie:deallocate" && nvme && (t == sanitize.CryptographicErase || t == sanitize.CryptoThenBlock):
 		return "unproven" // it was told not to

@@ -217,6 +217,12 @@ func TestNoContradictionIsSigned(t *testing.T) {
 	cases := map[string]func(*Result){
 		"mismatches":  func(r *Result) { r.Verification.Mismatches = 1 },
 		"read errors": func(r *Result) { r.Verification.ReadErrors = 1 },
+		"blocks above write pointers": func(r *Result) {
+			r.Verification.Bytes -= r.Device.LogicalBlockBytes
+			r.Verification.UnwrittenBlocks = 1
+		},
+		"more blocks than there are": func(r *Result) { r.Verification.UnwrittenBlocks = 1 },
+		"fewer than none":            func(r *Result) { r.Verification.UnwrittenBlocks = -1 },
 		"exceptions": func(r *Result) {
 			r.Outcome.Exceptions, r.Outcome.ExceptionBytes = []Exception{{"write error", 0, 512}}, 512
 		},

@@ -171,16 +171,19 @@ func (r Result) checkPasses(done bool) error {
 func (r Result) checkVerification(done bool) error {
 	v, size := r.Verification, r.Device.SizeBytes
 	read, byHost := v.Mode != "status", r.Sanitization.Technique == "host overwrite"
+	blank, block := v.UnwrittenBlocks, max(1, r.Device.LogicalBlockBytes)
 	return checkRules([]rule{
 		{v.Samples >= 0 && v.Bytes >= 0 && v.Bytes <= size && v.CoveragePPM >= 0 && v.CoveragePPM <= 1_000_000 && v.Mismatches >= 0 && v.ReadErrors >= 0, "a number of the verification is impossible"},
+		{blank >= 0 && blank <= (size-v.Bytes)/block, "more blocks were read or left unwritten than the drive has"},
 		{v.CoveragePPM == 0 || v.Bytes > 0, "a share without bytes was read"},
 		{read || v.Result == "none", "a verification by status alone reads nothing"},
 		{!done || v.Mismatches == 0, "blocks do not hold what was written"},
 		{!done || !read || v.Result == "passed", "the verification was not passed"},
 		{v.Result != "passed" || v.Samples > 0 && v.Bytes > 0 && v.Expected != "", "a verification was passed without numbers"},
 		{v.Result != "passed" || v.Mismatches == 0, "a verification was passed with mismatches"},
-		{v.Result != "passed" || v.Mode != "sampled" || optional(v.Seed, isHash) && v.Seed != "" && v.PRNG != "" && (v.ReadErrors == 0 || !byHost), "samples cannot be drawn again"},
-		{r.Outcome.Status != "sanitized" || v.ReadErrors == 0 || !byHost, "sanitized with read errors is not sanitized"},
+		{v.Result != "passed" || v.Mode != "sampled" || optional(v.Seed, isHash) && v.Seed != "" && v.PRNG != "" && (v.ReadErrors+blank == 0 || !byHost), "samples cannot be drawn again"},
+		{r.Outcome.Status != "sanitized" || v.ReadErrors+blank == 0 || !byHost, "sanitized with read errors is not sanitized"},
+		{r.Outcome.Status != "sanitized" || blank == 0 || v.Bytes/block >= blank, "sanitized with most blocks above write pointers is not sanitized"},
 		{r.Outcome.Status != "sanitized" || v.Mode != "full" || !byHost && 2*v.Bytes >= size || v.Bytes == size && v.CoveragePPM == 1_000_000, "a full verification did not read the whole drive"},
 	})
 }

@@ -266,6 +266,9 @@ type Verification struct {
 	Expected    string `json:"expected,omitempty"`
 	Mismatches  int64  `json:"mismatches"` // blocks
 	ReadErrors  int64  `json:"readErrors"` // blocks
+	// UnwrittenBlocks are above write pointers of zones, or in zones that have none any more: a read of them says
+	// nothing of the media, and they count as unread.
+	UnwrittenBlocks int64 `json:"unwrittenBlocks,omitempty"`
 	// ZeroBlocks and OneBlocks hold nothing but 00h or FFh, after an erase by the drive.
 	ZeroBlocks int64    `json:"zeroBlocks,omitempty"`
 	OneBlocks  int64    `json:"oneBlocks,omitempty"`

@@ -1,7 +1,9 @@
 package devices
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,7 +15,7 @@ import (
 type NotReached struct {
 	Name   string   `json:"name"`   // "megaraid_sas at 0000:03:00.0"
 	Driver string   `json:"driver"` // of the kernel
-	Where  string   `json:"where"`  // PCI address; of persistent memory, the region or the bus
+	Where  string   `json:"where"`  // PCI address; of a disk, the SCSI one; of persistent memory, the region or the bus
 	Nodes  []string `json:"nodes"`  // block devices that it makes of them
 	Reason Reason   `json:"reason"`
 }
@@ -77,8 +79,53 @@ func (h *Host) NotReached() ([]NotReached, error) {
 		n.Name = strings.TrimSpace(driver + " at " + address)
 		list = append(list, n)
 	}
-	memory, err := h.memoryNotReached()
-	return append(list, memory...), err
+	disks, err := h.disksNotReached()
+	memory, bad := h.memoryNotReached()
+	return append(append(list, disks...), memory...), errors.Join(err, bad)
+}
+
+// ReasonNoBlockDevice: a disk that the kernel has found and made no block device of.
+const ReasonNoBlockDevice = "no_block_device"
+
+// diskTypes are the peripheral device types of disks as sysfs has them, in decimal (SPC-5 6.6.2): direct access,
+// optical memory, and disks that the host writes zone by zone.
+var diskTypes = map[string]string{"0": "a disk", "7": "an optical disk", "20": "a shingled disk that the host writes zone by zone (SCSI device type 14h)"}
+
+// disksNotReached lists SCSI devices that are disks and have no block device: a kernel without zoned block
+// devices (CONFIG_BLK_DEV_ZONED) makes none of a host-managed disk, a driver may keep a volume's members from
+// the disk driver, and there may be no such driver.
+func (h *Host) disksNotReached() ([]NotReached, error) {
+	entries, err := names(h.fs.root, "sys/bus/scsi/devices")
+	if err != nil {
+		return nil, fmt.Errorf("list SCSI devices: %w", err)
+	}
+	var list []NotReached
+	for _, address := range entries {
+		dir := h.fs.path("sys/bus/scsi/devices", address)
+		kind, is := diskTypes[text(dir, "type")]
+		if !is {
+			continue // no disk: also hosts and targets, which have no type
+		}
+		if nodes, err := os.ReadDir(filepath.Join(dir, "block")); err == nil && len(nodes) > 0 {
+			continue
+		} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("block device of SCSI device %s: %w", address, err)
+		}
+		driver := ""
+		if target, err := os.Readlink(filepath.Join(dir, "driver")); err == nil {
+			driver = filepath.Base(target)
+		}
+		name := strings.Join(strings.Fields(text(dir, "vendor")+" "+text(dir, "model")), " ")
+		hint := "load the kernel driver sd_mod, then list again; a member of a RAID volume is erased at its controller"
+		if text(dir, "type") == "20" {
+			hint = "boot a kernel with zoned block devices (CONFIG_BLK_DEV_ZONED), then list again"
+		}
+		list = append(list, NotReached{
+			Name: strings.TrimSpace(name + " at " + address), Driver: driver, Where: address, Nodes: []string{},
+			Reason: Reason{ReasonNoBlockDevice, kind + " that the kernel has found and made no block device of", hint},
+		})
+	}
+	return list, nil
 }
 
 // below lists the block devices that are below a device in the tree of buses.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/expunge-dev/expunge/devices"
@@ -66,6 +67,42 @@ func TestNotReached(t *testing.T) {
 		}
 		if c.code != "" && (list[0].Reason.Code != c.code || list[0].Driver != c.driver || len(list[0].Nodes) != c.nodes || list[0].Reason.Hint == "") {
 			t.Errorf("%s: %+v", c.name, list[0])
+		}
+	}
+}
+
+// scsiDevice adds a SCSI device that the kernel has found.
+func (h tree) scsiDevice(address, kind string, block bool) tree {
+	at := "sys/devices/pci0000:00/0000:03:00.0/host0/target0:0:0/" + address
+	h["sys/bus/scsi/devices/"+address] = "->../../../devices/pci0000:00/0000:03:00.0/host0/target0:0:0/" + address
+	h[at+"/type"], h[at+"/vendor"], h[at+"/model"] = kind, "HGST    ", "HSH721414AL52M0 "
+	if block {
+		h[at+"/block/sdx/dev"] = "8:16"
+	}
+	return h
+}
+
+// A disk without a block device, as a kernel without zoned ones leaves a host-managed one, is in no list of
+// drives: it is named. What is no disk is not.
+func TestDisksWithoutABlockDevice(t *testing.T) {
+	for _, c := range []struct {
+		kind  string
+		block bool
+		hint  string // "" for nothing to report
+	}{
+		{"20", false, "CONFIG_BLK_DEV_ZONED"}, {"0", false, "sd_mod"}, {"7", false, "sd_mod"}, {"20", true, ""}, {"0", true, ""},
+		{"14", false, ""}, {"13", false, ""}, {"5", false, ""}, {"30", false, ""}, {"", false, ""},
+	} {
+		list, err := machine().scsiDevice("0:0:0:0", c.kind, c.block).build(t).NotReached()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (len(list) == 1) != (c.hint != "") || len(list) > 1 {
+			t.Errorf("type %q, block device %v: %+v", c.kind, c.block, list)
+			continue
+		}
+		if c.hint != "" && (list[0].Name != "HGST HSH721414AL52M0 at 0:0:0:0" || list[0].Reason.Code != devices.ReasonNoBlockDevice || !strings.Contains(list[0].Reason.Hint, c.hint)) {
+			t.Errorf("type %q: %+v", c.kind, list[0])
 		}
 	}
 }

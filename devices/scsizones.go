@@ -56,8 +56,9 @@ func (d *Drive) readDiskZones(ctx context.Context, t Transport) error {
 			"have the kernel read it again (/sys/block/…/device/rescan); destroy it if both stay at that"})
 		return nil
 	case d.Zoning == HostAware:
-		d.Notes = append(d.Notes, Reason{Code: "zoned_disk", Message: "a shingled hard disk that takes writes in any order, and is host-aware: it has zones, and is slow where they are not written in order"})
-		return nil
+		d.Notes = append(d.Notes, Reason{Code: "zoned_disk", Message: "a shingled hard disk that takes writes in any order, and is host-aware: it has zones, and is slow where they are not written in order; what is written over may stay where it was until the drive tidies up",
+			Hint: "only the drive's own erases reach what it has moved"})
+		return d.readAwareZones(ctx, t)
 	case d.Zoning == DeviceManaged:
 		d.Notes = append(d.Notes, Reason{Code: "zoned_disk", Message: "a shingled hard disk that manages its zones itself: what is written over may stay where it was until the drive tidies up",
 			Hint: "only the drive's own erases reach what it has moved"})
@@ -71,6 +72,9 @@ func (d *Drive) readDiskZones(ctx context.Context, t Transport) error {
 	}
 	report, err := reportDiskZones(ctx, t, Geometry{SizeBytes: d.SizeBytes, LogicalBlock: d.LogicalBlock})
 	k := d.kernelZones
+	if err == nil && report.AnyOrder {
+		err = fmt.Errorf("%w: the disk says that the host must write it in order, and its zones that they take any", ErrZonesKind)
+	}
 	if err == nil && (!k.managed || k.size != report.SizeBytes || k.count != 0 && k.count != report.Count) {
 		err = fmt.Errorf("%w: the drive says that the host must write its %d zones of %d bytes in order, and the kernel shows %d of %d (host-managed: %v)",
 			ErrZonesUnknown, report.Count, report.SizeBytes, k.count, k.size, k.managed)
@@ -89,6 +93,26 @@ func (d *Drive) readDiskZones(ctx context.Context, t Transport) error {
 		return nil
 	}
 	d.Zones = report.Zones
+	d.lostZones(report, "")
+	return nil
+}
+
+// readAwareZones asks a disk that takes writes in any order for its zones: whether an erase of its own can be read
+// back depends on how it leaves them. Where it does not tell them such an erase rests on its word.
+func (d *Drive) readAwareZones(ctx context.Context, t Transport) error {
+	report, err := reportDiskZones(ctx, t, Geometry{SizeBytes: d.SizeBytes, LogicalBlock: d.LogicalBlock})
+	switch {
+	case IsGone(err), errors.Is(err, fs.ErrPermission):
+		return err
+	case err != nil && d.busyWithItself():
+		return nil // it tells them when that is over
+	case err == nil && !report.AnyOrder:
+		err = fmt.Errorf("%w: the disk says that it takes writes in any order, and none of its zones that it does", ErrZonesUnknown)
+	}
+	if err != nil {
+		d.lack(ReasonZonesUntold, err.Error(), "overwrite it by the host; --verify status takes the word of the drive for an erase of its own")
+		return nil
+	}
 	d.lostZones(report, "")
 	return nil
 }
@@ -120,58 +144,67 @@ func reportDiskZones(ctx context.Context, t Transport, g Geometry) (ZoneReport, 
 			atOnce = int64(z.MaxOpen)
 		}
 	}
-	list, err := listDiskZones(ctx, t, g)
+	list, anyOrder, err := listDiskZones(ctx, t, g)
 	if err != nil {
 		return ZoneReport{}, err
 	}
-	r, err := newZoneReport(list, list[0].Capacity, g.SizeBytes)
+	r := ZoneReport{Zones: Zones{int64(len(list)), list[0].Capacity, list[0].Capacity}, List: list, AnyOrder: anyOrder}
+	if !anyOrder {
+		r, err = newZoneReport(list, list[0].Capacity, g.SizeBytes)
+	}
 	r.AtOnce, r.Most, r.Bounded = atOnce, mostAtOnce, bounded
 	return r, err
 }
 
 // listDiskZones reads reports until all blocks are covered. Each must say that the zones from where it
-// begins on are as many as there is room for, and that the drive ends where its node does.
-func listDiskZones(ctx context.Context, t Transport, g Geometry) ([]Zone, error) {
+// begins on are as many as there is room for, and that the drive ends where its node does. anyOrder says that
+// some take writes in any order, and none in that of its write pointer alone.
+func listDiskZones(ctx context.Context, t Transport, g Geometry) (list []Zone, anyOrder bool, err error) {
 	block := int64(g.LogicalBlock)
-	var list []Zone
+	types := map[scsi.ZoneType]bool{}
 	for at := int64(0); at < g.SizeBytes; {
 		page, err := dataIn(ctx, t, scsi.ReportZones(uint64(at/block)))
 		if err != nil {
-			return nil, fmt.Errorf("report zones: %w", err)
+			return nil, false, fmt.Errorf("report zones: %w", err)
 		}
 		part, total, last, err := scsi.ParseZoneReport(page)
 		switch {
 		case err != nil:
-			return nil, fmt.Errorf("%w: %w", ErrZonesUnknown, err)
+			return nil, false, fmt.Errorf("%w: %w", ErrZonesUnknown, err)
 		case int64(last+1) != g.Blocks():
-			return nil, fmt.Errorf("%w: the drive has %d blocks in zones, and its node shows %d", ErrZonesUnknown, last+1, g.Blocks())
+			return nil, false, fmt.Errorf("%w: the drive has %d blocks in zones, and its node shows %d", ErrZonesUnknown, last+1, g.Blocks())
 		case int64(part[0].Start) != at/block, part[0].Length == 0, total > maxZones:
-			return nil, fmt.Errorf("%w: of those from block %d on, %d, the first is said to begin at %d", ErrZonesUnknown, at/block, total, part[0].Start)
+			return nil, false, fmt.Errorf("%w: of those from block %d on, %d, the first is said to begin at %d", ErrZonesUnknown, at/block, total, part[0].Start)
 		}
 		size := int64(part[0].Length) * block
 		if len(list) > 0 {
 			size = list[0].Capacity
 		}
 		if want := (g.SizeBytes - at + size - 1) / size; int64(total) != want {
-			return nil, fmt.Errorf("%w: %d zones from block %d on, where %d of %d bytes have room", ErrZonesUnknown, total, at/block, want, size)
+			return nil, false, fmt.Errorf("%w: %d zones from block %d on, where %d of %d bytes have room", ErrZonesUnknown, total, at/block, want, size)
 		}
 		for _, z := range part {
 			zone, err := diskZone(z, block)
 			if err != nil {
-				return nil, err
+				return nil, false, err
 			}
-			if zone.Capacity != size {
-				return nil, fmt.Errorf("%w: one at block %d has %d bytes, the first has %d", ErrZonesKind, z.Start, zone.Capacity, size)
+			types[z.Type] = true
+			shorter := z.Type == scsi.ZoneWritePreferred && zone.Capacity < size && zone.Start+zone.Capacity == g.SizeBytes
+			if zone.Capacity != size && !shorter {
+				return nil, false, fmt.Errorf("%w: one at block %d has %d bytes, the first has %d", ErrZonesKind, z.Start, zone.Capacity, size)
 			}
 			list, at = append(list, zone), zone.Start+zone.Capacity
 		}
 	}
-	return list, nil
+	if types[scsi.ZoneWritePreferred] && types[scsi.ZoneWriteRequired] {
+		return nil, false, fmt.Errorf("%w: some take writes in any order, and some do not", ErrZonesKind)
+	}
+	return list, types[scsi.ZoneWritePreferred], nil
 }
 
 func diskZone(z scsi.Zone, block int64) (Zone, error) {
 	zone := Zone{Start: int64(z.Start) * block, Capacity: int64(z.Length) * block}
-	if z.Type != scsi.ZoneConventional && z.Type != scsi.ZoneWriteRequired {
+	if z.Type != scsi.ZoneConventional && z.Type != scsi.ZoneWriteRequired && z.Type != scsi.ZoneWritePreferred {
 		return zone, fmt.Errorf("%w: the zone at block %d is of type %d", ErrZonesKind, z.Start, z.Type)
 	}
 	switch z.Condition {

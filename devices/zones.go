@@ -57,6 +57,8 @@ type ZoneReport struct {
 	Most   int   // bytes that one command moves at most
 	// Bounded: what is above a write pointer cannot be read.
 	Bounded bool
+	// AnyOrder: its zones take writes in any order, and have write pointers all the same. The last may be shorter.
+	AnyOrder bool
 }
 
 // ErrZonesUnknown: what the drive says of its zones is missing, or contradicts itself.
@@ -68,6 +70,8 @@ const (
 	ReasonZonesKind     = "zones_unsupported"
 	ReasonZonesOffline  = "zones_offline"
 	ReasonZonesReadOnly = "zones_read_only"
+	// ReasonZonesUntold: a host-aware disk does not tell its zones, which only its own erases depend on.
+	ReasonZonesUntold = "zones_untold"
 )
 
 // ErrZonesKind: the zones are not alike, do not stay as they are, or their blocks carry more than data.

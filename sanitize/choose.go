@@ -35,6 +35,8 @@ type DrivePlan struct {
 	Units []Unit `json:"logical_units,omitempty"`
 	// Zones are those of a hard disk that is written zone by zone.
 	Zones devices.Zones `json:"zones,omitzero"`
+	// Zoning is host-aware for a disk that takes writes in any order and tells its zones.
+	Zoning devices.Zoning `json:"zoning,omitempty"`
 	// Restore are the areas hidden from the host that are made accessible first, in order.
 	Restore []devices.HiddenArea `json:"restore,omitempty"`
 	// Reformat is the logical block length that a format gives the drive; 0 leaves it.
@@ -158,6 +160,9 @@ func Choose(d devices.Drive, partitionTable string, r Request, p Policy) (DriveP
 		PowerOnHours: d.PowerOnHours, Fabric: d.Fabric, PartitionTable: partitionTable, Unallocated: d.Unallocated, Zones: d.Zones,
 		Scope: scopeOf(d), Method: method, Scheme: r.Scheme,
 		Verification: verify, Rejected: []Rejected{}, Excludes: []devices.Reason{}, Notes: slices.Clone(d.Notes),
+	}
+	if _, untold := d.Lack(devices.ReasonZonesUntold); d.Zoning == devices.HostAware && !untold {
+		plan.Zoning = d.Zoning
 	}
 	weighed := weigh(method, d, r, p)
 	for _, w := range weighed {

@@ -32,9 +32,8 @@ type shifted struct {
 // Fill implements overwrite.Pattern.
 func (s shifted) Fill(p []byte, off int64) { s.whole.Fill(p, s.base+off) }
 
-// eachSpace calls do for each space with what of a drive-wide set lies in it, at the addresses of
-// its node.
-func (r *run) eachSpace(ctx context.Context, set overwrite.Set, do func(h devices.Space, s space, todo []overwrite.Extent) error) error {
+// eachNode calls do for each space with its node, which must be the one that was planned.
+func (r *run) eachNode(do func(h devices.Space, s space) error) error {
 	nodes, spaces := r.handle.Spaces(), r.drive.spaces()
 	if len(nodes) != len(spaces) {
 		return fmt.Errorf("the drive has %d nodes, planned were %d: %w", len(nodes), len(spaces), devices.ErrChanged)
@@ -43,19 +42,27 @@ func (r *run) eachSpace(ctx context.Context, set overwrite.Set, do func(h device
 		if uint64(nodes[i].NSID)+nodes[i].LUN != uint64(s.number) || nodes[i].SizeBytes != s.nodeSize() || nodes[i].LogicalBlock != s.block {
 			return fmt.Errorf("%s is not the namespace or logical unit %d that was planned: %w", nodes[i].Node, s.number, devices.ErrChanged)
 		}
-		in := set.Intersect(overwrite.NewSet(overwrite.Extent{Offset: s.base, Length: s.size})).Shift(-s.base)
-		if in.Bytes() == 0 {
-			continue
-		}
-		h, err := s.ofZones(ctx, nodes[i])
-		if err != nil {
-			return err
-		}
-		if err := do(h, s, in.Extents()); err != nil {
+		if err := do(nodes[i], s); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// eachSpace calls do for each space with what of a drive-wide set lies in it, at the addresses of
+// its node.
+func (r *run) eachSpace(ctx context.Context, set overwrite.Set, do func(h devices.Space, s space, todo []overwrite.Extent) error) error {
+	return r.eachNode(func(node devices.Space, s space) error {
+		in := set.Intersect(overwrite.NewSet(overwrite.Extent{Offset: s.base, Length: s.size})).Shift(-s.base)
+		if in.Bytes() == 0 {
+			return nil
+		}
+		h, err := s.ofZones(ctx, node)
+		if err != nil {
+			return err
+		}
+		return do(h, s, in.Extents())
+	})
 }
 
 // options are those of reading and writing a space, with what is done at each commit.

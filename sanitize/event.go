@@ -28,6 +28,7 @@ const (
 	kindAudited      = "media_verified"     // everything was read that had to be, and the drive is told to leave its media verification
 	kindEnded        = "operation_ended"    // the drive reported success, and it is this operation's
 	kindMarkersRead  = "markers_read"       // which of them are gone
+	kindZonesTold    = "zones_told"         // what the drive says of its zones: before the first operation, after each, and before reading back
 	kindPassBegun    = "pass_begun"         // before the first write of a pass
 	kindZonesReset   = "zones_reset"        // before zones are reset: what a pass wrote to them is taken back
 	kindExtents      = "extents_done"       // after a flush: what is on stable media, what failed
@@ -115,6 +116,16 @@ type markersReadRecord struct {
 	Failed    []overwrite.Extent `json:"failed,omitempty"`
 	Constant  int64              `json:"constant,omitempty"` // bytes of blocks with one value throughout
 	Error     string             `json:"error,omitempty"`
+	End       bool               `json:"end,omitempty"`
+}
+
+// zonesToldRecord is a report of the drive's zones, or a part of one. Begin and End are its first and last.
+type zonesToldRecord struct {
+	After     int                `json:"after"` // operations that had ended
+	Pass      int                `json:"pass,omitempty"`
+	Begin     bool               `json:"begin,omitempty"`
+	Unwritten []overwrite.Extent `json:"unwritten,omitempty"` // above write pointers
+	Lost      []overwrite.Extent `json:"lost,omitempty"`      // of zones that are read-only or offline
 	End       bool               `json:"end,omitempty"`
 }
 

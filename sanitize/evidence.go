@@ -134,6 +134,7 @@ type Verification struct {
 	Expected   string // what was compared with, in words
 	Mismatches int64  // blocks
 	ReadErrors int64  // blocks
+	Unwritten  int64  // blocks above write pointers, or of zones that are lost: a read of them says nothing
 	Zeros      int64  // blocks of nothing but 00h, after an erase by the drive
 	Ones       int64  // blocks of nothing but FFh
 }

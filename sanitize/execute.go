@@ -312,6 +312,11 @@ func (r *run) operateAll(ctx context.Context) error {
 	if err := r.mark(ctx); err != nil {
 		return err
 	}
+	if r.drive.judgesZones() && !r.drive.BlocksBarred && !r.sent() {
+		if err := r.tellZones(ctx, 0, 0); err != nil {
+			return err
+		}
+	}
 	for i, o := range r.drive.Operations {
 		if err := r.operate(ctx, i); err != nil {
 			return err

@@ -32,14 +32,14 @@ func unfit(t Technique, m Method, d devices.Drive, r Request, p Policy) (code, w
 	if r.FailureMode != "" && !t.hasFailureMode() {
 		return "not_asked", "a failure mode was asked for, which belongs to sanitize commands"
 	}
-	if t == TCGRevert {
-		return unfitTCG(d, r)
-	}
-	if r.BlockSize != 0 && !t.formats() {
+	if t != TCGRevert && r.BlockSize != 0 && !t.formats() {
 		return "not_asked", "another block size was asked for, which only a format gives"
 	}
 	if code, why := unfitCommand(t, d, r); code != "" {
 		return code, why
+	}
+	if untold, is := d.Lack(devices.ReasonZonesUntold); is && r.Verify != VerifyStatus {
+		return untold.Code, untold.Message
 	}
 	if r.Verify != VerifyStatus && t.emptiesZones(d) {
 		return "not_provable", "it leaves the zones of the drive empty, which read as if nothing were there, whatever the media hold, so that reading them back would show nothing; --verify status takes its word"
@@ -49,6 +49,9 @@ func unfit(t Technique, m Method, d devices.Drive, r Request, p Policy) (code, w
 
 // unfitCommand judges the commands of a technique that the drive carries out, by its command set.
 func unfitCommand(t Technique, d devices.Drive, r Request) (code, why string) {
+	if t == TCGRevert {
+		return unfitTCG(d, r)
+	}
 	switch d.Protocol {
 	case devices.ProtocolNVMe:
 		if t.formats() {

@@ -70,13 +70,18 @@ func (e *Evidence) verification(s *state) error {
 	v.Mode, v.Seed, v.PRNG = s.verify.begun.Mode, s.verify.begun.Seed, s.verify.begun.PRNG
 	v.Expected = s.opened.Drive.expected(s.passes)
 	v.Samples, v.Zeros, v.Ones = samples, s.zeros, s.ones
-	read := s.verify.done.Intersect(want)
+	blank := s.blank(len(s.operations)).Intersect(want)
+	v.Unwritten = blank.Bytes() / block
+	read := s.verify.done.Intersect(want).Without(blank)
 	v.Bytes = read.Bytes()
 	v.Coverage = millionths(v.Bytes, s.opened.Drive.wholeBytes())
-	left := want.Without(read).Without(s.unread).Bytes()
+	left := want.Without(read).Without(s.unread).Without(blank).Bytes()
+	zones, _ := s.zonesOutcome()
 	switch {
-	case v.Mismatches > 0, v.ReadErrors > 0 && v.Mode == VerifySampled && !byDrive:
+	case v.Mismatches > 0, v.ReadErrors+v.Unwritten > 0 && v.Mode == VerifySampled && !byDrive:
 		v.Result = "failed"
+	case zones != "":
+		v.Result = "incomplete" // what was read may be none of the media
 	case byDrive && 2*v.Bytes < want.Bytes():
 		v.Result = "incomplete" // blocks may be unreadable after an erase, but most of them must tell
 	case s.verify.end == nil, !s.verify.end.Complete, left > 0, v.Bytes == 0:
@@ -205,8 +210,9 @@ func (m *markerState) evidence(s *state) *MarkerEvidence {
 		e.UnchangedEver = max(e.UnchangedEver, c.unchanged.Bytes()/block)
 	}
 	if c := m.check(len(s.operations)); c != nil {
-		e.Unchanged, e.Unreadable = c.unchanged.Bytes()/block, c.failed.Bytes()/block
-		e.Changed = c.read.Without(c.unchanged).Bytes() / block
+		blank := c.read.Intersect(s.blank(len(s.operations))).Without(c.unchanged)
+		e.Unchanged, e.Unreadable = c.unchanged.Bytes()/block, (c.failed.Bytes()+blank.Bytes())/block
+		e.Changed = c.read.Without(c.unchanged).Without(blank).Bytes() / block
 		e.Read = c.ended && m.set.Without(c.read).Without(c.failed).Bytes() == 0
 	}
 	return e
@@ -218,7 +224,7 @@ func (e *Evidence) exceptions(s *state) {
 	for _, pass := range s.passes {
 		unwritten.Add(pass.failed.Extents()...)
 	}
-	unread := s.unread.Without(unwritten)
+	unread := overwrite.NewSet(append(s.unread.Extents(), s.blank(len(s.operations)).Extents()...)...).Without(unwritten)
 	if len(s.operations) > 0 {
 		return // after an erase by the drive blocks may be unreadable: they are counted, and hold nothing
 	}
@@ -265,6 +271,8 @@ func outcome(s *state, e Evidence) (Outcome, string) {
 		return outcomeOfDrive(s, e)
 	case !s.erased() || slices.ContainsFunc(e.Passes, func(p PassEvidence) bool { return !p.Complete }):
 		return Unknown, "the journal does not show that every block was written"
+	case !s.zonesToldOfPasses():
+		return Unknown, "the journal does not show that the drive's zones were full after each pass"
 	case e.BytesWritten == 0 || e.Passes[len(e.Passes)-1].Bytes == 0:
 		return Failed, "no block could be written: " + s.passes[len(s.passes)-1].writeErr
 	case s.opened.Drive.Verification == VerifyFull && e.Verification.Mode != VerifyFull:
@@ -272,6 +280,9 @@ func outcome(s *state, e Evidence) (Outcome, string) {
 	case s.opened.Drive.Verification == VerifyStatus && e.Verification.Result != "none":
 		return Unknown, "the journal shows a verification that the plan does not have"
 	case s.opened.Drive.Verification != VerifyStatus && e.Verification.Result == "failed":
+		if n := e.Verification.Unwritten; n > 0 {
+			return Unproven, fmt.Sprintf("%d of the sampled blocks lie above write pointers, or in zones that are lost, where a read says nothing of the media", n)
+		}
 		return Unproven, fmt.Sprintf("%d of the sampled blocks cannot be read: %s", e.Verification.ReadErrors, s.readErr)
 	case s.opened.Drive.Verification != VerifyStatus && e.Verification.Result != "passed":
 		why := "the journal does not show that it was"
@@ -290,6 +301,7 @@ const wordsUnmapped = "blocks read as one value, although the drive was told to 
 
 func outcomeOfDrive(s *state, e Evidence) (Outcome, string) {
 	dp := s.opened.Drive
+	zones, why := s.zonesOutcome()
 	switch {
 	case !s.erased() || len(e.Operations) != len(dp.Operations) || slices.ContainsFunc(e.Operations, func(o OperationEvidence) bool { return !o.Complete }):
 		return Unknown, "the journal does not show that every operation of the drive succeeded"
@@ -299,6 +311,8 @@ func outcomeOfDrive(s *state, e Evidence) (Outcome, string) {
 		return Sanitized, ""
 	case dp.wantsMarkers() && (e.Markers == nil || !s.markers.isSet):
 		return Unknown, "the journal does not show that markers were set before the erase"
+	case zones != "":
+		return zones, why
 	case dp.wantsMarkers() && (!e.Markers.Read || !s.changed(len(dp.Operations))):
 		return Unproven, fmt.Sprintf("too few of the markers could be read after the erase: %d of %d, %d unreadable: %s",
 			e.Markers.Changed, e.Markers.Set, e.Markers.Unreadable, s.readErr)
@@ -310,8 +324,10 @@ func outcomeOfDrive(s *state, e Evidence) (Outcome, string) {
 		why := "the journal does not show that it was"
 		if s.verify != nil && s.verify.end != nil && s.verify.end.Why != "" {
 			why = s.verify.end.Why
-		} else if e.Verification.ReadErrors > 0 {
-			why = fmt.Sprintf("%d blocks cannot be read: %s", e.Verification.ReadErrors, s.readErr)
+		} else if v := e.Verification; v.Unwritten > 0 {
+			why = fmt.Sprintf("%d blocks lie above write pointers or in zones that are lost, where a read says nothing of the media, and %d cannot be read", v.Unwritten, v.ReadErrors)
+		} else if v.ReadErrors > 0 {
+			why = fmt.Sprintf("%d blocks cannot be read: %s", v.ReadErrors, s.readErr)
 		}
 		return Unproven, "not enough of what had to be read back was: " + why
 	}

@@ -73,6 +73,12 @@ func (r *run) overwrite(ctx context.Context, pass int) error {
 	if err != nil {
 		return r.judge(ctx, fmt.Errorf("overwrite %s: pass %d: %w", r.drive.Serial, pass, err))
 	}
+	if err := r.tellZones(ctx, 0, pass); err != nil {
+		return err
+	}
+	if bad := now().failed.Bytes(); r.drive.asksZones() && bad > r.drive.badLimit() {
+		return &fault{fmt.Errorf("overwrite %s: pass %d: %w: %d bytes: %s", r.drive.Serial, pass, overwrite.ErrTooManyBad, bad, now().writeErr)}
+	}
 	return r.append(kindPassDone, passDoneRecord{pass})
 }
 

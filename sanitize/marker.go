@@ -179,6 +179,9 @@ func (r *run) readMarkers(ctx context.Context, after int) error {
 	if err := r.handle.DropCaches(ctx); err != nil {
 		return fmt.Errorf("drop the host's caches: %w", err)
 	}
+	if err := r.tellZones(ctx, after, 0); err != nil {
+		return err
+	}
 	if err := r.append(kindMarkersRead, markersReadRecord{After: after, Begin: true}); err != nil {
 		return err
 	}
@@ -242,7 +245,11 @@ func (m *markerState) forget(after int) {
 // of them could be read.
 func (s *state) changed(after int) bool {
 	c, set := s.markers.check(after), s.markersAfter(after)
-	return c != nil && c.ended && c.unchanged.Bytes() == 0 && 2*c.read.Bytes() >= set.Bytes() && c.read.Bytes() > 0
+	if c == nil || !c.ended || c.unchanged.Bytes() > 0 {
+		return false
+	}
+	read := c.read.Without(s.blank(after)).Bytes()
+	return 2*read >= set.Bytes() && read > 0
 }
 
 // markersAfter are the markers that must be gone after so many operations: all of them after the last;

@@ -108,6 +108,7 @@ func (s *state) applyOperation(r journal.Record) error {
 		op.sends, op.fresh, op.seen, op.taken, op.last, op.begun = op.sends+1, false, false, false, nil, r.Time
 		op.auditFrom, op.auditDone, s.verify = time.Time{}, time.Time{}, nil
 		s.markers.forget(n) // readings of what an earlier command did
+		s.forgetZones(n)
 		return nil
 	case kindAudited:
 		if !s.auditing() || s.verify == nil || s.verify.end == nil {
@@ -215,6 +216,7 @@ func (s *state) applyStatus(r journal.Record, op *operationState, planned Operat
 		if (status.phase == running || status.phase == verifying) && status.mine {
 			if !op.seen {
 				s.markers.forget(d.Operation) // a look at them before it ran tells nothing
+				s.forgetZones(d.Operation)
 			}
 			op.seen = true
 			s.touch(r.Time)

@@ -113,15 +113,15 @@ func restsOn(d devices.Drive, t Technique) []devices.Reason {
 		}
 	}
 	if zoned(d) || d.Zoning == devices.HostAware {
-		words := "the drive's zones are empty after the erase"
+		words := "the drive's zones are empty after the erase, and nothing of them is read back"
 		switch {
 		case !t.keepsZones(d):
 		case d.Protocol != devices.ProtocolNVMe && t == CryptographicErase:
-			words = "the drive is told to leave its zones as they were, so that what was written to them is read from the media; of what was not written since a zone was reset"
+			words = "the drive is told to leave its zones as they were, so that what was written to them is read from the media; what was not written since a zone was reset is not read back"
 		default:
-			words = "the drive is told to leave its zones full after the erase, so that reads come from the media; should it leave one empty, as if it were reset"
+			words = "the drive is told to leave its zones full after the erase, so that reads come from the media, and says afterwards whether it did"
 		}
-		list = append(list, devices.Reason{Code: "zones_empty", Message: words + ": blocks of an empty zone read as if nothing were there, whatever the media hold, and reading them back shows nothing"})
+		list = append(list, devices.Reason{Code: "zones_empty", Message: words + ": blocks of an empty zone read as if nothing were there, whatever the media hold"})
 	}
 	switch {
 	case t == CryptographicErase, t == CryptographicFormat, t == TCGRevert, t == EnhancedSecurityErase && d.Media != devices.MediaMagnetic:

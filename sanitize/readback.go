@@ -33,6 +33,9 @@ func (r *run) readBack(ctx context.Context, compare func(queue, space, []overwri
 	if err := r.handle.DropCaches(ctx); err != nil {
 		return fmt.Errorf("drop the host's caches: %w", err)
 	}
+	if err := r.tellZones(ctx, len(r.operations), len(r.passes)); err != nil {
+		return err
+	}
 	if v := r.verify; v == nil || v.begun.Mode != VerifyFull || v.end != nil {
 		begun, err := r.drawSamples()
 		if err != nil {
@@ -46,7 +49,11 @@ func (r *run) readBack(ctx context.Context, compare func(queue, space, []overwri
 	if err != nil {
 		return err
 	}
-	todo := extents.Without(r.verify.done).Without(r.unread)
+	todo := extents.Without(r.verify.done).Without(r.unread).Without(r.blank(len(r.operations)))
+	if blank := r.blank(0).Intersect(extents).Bytes(); len(r.operations) == 0 && blank > r.drive.badLimit() {
+		why := fmt.Errorf("%w: %d bytes lie above write pointers, or in zones that are lost, where a read says nothing of the media", overwrite.ErrTooManyBad, blank)
+		return r.append(kindVerifyDone, verifyDoneRecord{false, why.Error()})
+	}
 	r.meter.begin("verify", extents.Bytes(), extents.Bytes()-todo.Bytes())
 	err = r.eachSpace(ctx, todo, func(h devices.Space, s space, todo []overwrite.Extent) error {
 		o := r.options(s, func(p overwrite.Progress) error {

@@ -29,6 +29,7 @@ type state struct {
 	health     []healthAt
 	markers    *markerState
 	operations []operationState // those of the plan
+	told       []zonesTold
 
 	passes   []passState // those begun, in order
 	verify   *verifyState
@@ -106,6 +107,8 @@ func (s *state) apply(r journal.Record) error {
 		return s.applyReshape(r)
 	case kindMarkersBegun, kindMarkersSet, kindMarkersRead, kindDriveStatus, kindArmed, kindReleasing, kindReleased, kindActivating, kindBegun, kindSent, kindAudited, kindEnded:
 		return s.applyDriveWork(r)
+	case kindZonesTold:
+		return s.applyZonesTold(r)
 	case kindPassBegun, kindZonesReset, kindExtents, kindPassDone:
 		return s.applyPass(r)
 	case kindVerifyBegun, kindVerified, kindVerifyDone:
@@ -193,6 +196,7 @@ func (s *state) applyPass(r journal.Record) error {
 		}
 		s.passes = append(s.passes[:b.Pass-1], passState{begun: b, started: r.Time, ended: r.Time})
 		s.verify = nil
+		s.forgetZones(b.Pass)
 		return nil
 	case kindZonesReset:
 		return s.applyZonesReset(r)

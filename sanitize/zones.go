@@ -54,6 +54,7 @@ func (s *state) applyZonesReset(r journal.Record) error {
 			return fmt.Errorf("journal record %d resets what is no zones of the plan", r.Seq)
 		}
 	}
+	s.forgetZones(z.Pass)
 	p.done, p.failed, p.ended = p.done.Without(set), p.failed.Without(set), r.Time
 	return nil
 }
@@ -77,7 +78,7 @@ func (s space) readZones(ctx context.Context, h devices.Space) (devices.ZoneRepo
 	if err != nil {
 		return report, fmt.Errorf("zones of %s: %w", h.Node, err)
 	}
-	if report.Zones != s.zones || int64(len(report.List)) != s.zones.Count {
+	if report.AnyOrder || report.Zones != s.zones || int64(len(report.List)) != s.zones.Count {
 		return report, fmt.Errorf("%s has %d zones of %d bytes with a capacity of %d, planned were %d of %d with %d: %w",
 			h.Node, report.Count, report.SizeBytes, report.CapacityBytes, s.zones.Count, s.zones.SizeBytes, s.zones.CapacityBytes, devices.ErrChanged)
 	}
@@ -149,10 +150,10 @@ func (t Technique) keepsZones(d devices.Drive) bool {
 	return s != nil && t.hasFailureMode() && (s.NoDeallocate || s.ZoneNoReset && d.Zoning != "")
 }
 
-// emptiesZones says whether a technique leaves the zones of a hard disk empty, so that what is read afterwards
+// emptiesZones says whether a technique leaves the zones of a drive empty, so that what is read afterwards
 // says nothing of its media.
 func (t Technique) emptiesZones(d devices.Drive) bool {
-	return (d.Zoning == devices.HostManaged || d.Zoning == devices.HostAware) && !t.keepsZones(d)
+	return t != HostOverwrite && (zoned(d) || d.Zoning == devices.HostAware) && !t.keepsZones(d)
 }
 
 // numbers are those of the zones that a set of a space lies in.

@@ -31,8 +31,14 @@ func TestPlanOfAZonedDrive(t *testing.T) {
 	}
 	unable := zonedDrive()
 	unable.Sanitize.NoDeallocate = false
-	if dp, err := chooseFor(unable, Request{Method: Purge, Technique: BlockErase}); err != nil || dp.Operations[0].Code&cdw10NDAS != 0 {
+	if dp, err := chooseFor(unable, Request{Method: Purge, Technique: BlockErase, Verify: VerifyStatus}); err != nil || dp.Operations[0].Code&cdw10NDAS != 0 {
 		t.Errorf("%+v %v", dp.Operations, err)
+	}
+	for _, technique := range []Technique{BlockErase, CryptographicErase, Format, CryptographicFormat} {
+		unable.FormatNVM = &devices.FormatNVM{Crypto: true}
+		if dp, err := chooseFor(unable, Request{Method: Clear, Technique: technique}); err == nil {
+			t.Errorf("zones left empty would be read back: %+v", dp.Operations)
+		}
 	}
 	if dp, err := chooseFor(nvmeDrive(), Request{Method: Purge, Technique: BlockErase}); err != nil || dp.Operations[0].Code&cdw10NDAS != 0 {
 		t.Errorf("a drive without zones: %+v %v", dp.Operations, err)
@@ -85,7 +91,7 @@ func TestZonesTakenBack(t *testing.T) {
 	zone := func(n, count int64) overwrite.Extent {
 		return overwrite.Extent{Offset: n * 160 << 10, Length: count * 160 << 10}
 	}
-	done := []entry{{kindPassDone, passDoneRecord{1}}, {kindFinished, finishedRecord{Status: statusCompleted}}}
+	done := []entry{{kindZonesTold, zonesToldRecord{Pass: 1, Begin: true, End: true}}, {kindPassDone, passDoneRecord{1}}, {kindFinished, finishedRecord{Status: statusCompleted}}}
 	rest := func(e ...overwrite.Extent) entry { return entry{kindExtents, extentsRecord{Pass: 1, Done: e}} }
 	for _, x := range []struct {
 		name  string

@@ -81,6 +81,7 @@ type verificationItem struct {
 	Bytes      int64               `json:"bytes"`
 	Mismatches int64               `json:"mismatches"`
 	ReadErrors int64               `json:"read_errors"`
+	Unwritten  int64               `json:"unwritten_blocks,omitempty"` // above write pointers of zones: not read
 }
 
 func itemOf(r agent.DriveResult) driveItem {
@@ -101,7 +102,7 @@ func itemOf(r agent.DriveResult) driveItem {
 	if e := r.Evidence; e != nil {
 		item.BytesWritten, item.Exceptions, item.Attempts = e.BytesWritten, e.ExceptionBytes, e.Attempts
 		v := e.Verification
-		item.Verification = &verificationItem{v.Mode, v.Result, v.Samples, v.Bytes, v.Mismatches, v.ReadErrors}
+		item.Verification = &verificationItem{v.Mode, v.Result, v.Samples, v.Bytes, v.Mismatches, v.ReadErrors, v.Unwritten}
 		item.Warnings = e.Warnings
 		for _, o := range e.Operations {
 			item.Operations = append(item.Operations, operationItem{o.Technique, o.Status, o.Because, o.Complete, o.Unit, o.ElapsedSeconds, o.EstimateSeconds})
@@ -221,11 +222,17 @@ func (v *verificationItem) text() string {
 	if v.Mode == sanitize.VerifyStatus {
 		return "nothing read back"
 	}
-	where := "whole"
-	if v.Samples != 1 {
+	where, blank := "whole", ""
+	switch {
+	case v.Samples != 1:
 		where = fmt.Sprintf("in %d areas", v.Samples)
+	case v.ReadErrors > 0 || v.Unwritten > 0 || v.Result == "incomplete":
+		where = "in part"
 	}
-	return fmt.Sprintf("%s read back %s (%s), %d mismatches, %d read errors", size(v.Bytes), where, v.Mode, v.Mismatches, v.ReadErrors)
+	if v.Unwritten > 0 {
+		blank = fmt.Sprintf(", %d blocks above write pointers", v.Unwritten)
+	}
+	return fmt.Sprintf("%s read back %s (%s), %d mismatches, %d read errors%s", size(v.Bytes), where, v.Mode, v.Mismatches, v.ReadErrors, blank)
 }
 
 // runProblem is the exit code of a job. What is wrong was printed with each drive.

@@ -45,6 +45,7 @@ const (
 	SMARTCritical    = "smart-critical"
 	ZoneReadOnly     = "zone-read-only"
 	ZoneOffline      = "zone-offline"
+	ZoneStuck        = "zone-stuck"
 	RevertPowerCut   = "revert-power-cut"
 	SessionLost      = "session-lost"
 	TCGAnswer        = "tcg-answer"
@@ -57,6 +58,8 @@ const (
 	LieHidden     = "hidden"     // what the host can address was erased, hidden blocks were not
 	LieKeepKey    = "keep-key"   // all was done but for the media keys, which are the old ones
 	LieDeallocate = "deallocate" // blocks were unmapped: they read as zeros and are all still there
+	// LieZonesReset: all was done, and the zones were reset in the end, whatever the command said of them.
+	LieZonesReset = "zones-reset"
 )
 
 // sanitizeFaults are those of drives that can erase themselves.
@@ -86,8 +89,8 @@ var forms = []form{
 	{kind: SanitizeRefused, want: "STATUS", example: "2", help: "an erase is refused: with this NVMe status, with this reason of ATA sanitize, or by SCSI with 05/24/00", most: 0x7ff},
 	{kind: ProgressStuck, want: "SECONDS", example: "30", help: "a sanitize stands still half way for so long", most: 1 << 31},
 	{kind: ProgressBackward, want: "PERCENT", example: "60", help: "the progress of a sanitize falls to half when it gets there", most: 99},
-	{kind: Lie, want: "WHAT", example: LieNothing, help: "a sanitize reports success: nothing erased; ignored altogether; hidden blocks left; blocks only deallocated; keys kept",
-		words: []string{LieNothing, LieIgnored, LieHidden, LieDeallocate, LieKeepKey}},
+	{kind: Lie, want: "WHAT", example: LieNothing, help: "a sanitize reports success: nothing erased; ignored altogether; hidden blocks left; blocks only deallocated; keys kept; zones reset against the command",
+		words: []string{LieNothing, LieIgnored, LieHidden, LieDeallocate, LieKeepKey, LieZonesReset}},
 	{kind: RevertPowerCut, want: "PERCENT", example: "50", help: "power fails when so much of the media keys is changed by a revert, GenKey or Erase of TCG, and nothing else of it done", most: 99},
 	{kind: SessionLost, want: "N", example: "2", help: "the TPer closes the TCG session in its n-th method since power-on", most: math.MaxInt64},
 	{kind: TCGAnswer, want: "HOW", example: "zero", help: "answers of TCG are wrong: Level 0 discovery all zero; answers in sessions all zero, cut short, or never ready",
@@ -97,6 +100,7 @@ var forms = []form{
 	{kind: SMARTCritical, want: "BITS", example: "4", help: "the SMART log of an NVMe drive has these critical warnings, and the drive works on", most: 0x3f},
 	{kind: ZoneReadOnly, want: "ZONE+COUNT", example: "2+1", help: "these zones of a zoned drive are read-only", extent: true},
 	{kind: ZoneOffline, want: "ZONE+COUNT", example: "2+1", help: "they are offline: nothing is read from or written to them", extent: true},
+	{kind: ZoneStuck, want: "ZONE+COUNT", example: "2+1", help: "writes to them succeed and change nothing, and their write pointers stay", extent: true},
 	{kind: Registers, want: "HOW", example: "none", help: "the translation returns no ATA registers, or zeros", words: []string{"none", "zero"}},
 	{kind: HBAZero, want: "REGISTER", example: "count", help: "the host adapter zeroes this register of ATA commands without data", words: []string{"count", "lba"}},
 	{kind: Refuse, want: "COMMAND", example: "set-password", help: "the drive refuses this command: " + strings.Join(slices.Concat(ataRefusals, scsiRefusals), ", "), words: slices.Concat(ataRefusals, scsiRefusals)},
@@ -107,7 +111,7 @@ func FaultHelp() string {
 	var b strings.Builder
 	for _, f := range forms {
 		want := f.want
-		if f.words != nil && len(f.words) < 6 {
+		if f.words != nil && f.kind != Refuse {
 			want = strings.Join(f.words, "|")
 		}
 		fmt.Fprintf(&b, "  %-46s %s\n", f.kind+":"+want, f.help)
@@ -232,7 +236,7 @@ func (p Profile) lacks(f Fault) string {
 		return "has no Format NVM"
 	case f.Kind == SMARTCritical && p.Protocol != devices.ProtocolNVMe:
 		return "has no NVMe log"
-	case (f.Kind == ZoneReadOnly || f.Kind == ZoneOffline) && !p.zoned:
+	case (f.Kind == ZoneReadOnly || f.Kind == ZoneOffline || f.Kind == ZoneStuck || f.Kind == Lie && f.Word == LieZonesReset) && !p.zoned:
 		return "has no zones"
 	case ata && !p.translated():
 		return "has no ATA commands"

@@ -185,6 +185,10 @@ func (d *drive) zonesOut(t *transport, c *scsi.Command) (scsi.Result, error) {
 // endZones is what a sanitize leaves of the zones: empty, but where it was told not to deallocate (NVMe) or not
 // to reset them; then a cryptographic erase leaves those of a disk as they were, and any other full (SBC-5 5.30).
 func (m *memory) endZones(info Info, o *operation) {
+	if faults(info.Faults).has(Lie, LieZonesReset) {
+		m.setZones(info, false)
+		return
+	}
 	if !o.KeepZones || o.Kind != kindCrypto {
 		m.setZones(info, o.NDAS || o.KeepZones)
 	}
