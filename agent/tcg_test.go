@@ -197,7 +197,7 @@ func TestTCGInterrupted(t *testing.T) {
 	for n := 1; n <= 6; n++ {
 		faults = append(faults, fmt.Sprintf("session-lost:%d", n))
 	}
-	for _, fault := range append(faults, "revert-power-cut:50", "revert-power-cut:99") {
+	for _, fault := range few(append(faults, "revert-power-cut:50", "revert-power-cut:99")) {
 		for _, profile := range []string{"nvme-opal", "nvme-opal-inactive", "sas-enterprise"} {
 			t.Run(fault+" "+profile, func(t *testing.T) {
 				s, _ := tcgSite(t, profile, "", fault)
