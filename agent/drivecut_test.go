@@ -182,8 +182,8 @@ func begunAs(o sanitize.Operation) string {
 // end: nothing is begun twice that goes on by itself, no success is taken for ours that is not, and no
 // drive stays locked.
 func TestDriveGoesOnWhenTheHostStops(t *testing.T) {
-	for _, x := range cutSweeps {
-		if testing.Short() && x.technique == sanitize.TCGRevert && x.profile != "nvme-opal-inactive" {
+	for n, x := range cutSweeps {
+		if testing.Short() && n%4 != 0 {
 			continue // hundreds of moments each, which the run without the race detector has
 		}
 		t.Run(x.profile+"/"+strings.ReplaceAll(string(x.technique)+string(x.tcg), " ", "-"), func(t *testing.T) {

@@ -61,7 +61,7 @@ func (r *run) operate(ctx context.Context, i int) error {
 				return fmt.Errorf("%w (%s): it is left alone", ErrForeignOperation, at.all())
 			}
 		}
-		if barred := at.phase == failed || at.cutOff || at.barred; r.drive.BlocksBarred && i == 0 && op.sends == 0 && !barred {
+		if barred := at.phase == failed || at.cutOff || at.barred; r.drive.BlocksBarred && i == 0 && !barred && !(planned.byTCG() && op.sends > 0) {
 			return fmt.Errorf("%s: nothing was marked because an earlier erase of the drive had failed, and the drive does not say so any more (%s): give the job up, and make a new plan: %w", planned.Command, at.all(), ErrPlanChanged)
 		}
 		if err := r.unused(ctx, i, at); err != nil {

@@ -45,7 +45,6 @@ func must[T any](t *testing.T) func(T, error) T {
 // The library discovers the drive, takes ownership, activates and locks it, and reverts it as SID and
 // by the label, over every transport.
 func TestReadByLibrary(t *testing.T) {
-	t.Parallel()
 	for _, x := range []struct{ profile, door string }{{"nvme-opal-inactive", "nvme"}, {"sata-opal-inactive", "scsi512"}, {"sata-opal-inactive", "ata"}} {
 		h := tcgRig(t, Spec{Profile: x.profile})
 		h.door = x.door
@@ -139,7 +138,6 @@ func TestReadByLibrary(t *testing.T) {
 
 // Owned drives open by what is on their label alone; the bands of Enterprise are read by their names.
 func TestOwnedDrivesReadByLibrary(t *testing.T) {
-	t.Parallel()
 	h := tcgRig(t, Spec{Profile: "nvme-opal-owned"})
 	r := reader{h}
 	d0 := must[*core.Level0Discovery](t)(core.Discovery0(r))
