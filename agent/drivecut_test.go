@@ -239,9 +239,9 @@ func TestDriveGoesOnWhenTheHostStops(t *testing.T) {
 				t.Fatalf("only %d moments were seen", len(m.list))
 			}
 			list := few(m.list)
-			if x.technique == sanitize.TCGRevert && !testing.Short() { // of the many commands of a session a third tell as much
+			if x.technique == sanitize.TCGRevert && !testing.Short() { // of the many commands of its sessions a few tell as much
 				list = slices.DeleteFunc(list, func(at moment) bool {
-					return strings.Contains(at.name, "security") && at.name[2]%3 != 0 || strings.Contains(at.name, "trusted") && at.name[2]%3 != 0
+					return at.name[2]%5 != 0 && (strings.Contains(at.name, "security") || strings.Contains(at.name, "trusted")) || at.name[2]%2 != 0
 				})
 			}
 			for i, at := range list {
