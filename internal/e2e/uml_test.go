@@ -207,7 +207,7 @@ func TestTechniquesInARealKernel(t *testing.T) {
 func TestTechniquesInASecondKernel(t *testing.T) {
 	t.Parallel()
 	need(t, "kernel")
-	techniques(t, "sas-ssd sas-dual sata-ssd sata-hdd", func(b *bench) *Guest { return startQEMU(b.t, hardware{target: b.target, disk: newDisk(b.t)}) })
+	techniques(t, "sas-hdd sata-ssd", func(b *bench) *Guest { return startQEMU(b.t, hardware{target: b.target, disk: newDisk(b.t)}) })
 }
 
 // techniques carries out those of some profiles, or of all.
