@@ -288,6 +288,12 @@ func TestTCGSecrets(t *testing.T) {
 // A drive that somebody else reverted, after our own revert was lost on the way, is not called ours: that one may
 // have kept the key of the global range, and nothing that is left tells.
 func TestTCGRevertedByAnother(t *testing.T) {
+	for _, slow := range []bool{false, true} { // whether data are removed for a while, which is seen
+		revertedByAnother(t, slow)
+	}
+}
+
+func revertedByAnother(t *testing.T, slow bool) {
 	for n := 1; ; n++ {
 		if n == 20 {
 			t.Fatal("no session was lost in a revert")
@@ -303,7 +309,7 @@ func TestTCGRevertedByAnother(t *testing.T) {
 		if err := s.rack.ClearFaults("A"); err != nil {
 			t.Fatal(err)
 		}
-		revertByHand(t, s)
+		revertByHand(t, s, slow)
 		if j, err = s.agent.Resume(t.Context(), j.ID, Observer{}); err != nil {
 			t.Fatal(err)
 		}
@@ -315,7 +321,7 @@ func TestTCGRevertedByAnother(t *testing.T) {
 }
 
 // revertByHand is what another tool does as the owner, whose PIN is the MSID.
-func revertByHand(t *testing.T, s *site) {
+func revertByHand(t *testing.T, s *site, slow bool) {
 	t.Helper()
 	tr, err := s.rack.Opener()(t.Context(), "/dev/nvme0n1", devices.Exclusive)
 	if err != nil {
@@ -336,7 +342,11 @@ func revertByHand(t *testing.T, s *site) {
 	anybody := open(tcg.Anybody, tcg.Secret{})
 	msid, err := anybody.ReadMSID(t.Context())
 	if err = errors.Join(err, anybody.Close(t.Context())); err == nil {
-		err = open(tcg.SID, msid).Revert(t.Context(), tcg.AdminSP)
+		owner := open(tcg.SID, msid)
+		if slow {
+			err = owner.SetDataRemoval(t.Context(), 1) // block erase
+		}
+		err = errors.Join(err, owner.Revert(t.Context(), tcg.AdminSP))
 	}
 	if err != nil {
 		t.Fatal(err)

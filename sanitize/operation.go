@@ -254,7 +254,7 @@ func (s *state) ours(i int) (because string, ok bool) {
 		return "the drive completed the command, which it does when it is done", op.taken
 	case planned.Kind == TCGKeysCommand:
 		return "the drive completed the command for every range", op.taken
-	case op.seen:
+	case op.seen && (planned.Kind != TCGRevertCommand || op.taken): // of a revert discovery does not say whose it is
 		return "it was seen running", true
 	case op.before != nil && !op.before.explicit && planned.Kind.keeps() && (planned.Kind != ATASecurityErase && planned.Kind != TCGRevertCommand || op.taken):
 		return "the drive's account shows the success, and did not before the command was sent", true
