@@ -112,6 +112,9 @@ func (r Result) check() error {
 	if err := common(r.Device, r.Scope, r.History.Job, r.Evidence.PlanSHA256, r.Policy, r.Agent, r.Time, r.Disposition, r.Category); err != nil {
 		return err
 	}
+	if err := r.Given.check(); err != nil {
+		return err
+	}
 	s, o, v := r.Sanitization, r.Outcome, r.Verification
 	done := o.Status == "sanitized" || o.Status == "exceptions"
 	return errors.Join(checkRules(append(planned(r.Device.Protocol, s.Method, s.Technique),

@@ -158,6 +158,7 @@ type Result struct {
 	Policy       Policy       `json:"policy"`
 	Disposition  string       `json:"disposition,omitempty"`
 	Category     string       `json:"category,omitempty"`
+	Given        *Given       `json:"given,omitempty"`
 	Evidence     Evidence     `json:"evidence"`
 	History      History      `json:"history"`
 	Signers      []string     `json:"signers"` // key ids of all signatures: none can be taken away
