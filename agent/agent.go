@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/expunge-dev/expunge/attest"
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/internal/durable"
 	"github.com/expunge-dev/expunge/sanitize"
@@ -45,6 +47,8 @@ type Agent struct {
 	pin     func(d sanitize.DrivePlan) (string, error)
 	budget  *overwrite.Budget // of all drives that are worked on at once
 
+	attestRun func() *attest.Run // made when something is signed first
+
 	testOnlyObserve func(journal.Record) // every record, after it is on disk
 }
 
@@ -65,10 +69,12 @@ func Open(o Options) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Agent{
+	a := &Agent{
 		host: o.Host, dir: o.StateDir, owner: owner, version: o.Version,
 		budget: overwrite.NewBudget(budget), wait: o.Wait, pin: o.PIN, log: o.Log.Named("agent"), now: func() time.Time { return o.Now().UTC().Round(0) },
-	}, nil
+	}
+	a.attestRun = sync.OnceValue(a.newRun)
+	return a, nil
 }
 
 // Simulated says whether everything this agent does is on virtual drives.

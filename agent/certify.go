@@ -29,7 +29,7 @@ func (e *CertificateError) Error() string {
 }
 func (e *CertificateError) Unwrap() error { return e.Err }
 
-// issuer opens the signing key and the log; the key is made on first use.
+// issuer opens the host's key and the log; keys are made on first use.
 func (a *Agent) issuer() (attest.Issuer, error) {
 	role := attest.RoleHost
 	if a.Simulated() {
@@ -39,7 +39,11 @@ func (a *Agent) issuer() (attest.Issuer, error) {
 	if err != nil {
 		return attest.Issuer{}, err
 	}
-	return attest.Issuer{Key: key, Log: attest.OpenLog(filepath.Join(a.dir, logDir), key), Now: a.now}, nil
+	logKey, err := attest.LoadOrCreateLogKey(filepath.Join(a.dir, keysDir))
+	if err != nil {
+		return attest.Issuer{}, err
+	}
+	return attest.Issuer{Key: key, Run: a.attestRun(), Log: attest.OpenLog(filepath.Join(a.dir, logDir), logKey, a.now), Now: a.now}, nil
 }
 
 // roomPerDrive is what journal, log and certificate of one drive can need: most of it are notes of

@@ -2,7 +2,6 @@ package attest
 
 import (
 	"bytes"
-	"crypto/ed25519"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -39,7 +38,8 @@ var ErrLogChanged = errors.New("the log changed while it was read")
 type audit struct {
 	in AuditInput
 	Audited
-	key        ed25519.PublicKey
+	keys       map[string]Public // by their hashes: that they are there says nothing of whose they are
+	log        *LogPublic        // nil: not known
 	checkpoint []byte
 	signed     bool // the checkpoint is authentic: Size is what it says
 	root       tlog.Hash
@@ -48,13 +48,14 @@ type audit struct {
 	nodes      levels
 	bundles    []bundle
 	history    history
+	verifier   *Verifier
 }
 
 // Audit derives everything again from the files of a log and of certificates, and says what does
 // not fit or is not there. It changes nothing. The error is ErrLogChanged, or that of a file
 // that is there and cannot be read.
 func Audit(in AuditInput) (Audited, error) {
-	a := &audit{in: in}
+	a := &audit{in: in, verifier: NewVerifier(in.Trust)}
 	a.Findings, a.Outcomes = []Finding{}, map[string]int{}
 	steps := []func() error{
 		func() (err error) { a.checkpoint, err = readCheckpoint(in.Log); return err },
@@ -109,63 +110,61 @@ func readCheckpoint(log fs.FS) ([]byte, error) {
 	return data, err
 }
 
-// openLog finds the key that the log is of, and checks the checkpoint.
+// openLog finds the keys that the log is of, and checks the checkpoint.
 func (a *audit) openLog() error {
-	keys := maps.Clone(a.in.Trust.keys)
-	if keys == nil {
-		keys = map[string]ed25519.PublicKey{}
+	a.keys = maps.Clone(a.in.Trust.keys)
+	if a.keys == nil {
+		a.keys = map[string]Public{}
 	}
 	for _, b := range a.bundles {
-		keys[b.keyID] = b.key
+		maps.Copy(a.keys, b.opened.keys)
 	}
-	line, _, _ := strings.Cut(string(a.checkpoint), "\n")
-	a.KeyID = strings.TrimPrefix(line, origin(""))
-	a.key = keys[a.KeyID]
-	if a.checkpoint == nil {
-		// Nothing says whose log it is: it is looked at as one of the trusted key's.
-		for _, id := range slices.Sorted(maps.Keys(a.in.Trust.keys)) {
-			a.KeyID, a.key = id, keys[id]
-			break
-		}
+	data, err := readLimited(a.in.Log, publicKeys, MaxSize)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	switch _, trusted := a.in.Trust.keys[a.KeyID]; {
-	case a.key == nil:
-		a.KeyID, a.Trust = "", "untrusted"
-	case !trusted:
-		a.Trust = "untrusted"
-		a.say(found(FoundUntrustedKey, "the log is signed by key %s, which is not among the trusted ones", a.KeyID))
-	case a.in.Trust.Self:
-		a.Trust = "self"
-	default:
-		a.Trust = "trusted"
+	beside, err := parsePublicKeys(data)
+	if err != nil {
+		a.say(found(FoundKeysDamaged, "the keys beside the log cannot be read: %v", err).of(publicKeys))
 	}
+	maps.Copy(a.keys, beside)
 	if a.checkpoint == nil {
 		return nil // what that means depends on the leaves
 	}
-	if a.key == nil {
-		a.say(found(FoundCheckpointInvalid, "the checkpoint is of a key that is neither among the trusted ones nor in a certificate: nothing beside the tree can be checked").of("checkpoint"))
+	a.Origin, _, _ = strings.Cut(string(a.checkpoint), "\n")
+	ed, known := a.keys[strings.TrimPrefix(a.Origin, origin(""))]
+	if !known || origin(ed.ID) != a.Origin {
+		a.Origin = ""
+		a.say(found(FoundCheckpointInvalid, "the checkpoint is of a log whose key is neither beside it nor in a certificate: nothing beside the tree can be checked").of("checkpoint"))
 		return nil
 	}
-	cp, err := openCheckpoint(a.checkpoint, a.key)
-	if err == nil && len(cp.Hash) != tlog.HashSize {
-		err = errors.New("its hash is not one of a tree")
+	err = errors.New("its ML-DSA-44 key is neither beside the log nor in a certificate")
+	for _, id := range slices.Sorted(maps.Keys(a.keys)) {
+		if a.keys[id].Alg != MLDSA44 || a.signed {
+			continue
+		}
+		log, e := newLogPublic(ed, a.keys[id])
+		var cp checkpoint
+		if e == nil {
+			cp, e = openCheckpoint(a.checkpoint, log)
+		}
+		if err = e; err == nil {
+			a.log, a.signed, a.Size, a.root = &log, true, cp.size, cp.root
+			a.Root, a.Cosignatures = hex.EncodeToString(a.root[:]), len(cp.others)
+		}
 	}
-	if err != nil {
-		a.say(found(FoundCheckpointInvalid, "the checkpoint is not one of key %.16s…: %v", a.KeyID, err).of("checkpoint"))
-		return nil
+	if !a.signed {
+		a.say(found(FoundCheckpointInvalid, "the checkpoint is not one of %.28s…: %v", a.Origin, err).of("checkpoint"))
 	}
-	a.signed, a.Size, a.root = true, int64(cp.Size), tlog.Hash(cp.Hash)
-	a.Root = hex.EncodeToString(a.root[:])
 	return nil
 }
 
-// bundle is what one certificate proves.
+// bundle is what one certificate proves: of result, intent and sessions.
 type bundle struct {
-	file  string
-	keyID string
-	key   ed25519.PublicKey
-	told  [2]told // intent, result
-	at    [2]proven
+	file   string
+	opened *opened
+	told   []told
+	at     []proven
 }
 
 // readCertificates reads every certificate. A file that does not say that it is one is none,
@@ -182,12 +181,16 @@ func (a *audit) readCertificates() error {
 		if path.Base(name) != "certificate.json" && !bytes.Contains(data, []byte(CertificateSchema)) {
 			return nil
 		}
-		r, err := verify(data)
+		r, err := a.verifier.verify(data)
 		if err != nil {
 			a.say(found(FoundCertificateInvalid, "the certificate is invalid: %v", err).of(name))
 			return nil
 		}
-		a.bundles = append(a.bundles, bundle{name, r.KeyID, r.key, [2]told{toldByIntent(*r.Intent), toldByResult(*r.Result)}, r.proofs})
+		b := bundle{name, r.opened, []told{toldByResult(*r.Result), toldByIntent(*r.Intent)}, []proven{r.proofs[1], r.proofs[0]}}
+		for _, at := range r.opened.proven {
+			b.told, b.at = append(b.told, told{}), append(b.at, at)
+		}
+		a.bundles = append(a.bundles, b)
 		return nil
 	})
 }
@@ -198,9 +201,9 @@ func (a *audit) compareCertificates() error {
 	newest, oldest := a.Size, int64(math.MaxInt64)
 	kept := a.bundles[:0]
 	for _, b := range a.bundles {
-		result := b.at[1]
-		if a.KeyID != "" && b.keyID != a.KeyID {
-			a.say(a.about(found(FoundCertificateForeign, "the certificate is of another log, that of key %.16s…", b.keyID), b.told[1]).of(b.file))
+		result := b.at[0]
+		if a.Origin != "" && b.opened.log.Origin != a.Origin {
+			a.say(a.about(found(FoundCertificateForeign, "the certificate is of another log, %.28s…", b.opened.log.Origin), b.told[0]).of(b.file))
 			continue
 		}
 		kept = append(kept, b)
@@ -212,9 +215,9 @@ func (a *audit) compareCertificates() error {
 			oldest = result.size
 			forked = found(FoundForked, "the certificate proves another log: its first %d entries were not those that are there", result.size).of(b.file)
 		}
-		for i := 1; i >= 0; i-- { // the result first: one finding for a certificate
-			if at := b.at[i]; at.index >= a.Size || at.index < int64(len(a.leaves)) && a.leaves[at.index].hashed && a.leaves[at.index].hash != at.hash() {
-				a.say(a.about(found(FoundCertificateNoLeaf, "the certificate's %s is not entry %d of the log", at.entry.Kind, at.index), b.told[1]).at(at.index).of(b.file))
+		for _, at := range b.at { // the result first: one finding for a certificate
+			if at.index >= a.Size || at.index < int64(len(a.leaves)) && a.leaves[at.index].hashed && a.leaves[at.index].hash != at.hash() {
+				a.say(a.about(found(FoundCertificateNoLeaf, "the certificate's %s is not entry %d of the log", at.entry.Kind, at.index), b.told[0]).at(at.index).of(b.file))
 				break
 			} else if at.index < int64(len(a.leaves)) && !a.leaves[at.index].known {
 				a.leaves[at.index] = auditLeaf{leaf: at.entry, known: true, hash: at.hash(), hashed: true}

@@ -14,12 +14,13 @@ type told struct {
 	job, drive, serial, status string
 	simulated, achieved        bool
 	previous                   string // leaf of the drive before an intent
+	attempt                    int64  // of an intent
 	intentIndex                int64  // that a result names
 	intentLeaf                 string
 }
 
 func toldByIntent(i Intent) told {
-	return told{job: i.Job, drive: i.Device.ID, serial: i.Device.Serial, simulated: i.Simulated, previous: i.PreviousLeaf}
+	return told{job: i.Job, drive: i.Device.ID, serial: i.Device.Serial, simulated: i.Simulated, previous: i.PreviousLeaf, attempt: i.Attempt}
 }
 
 func toldByResult(r Result) told {
@@ -38,33 +39,38 @@ type history struct {
 	certified map[tlog.Hash]told
 	proven    map[pairOf]bool   // a certificate shows the result, wherever its entry is
 	serials   map[string]string // by drive
+	runs      map[string]runAt  // by the id of the run's key
 }
 
 // readStatements finds the statement of every entry: beside the log, or in a certificate.
 func (a *audit) readStatements() error {
-	h := history{map[int64]told{}, map[tlog.Hash]told{}, map[pairOf]bool{}, map[string]string{}}
+	h := history{map[int64]told{}, map[tlog.Hash]told{}, map[pairOf]bool{}, map[string]string{}, map[string]runAt{}}
 	for _, b := range a.bundles {
 		for i, t := range b.told {
 			h.certified[b.at[i].hash()] = t
 		}
-		h.proven[pairOf{b.told[1].job, b.told[1].drive}] = true
+		h.proven[pairOf{b.told[0].job, b.told[0].drive}] = true
 	}
 	a.history = h
-	if a.key == nil {
-		return nil
-	}
-	foreignRole := false
 	for i, l := range a.leaves {
 		if !l.known {
 			continue
 		}
-		t, err := a.statementOf(l.leaf)
+		if l.Kind == kindSession {
+			if err := a.readSession(int64(i), l); err != nil {
+				return err
+			}
+			continue
+		}
+		t, err := a.statementOf(int64(i), l.leaf)
 		var path *fs.PathError
 		certified, inCertificate := h.certified[l.hash]
 		switch {
 		case err == nil:
 		case errors.Is(err, fs.ErrNotExist) && inCertificate:
 			t = certified
+		case errors.Is(err, errSessionMissing):
+			continue // which was told of
 		case errors.Is(err, fs.ErrNotExist):
 			if l.Kind == kindIntent { // a result without any is one without a certificate
 				f := found(FoundStatementMissing, "the statement of entry %d is neither beside the log nor in a certificate", i).at(int64(i)).of(envelopeName(l.Envelope))
@@ -75,7 +81,11 @@ func (a *audit) readStatements() error {
 		case errors.As(err, &path):
 			return err
 		default:
-			f := found(FoundStatementAltered, "the statement of entry %d is not the one that was logged: %v", i, err).at(int64(i)).of(envelopeName(l.Envelope))
+			code := FoundStatementAltered
+			if errors.Is(err, errNoSession) {
+				code = FoundNoSession
+			}
+			f := found(code, "the statement of entry %d is not the one that was logged: %v", i, err).at(int64(i)).of(envelopeName(l.Envelope))
 			f.Job = l.Job
 			a.say(f)
 			if t = certified; !inCertificate {
@@ -84,53 +94,79 @@ func (a *audit) readStatements() error {
 		}
 		h.told[int64(i)], h.serials[l.Drive] = t, t.serial
 		a.Simulated = a.Simulated || t.simulated
-		foreignRole = foreignRole || a.Trust != "untrusted" && !a.in.Trust.trusts(a.KeyID, t.simulated)
 	}
-	if foreignRole {
-		a.say(found(FoundUntrustedKey, "key %.16s… is not trusted for all that it signed: simulations and real drives have keys of their own", a.KeyID))
-	}
+	a.judgeTrust()
 	return nil
 }
 
 func envelopeName(digest string) string { return "envelopes/" + digest + ".json" }
 
-// statementOf reads a leaf's statement beside the log. The error is fs.ErrNotExist when it is not
+// envelopeOf reads a leaf's envelope beside the log. The error is fs.ErrNotExist when it is not
 // there, another *fs.PathError when it cannot be read, and else says what is wrong with it.
-func (a *audit) statementOf(l leaf) (told, error) {
+func (a *audit) envelopeOf(l leaf) (Envelope, error) {
 	data, err := readLimited(a.in.Log, envelopeName(l.Envelope), MaxSize)
 	if err != nil {
-		return told{}, err
+		return Envelope{}, err
 	}
 	if len(data) == 0 || data[len(data)-1] != '\n' {
-		return told{}, errors.New("it is cut")
+		return Envelope{}, errors.New("it is cut")
 	}
 	var e Envelope
 	if err := decodeClosed(data[:len(data)-1], &e); err != nil {
-		return told{}, err
+		return Envelope{}, err
 	}
-	again, err := newLeaf(l.Kind, l.Drive, l.Job, e)
+	again, err := l.committed(e)
+	if err != nil {
+		return Envelope{}, err
+	}
+	if again != l {
+		return Envelope{}, errors.New("it, or its signature, is another one")
+	}
+	return e, nil
+}
+
+// What keeps a statement from being checked.
+var (
+	errNoSession      = errors.New("no session before it vouches for its key")
+	errSessionMissing = errors.New("the statement of its session is not there")
+)
+
+// statementOf reads a leaf's statement beside the log, and checks it.
+func (a *audit) statementOf(index int64, l leaf) (told, error) {
+	e, err := a.envelopeOf(l)
 	if err != nil {
 		return told{}, err
 	}
-	if again != l {
-		return told{}, errors.New("it, or its signature, is another one")
+	id, err := e.signer()
+	if err != nil {
+		return told{}, err
+	}
+	run, known := a.history.runs[id]
+	switch {
+	case !known || run.index > index:
+		return told{}, errNoSession
+	case run.key.ID == "":
+		return told{}, errSessionMissing
 	}
 	var t told
 	if l.Kind == kindIntent {
-		s, err := openStatement[Intent](e, a.key, IntentType)
+		i, err := openSigned[Intent](e, run.key, IntentType)
 		if err != nil {
 			return told{}, err
 		}
-		t = toldByIntent(s.Predicate)
+		t = toldByIntent(i)
 	} else {
-		s, err := openStatement[Result](e, a.key, SanitizationType)
+		r, err := openSigned[Result](e, run.key, SanitizationType)
 		if err != nil {
 			return told{}, err
 		}
-		t = toldByResult(s.Predicate)
+		t = toldByResult(r)
 	}
 	if t.job != l.Job || t.drive != l.Drive {
 		return told{}, errors.New("it is of another job or drive than its entry")
+	}
+	if t.simulated != run.simulated {
+		return told{}, errors.New("it and its session differ in whether they are a simulation")
 	}
 	return t, nil
 }
@@ -149,12 +185,16 @@ func (a *audit) finding(index int64, code, format string, args ...any) Finding {
 func (a *audit) pairs() error {
 	intents, results := map[pairOf][]int64{}, map[pairOf][]int64{}
 	last := map[string]string{} // hash of a drive's newest leaf
-	failed := map[string]int64{}
+	failed, attempts := map[string]int64{}, map[string]int64{}
 	gap := false
 	for n, l := range a.leaves {
 		i := int64(n)
 		if !l.known {
 			gap = true
+			continue
+		}
+		if l.Kind == kindSession {
+			a.Sessions++
 			continue
 		}
 		p, hash := pairOf{l.Job, l.Drive}, hex.EncodeToString(l.hash[:])
@@ -165,7 +205,10 @@ func (a *audit) pairs() error {
 				a.say(a.finding(i, FoundIntentRepeated, "a second intent of the job on this drive; the first is entry %d", intents[p][0]))
 			} else if spoke && !gap && t.previous != last[l.Drive] {
 				a.say(a.finding(i, FoundChainBroken, "the intent names another entry as its drive's newest than the one before it: the history was rewritten"))
+			} else if spoke && !gap && t.attempt != attempts[l.Drive]+1 {
+				a.say(a.finding(i, FoundChainBroken, "the intent calls itself attempt %d on its drive, and %d are before it: the history was rewritten", t.attempt, attempts[l.Drive]))
 			}
+			attempts[l.Drive]++
 			intents[p] = append(intents[p], i)
 		} else {
 			a.Results++

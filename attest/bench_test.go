@@ -1,13 +1,14 @@
 package attest
 
 import (
-	"crypto/x509"
-	"encoding/base64"
+	"crypto/ed25519"
 	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/transparency-dev/formats/proof"
@@ -25,8 +26,9 @@ func BenchmarkVerify(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.SetBytes(int64(len(data)))
+	v := NewVerifier(trust)
 	for b.Loop() {
-		if r := Verify(data, trust); r.Code != CodeOK {
+		if r := v.Verify(data); r.Code != CodeOK {
 			b.Fatal(r.Reasons)
 		}
 	}
@@ -36,12 +38,12 @@ func BenchmarkVerify(b *testing.B) {
 func BenchmarkVerifyMany(b *testing.B) {
 	k := testKey(1, RoleHost)
 	all := manyCertificates(b, k, 2000)
-	trust := trustIn(b, k)
+	v := NewVerifier(trustIn(b, k))
 	b.ReportAllocs()
 	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		for n := 0; pb.Next(); n++ {
-			if r := Verify(all[n%len(all)], trust); r.Code != CodeOK {
+			if r := v.Verify(all[n%len(all)]); r.Code != CodeOK {
 				b.Error(r.Reasons)
 			}
 		}
@@ -66,49 +68,65 @@ func manyCertificates(t testing.TB, k *Key, drives int) [][]byte {
 		}
 		return some, nil
 	})
-	size := int64(0)
-	log := func(kind, drive, job string, payload []byte) (Envelope, Logged) {
-		e := seal(payload, k)
-		l, err := newLeaf(kind, drive, job, e)
+	size, logKey := int64(0), testLogKey(9)
+	is := Issuer{Key: k, Log: OpenLog("", logKey, testNow)}
+	_, private, err := ed25519.GenerateKey(nil)
+	must(err)
+	run, err := NewKey(private, roleSession)
+	must(err)
+	log := func(l leaf, payload []byte, key *Key) (Envelope, Logged) {
+		e, err := seal(payload, key)
+		must(err)
+		l, err = l.committed(e)
 		must(err)
 		data, err := Canonical(l)
 		must(err)
 		hashes, err := tlog.StoredHashes(size, data, reader)
 		must(err)
-		leaf, err := leafHash(l)
+		hash, err := leafHash(l)
 		must(err)
 		stored, size = append(stored, hashes...), size+1
-		return e, Logged{size - 1, leaf}
+		return e, Logged{size - 1, hash}
 	}
-	spki, err := x509.MarshalPKIXPublicKey(k.public())
+	clock := Time{"2026-01-02T03:06:00Z", "host clock"}
+	s := Session{Agent: Agent{"expunge", "test"}, Key: run.entry(), Time: clock, Log: LogAt{Origin: logKey.Origin, Keys: []string{logKey.Ed25519.ID, logKey.MLDSA44.ID}}}
+	payload, err := Canonical(Statement[Session]{StatementType, s.subjects(), SessionType, s})
 	must(err)
+	session, _ := log(leaf{Kind: kindSession, Session: run.ID}, payload, k)
 	parts := make([]Certificate, drives)
 	for n := range parts {
 		serial, job := fmt.Sprintf("S%06d", n), fmt.Sprintf("j%d", n)
 		i := testIntent(serial, job)
-		i.Time = Time{"2026-01-02T03:03:00Z", "host clock"}
-		payload, err := Canonical(statement(IntentType, i.Device, i))
+		i.Attempt, i.Time = 1, clock
+		payload, err := Canonical(Statement[Intent]{StatementType, i.subjects(), IntentType, i})
 		must(err)
 		c := &parts[n]
 		var at Logged
-		c.Intent, at = log(kindIntent, i.Device.ID, job, payload)
+		c.Intent, at = log(leaf{Kind: kindIntent, Drive: i.Device.ID, Job: job}, payload, run)
 		r := testResult(serial, job, at)
-		r.Time, r.Signers = Time{"2026-01-02T03:06:00Z", "host clock"}, []string{k.ID}
-		payload, err = Canonical(statement(SanitizationType, r.Device, r))
+		r.Time, r.Signers = clock, []string{run.ID}
+		payload, err = Canonical(Statement[Result]{StatementType, r.subjects(), SanitizationType, r})
 		must(err)
-		c.Result, _ = log(kindResult, r.Device.ID, job, payload)
-		c.Schema, c.Keys = CertificateSchema, []PublicKey{{k.ID, base64.StdEncoding.EncodeToString(spki)}}
+		c.Result, _ = log(leaf{Kind: kindResult, Drive: i.Device.ID, Job: job}, payload, run)
+		c.Schema, c.Sessions = CertificateSchema, []Envelope{session}
+		for _, key := range []Public{k.Public, logKey.Ed25519, logKey.MLDSA44} {
+			c.Keys = append(c.Keys, key.entry())
+		}
+		slices.SortFunc(c.Keys, func(a, b PublicKey) int { return strings.Compare(a.KeyID, b.KeyID) })
+		c.Summary, err = is.summary(c.Result)
+		must(err)
 	}
 	root, err := tlog.TreeHash(size, reader)
 	must(err)
-	checkpoint, err := signCheckpoint(size, root, k)
+	checkpoint, err := signCheckpoint(size, root, logKey, testNow())
 	must(err)
 	all := make([][]byte, drives)
 	for n := range parts {
-		for index := int64(2 * n); index < int64(2*n+2); index++ {
+		parts[n].Checkpoint = string(checkpoint)
+		for _, index := range []int64{0, int64(2*n + 1), int64(2*n + 2)} {
 			path, err := tlog.ProveRecord(size, index, reader)
 			must(err)
-			p := proof.TLogProof{Index: uint64(index), Checkpoint: checkpoint}
+			p := proof.TLogProof{Index: uint64(index)}
 			for _, h := range path {
 				p.Hashes = append(p.Hashes, h)
 			}

@@ -103,6 +103,7 @@ func (i Intent) check() error {
 		rule{slices.Contains(modes, i.Verification), "the verification is unknown"},
 		rule{i.Excludes != nil, "the list of what is excluded is missing"},
 		rule{optional(i.PreviousLeaf, isHash), "the previous leaf is not a hash"},
+		rule{i.Attempt >= 1 && (i.Attempt == 1 || i.PreviousLeaf != ""), "the attempt does not fit what came before it"},
 	))
 }
 

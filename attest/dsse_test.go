@@ -3,7 +3,6 @@ package attest
 import (
 	"context"
 	"crypto"
-	"crypto/ed25519"
 	"errors"
 )
 
@@ -11,11 +10,11 @@ import (
 type dsseKey struct{ *Key }
 
 func (k dsseKey) Verify(_ context.Context, data, sig []byte) error {
-	if !ed25519.Verify(k.public(), data, sig) {
+	if !k.verifies(data, sig) {
 		return errors.New("signature does not fit")
 	}
 	return nil
 }
 
 func (k dsseKey) KeyID() (string, error)   { return k.ID, nil }
-func (k dsseKey) Public() crypto.PublicKey { return k.public() }
+func (k dsseKey) Public() crypto.PublicKey { return k.key }

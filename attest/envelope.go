@@ -1,10 +1,7 @@
 package attest
 
 import (
-	"bytes"
-	"crypto/ed25519"
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -24,7 +21,7 @@ type Envelope struct {
 // Signature is one of an Envelope's. The key id is a hint: it is compared with the key's hash.
 type Signature struct {
 	KeyID string `json:"keyid"` // hex SHA-256 of the key's SubjectPublicKeyInfo
-	Sig   string `json:"sig"`   // standard base64 of the 64 bytes of Ed25519
+	Sig   string `json:"sig"`   // standard base64: 64 bytes of Ed25519, or DER of P-256
 }
 
 // pae is DSSE's pre-authentication encoding: what is signed.
@@ -33,21 +30,33 @@ func pae(payload []byte) []byte {
 }
 
 // seal signs a payload.
-func seal(payload []byte, k *Key) Envelope {
+func seal(payload []byte, k *Key) (Envelope, error) {
+	sig, err := k.Sign(pae(payload))
+	if err != nil {
+		return Envelope{}, err
+	}
 	return Envelope{
 		Payload: base64.StdEncoding.EncodeToString(payload), PayloadType: PayloadType,
-		Signatures: []Signature{{k.ID, base64.StdEncoding.EncodeToString(ed25519.Sign(k.private, pae(payload)))}},
+		Signatures: []Signature{{k.ID, base64.StdEncoding.EncodeToString(sig)}},
+	}, nil
+}
+
+// signer is the id of the key that an envelope says it is signed with.
+func (e Envelope) signer() (string, error) {
+	if len(e.Signatures) != 1 {
+		return "", fmt.Errorf("%d signatures, want one", len(e.Signatures))
 	}
+	return e.Signatures[0].KeyID, nil
 }
 
 // open checks an envelope and returns its payload, which nobody may look at before.
-func (e Envelope) open(key ed25519.PublicKey) ([]byte, error) {
-	switch {
+func (e Envelope) open(key Public) ([]byte, error) {
+	switch signer, err := e.signer(); {
+	case err != nil:
+		return nil, err
 	case e.PayloadType != PayloadType:
 		return nil, fmt.Errorf("payload type %q", e.PayloadType)
-	case len(e.Signatures) != 1:
-		return nil, fmt.Errorf("%d signatures, want one", len(e.Signatures))
-	case e.Signatures[0].KeyID != keyID(key):
+	case signer != key.ID:
 		return nil, errors.New("the signature names another key")
 	}
 	payload, err := decodeBase64(e.Payload)
@@ -58,7 +67,7 @@ func (e Envelope) open(key ed25519.PublicKey) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("signature: %w", err)
 	}
-	if !ed25519.Verify(key, pae(payload), sig) {
+	if !key.verifies(pae(payload), sig) {
 		return nil, errors.New("the signature does not fit")
 	}
 	return payload, nil
@@ -88,29 +97,4 @@ func decodeBase64(s string) ([]byte, error) {
 func hexSHA256(data []byte) string {
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:])
-}
-
-// keyID is the hex SHA-256 of a key's SubjectPublicKeyInfo; "" for what is no key.
-func keyID(key ed25519.PublicKey) string {
-	spki, err := x509.MarshalPKIXPublicKey(key)
-	if err != nil {
-		return ""
-	}
-	return hexSHA256(spki)
-}
-
-// parseSPKI reads the one encoding of an Ed25519 public key.
-func parseSPKI(der []byte) (ed25519.PublicKey, error) {
-	parsed, err := x509.ParsePKIXPublicKey(der)
-	if err != nil {
-		return nil, fmt.Errorf("public key: %w", err)
-	}
-	key, ok := parsed.(ed25519.PublicKey)
-	if !ok {
-		return nil, fmt.Errorf("public key is %T, want Ed25519", parsed)
-	}
-	if again, err := x509.MarshalPKIXPublicKey(key); err != nil || !bytes.Equal(again, der) {
-		return nil, errors.New("public key is not in its one encoding")
-	}
-	return key, nil
 }

@@ -37,7 +37,10 @@ const (
 	FoundChainBroken        = "chain_broken"
 	FoundCertificateInvalid = "certificate_invalid"
 	FoundCertificateNoLeaf  = "certificate_without_leaf"
+	FoundKeysDamaged        = "keys_damaged"
+	FoundNoSession          = "statement_without_session"
 	FoundUntrustedKey       = "untrusted_key"
+	FoundSessionMissing     = "session_missing"
 	FoundLeafUncommitted    = "leaf_uncommitted"
 	FoundStatementMissing   = "statement_missing"
 	FoundIntentOpen         = "intent_open"
@@ -49,7 +52,7 @@ const (
 
 // grades of the codes. What is not here contradicts.
 var grades = map[string]Grade{
-	FoundUntrustedKey: Omission, FoundLeafUncommitted: Omission, FoundStatementMissing: Omission, FoundIntentOpen: Omission, FoundNoCertificate: Omission,
+	FoundUntrustedKey: Omission, FoundSessionMissing: Omission, FoundLeafUncommitted: Omission, FoundStatementMissing: Omission, FoundIntentOpen: Omission, FoundNoCertificate: Omission,
 	FoundIntentUnfinished: Note, FoundFailedBefore: Note, FoundCertificateForeign: Note,
 }
 
@@ -86,12 +89,15 @@ func found(code, format string, args ...any) Finding {
 
 // Audited is what an audit says of a log.
 type Audited struct {
-	KeyID        string         `json:"keyid"`
-	Trust        string         `json:"trust"` // "trusted", "self" or "untrusted"
+	KeyID        string         `json:"keyid"`  // of the host that vouches for the newest session
+	Origin       string         `json:"origin"` // of the log; empty when its key is not known
+	Trust        string         `json:"trust"`  // "trusted", "self" or "untrusted"
 	Simulated    bool           `json:"simulated"`
-	Size         int64          `json:"size"` // entries, by the checkpoint where it is authentic
-	Root         string         `json:"root"` // hex, of the checkpoint; empty without an authentic one
+	Size         int64          `json:"size"`         // entries, by the checkpoint where it is authentic
+	Root         string         `json:"root"`         // hex, of the checkpoint; empty without an authentic one
+	Cosignatures int            `json:"cosignatures"` // on the checkpoint, by others than the log; not checked
 	Tiles        int            `json:"tiles"`
+	Sessions     int            `json:"sessions"`
 	Intents      int            `json:"intents"`
 	Results      int            `json:"results"`
 	Outcomes     map[string]int `json:"outcomes"` // results by status; those without a statement are not in it

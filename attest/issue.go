@@ -1,39 +1,21 @@
 package attest
 
 import (
-	"crypto/x509"
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
 
-	"github.com/transparency-dev/formats/proof"
 	"golang.org/x/mod/sumdb/tlog"
 )
 
 // Issuer signs statements and logs them. Its methods may be called from several goroutines and
 // processes.
 type Issuer struct {
-	Key *Key
+	Key *Key // of the host: it vouches for the key of the run
+	Run *Run
 	Log *Log
 	Now func() time.Time
-}
-
-// Certificate is the whole bundle: one file that stands alone. Members that are not there yet are
-// absent, never reformatted later.
-type Certificate struct {
-	Intent Envelope    `json:"intent"`
-	Keys   []PublicKey `json:"keys"`   // what the signatures are checked with; whether they are trusted is not said here
-	Proofs []string    `json:"proofs"` // c2sp.org/tlog-proof: of the intent, then of the result
-	Result Envelope    `json:"result"`
-	Schema string      `json:"schema"`
-}
-
-// PublicKey is a key and its id.
-type PublicKey struct {
-	KeyID string `json:"keyid"`
-	SPKI  string `json:"spki"` // base64 of the SubjectPublicKeyInfo
 }
 
 // Logged is where an entry stands in the log.
@@ -49,11 +31,35 @@ func (is Issuer) time() Time {
 	return Time{Claimed: is.Now().UTC().Format(time.RFC3339), Source: "host clock"}
 }
 
-func statement[P any](kind string, d Device, p P) Statement[P] {
-	return Statement[P]{
-		Type: StatementType, PredicateType: kind, Predicate: p,
-		Subject: []Subject{{Name: "drive-id/v1", Digest: Digest{d.DriveID()}}},
+// predicate is what a statement can say.
+type predicate interface {
+	check() error
+	subjects() []Subject
+}
+
+func driveSubject(d Device) []Subject { return []Subject{{"drive-id/v1", Digest{d.DriveID()}}} }
+
+func (i Intent) subjects() []Subject { return driveSubject(i.Device) }
+func (r Result) subjects() []Subject { return driveSubject(r.Device) }
+
+// addStatement signs a statement with a key and appends it.
+func addStatement[P predicate](t *tree, kind string, p P, k *Key, l leaf) (leaf, int64, error) {
+	if err := p.check(); err != nil {
+		return leaf{}, -1, err
 	}
+	payload, err := Canonical(Statement[P]{Type: StatementType, PredicateType: kind, Predicate: p, Subject: p.subjects()})
+	if err != nil {
+		return leaf{}, -1, err
+	}
+	e, err := seal(payload, k)
+	if err != nil {
+		return leaf{}, -1, err
+	}
+	if l, err = l.committed(e); err != nil {
+		return leaf{}, -1, err
+	}
+	index, err := t.add(l, e)
+	return l, index, err
 }
 
 // Intent signs and logs what is about to be done to a drive; when it returns, that is on disk.
@@ -61,7 +67,7 @@ func statement[P any](kind string, d Device, p P) Statement[P] {
 func (is Issuer) Intent(i Intent) (Logged, error) {
 	var at Logged
 	err := is.Log.update(func(t *tree) error {
-		found, index, err := t.find(func(l leaf) bool { return l.Kind == kindIntent && l.Drive == i.Device.ID && l.Job == i.Job })
+		found, index, err := t.find(i.Job, matching(kindIntent, i.Job, i.Device.ID))
 		if err != nil {
 			return err
 		}
@@ -81,31 +87,29 @@ func (is Issuer) Intent(i Intent) (Logged, error) {
 }
 
 func (is Issuer) addIntent(t *tree, i Intent) (leaf, int64, error) {
-	previous, index, err := t.find(func(l leaf) bool { return l.Drive == i.Device.ID })
+	key, err := is.session(t)
 	if err != nil {
 		return leaf{}, -1, err
 	}
-	i.PreviousLeaf = ""
+	i.PreviousLeaf, i.Attempt, i.Time = "", 1, is.time()
+	previous, index, err := t.find(i.Device.ID, func(l leaf) bool {
+		if l.Drive == i.Device.ID && l.Kind == kindIntent {
+			i.Attempt++
+		}
+		return false
+	})
+	if err == nil && i.Attempt > 1 {
+		previous, index, err = t.find(i.Device.ID, func(l leaf) bool { return l.Drive == i.Device.ID })
+	}
+	if err != nil {
+		return leaf{}, -1, err
+	}
 	if index >= 0 {
 		if i.PreviousLeaf, err = leafHash(previous); err != nil {
 			return leaf{}, -1, err
 		}
 	}
-	i.Time = is.time()
-	if err := i.check(); err != nil {
-		return leaf{}, -1, err
-	}
-	payload, err := Canonical(statement(IntentType, i.Device, i))
-	if err != nil {
-		return leaf{}, -1, err
-	}
-	e := seal(payload, is.Key)
-	l, err := newLeaf(kindIntent, i.Device.ID, i.Job, e)
-	if err != nil {
-		return leaf{}, -1, err
-	}
-	index, err = t.add(l, e)
-	return l, index, err
+	return addStatement(t, IntentType, i, key, leaf{Kind: kindIntent, Drive: i.Device.ID, Job: i.Job})
 }
 
 func leafHash(l leaf) (string, error) {
@@ -121,13 +125,14 @@ func leafHash(l leaf) (string, error) {
 // must be the one that the result names. Asked again for the same evidence, it returns a
 // certificate of the result in the log.
 func (is Issuer) Result(r Result) ([]byte, error) {
-	r.Time, r.Signers = is.time(), []string{is.Key.ID}
+	r.Time = is.time()
+	r.Signers = []string{} // the run's key, when it is known
 	if err := r.check(); err != nil {
 		return nil, fmt.Errorf("certificate refused: %w", err)
 	}
 	var bundle []byte
 	err := is.Log.update(func(t *tree) error {
-		intent, index, err := t.find(matching(kindIntent, r.History.Job, r.Device.ID))
+		intent, index, err := t.find(r.History.Job, matching(kindIntent, r.History.Job, r.Device.ID))
 		if err != nil {
 			return err
 		}
@@ -138,7 +143,7 @@ func (is Issuer) Result(r Result) ([]byte, error) {
 		if index < 0 || index != r.History.IntentIndex || hash != r.History.IntentLeaf {
 			return fmt.Errorf("intent of job %s at %d: %w: the log was replaced or cut", r.History.Job, r.History.IntentIndex, ErrNotLogged)
 		}
-		result, index, err := t.find(matching(kindResult, r.History.Job, r.Device.ID))
+		result, index, err := t.find(r.History.Job, matching(kindResult, r.History.Job, r.Device.ID))
 		switch {
 		case err != nil:
 			return err
@@ -168,8 +173,12 @@ func (is Issuer) sameEvidence(l leaf, r Result) error {
 	if err != nil {
 		return err
 	}
-	logged, err := openStatement[Result](e, is.Key.public(), SanitizationType)
+	payload, err := decodeBase64(e.Payload) // its hash is in the tree
 	if err != nil {
+		return err
+	}
+	var logged Statement[Result]
+	if err := decodeClosed(payload, &logged); err != nil {
 		return err
 	}
 	if logged.Predicate.Evidence != r.Evidence {
@@ -179,16 +188,12 @@ func (is Issuer) sameEvidence(l leaf, r Result) error {
 }
 
 func (is Issuer) addResult(t *tree, r Result) error {
-	payload, err := Canonical(statement(SanitizationType, r.Device, r))
+	key, err := is.session(t)
 	if err != nil {
 		return err
 	}
-	e := seal(payload, is.Key)
-	l, err := newLeaf(kindResult, r.Device.ID, r.History.Job, e)
-	if err != nil {
-		return err
-	}
-	_, err = t.add(l, e)
+	r.Signers = []string{key.ID}
+	_, _, err = addStatement(t, SanitizationType, r, key, leaf{Kind: kindResult, Drive: r.Device.ID, Job: r.History.Job})
 	return err
 }
 
@@ -208,47 +213,4 @@ func (is Issuer) Reissue(job, drive string) ([]byte, error) {
 		return nil, fmt.Errorf("reissue certificate: %w", err)
 	}
 	return bundle, nil
-}
-
-// bundle puts together what the log has of a job's drive, and checks it as anybody would.
-func (is Issuer) bundle(t *tree, job, drive string) ([]byte, error) {
-	spki, err := x509.MarshalPKIXPublicKey(is.Key.public())
-	if err != nil {
-		return nil, err
-	}
-	c := Certificate{Schema: CertificateSchema, Keys: []PublicKey{{is.Key.ID, base64.StdEncoding.EncodeToString(spki)}}}
-	for _, part := range []struct {
-		kind string
-		at   *Envelope
-	}{{kindIntent, &c.Intent}, {kindResult, &c.Result}} {
-		l, index, err := t.find(matching(part.kind, job, drive))
-		if err != nil {
-			return nil, err
-		}
-		if index < 0 {
-			return nil, fmt.Errorf("%s of job %s: %w", part.kind, job, ErrNotLogged)
-		}
-		if *part.at, err = is.Log.loadEnvelope(l.Envelope); err != nil {
-			return nil, err
-		}
-		path, err := tlog.ProveRecord(t.size, index, t)
-		if err != nil {
-			return nil, fmt.Errorf("prove log entry %d: %w", index, err)
-		}
-		p := proof.TLogProof{Index: uint64(index), Checkpoint: t.checkpoint}
-		for _, h := range path {
-			p.Hashes = append(p.Hashes, h)
-		}
-		c.Proofs = append(c.Proofs, string(p.Marshal()))
-	}
-	data, err := Canonical(c)
-	if err != nil {
-		return nil, err
-	}
-	data = append(data, '\n')
-	// What we hand out, we would accept.
-	if r := Verify(data, TrustKey(is.Key)); r.Code == CodeInvalid || r.Code == CodePolicy && !r.Simulated {
-		return nil, fmt.Errorf("the certificate does not verify: %v", r.Reasons)
-	}
-	return data, nil
 }

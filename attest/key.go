@@ -2,8 +2,12 @@ package attest
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -21,11 +25,45 @@ const (
 	RoleSimulation = "simulation"
 )
 
-// Key signs statements and checkpoints. It is made on first use and never leaves its file.
+// Key signs. Where the private half is — in a file, behind a socket, in hardware — is the Signer's
+// business.
 type Key struct {
-	ID      string // hex SHA-256 of the SubjectPublicKeyInfo
-	Role    string
-	private ed25519.PrivateKey
+	Public
+	Role   string
+	signer crypto.Signer
+}
+
+// NewKey is the key of a signer: Ed25519 or P-256.
+func NewKey(signer crypto.Signer, role string) (*Key, error) {
+	public, err := NewPublic(signer.Public())
+	if err != nil {
+		return nil, err
+	}
+	if public.Alg == MLDSA44 {
+		return nil, errors.New("an ML-DSA-44 key signs checkpoints only")
+	}
+	return &Key{public, role, signer}, nil
+}
+
+// Sign signs a message in the one form that is taken, and has looked at what came back: a signer that
+// is not the one it was taken for is found out here.
+func (k *Key) Sign(message []byte) ([]byte, error) {
+	input, hash := message, crypto.Hash(0)
+	if k.Alg == P256 {
+		digest := sha256.Sum256(message)
+		input, hash = digest[:], crypto.SHA256
+	}
+	sig, err := k.signer.Sign(rand.Reader, input, hash)
+	if err == nil && k.Alg == P256 {
+		sig, err = lowS(sig)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("sign with %s key %.16s…: %w", k.Role, k.ID, err)
+	}
+	if !k.verifies(message, sig) {
+		return nil, fmt.Errorf("sign with %s key %.16s…: what the signer returned is no signature of this key", k.Role, k.ID)
+	}
+	return sig, nil
 }
 
 // KeyFileError says why a key file is not used. Nothing was signed.
@@ -39,11 +77,11 @@ func (e *KeyFileError) Error() string { return fmt.Sprintf("key file %s: %s", e.
 func LoadOrCreateKey(dir, role string) (*Key, error) {
 	name := filepath.Join(dir, role+".pem")
 	if _, err := os.Lstat(name); errors.Is(err, fs.ErrNotExist) {
-		if err := createKey(name); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := CreateKeyFile(name, Ed25519); err != nil && !errors.Is(err, fs.ErrExist) {
 			return nil, fmt.Errorf("make signing key: %w", err)
 		}
 	}
-	k, err := loadKey(name, role)
+	k, err := LoadKeyFile(name, role)
 	if err != nil {
 		return nil, err
 	}
@@ -54,8 +92,9 @@ func LoadOrCreateKey(dir, role string) (*Key, error) {
 	return k, durable.WriteFile(public, k.PublicPEM(), 0o644)
 }
 
-func createKey(name string) error {
-	_, private, err := ed25519.GenerateKey(rand.Reader)
+// CreateKeyFile makes a new key in a file that is not there yet: PKCS #8 in PEM, 0600.
+func CreateKeyFile(name string, alg Alg) error {
+	private, err := generate(alg)
 	if err != nil {
 		return err
 	}
@@ -66,10 +105,51 @@ func createKey(name string) error {
 	return durable.CreateFile(name, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600)
 }
 
-func loadKey(name, role string) (*Key, error) {
+func generate(alg Alg) (crypto.Signer, error) {
+	switch alg {
+	case Ed25519:
+		_, private, err := ed25519.GenerateKey(rand.Reader)
+		return private, err
+	case P256:
+		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	}
+	return nil, fmt.Errorf("%q signs no statements: Ed25519 and P-256 do", alg)
+}
+
+// restore is what to do about a damaged key file.
+const restore = "restore it from a backup; a new key needs a new state directory"
+
+// LoadKeyFile reads a private key that only its owner can read.
+func LoadKeyFile(name, role string) (*Key, error) {
+	data, err := readKeyFile(name)
+	if err != nil {
+		return nil, err
+	}
+	return parseKey(name, data, role)
+}
+
+func parseKey(name string, data []byte, role string) (*Key, error) {
+	block, rest := pem.Decode(data)
+	if block == nil || block.Type != "PRIVATE KEY" || len(bytes.TrimSpace(rest)) > 0 {
+		return nil, &KeyFileError{name, "does not hold one private key in PEM", restore}
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	signer, ok := parsed.(crypto.Signer)
+	if err != nil || !ok {
+		return nil, &KeyFileError{name, "does not hold an Ed25519 or P-256 key", restore}
+	}
+	k, err := NewKey(signer, role)
+	if err != nil {
+		return nil, &KeyFileError{name, "does not hold an Ed25519 or P-256 key", restore}
+	}
+	return k, nil
+}
+
+// readKeyFile reads a file of secrets, unless others can too.
+func readKeyFile(name string) ([]byte, error) {
 	info, err := os.Lstat(name)
 	if err != nil {
-		return nil, fmt.Errorf("read signing key: %w", err)
+		return nil, fmt.Errorf("read key: %w", err)
 	}
 	switch {
 	case !info.Mode().IsRegular():
@@ -77,38 +157,21 @@ func loadKey(name, role string) (*Key, error) {
 	case info.Mode().Perm()&0o077 != 0:
 		return nil, &KeyFileError{name, fmt.Sprintf("others can read it (mode %04o)", info.Mode().Perm()),
 			"if nobody did: chmod 600 " + name + "; otherwise begin a new state directory"}
+	case info.Size() > MaxSize:
+		return nil, &KeyFileError{name, fmt.Sprintf("has %d bytes", info.Size()), restore}
 	}
 	data, err := os.ReadFile(name)
 	if err != nil {
-		return nil, fmt.Errorf("read signing key: %w", err)
+		return nil, fmt.Errorf("read key: %w", err)
 	}
-	const hint = "restore it from a backup; a new key needs a new state directory"
-	block, rest := pem.Decode(data)
-	if block == nil || block.Type != "PRIVATE KEY" || len(bytes.TrimSpace(rest)) > 0 {
-		return nil, &KeyFileError{name, "does not hold one private key in PEM", hint}
-	}
-	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	private, ok := parsed.(ed25519.PrivateKey)
-	if err != nil || !ok {
-		return nil, &KeyFileError{name, "does not hold an Ed25519 key", hint}
-	}
-	return newKey(private, role), nil
+	return data, nil
 }
-
-func newKey(private ed25519.PrivateKey, role string) *Key {
-	k := &Key{Role: role, private: private}
-	k.ID = keyID(k.public())
-	return k
-}
-
-func (k *Key) public() ed25519.PublicKey { return k.private.Public().(ed25519.PublicKey) }
 
 // PublicPEM is the public key as a trust file: PEM, with the role in a line before it that other
 // programs take for a comment.
-func (k *Key) PublicPEM() []byte {
-	der, err := x509.MarshalPKIXPublicKey(k.public())
-	if err != nil {
-		return nil // an Ed25519 key always marshals
-	}
-	return append([]byte("# expunge "+k.Role+" key "+k.ID+"\n"), pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})...)
+func (k *Key) PublicPEM() []byte { return k.PEM(k.Role) }
+
+// PEM is the key as a trust file, limited to a role.
+func (p Public) PEM(role string) []byte {
+	return append([]byte("# expunge "+role+" key "+p.ID+"\n"), pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: p.spki})...)
 }

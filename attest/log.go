@@ -2,8 +2,8 @@ package attest
 
 import (
 	"bytes"
-	"crypto/ed25519"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,9 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
-	tnote "github.com/transparency-dev/formats/log"
-	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/expunge-dev/expunge/internal/durable"
@@ -26,7 +25,8 @@ import (
 // disk.
 type Log struct {
 	dir string
-	key *Key
+	key *LogKey
+	now func() time.Time
 }
 
 // LogError: the log is not what was written. Nothing can be added to it; keep it as it is.
@@ -41,47 +41,52 @@ const tileHeight = 8
 const maxLeaf = 1024
 
 // OpenLog opens the log in a directory, which is there. What it says is checked at each use.
-func OpenLog(dir string, key *Key) *Log { return &Log{dir, key} }
+func OpenLog(dir string, key *LogKey, now func() time.Time) *Log { return &Log{dir, key, now} }
 
-// origin names a key's log. It depends on the key alone, so that one log cannot pass for another.
-func origin(keyID string) string { return "expunge.log/" + keyID }
-
-// leaf is one entry of the log.
+// leaf is one entry of the log. It names no person, and a drive by the hash of its identity.
 type leaf struct {
-	Kind      string `json:"kind"` // intent or result
-	Drive     string `json:"drive"`
-	Job       string `json:"job"`
-	Envelope  string `json:"envelope"`  // hex SHA-256 of what was signed
-	Signature string `json:"signature"` // hex SHA-256 of the signature's bytes
+	Drive     string `json:"drive,omitempty"`
+	Envelope  string `json:"envelope"` // hex SHA-256 of what was signed
+	Job       string `json:"job,omitempty"`
+	Kind      string `json:"kind"`
+	Session   string `json:"session,omitempty"` // id of the key that a session vouches for
+	Signature string `json:"signature"`         // hex SHA-256 of the signature's bytes
 }
 
+// The kinds of entries.
 const (
-	kindIntent = "intent"
-	kindResult = "result"
+	kindSession = "session"
+	kindIntent  = "intent"
+	kindResult  = "result"
 )
 
-func newLeaf(kind, drive, job string, e Envelope) (leaf, error) {
+// committed completes the leaf of an envelope.
+func (l leaf) committed(e Envelope) (leaf, error) {
 	digest, err := e.digest()
 	if err != nil {
 		return leaf{}, err
 	}
-	if len(e.Signatures) != 1 {
-		return leaf{}, fmt.Errorf("%d signatures, want one", len(e.Signatures))
+	if _, err := e.signer(); err != nil {
+		return leaf{}, err
 	}
 	sig, err := decodeBase64(e.Signatures[0].Sig)
 	if err != nil {
 		return leaf{}, err
 	}
-	return leaf{kind, drive, job, digest, hexSHA256(sig)}, nil
+	l.Envelope, l.Signature = digest, hexSHA256(sig)
+	return l, nil
 }
 
 // tree is the log at one moment, read from disk and checked against its checkpoint.
 type tree struct {
 	log        *Log
 	size       int64
+	root       tlog.Hash // of a log that is not empty
 	checkpoint []byte
 	tiles      map[string][]byte
 }
+
+func hashText(h tlog.Hash) string { return hex.EncodeToString(h[:]) }
 
 // update works on the log while nobody else does.
 func (l *Log) update(work func(*tree) error) (err error) {
@@ -115,16 +120,16 @@ func (l *Log) load() (*tree, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read log: %w", err)
 	}
-	cp, err := openCheckpoint(data, l.key.public())
+	cp, err := openCheckpoint(data, l.key.LogPublic)
 	if err != nil {
-		return nil, &LogError{l.dir, fmt.Sprintf("its checkpoint is not one of key %.16s…: %v", l.key.ID, err)}
+		return nil, &LogError{l.dir, fmt.Sprintf("its checkpoint is not one of %.28s…: %v", l.key.Origin, err)}
 	}
-	t.size, t.checkpoint = int64(cp.Size), data
+	t.size, t.root, t.checkpoint = cp.size, cp.root, data
 	root, err := tlog.TreeHash(t.size, t)
 	if err != nil {
 		return nil, &LogError{l.dir, err.Error()}
 	}
-	if !bytes.Equal(root[:], cp.Hash) {
+	if root != cp.root {
 		return nil, &LogError{l.dir, "its tiles do not have the hash of its checkpoint: it was changed"}
 	}
 	return t, nil
@@ -193,15 +198,18 @@ func (t *tree) entries(n int64) ([][]byte, error) {
 	return list, nil
 }
 
-// find is the newest entry that matches, with its index; -1 when there is none. What it returns is
-// in the tree: its hash was compared.
-func (t *tree) find(match func(leaf) bool) (leaf, int64, error) {
+// find is the newest entry that matches, with its index; -1 when there is none. Only entries that have
+// the word are looked at. What it returns is in the tree: its hash was compared.
+func (t *tree) find(word string, match func(leaf) bool) (leaf, int64, error) {
 	for n := (t.size - 1) >> tileHeight; n >= 0 && t.size > 0; n-- {
 		list, err := t.entries(n)
 		if err != nil {
 			return leaf{}, -1, err
 		}
 		for i := len(list) - 1; i >= 0; i-- {
+			if !bytes.Contains(list[i], []byte(word)) {
+				continue
+			}
 			var l leaf
 			if err := json.Unmarshal(list[i], &l); err != nil {
 				return leaf{}, -1, &LogError{t.log.dir, fmt.Sprintf("entry %d is damaged: %v", n<<tileHeight+int64(i), err)}
@@ -292,14 +300,14 @@ func (t *tree) commit(size int64, root tlog.Hash, written map[string][]byte) err
 			return fmt.Errorf("append to log: %w", err)
 		}
 	}
-	checkpoint, err := signCheckpoint(size, root, t.log.key)
+	checkpoint, err := signCheckpoint(size, root, t.log.key, t.log.now())
 	if err != nil {
 		return fmt.Errorf("sign checkpoint: %w", err)
 	}
 	if err := durable.WriteFile(filepath.Join(t.log.dir, "checkpoint"), checkpoint, 0o644); err != nil {
 		return fmt.Errorf("append to log: %w", err)
 	}
-	t.size, t.checkpoint, t.tiles = size, checkpoint, map[string][]byte{}
+	t.size, t.root, t.checkpoint, t.tiles = size, root, checkpoint, map[string][]byte{}
 	return t.log.prune(written)
 }
 
@@ -358,51 +366,6 @@ func (l *Log) loadEnvelope(digest string) (Envelope, error) {
 		return Envelope{}, &LogError{l.dir, fmt.Sprintf("envelope %.16s… is another one", digest)}
 	}
 	return e, nil
-}
-
-// signer signs checkpoints as notes (c2sp.org/signed-note).
-type signer struct {
-	name string
-	hash uint32
-	key  ed25519.PrivateKey
-}
-
-func (s signer) Name() string                    { return s.name }
-func (s signer) KeyHash() uint32                 { return s.hash }
-func (s signer) Sign(msg []byte) ([]byte, error) { return ed25519.Sign(s.key, msg), nil }
-
-func noteVerifier(key ed25519.PublicKey) (note.Verifier, error) {
-	vkey, err := note.NewEd25519VerifierKey(origin(keyID(key)), key)
-	if err != nil {
-		return nil, err
-	}
-	return note.NewVerifier(vkey)
-}
-
-func signCheckpoint(size int64, root tlog.Hash, k *Key) ([]byte, error) {
-	v, err := noteVerifier(k.public())
-	if err != nil {
-		return nil, err
-	}
-	cp := tnote.Checkpoint{Origin: origin(k.ID), Size: uint64(size), Hash: root[:]}
-	return note.Sign(&note.Note{Text: string(cp.Marshal())}, signer{v.Name(), v.KeyHash(), k.private})
-}
-
-// openCheckpoint checks a checkpoint of the key's log, in its one form with its one signature.
-func openCheckpoint(data []byte, key ed25519.PublicKey) (*tnote.Checkpoint, error) {
-	v, err := noteVerifier(key)
-	if err != nil {
-		return nil, err
-	}
-	cp, rest, n, err := tnote.ParseCheckpoint(data, v.Name(), v)
-	if err != nil {
-		return nil, err
-	}
-	if len(rest) > 0 || len(n.Sigs) != 1 || len(n.UnverifiedSigs) > 0 || string(cp.Marshal()) != n.Text ||
-		string(data) != fmt.Sprintf("%s\n— %s %s\n", n.Text, n.Sigs[0].Name, n.Sigs[0].Base64) || cp.Size > 1<<40 {
-		return nil, errors.New("checkpoint is not in its one form")
-	}
-	return cp, nil
 }
 
 // Check reads the whole log: the checkpoint's signature, the tree's hash, and every entry against

@@ -41,16 +41,28 @@ func files(t *testing.T, dir string) map[string]string {
 // A power cut in the middle of an append leaves any subset of the files that it wrote, but for the
 // checkpoint, which comes last. The log must be whole, with the entry or without it.
 func TestAppendSurvivesEveryCut(t *testing.T) {
-	for _, before := range []int{0, 1, 255, 256} {
+	for _, before := range []int{0, 1, 2, 255, 256} {
 		is := testIssuer(t, testKey(1, RoleHost))
-		for n := range before {
+		session := func() error {
+			return is.Log.update(func(t *tree) error { _, err := is.session(t); return err })
+		}
+		if before > 0 {
+			if err := session(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for n := range before - 1 {
 			if _, err := is.Intent(testIntent("S", "j"+string(rune('a'+n%26))+string(rune('a'+n/26)))); err != nil {
 				t.Fatal(err)
 			}
 		}
 		old, oldDir := files(t, is.Log.dir), copyDir(t, is.Log.dir)
 		next := map[string]string{}
-		if _, err := is.Intent(testIntent("NEW", "new")); err != nil {
+		if before == 0 {
+			if err := session(); err != nil {
+				t.Fatal(err)
+			}
+		} else if _, err := is.Intent(testIntent("NEW", "new")); err != nil {
 			t.Fatal(err)
 		}
 		var written []string
@@ -71,7 +83,7 @@ func TestAppendSurvivesEveryCut(t *testing.T) {
 				}
 			}
 			cut := is
-			cut.Log = OpenLog(dir, is.Key)
+			cut.Log = OpenLog(dir, is.Log.key, testNow)
 			if err := cut.Log.Check(); err != nil {
 				t.Fatalf("%d entries, subset %b: %v", before, subset, err)
 			}
@@ -109,8 +121,8 @@ func TestChangedLogIsRefused(t *testing.T) {
 	}
 	flip := func(d []byte) []byte { d[len(d)-40] ^= 1; return d }
 	for name, damage := range map[string]func(*testing.T, Issuer){
-		"tile":       edit("tile/0/000.p/6", flip),
-		"entries":    edit("tile/entries/000.p/6", flip),
+		"tile":       edit("tile/0/000.p/7", flip),
+		"entries":    edit("tile/entries/000.p/7", flip),
 		"checkpoint": edit("checkpoint", flip),
 		"tiles gone": func(t *testing.T, is Issuer) {
 			if err := os.RemoveAll(filepath.Join(is.Log.dir, "tile")); err != nil {
@@ -122,7 +134,7 @@ func TestChangedLogIsRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 		},
-		"another key": func(t *testing.T, is Issuer) { *is.Log = *OpenLog(is.Log.dir, testKey(2, RoleHost)) },
+		"another key": func(t *testing.T, is Issuer) { *is.Log = *OpenLog(is.Log.dir, testLogKey(2), testNow) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			is := build(t)
@@ -211,27 +223,34 @@ func TestKeyFiles(t *testing.T) {
 func TestIntentAfterResultIsWorthless(t *testing.T) {
 	is := testIssuer(t, testKey(1, RoleHost))
 	i := testIntent("S", "j")
-	i.Time = is.time()
-	payload, err := Canonical(statement(IntentType, i.Device, i))
-	if err != nil {
-		t.Fatal(err)
-	}
-	e := seal(payload, is.Key)
-	l, err := newLeaf(kindIntent, i.Device.ID, i.Job, e)
-	if err != nil {
-		t.Fatal(err)
-	}
-	at, err := leafHash(l)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := testResult("S", "j", Logged{1, at})
-	r.Time, r.Signers = is.time(), []string{is.Key.ID}
-	err = is.Log.update(func(t *tree) error {
+	i.Attempt, i.Time = 1, is.time()
+	err := is.Log.update(func(t *tree) error {
+		run, err := is.session(t)
+		if err != nil {
+			return err
+		}
+		payload, err := Canonical(Statement[Intent]{StatementType, i.subjects(), IntentType, i})
+		if err != nil {
+			return err
+		}
+		e, err := seal(payload, run)
+		if err != nil {
+			return err
+		}
+		l, err := leaf{Kind: kindIntent, Drive: i.Device.ID, Job: i.Job}.committed(e)
+		if err != nil {
+			return err
+		}
+		at, err := leafHash(l)
+		if err != nil {
+			return err
+		}
+		r := testResult("S", "j", Logged{2, at})
+		r.Time, r.Signers = is.time(), []string{run.ID}
 		if err := is.addResult(t, r); err != nil {
 			return err
 		}
-		_, err := t.add(l, e)
+		_, err = t.add(l, e)
 		return err
 	})
 	if err != nil {

@@ -6,6 +6,6 @@ import "bytes"
 // was damaged is told from a file that never was one, such as the envelopes of a log. It proves
 // nothing: Verify does.
 func Resembles(data []byte) bool {
-	return bytes.HasPrefix(bytes.TrimLeft(data, " \t\r\n\xef\xbb\xbf"), []byte(`{"intent":`)) ||
+	return bytes.HasPrefix(bytes.TrimLeft(data, " \t\r\n\xef\xbb\xbf"), []byte(`{"checkpoint":"expunge.log/`)) ||
 		bytes.Contains(data, []byte("github.com/expunge-dev/expunge/certificate/"))
 }

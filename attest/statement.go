@@ -135,6 +135,7 @@ type Intent struct {
 	Excludes     []string `json:"excludes"`
 	Disposition  string   `json:"disposition,omitempty"`
 	Category     string   `json:"category,omitempty"`
+	Attempt      int64    `json:"attempt"`                // how many intents of this drive the log has, with this one
 	PreviousLeaf string   `json:"previousLeaf,omitempty"` // of this drive in this log: its history is a chain
 	Time         Time     `json:"time"`
 }

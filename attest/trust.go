@@ -2,7 +2,6 @@ package attest
 
 import (
 	"bytes"
-	"crypto/ed25519"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -13,7 +12,7 @@ import (
 // business: never from the certificate.
 type Trust struct {
 	roles map[string]string // key id to role, "" where none is given
-	keys  map[string]ed25519.PublicKey
+	keys  map[string]Public
 	// Self says that these are the own keys of the state that issued: it proves consistency, and
 	// nothing to anybody else.
 	Self bool
@@ -22,7 +21,7 @@ type Trust struct {
 // ParseTrust reads public keys in PEM. A line "# expunge ROLE key …" before a key limits it to
 // that role.
 func ParseTrust(data []byte) (Trust, error) {
-	t := Trust{roles: map[string]string{}, keys: map[string]ed25519.PublicKey{}}
+	t := Trust{roles: map[string]string{}, keys: map[string]Public{}}
 	if len(data) > MaxSize {
 		return t, fmt.Errorf("trust file of %d bytes, at most %d", len(data), MaxSize)
 	}
@@ -37,11 +36,11 @@ func ParseTrust(data []byte) (Trust, error) {
 		if block.Type != "PUBLIC KEY" {
 			return Trust{}, fmt.Errorf("trust file: it holds a %q, want public keys only", block.Type)
 		}
-		key, err := parseSPKI(block.Bytes)
+		key, err := ParsePublic(block.Bytes)
 		if err != nil {
 			return Trust{}, fmt.Errorf("trust file: %w", err)
 		}
-		t.roles[keyID(key)], t.keys[keyID(key)] = roleBefore(rest[:len(rest)-len(after)]), key
+		t.roles[key.ID], t.keys[key.ID] = roleBefore(rest[:len(rest)-len(after)]), key
 		rest = after
 	}
 	if len(t.roles) == 0 {
@@ -62,7 +61,7 @@ func roleBefore(text []byte) string {
 
 // TrustKey trusts one key of this process, as Self.
 func TrustKey(k *Key) Trust {
-	return Trust{roles: map[string]string{k.ID: k.Role}, keys: map[string]ed25519.PublicKey{k.ID: k.public()}, Self: true}
+	return Trust{roles: map[string]string{k.ID: k.Role}, keys: map[string]Public{k.ID: k.Public}, Self: true}
 }
 
 // Empty says that it is nobody's word.

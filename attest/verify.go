@@ -2,14 +2,8 @@ package attest
 
 import (
 	"bytes"
-	"crypto/ed25519"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"math"
-
-	"github.com/transparency-dev/formats/proof"
-	"golang.org/x/mod/sumdb/tlog"
 )
 
 // What a verification can say, as exit codes.
@@ -32,16 +26,20 @@ type Reason struct {
 type Report struct {
 	Code      int
 	Reasons   []Reason
-	KeyID     string
+	KeyID     string // of the host that vouched for the result
 	Trust     string // "trusted", "self" or "untrusted"
 	Simulated bool
 	Result    *Result
 	Intent    *Intent
+	Session   *Session // of the run that signed the result
+	Summary   string   // a note of the log
+	LogOrigin string
 	LogSize   int64
 	LogIndex  int64    // of the result
 	LogLeaf   [32]byte // hash of the result's entry
 
-	key    ed25519.PublicKey
+	opened *opened
+	hosts  []string  // ids of all hosts' keys
 	proofs [2]proven // of intent and result
 }
 
@@ -60,21 +58,25 @@ func (r Report) Verdict() string {
 
 // Verify says what a certificate is worth to somebody who trusts these keys. It is a pure
 // function: no clock, no network, no file, and it answers any bytes.
-func Verify(data []byte, trust Trust) Report {
-	r, err := verify(data)
+func Verify(data []byte, trust Trust) Report { return NewVerifier(trust).Verify(data) }
+
+// Verify says what a certificate is worth.
+func (v *Verifier) Verify(data []byte) Report {
+	r, err := v.verify(data)
 	if err != nil {
 		return Report{Code: CodeInvalid, Trust: "untrusted", Reasons: []Reason{{"invalid", err.Error(), "get the file again from where it was issued; do not rely on this one"}}}
 	}
 	r.Simulated = r.Result.Simulated
-	switch {
-	case !trust.trusts(r.KeyID, r.Simulated):
-		r.Trust, r.Code = "untrusted", CodePolicy
-		r.Reasons = append(r.Reasons, Reason{"untrusted_key", "signed by key " + r.KeyID + ", which is not among the trusted ones",
-			"get the issuer's public key from the issuer and pass it with --trust"})
-	case trust.Self:
+	r.Trust = "trusted"
+	if v.trust.Self {
 		r.Trust = "self"
-	default:
-		r.Trust = "trusted"
+	}
+	for _, id := range r.hosts {
+		if !v.trust.trusts(id, r.Simulated) {
+			r.Trust, r.Code = "untrusted", CodePolicy
+			r.Reasons = append(r.Reasons, Reason{"untrusted_key", "signed by key " + id + ", which is not among the trusted ones",
+				"get the issuer's public key from the issuer and pass it with --trust"})
+		}
 	}
 	if r.Simulated {
 		r.Code = CodePolicy
@@ -107,7 +109,7 @@ func (r Report) AllowSimulated() Report {
 	return r
 }
 
-func verify(data []byte) (Report, error) {
+func (v *Verifier) verify(data []byte) (Report, error) {
 	body, ended := bytes.CutSuffix(data, []byte("\n"))
 	switch {
 	case len(data) == 0:
@@ -121,74 +123,45 @@ func verify(data []byte) (Report, error) {
 	if err := decodeClosed(body, &c); err != nil {
 		return Report{}, fmt.Errorf("certificate: %w", err)
 	}
-	if c.Schema != CertificateSchema || len(c.Keys) != 1 || len(c.Proofs) != 2 {
-		return Report{}, fmt.Errorf("schema %q with %d keys and %d proofs: not known to this verifier", c.Schema, len(c.Keys), len(c.Proofs))
+	if c.Schema != CertificateSchema || len(c.Proofs) != len(c.Sessions)+2 {
+		return Report{}, fmt.Errorf("schema %q with %d proofs: not known to this verifier", c.Schema, len(c.Proofs))
 	}
-	spki, err := decodeBase64(c.Keys[0].SPKI)
-	if err != nil {
-		return Report{}, fmt.Errorf("public key: %w", err)
-	}
-	key, err := parseSPKI(spki)
+	o, err := v.open(c.Keys, c.Sessions, c.Checkpoint)
 	if err != nil {
 		return Report{}, err
 	}
-	r := Report{KeyID: keyID(key), key: key}
-	if c.Keys[0].KeyID != r.KeyID {
-		return Report{}, errors.New("the key's id is not its hash")
-	}
-	intent, err := openStatement[Intent](c.Intent, key, IntentType)
+	intent, err := openStatement[Intent](o, c.Intent, IntentType)
 	if err != nil {
 		return Report{}, fmt.Errorf("intent: %w", err)
 	}
-	result, err := openStatement[Result](c.Result, key, SanitizationType)
+	result, err := openStatement[Result](o, c.Result, SanitizationType)
 	if err != nil {
 		return Report{}, fmt.Errorf("result: %w", err)
 	}
-	if err := agree(intent, result, r.KeyID); err != nil {
+	signer := c.Result.Signatures[0].KeyID
+	if err := agree(intent, result, signer); err != nil {
 		return Report{}, err
 	}
-	if err := r.verifyProofs(c, key, intent, result); err != nil {
+	r := Report{opened: o, LogOrigin: o.log.Origin, Summary: c.Summary}
+	if err := r.verifyProofs(c, intent, result); err != nil {
 		return Report{}, err
 	}
-	r.Intent, r.Result = &intent.Predicate, &result.Predicate
+	if err := o.summarizes(c.Summary, result, r.proofs[1].entry.Envelope); err != nil {
+		return Report{}, err
+	}
+	if err := o.allUsed(); err != nil {
+		return Report{}, err
+	}
+	session := o.sessions[signer]
+	if session.said.Simulated != result.Simulated {
+		return Report{}, errors.New("the session and the result differ in whether they are a simulation")
+	}
+	r.Intent, r.Result, r.Session, r.KeyID, r.hosts = &intent, &result, &session.said, session.host, o.hosts()
 	return r, nil
 }
 
-// checked is a predicate that can contradict itself.
-type checked interface {
-	Intent | Result
-	check() error
-	device() Device
-}
-
-func (i Intent) device() Device { return i.Device }
-func (r Result) device() Device { return r.Device }
-
-func openStatement[P checked](e Envelope, key ed25519.PublicKey, kind string) (Statement[P], error) {
-	var s Statement[P]
-	payload, err := e.open(key)
-	if err != nil {
-		return s, err
-	}
-	if err := decodeClosed(payload, &s); err != nil {
-		return s, err
-	}
-	if s.Type != StatementType || s.PredicateType != kind {
-		return s, fmt.Errorf("type %q with predicate %q", s.Type, s.PredicateType)
-	}
-	if err := s.Predicate.check(); err != nil {
-		return s, err
-	}
-	id := s.Predicate.device().DriveID()
-	if len(s.Subject) != 1 || s.Subject[0] != (Subject{"drive-id/v1", Digest{id}}) {
-		return s, errors.New("the subject is not the drive that the statement describes")
-	}
-	return s, nil
-}
-
 // agree says whether intent and result are of one piece of work.
-func agree(intent Statement[Intent], result Statement[Result], key string) error {
-	i, r := intent.Predicate, result.Predicate
+func agree(i Intent, r Result, key string) error {
 	return checkRules([]rule{
 		{i.Device.ID == r.Device.ID && i.Device.SizeBytes == r.sizeBefore() && i.Device.Identity == r.Device.Identity, "intent and result are of different drives"},
 		{i.Job == r.History.Job && i.PlanSHA256 == r.Evidence.PlanSHA256, "intent and result are of different jobs"},
@@ -199,62 +172,26 @@ func agree(intent Statement[Intent], result Statement[Result], key string) error
 	})
 }
 
-func (r *Report) verifyProofs(c Certificate, key ed25519.PublicKey, intent Statement[Intent], result Statement[Result]) error {
-	job, drive := intent.Predicate.Job, intent.Predicate.Device.ID
-	first, err := verifyProof(c.Proofs[0], key, kindIntent, job, drive, c.Intent)
+func (r *Report) verifyProofs(c Certificate, intent Intent, result Result) error {
+	o := r.opened
+	last, err := o.proveSessions(c.Sessions, c.Proofs)
+	if err != nil {
+		return err
+	}
+	rest := c.Proofs[len(c.Sessions):]
+	first, err := o.prove(rest[0], leaf{Kind: kindIntent, Job: intent.Job, Drive: intent.Device.ID}, c.Intent)
 	if err != nil {
 		return fmt.Errorf("proof of the intent: %w", err)
 	}
-	second, err := verifyProof(c.Proofs[1], key, kindResult, job, drive, c.Result)
+	second, err := o.prove(rest[1], leaf{Kind: kindResult, Job: intent.Job, Drive: intent.Device.ID}, c.Result)
 	if err != nil {
 		return fmt.Errorf("proof of the result: %w", err)
 	}
-	h := result.Predicate.History
-	r.LogSize, r.LogIndex, r.LogLeaf, r.proofs = second.size, second.index, second.hash(), [2]proven{first, second}
+	h := result.History
+	r.LogSize, r.LogIndex, r.LogLeaf, r.proofs = o.checkpoint.size, second.index, second.hash(), [2]proven{first, second}
 	return checkRules([]rule{
-		{first.checkpoint == second.checkpoint, "the proofs are of different checkpoints"},
 		{first.index < second.index, "the result was logged before its intent"},
 		{h.IntentIndex == first.index && h.IntentLeaf == first.leaf, "the intent is not the one that the result names"},
+		{last[c.Intent.Signatures[0].KeyID] < first.index && last[c.Result.Signatures[0].KeyID] < second.index, "a statement was logged before its session"},
 	})
-}
-
-type proven struct {
-	index, size      int64
-	leaf, checkpoint string // leaf is the entry's hash in hex
-	entry            leaf
-	root             tlog.Hash
-}
-
-func verifyProof(text string, key ed25519.PublicKey, kind, job, drive string, e Envelope) (proven, error) {
-	var p proof.TLogProof
-	if err := p.Unmarshal([]byte(text)); err != nil {
-		return proven{}, err
-	}
-	if string(p.Marshal()) != text || p.ExtraData != nil || p.Index > math.MaxInt32 || len(p.Hashes) > 64 {
-		return proven{}, errors.New("not in its one form")
-	}
-	cp, err := openCheckpoint(p.Checkpoint, key)
-	if err != nil {
-		return proven{}, err
-	}
-	l, err := newLeaf(kind, drive, job, e)
-	if err != nil {
-		return proven{}, err
-	}
-	data, err := Canonical(l)
-	if err != nil {
-		return proven{}, err
-	}
-	hashes := make(tlog.RecordProof, len(p.Hashes))
-	for i, h := range p.Hashes {
-		hashes[i] = h
-	}
-	if p.Index >= cp.Size || len(cp.Hash) != tlog.HashSize {
-		return proven{}, errors.New("the entry is not in the tree of its checkpoint")
-	}
-	leaf, root := tlog.RecordHash(data), tlog.Hash(cp.Hash)
-	if err := tlog.CheckRecord(hashes, int64(cp.Size), root, int64(p.Index), leaf); err != nil {
-		return proven{}, err
-	}
-	return proven{int64(p.Index), int64(cp.Size), hex.EncodeToString(leaf[:]), string(p.Checkpoint), l, root}, nil
 }

@@ -23,6 +23,9 @@ func CheckSchema(t testing.TB, certificate []byte) {
 	}
 	check(t, "intent.v1.schema.json", c.Intent)
 	check(t, "sanitization.v1.schema.json", c.Result)
+	for _, s := range c.Sessions {
+		check(t, "session.v1.schema.json", s)
+	}
 }
 
 func check(t testing.TB, name string, e attest.Envelope) {

@@ -232,7 +232,7 @@ func TestAuditFindsWhatWasDone(t *testing.T) {
 		do(exitOK, "rack", "add", "--serial", serial, "--size", "16M")
 	}
 	do(exitOK, "run", "A", "--confirm", "A")
-	if d := auditOn(t, rack, exitOK); d.found() != "" || d.Result.Size != 2 || d.Result.Certificates != 1 || !d.Result.Simulated {
+	if d := auditOn(t, rack, exitOK); d.found() != "" || d.Result.Size != 3 || d.Result.Certificates != 1 || !d.Result.Simulated {
 		t.Fatalf("a log of one run: %+v", d)
 	}
 	early := keep()

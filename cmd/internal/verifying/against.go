@@ -40,14 +40,14 @@ const maxPaths = 3
 // ledger holds what reconciling needs of certificates that are authentic.
 type ledger struct {
 	bySerial map[string]*record
-	keys     map[string]int
+	logs     map[string]int        // by origin
 	seen     map[logEntry][32]byte // the entry's hash
 	forks    []Finding
 }
 
 // logEntry is what makes a certificate one: a copy of it has the same entry of the same log.
 type logEntry struct {
-	key   int
+	log   int
 	index int64
 }
 
@@ -61,7 +61,7 @@ type record struct {
 
 // source is what one issuer's log says of a serial number.
 type source struct {
-	key              int
+	log              int
 	success, failure mark // the newest of each
 	successes        int
 	paths            []string // of successes
@@ -76,7 +76,7 @@ type mark struct {
 }
 
 func newLedger() *ledger {
-	return &ledger{bySerial: map[string]*record{}, keys: map[string]int{}, seen: map[logEntry][32]byte{}}
+	return &ledger{bySerial: map[string]*record{}, logs: map[string]int{}, seen: map[logEntry][32]byte{}}
 }
 
 // enter takes a certificate in. What is not authentic says nothing about any drive.
@@ -84,18 +84,18 @@ func (l *ledger) enter(i Item) {
 	if i.result == nil {
 		return
 	}
-	key, known := l.keys[i.Trust.KeyID]
+	log, known := l.logs[i.origin]
 	if !known {
-		key = len(l.keys)
-		l.keys[i.Trust.KeyID] = key
+		log = len(l.logs)
+		l.logs[i.origin] = log
 	}
-	entry := logEntry{key, i.Trust.LogIndex}
+	entry := logEntry{log, i.Trust.LogIndex}
 	have, copied := l.seen[entry]
 	if copied && have == i.leaf {
 		return
 	}
 	if copied {
-		l.forks = append(l.forks, Finding{"forked_log", i.Serial, fmt.Sprintf("another certificate claims the same entry %d of the log of key %.16s…", entry.index, i.Trust.KeyID), []string{i.label()}})
+		l.forks = append(l.forks, Finding{"forked_log", i.Serial, fmt.Sprintf("another certificate claims the same entry %d of the log %.28s…", entry.index, i.origin), []string{i.label()}})
 	}
 	l.seen[entry] = i.leaf
 	r := l.bySerial[i.Serial]
@@ -111,9 +111,9 @@ func (l *ledger) enter(i Item) {
 		r.drive = i.Drive.ID
 	}
 	r.several = r.several || r.drive != i.Drive.ID
-	at := slices.IndexFunc(r.sources, func(s source) bool { return s.key == key })
+	at := slices.IndexFunc(r.sources, func(s source) bool { return s.log == log })
 	if at < 0 {
-		at, r.sources = len(r.sources), append(r.sources, source{key: key})
+		at, r.sources = len(r.sources), append(r.sources, source{log: log})
 	}
 	s, m := &r.sources[at], mark{true, i.Trust.LogIndex, i.Time, i.Outcome, i.label()}
 	if i.Code != attest.CodeOK {
@@ -217,7 +217,7 @@ func (r *record) last() (last mark) {
 		for _, s := range r.sources {
 			switch {
 			case !s.success.there:
-			case s.key == f.key:
+			case s.log == f.log:
 				later = later && f.failure.index > s.success.index
 			default:
 				later = later && f.failure.time >= s.success.time

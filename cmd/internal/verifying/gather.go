@@ -196,11 +196,11 @@ func (j *job) judge(o Options) told {
 	if j.maybe && !attest.Resembles(data) {
 		return told{skip: &NotJudged{j.path, []attest.Reason{{Code: "not_a_certificate", Message: "no certificate, nor what is left of one"}}}}
 	}
-	r := attest.Verify(data, o.Trust)
+	r := o.verifier.Verify(data)
 	if o.AllowSimulated {
 		r = r.AllowSimulated()
 	}
-	item := Item{Path: j.path, File: j.path, Line: j.line, Verdict: r.Verdict(), Code: r.Code, ExitStatus: r.Code, Reasons: r.Reasons, result: r.Result, leaf: r.LogLeaf,
+	item := Item{Path: j.path, File: j.path, Line: j.line, Verdict: r.Verdict(), Code: r.Code, ExitStatus: r.Code, Reasons: r.Reasons, result: r.Result, leaf: r.LogLeaf, origin: r.LogOrigin,
 		Simulated: r.Simulated, Trust: Trust{r.Trust, r.KeyID, r.Simulated, r.LogIndex, r.LogSize}}
 	if item.Reasons == nil {
 		item.Reasons = []attest.Reason{}

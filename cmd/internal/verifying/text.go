@@ -21,7 +21,7 @@ func (i Item) text() string {
 	}
 	s := fmt.Sprintf("%s: %s\n", i.label(), head)
 	s += fmt.Sprintf("  drive     %s %s, %d bytes\n", r.Device.Model, r.Device.Serial, r.Device.SizeBytes)
-	s += fmt.Sprintf("  outcome   %s\n", Words(*r))
+	s += fmt.Sprintf("  outcome   %s\n", attest.OutcomeWords(*r))
 	s += fmt.Sprintf("  technique %s, policy %s, scope %s\n", r.Sanitization.Technique, r.Policy.Name, r.Scope)
 	s += fmt.Sprintf("  read back %s\n", readBack(r.Verification))
 	for _, o := range r.Sanitization.Operations {
@@ -63,24 +63,4 @@ func readBack(v attest.Verification) string {
 	}
 	return fmt.Sprintf("%s, %s: %d bytes in %d areas, %.1f %% of the drive, %d mismatches, %d read errors",
 		v.Mode, v.Result, v.Bytes, v.Samples, float64(v.CoveragePPM)/1e4, v.Mismatches, v.ReadErrors)
-}
-
-// Words puts an outcome as people say it.
-func Words(r attest.Result) string {
-	how := "verified"
-	if r.Verification.Mode == "status" {
-		how = "status only"
-	}
-	achieved := map[string]string{"clear": "CLEARED", "purge": "PURGED"}[r.Outcome.Method]
-	switch r.Outcome.Status {
-	case "sanitized":
-		return achieved + " " + how
-	case "exceptions":
-		return fmt.Sprintf("%s %s, but for %d bytes", achieved, how, r.Outcome.ExceptionBytes)
-	case "refused":
-		return "REFUSED - not touched"
-	case "unproven":
-		return "UNPROVEN - holds data"
-	}
-	return "FAILED - holds data"
 }

@@ -20,6 +20,8 @@ type Options struct {
 	JSON           bool
 	Stream         bool   // JSON as lines, one per certificate
 	Prog           string // for messages
+
+	verifier *attest.Verifier // of all of them
 }
 
 // The exit codes beside those of attest.
@@ -54,6 +56,7 @@ type Item struct {
 	Trust      Trust           `json:"trust"`
 	result     *attest.Result
 	leaf       [32]byte // hash of its entry in the log
+	origin     string   // of the log
 }
 
 // Drive is the drive that a certificate speaks of, from verified bytes.
@@ -156,6 +159,7 @@ func Run(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer, o Optio
 }
 
 func run(ctx context.Context, stdin io.Reader, p printer, o Options) (int, error) {
+	o.verifier = attest.NewVerifier(o.Trust)
 	working, stop := context.WithCancel(ctx)
 	defer stop()
 	workers := runtime.GOMAXPROCS(0)

@@ -35,7 +35,12 @@ func siteIn(t testing.TB, keys, log string) *site {
 		t.Fatal(err)
 	}
 	s := &site{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
-	s.Issuer = attest.Issuer{Key: key, Log: attest.OpenLog(log, key), Now: func() time.Time { return s.now }}
+	logKey, err := attest.LoadOrCreateLogKey(keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := func() time.Time { return s.now }
+	s.Issuer = attest.Issuer{Key: key, Run: &attest.Run{Agent: attest.Agent{Name: "expunge", Version: "test"}}, Log: attest.OpenLog(log, logKey, now), Now: now}
 	return s
 }
 

@@ -1,0 +1,115 @@
+package attest
+
+import (
+	"errors"
+	"io/fs"
+	"maps"
+	"slices"
+)
+
+// runAt is a run of the program as its session in the log has it.
+type runAt struct {
+	index     int64
+	key       Public // without an id: its session's statement is not there
+	host      string // id of the key that vouches for it
+	simulated bool
+}
+
+// readSession reads the statement of a session, beside the log or in a certificate.
+func (a *audit) readSession(index int64, l auditLeaf) error {
+	said, host, err := a.sessionOf(l.leaf)
+	var path *fs.PathError
+	switch {
+	case err == nil:
+	case errors.Is(err, fs.ErrNotExist):
+		if said, host, err = a.sessionInCertificates(l.Session); err != nil {
+			a.history.runs[l.Session] = runAt{index: index}
+			a.say(found(FoundSessionMissing, "the statement of the session is neither beside the log nor in a certificate: what it signed cannot be checked").at(index).of(envelopeName(l.Envelope)))
+			return nil
+		}
+	case errors.As(err, &path):
+		return err
+	default:
+		a.history.runs[l.Session] = runAt{index: index}
+		a.say(found(FoundStatementAltered, "the statement of entry %d is not the one that was logged: %v", index, err).at(index).of(envelopeName(l.Envelope)))
+		return nil
+	}
+	key, err := said.Key.parse()
+	if err != nil {
+		return err // it was checked
+	}
+	if _, twice := a.history.runs[key.ID]; !twice {
+		a.history.runs[key.ID] = runAt{index, key, host, said.Simulated}
+	}
+	a.Simulated = a.Simulated || said.Simulated
+	return nil
+}
+
+func (a *audit) sessionOf(l leaf) (Session, string, error) {
+	e, err := a.envelopeOf(l)
+	if err != nil {
+		return Session{}, "", err
+	}
+	host, err := e.signer()
+	if err != nil {
+		return Session{}, "", err
+	}
+	key, known := a.keys[host]
+	if !known {
+		return Session{}, "", errors.New("it is signed by a key that is neither beside the log nor trusted")
+	}
+	said, err := openSigned[Session](e, key, SessionType)
+	switch {
+	case err != nil:
+	case said.Key.KeyID != l.Session:
+		err = errors.New("it is of another key than its entry")
+	case a.log != nil && !slices.Equal(said.Log.Keys, []string{a.log.Ed25519.ID, a.log.MLDSA44.ID}):
+		err = errors.New("it is of another log")
+	case a.log != nil && said.Log.Size > 0 && a.nodes.complete(said.Log.Size) && hashText(a.nodes.root(said.Log.Size)) != said.Log.Root:
+		err = errors.New("the log that it began with is another one")
+	}
+	return said, host, err
+}
+
+func (a *audit) sessionInCertificates(id string) (Session, string, error) {
+	for _, b := range a.bundles {
+		if s, ok := b.opened.sessions[id]; ok {
+			return s.said, s.host, nil
+		}
+	}
+	return Session{}, "", fs.ErrNotExist
+}
+
+// judgeTrust says whose word the sessions are.
+func (a *audit) judgeTrust() {
+	a.Trust = "trusted"
+	if a.in.Trust.Self {
+		a.Trust = "self"
+	}
+	newest, hosts := int64(-1), map[string]bool{}
+	for _, r := range a.history.runs {
+		if r.key.ID == "" {
+			continue
+		}
+		if r.index > newest {
+			newest, a.KeyID = r.index, r.host
+		}
+		hosts[r.host] = true
+	}
+	if len(hosts) == 0 && a.in.Trust.Empty() {
+		a.Trust = "untrusted"
+	}
+	for _, host := range slices.Sorted(maps.Keys(hosts)) {
+		if _, known := a.in.Trust.keys[host]; !known {
+			a.Trust = "untrusted"
+			a.say(found(FoundUntrustedKey, "the log has sessions of key %s, which is not among the trusted ones", host))
+			continue
+		}
+		for _, r := range a.history.runs {
+			if r.host == host && !a.in.Trust.trusts(host, r.simulated) {
+				a.say(found(FoundUntrustedKey, "key %.16s… is not trusted for all that it signed: simulations and real drives have keys of their own", host))
+				break
+			}
+		}
+	}
+}

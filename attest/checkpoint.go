@@ -1,0 +1,62 @@
+package attest
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	tnote "github.com/transparency-dev/formats/log"
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// maxCosignatures bounds the lines that others added to a checkpoint.
+const maxCosignatures = 16
+
+// checkpoint is the head of a log at one size (c2sp.org/tlog-checkpoint), with both signatures of the
+// log and what others added.
+type checkpoint struct {
+	size   int64
+	root   tlog.Hash
+	others []note.Signature // cosignatures by keys that are not the log's; nobody has looked at them
+	text   string           // what they sign
+}
+
+func signCheckpoint(size int64, root tlog.Hash, k *LogKey, at time.Time) ([]byte, error) {
+	cp := tnote.Checkpoint{Origin: k.Origin, Size: uint64(size), Hash: root[:]}
+	return note.Sign(&note.Note{Text: string(cp.Marshal())}, noteSigner{k}, cosigner{k, at, cp.Size, cp.Hash})
+}
+
+// openCheckpoint checks a checkpoint of a log, in its one form: the log's two signatures first.
+func openCheckpoint(data []byte, log LogPublic) (checkpoint, error) {
+	bad := errors.New("checkpoint is not in its one form")
+	text, lines, found := strings.Cut(string(data), "\n\n")
+	if !found || len(data) > 1<<17 || strings.Count(lines, "\n") > 2+maxCosignatures {
+		return checkpoint{}, bad
+	}
+	n, err := note.Open(data, note.VerifierList(log.verifiers[0], log.verifiers[1]))
+	if err != nil {
+		return checkpoint{}, err
+	}
+	if len(n.Sigs) != 2 || n.Sigs[0].Hash != log.verifiers[0].KeyHash() || n.Sigs[1].Hash != log.verifiers[1].KeyHash() {
+		return checkpoint{}, errors.New("checkpoint does not have both signatures of its log")
+	}
+	var again strings.Builder
+	fmt.Fprintf(&again, "%s\n", n.Text)
+	for _, s := range append(n.Sigs, n.UnverifiedSigs...) {
+		fmt.Fprintf(&again, "— %s %s\n", s.Name, s.Base64)
+	}
+	var cp tnote.Checkpoint
+	rest, err := cp.Unmarshal([]byte(n.Text))
+	if err != nil {
+		return checkpoint{}, err
+	}
+	if again.String() != string(data) || len(rest) > 0 || string(cp.Marshal()) != n.Text || text+"\n" != n.Text {
+		return checkpoint{}, bad
+	}
+	if cp.Origin != log.Origin || len(cp.Hash) != tlog.HashSize || cp.Size > 1<<40 {
+		return checkpoint{}, errors.New("checkpoint is of another log")
+	}
+	return checkpoint{int64(cp.Size), tlog.Hash(cp.Hash), n.UnverifiedSigs, n.Text}, nil
+}

@@ -1,0 +1,49 @@
+package attest
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Summary is a certificate in a few lines, for a code that a telephone reads: a person reads what was
+// certified, and the hash leads to the certificate. The log signs it as a note (c2sp.org/signed-note).
+//
+// Its lines are: "expunge.certificate/v1", or with "SIMULATED" behind it; model and serial; what came of it;
+// how; when it was signed; and the hex SHA-256 of what was signed as the result.
+func summary(r Result, digest string) string {
+	first := "expunge.certificate/v1"
+	if r.Simulated {
+		first += " SIMULATED"
+	}
+	how := r.Sanitization.Method + ", " + r.Sanitization.Technique + ", " + r.Policy.Name
+	return strings.Join([]string{first, brief(r.Device.Model + " " + r.Device.Serial), OutcomeWords(r), brief(how), r.Time.Claimed, "result " + digest, ""}, "\n")
+}
+
+// brief bounds a line.
+func brief(s string) string {
+	const most = 100
+	if s = strings.TrimSpace(s); len(s) > most {
+		return s[:most-3] + "..."
+	}
+	return s
+}
+
+// OutcomeWords is an outcome as people read it.
+func OutcomeWords(r Result) string {
+	how := "verified"
+	if r.Verification.Mode == "status" {
+		how = "status only"
+	}
+	achieved := map[string]string{"clear": "CLEARED", "purge": "PURGED"}[r.Outcome.Method]
+	switch r.Outcome.Status {
+	case "sanitized":
+		return achieved + " " + how
+	case "exceptions":
+		return fmt.Sprintf("%s %s, but for %d bytes", achieved, how, r.Outcome.ExceptionBytes)
+	case "refused":
+		return "REFUSED - not touched"
+	case "unproven":
+		return "UNPROVEN - holds data"
+	}
+	return "FAILED - holds data"
+}
