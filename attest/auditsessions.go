@@ -38,6 +38,9 @@ func (a *audit) readSession(index int64, l auditLeaf) error {
 	if err != nil {
 		return err // it was checked
 	}
+	if size := said.Log.Size; size > index || size > 0 && a.nodes.complete(size) && hashText(a.nodes.root(size)) != said.Log.Root {
+		a.say(found(FoundSessionOtherLog, "the session began with a log of %d entries, and they were not those that are there", size).at(index))
+	}
 	if _, twice := a.history.runs[key.ID]; !twice {
 		a.history.runs[key.ID] = runAt{index, key, host, said.Simulated}
 	}
@@ -65,8 +68,6 @@ func (a *audit) sessionOf(l leaf) (Session, string, error) {
 		err = errors.New("it is of another key than its entry")
 	case a.log != nil && !slices.Equal(said.Log.Keys, []string{a.log.Ed25519.ID, a.log.MLDSA44.ID}):
 		err = errors.New("it is of another log")
-	case a.log != nil && said.Log.Size > 0 && a.nodes.complete(said.Log.Size) && hashText(a.nodes.root(said.Log.Size)) != said.Log.Root:
-		err = errors.New("the log that it began with is another one")
 	}
 	return said, host, err
 }

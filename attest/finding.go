@@ -38,6 +38,7 @@ const (
 	FoundCertificateInvalid = "certificate_invalid"
 	FoundCertificateNoLeaf  = "certificate_without_leaf"
 	FoundKeysDamaged        = "keys_damaged"
+	FoundSessionOtherLog    = "session_mismatch"
 	FoundNoSession          = "statement_without_session"
 	FoundUntrustedKey       = "untrusted_key"
 	FoundSessionMissing     = "session_missing"

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
@@ -13,10 +12,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
+	"filippo.io/mldsa"
+	pqx509 "filippo.io/mldsa/x509"
+	cosign "github.com/transparency-dev/formats/note"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/expunge-dev/expunge/devices/virtual"
@@ -27,7 +31,90 @@ import (
 type audited struct {
 	t                 *testing.T
 	log, certificates string
-	key               ed25519.PrivateKey
+	key               logKeys
+}
+
+// logKeys are both private keys of a log.
+type logKeys struct {
+	ed ed25519.PrivateKey
+	pq *mldsa.PrivateKey
+}
+
+func readLogKeys(t *testing.T, file string) (k logKeys) {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		key, err := pqx509.ParsePKCS8PrivateKey(block.Bytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch key := key.(type) {
+		case ed25519.PrivateKey:
+			k.ed = key
+		case *mldsa.PrivateKey:
+			k.pq = key
+		}
+	}
+	return k
+}
+
+// sign signs a checkpoint as whoever has both keys can.
+func (k logKeys) sign(t *testing.T, name, text string, size uint64, root []byte) string {
+	t.Helper()
+	id := sha256.Sum256(append([]byte(name+"\n\x01"), k.ed.Public().(ed25519.PublicKey)...))
+	first := base64.StdEncoding.EncodeToString(append(id[:4:4], ed25519.Sign(k.ed, []byte(text))...))
+	signer, err := cosign.NewMLDSASigner("PRIVATE+KEY+" + name + "+00000000+" + base64.StdEncoding.EncodeToString(append([]byte{6}, k.pq.Bytes()...)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sig, err := signer.SignSubtree(1, name, 0, size, root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := base64.StdEncoding.EncodeToString(append(binary.BigEndian.AppendUint32(nil, signer.KeyHash()), sig...))
+	return text + "\n— " + name + " " + first + "\n— " + name + " " + second + "\n"
+}
+
+// places says where the intents and results of a log are, and how many entries it has: {i0} is the first
+// intent, {r1-2} two before the second result, {n} behind the last entry.
+type places struct{ intents, results []int }
+
+func (a audited) places() (p places) {
+	a.t.Helper()
+	for i, data := range a.leaves() {
+		var l struct{ Kind string }
+		if err := json.Unmarshal(data, &l); err != nil {
+			a.t.Fatal(err)
+		}
+		switch l.Kind {
+		case "intent":
+			p.intents = append(p.intents, i)
+		case "result":
+			p.results = append(p.results, i)
+		}
+	}
+	return p
+}
+
+var place = regexp.MustCompile(`\{([irn])([0-9]*)([+-][0-9]+)?\}`)
+
+func (p places) in(text string, size int) string {
+	return place.ReplaceAllStringFunc(text, func(s string) string {
+		m := place.FindStringSubmatch(s)
+		n, _ := strconv.Atoi(m[2])
+		at := size
+		switch m[1] {
+		case "i":
+			at = p.intents[n]
+		case "r":
+			at = p.results[n]
+		}
+		more, _ := strconv.Atoi(m[3])
+		return fmt.Sprint(at + more)
+	})
 }
 
 func (a audited) file(name string) string { return filepath.Join(a.log, name) }
@@ -125,12 +212,9 @@ func (a audited) rebuild(leaves [][]byte) {
 	}
 	name, _, _ := strings.Cut(a.text("checkpoint"), "\n")
 	text := fmt.Sprintf("%s\n%d\n%s\n", name, len(leaves), base64.StdEncoding.EncodeToString(root[:]))
-	public := a.key.Public().(ed25519.PublicKey)
-	id := sha256.Sum256(append([]byte(name+"\n\x01"), public...))
-	signature := base64.StdEncoding.EncodeToString(append(id[:4:4], ed25519.Sign(a.key, []byte(text))...))
 	width := fmt.Sprint(len(leaves))
 	for file, data := range map[string]string{
-		"tile/0/000.p/" + width: string(tile), "tile/entries/000.p/" + width: string(entries), "checkpoint": text + "\n— " + name + " " + signature + "\n",
+		"tile/0/000.p/" + width: string(tile), "tile/entries/000.p/" + width: string(entries), "checkpoint": a.key.sign(a.t, name, text, uint64(len(leaves)), root[:]),
 	} {
 		if err := os.WriteFile(a.file(file), []byte(data), 0o644); err != nil {
 			a.t.Fatal(err)
@@ -232,7 +316,7 @@ func TestAuditFindsWhatWasDone(t *testing.T) {
 		do(exitOK, "rack", "add", "--serial", serial, "--size", "16M")
 	}
 	do(exitOK, "run", "A", "--confirm", "A")
-	if d := auditOn(t, rack, exitOK); d.found() != "" || d.Result.Size != 3 || d.Result.Certificates != 1 || !d.Result.Simulated {
+	if d := auditOn(t, rack, exitOK); d.found() != "" || d.Result.Results != 1 || d.Result.Certificates != 1 || !d.Result.Simulated {
 		t.Fatalf("a log of one run: %+v", d)
 	}
 	early := keep()
@@ -243,13 +327,17 @@ func TestAuditFindsWhatWasDone(t *testing.T) {
 	do(exitOK, "rack", "fault", "C", "power-cut:9")
 	do(exitInterrupted, "run", "C", "--confirm", "C")
 
+	where := func(text string) string {
+		a := audited{t: t, log: filepath.Join(agentDir, "log")}
+		return a.places().in(text, len(a.leaves()))
+	}
 	// Work that can be gone on with is told, and is no omission; to one who has only log and
 	// certificates it is; and so it is when the journal was taken away.
-	if d := auditOn(t, rack, exitOK); d.found() != "failure_before_success:5 intent_unfinished:6" {
+	if d := auditOn(t, rack, exitOK); d.found() != where("failure_before_success:{r2} intent_unfinished:{i3}") {
 		t.Fatal(d.found())
 	}
 	elsewhere := []string{"--log", filepath.Join(agentDir, "log"), "--certificates", filepath.Join(agentDir, "jobs")}
-	if d := auditOn(t, rack, exitPolicy, elsewhere...); d.found() != "intent_open:6 failure_before_success:5" || d.Result.Findings[0].Serial != "C" || d.Result.Findings[0].Job == "" {
+	if d := auditOn(t, rack, exitPolicy, elsewhere...); d.found() != where("intent_open:{i3} failure_before_success:{r2}") || d.Result.Findings[0].Serial != "C" || d.Result.Findings[0].Job == "" {
 		t.Fatalf("%s %+v", d.found(), d.Result.Findings)
 	}
 	var listed struct {
@@ -274,7 +362,7 @@ func TestAuditFindsWhatWasDone(t *testing.T) {
 	if err := os.Rename(journals[0], journals[0]+".away"); err != nil {
 		t.Fatal(err)
 	}
-	if d := auditOn(t, rack, exitPolicy); d.found() != "intent_open:6 failure_before_success:5" {
+	if d := auditOn(t, rack, exitPolicy); d.found() != where("intent_open:{i3} failure_before_success:{r2}") {
 		t.Error(d.found())
 	}
 	if err := os.Rename(journals[0]+".away", journals[0]); err != nil {
@@ -282,7 +370,7 @@ func TestAuditFindsWhatWasDone(t *testing.T) {
 	}
 	beforeLast := keep()
 	do(exitOK, "jobs", "resume", job)
-	if d := auditOn(t, rack, exitOK, elsewhere...); d.found() != "failure_before_success:5" || d.Result.Size != 8 || d.Result.Results != 4 || d.Result.Drives != 3 {
+	if d := auditOn(t, rack, exitOK, elsewhere...); d.found() != where("failure_before_success:{r2}") || d.Result.Results != 4 || d.Result.Drives != 3 {
 		t.Fatalf("%s %+v", d.found(), d.Result)
 	}
 
@@ -295,30 +383,25 @@ func TestAuditFindsWhatWasDone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := auditOn(t, rack, exitOK); d.found() != "result_without_certificate:1 failure_before_success:5" || d.Result.Findings[0].Grade != "note" {
+	if d := auditOn(t, rack, exitOK); d.found() != where("result_without_certificate:{r0} failure_before_success:{r2}") || d.Result.Findings[0].Grade != "note" {
 		t.Errorf("%+v", d.Result.Findings)
 	}
 	if err := lock.Unlock(); err != nil {
 		t.Fatal(err)
 	}
-	if d := auditOn(t, rack, exitPolicy); d.found() != "result_without_certificate:1 failure_before_success:5" || d.Result.Findings[0].Grade != "omission" {
+	if d := auditOn(t, rack, exitPolicy); d.found() != where("result_without_certificate:{r0} failure_before_success:{r2}") || d.Result.Findings[0].Grade != "omission" {
 		t.Errorf("%+v", d.Result.Findings)
 	}
 	if err := os.Rename(live+".away", live); err != nil {
 		t.Fatal(err)
 	}
 
-	pemData, err := os.ReadFile(filepath.Join(agentDir, "keys", "simulation.pem"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	block, _ := pem.Decode(pemData)
-	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	key := parsed.(ed25519.PrivateKey)
-	const usual = " failure_before_success:5"
+	key := readLogKeys(t, filepath.Join(agentDir, "keys", "log.pem"))
+	now := audited{t: t, log: filepath.Join(agentDir, "log")}
+	at, size := now.places(), len(now.leaves())
+	i0, r0, i1, r1, i3, r3 := at.intents[0], at.results[0], at.intents[1], at.results[1], at.intents[3], at.results[3]
+	tile, entries := fmt.Sprintf("tile/0/000.p/%d", size), fmt.Sprintf("tile/entries/000.p/%d", size)
+	const usual = " failure_before_success:{r2}"
 	flip := func(at int) func([]byte) []byte {
 		return func(d []byte) []byte { d[(at+len(d))%len(d)] ^= 1; return d }
 	}
@@ -338,64 +421,64 @@ func TestAuditFindsWhatWasDone(t *testing.T) {
 	}{
 		{"nothing", func(audited) {}, usual, exitOK},
 		{"rebuilt as it was", func(a audited) { a.rebuild(a.leaves()) }, usual, exitOK},
-		{"tile deleted", func(a audited) { a.remove(a.file("tile/0/000.p/8")) }, "tile_missing:0" + usual, exitInvalid},
-		{"tile cut", func(a audited) { a.edit(a.file("tile/0/000.p/8"), func(d []byte) []byte { return d[:100] }) }, "tile_cut:0" + usual, exitInvalid},
-		{"byte of a tile", func(a audited) { a.edit(a.file("tile/0/000.p/8"), flip(70)) }, "tile_altered:2" + usual, exitInvalid},
-		{"tile longer", func(a audited) { a.edit(a.file("tile/0/000.p/8"), func(d []byte) []byte { return append(d, d...) }) }, "tile_altered:8" + usual, exitInvalid},
-		{"entries deleted", func(a audited) { a.remove(a.file("tile/entries/000.p/8")) }, "leaves_missing:0" + usual, exitInvalid},
-		{"entries cut", func(a audited) { a.edit(a.file("tile/entries/000.p/8"), func(d []byte) []byte { return d[:len(d)-1] }) }, "leaves_cut:7" + usual, exitInvalid},
+		{"tile deleted", func(a audited) { a.remove(a.file(tile)) }, "tile_missing:0" + usual, exitInvalid},
+		{"tile cut", func(a audited) { a.edit(a.file(tile), func(d []byte) []byte { return d[:100] }) }, "tile_cut:0" + usual, exitInvalid},
+		{"byte of a tile", func(a audited) { a.edit(a.file(tile), flip(70)) }, "tile_altered:2" + usual, exitInvalid},
+		{"tile longer", func(a audited) { a.edit(a.file(tile), func(d []byte) []byte { return append(d, d...) }) }, "tile_altered:{n}" + usual, exitInvalid},
+		{"entries deleted", func(a audited) { a.remove(a.file(entries)) }, "leaves_missing:0" + usual, exitInvalid},
+		{"entries cut", func(a audited) { a.edit(a.file(entries), func(d []byte) []byte { return d[:len(d)-1] }) }, "leaves_cut:{n-1}" + usual, exitInvalid},
 		{"entries longer", func(a audited) {
-			a.edit(a.file("tile/entries/000.p/8"), func(d []byte) []byte { return append(d, 0, 1, 'x') })
-		}, "leaves_cut:8" + usual, exitInvalid},
-		{"byte of a leaf", func(a audited) { a.edit(a.file("tile/entries/000.p/8"), flip(40)) }, "leaf_altered:0" + usual, exitInvalid},
+			a.edit(a.file(entries), func(d []byte) []byte { return append(d, 0, 1, 'x') })
+		}, "leaves_cut:{n}" + usual, exitInvalid},
+		{"byte of a leaf", func(a audited) { a.edit(a.file(entries), flip(40)) }, "leaf_altered:0" + usual, exitInvalid},
 		{"byte of a leaf, and its tile made to fit", func(a audited) {
 			leaves := a.leaves()
-			leaves[0] = bytes.Replace(leaves[0], []byte(`"job":"j-`), []byte(`"job":"k-`), 1)
+			leaves[i0] = bytes.Replace(leaves[i0], []byte(`"job":"j-`), []byte(`"job":"k-`), 1)
 			checkpoint := a.text("checkpoint")
 			a.rebuild(leaves)
 			a.edit(a.file("checkpoint"), func([]byte) []byte { return []byte(checkpoint) })
-		}, "log_forked certificate_without_leaf:0 statement_altered:0 result_without_intent:1 intent_open:0" + usual, exitInvalid},
+		}, "log_forked certificate_without_leaf:{i0} statement_altered:{i0} result_without_intent:{r0} session_mismatch:{i1-1} session_mismatch:{i2-1} session_mismatch:{i3-1} session_mismatch:{r3-1} intent_open:{i0}" + usual, exitInvalid},
 		{"last leaf dropped, nothing signed", func(a audited) {
 			checkpoint := a.text("checkpoint")
-			a.rebuild(drop(a.leaves(), 7))
+			a.rebuild(drop(a.leaves(), r3))
 			a.edit(a.file("checkpoint"), func([]byte) []byte { return []byte(checkpoint) })
-		}, "tile_missing:0 leaves_missing:7" + usual, exitInvalid},
-		{"last leaf dropped, and signed", func(a audited) { a.rebuild(drop(a.leaves(), 7)) }, "log_rewound certificate_without_leaf:7" + usual, exitInvalid},
-		{"a failure dropped, and signed", func(a audited) { a.rebuild(drop(drop(a.leaves(), 3), 2)) },
-			"log_forked log_rewound chain_broken:2 certificate_without_leaf:3 intent_mismatch:3 certificate_without_leaf:5 intent_mismatch:5 certificate_without_leaf:7", exitInvalid},
-		{"checkpoint from before the last", func(a audited) { a.putBack(beforeLast, false) }, "log_rewound certificate_without_leaf:7" + usual, exitInvalid},
+		}, "tile_missing:0 leaves_missing:{n-1}" + usual, exitInvalid},
+		{"last leaf dropped, and signed", func(a audited) { a.rebuild(drop(a.leaves(), r3)) }, "log_rewound certificate_without_leaf:{r3}" + usual, exitInvalid},
+		{"a failure dropped, and signed", func(a audited) { a.rebuild(drop(drop(a.leaves(), r1), i1)) },
+			"log_forked log_rewound session_mismatch:{i2-3} certificate_without_leaf:{r1} chain_broken:{i2-2} intent_mismatch:{r2-2} session_mismatch:{i3-3} certificate_without_leaf:{r2} session_mismatch:{r3-3} intent_mismatch:{r3-2} certificate_without_leaf:{r3}", exitInvalid},
+		{"checkpoint from before the last", func(a audited) { a.putBack(beforeLast, false) }, "log_rewound certificate_without_leaf:{r3}" + usual, exitInvalid},
 		{"checkpoint from the beginning", func(a audited) { a.putBack(early, false) },
-			"log_rewound certificate_without_leaf:3 certificate_without_leaf:5 certificate_without_leaf:7", exitInvalid},
+			"log_rewound certificate_without_leaf:{r1} certificate_without_leaf:{r2} certificate_without_leaf:{r3}", exitInvalid},
 		{"log from the beginning", func(a audited) { a.putBack(early, true) },
-			"log_rewound certificate_without_leaf:3 certificate_without_leaf:5 certificate_without_leaf:7", exitInvalid},
+			"log_rewound certificate_without_leaf:{r1} certificate_without_leaf:{r2} certificate_without_leaf:{r3}", exitInvalid},
 		{"checkpoint deleted", func(a audited) { a.remove(a.file("checkpoint")) }, "checkpoint_missing" + usual, exitInvalid},
 		{"byte of the checkpoint's signature", func(a audited) { a.edit(a.file("checkpoint"), flip(-9)) }, "checkpoint_invalid" + usual, exitInvalid},
 		{"byte of the checkpoint's root", func(a audited) { a.edit(a.file("checkpoint"), flip(90)) }, "checkpoint_invalid" + usual, exitInvalid},
-		{"certificate deleted", func(a audited) { a.remove(a.certificate("A")) }, "result_without_certificate:1" + usual, exitPolicy},
+		{"certificate deleted", func(a audited) { a.remove(a.certificate("A")) }, "result_without_certificate:{r0}" + usual, exitPolicy},
 		{"certificate and statements deleted", func(a audited) {
-			a.remove(a.certificate("A"), envelopeOf(a, 0), envelopeOf(a, 1))
-		}, "statement_missing:0 result_without_certificate:1" + usual, exitPolicy},
-		{"byte of a certificate", func(a audited) { a.edit(a.certificate("A"), flip(300)) }, "certificate_invalid result_without_certificate:1" + usual, exitInvalid},
-		{"statement deleted", func(a audited) { a.remove(envelopeOf(a, 1)) }, usual, exitOK},
-		{"byte of a statement", func(a audited) { a.edit(envelopeOf(a, 1), flip(60)) }, "statement_altered:1" + usual, exitInvalid},
+			a.remove(a.certificate("A"), envelopeOf(a, i0), envelopeOf(a, r0))
+		}, "statement_missing:{i0} result_without_certificate:{r0}" + usual, exitPolicy},
+		{"byte of a certificate", func(a audited) { a.edit(a.certificate("A"), flip(300)) }, "certificate_invalid result_without_certificate:{r0}" + usual, exitInvalid},
+		{"statement deleted", func(a audited) { a.remove(envelopeOf(a, r0)) }, usual, exitOK},
+		{"byte of a statement", func(a audited) { a.edit(envelopeOf(a, r0), flip(60)) }, "statement_altered:{r0}" + usual, exitInvalid},
 		{"statement of another", func(a audited) {
-			a.edit(envelopeOf(a, 1), func([]byte) []byte { return []byte(a.text("envelopes/" + filepath.Base(envelopeOf(a, 7)))) })
-		}, "statement_altered:1" + usual, exitInvalid},
-		{"result twice", func(a audited) { a.rebuild(append(a.leaves(), a.leaves()[1])) }, "result_repeated:8" + usual, exitInvalid},
-		{"intent twice", func(a audited) { a.rebuild(append(a.leaves(), a.leaves()[0])) }, "intent_repeated:8" + usual, exitInvalid},
-		{"no entry of this program", func(a audited) { a.rebuild(append(a.leaves(), []byte("{}"))) }, "leaf_malformed:8" + usual, exitInvalid},
+			a.edit(envelopeOf(a, r0), func([]byte) []byte { return []byte(a.text("envelopes/" + filepath.Base(envelopeOf(a, r3)))) })
+		}, "statement_altered:{r0}" + usual, exitInvalid},
+		{"result twice", func(a audited) { a.rebuild(append(a.leaves(), a.leaves()[r0])) }, "result_repeated:{n}" + usual, exitInvalid},
+		{"intent twice", func(a audited) { a.rebuild(append(a.leaves(), a.leaves()[i0])) }, "intent_repeated:{n}" + usual, exitInvalid},
+		{"no entry of this program", func(a audited) { a.rebuild(append(a.leaves(), []byte("{}"))) }, "leaf_malformed:{n}" + usual, exitInvalid},
 		{"all certificates deleted, last leaf dropped, and signed", func(a audited) {
 			a.removeAll()
-			a.rebuild(drop(a.leaves(), 7))
-		}, "result_without_certificate:1 result_without_certificate:3 result_without_certificate:5 intent_open:6" + usual, exitPolicy},
+			a.rebuild(drop(a.leaves(), r3))
+		}, "result_without_certificate:{r0} result_without_certificate:{r1} result_without_certificate:{r2} intent_open:{i3}" + usual, exitPolicy},
 		{"all certificates and the intent of a result deleted, and signed", func(a audited) {
 			a.removeAll()
-			a.rebuild(drop(a.leaves(), 6))
-		}, "result_without_intent:6 result_without_certificate:1 result_without_certificate:3 result_without_certificate:5 result_without_certificate:6" + usual, exitInvalid},
+			a.rebuild(drop(a.leaves(), i3))
+		}, "session_mismatch:{r3-2} result_without_intent:{r3-1} result_without_certificate:{r0} result_without_certificate:{r1} result_without_certificate:{r2} result_without_certificate:{r3-1}" + usual, exitInvalid},
 		{"all certificates deleted, a failure dropped, and signed", func(a audited) {
 			a.removeAll()
-			a.rebuild(drop(drop(a.leaves(), 3), 2))
-		}, "chain_broken:2 intent_mismatch:3 intent_mismatch:5 result_without_certificate:1 result_without_certificate:3 result_without_certificate:5", exitInvalid},
+			a.rebuild(drop(drop(a.leaves(), r1), i1))
+		}, "session_mismatch:{i2-3} chain_broken:{i2-2} intent_mismatch:{r2-2} session_mismatch:{i3-3} session_mismatch:{r3-3} intent_mismatch:{r3-2} result_without_certificate:{r0} result_without_certificate:{r2-2} result_without_certificate:{r3-2}", exitInvalid},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := audited{t: t, log: filepath.Join(t.TempDir(), "log"), certificates: filepath.Join(t.TempDir(), "certificates"), key: key}
@@ -404,8 +487,8 @@ func TestAuditFindsWhatWasDone(t *testing.T) {
 			}
 			c.do(a)
 			d := auditOn(t, rack, c.code, "--log", a.log, "--certificates", a.certificates, "--key", filepath.Join(agentDir, "keys", "simulation.pub"))
-			if d.found() != strings.TrimSpace(c.want) {
-				t.Errorf("found %s\nwant  %s", d.found(), c.want)
+			if want := at.in(strings.TrimSpace(c.want), size); d.found() != want {
+				t.Errorf("found %s\nwant  %s", d.found(), want)
 				for _, f := range d.Result.Findings {
 					t.Logf("%+v", f)
 				}
