@@ -9,18 +9,19 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/expunge-dev/expunge/attest"
 	"github.com/expunge-dev/expunge/cmd/internal/verifying"
 )
 
-const usage = `usage: expunge-verify --trust KEYS.pem [--against ASSETS.csv] [--allow-simulated] [--json[=stream]] {FILE | DIR | -}...
+const usage = `usage: expunge-verify --trust KEYS.pem [--against ASSETS.csv] [--policy DEMANDS.yaml] [--allow-simulated] [--json[=stream]] {FILE | DIR | -}...
 
 Checks certificates offline. In a directory and those below it, every certificate.json is checked and every *.json that is,
 or was, a certificate. "-" reads standard input: one certificate, or one on each line. --trust names a file with the public
 keys (PEM) of those whose word you take; get it from them, not with the certificate. --against reconciles the certificates
-with a list of drives: CSV whose first line names a column serial.
+with a list of drives: CSV whose first line names a column serial. --policy names a file of what you demand of them.
 
 exit status: 0 valid and sanitized, 1 unreadable, 2 usage, 3 no such file or no certificate, 11 invalid, 12 authentic but not
 what was asked for (unknown key, simulation, or not what the list of drives says), 13 authentic, certifies something other than
@@ -34,6 +35,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	flags.SetOutput(io.Discard)
 	trust := flags.String("trust", "", "")
 	against := flags.String("against", "", "")
+	policy := flags.String("policy", "", "")
 	o := verifying.Options{Prog: "expunge-verify"}
 	flags.BoolVar(&o.AllowSimulated, "allow-simulated", false, "")
 	flags.BoolFunc("json", "", func(how string) error {
@@ -72,6 +74,13 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 			return 2
 		}
 	}
+	if *policy != "" {
+		d, err := verifying.LoadDemands(*policy)
+		if o.Demands = &d; err != nil {
+			fmt.Fprintf(stderr, "expunge-verify: --policy %s: %v\n", *policy, err)
+			return 2
+		}
+	}
 	return verifying.Run(context.Background(), stdin, stdout, stderr, o)
 }
 
@@ -89,7 +98,7 @@ func flagsFirst(args []string) []string {
 			continue
 		}
 		first = append(first, a)
-		if name := strings.TrimLeft(a, "-"); (name == "trust" || name == "against") && i+1 < len(args) {
+		if name := strings.TrimLeft(a, "-"); slices.Contains([]string{"trust", "against", "policy"}, name) && i+1 < len(args) {
 			i++
 			first = append(first, args[i])
 		}

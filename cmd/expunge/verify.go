@@ -12,7 +12,7 @@ import (
 )
 
 func (a *app) verifyCommand() *cobra.Command {
-	var trust, against string
+	var trust, against, policy string
 	var simulated bool
 	c := &cobra.Command{
 		Use: "verify {FILE | DIR | -}...", Short: "check certificates, offline", Args: cobra.ArbitraryArgs,
@@ -23,11 +23,12 @@ func (a *app) verifyCommand() *cobra.Command {
 			"--against FILE.csv reconciles them with a list of the drives that a site has. Its first line names the columns, one of\n" +
 			"them serial or serial_number. A drive without a certificate, a certificate without a drive, a failure after a success and\n" +
 			"the like are findings, and with any of them the exit status is 12 or worse.",
-		Example: "  expunge verify certificate.json --trust host.pub\n  expunge verify certificates/ --trust hosts.pub --against assets.csv\n" +
+		Example: "  expunge verify certificates/ --trust hosts.pub --policy demands.yaml\n  expunge verify certificate.json --trust host.pub\n  expunge verify certificates/ --trust hosts.pub --against assets.csv\n" +
 			"  cat */certificate.json | expunge verify - --trust hosts.pub --json=stream",
 	}
 	c.Flags().StringVar(&trust, "trust", "", "public keys (PEM) of those whose word you take, from `FILE`")
 	c.Flags().StringVar(&against, "against", "", "reconcile with the serial numbers of a list of drives (CSV), from `FILE`")
+	c.Flags().StringVar(&policy, "policy", "", "what you demand of certificates (docs/verify.md), from `FILE`")
 	c.Flags().BoolVar(&simulated, "allow-simulated", false, "accept certificates of virtual drives")
 	c.RunE = func(_ *cobra.Command, paths []string) error {
 		o := verifying.Options{Paths: paths, AllowSimulated: simulated, JSON: a.json != "", Stream: a.json == "stream", Prog: "expunge"}
@@ -41,6 +42,12 @@ func (a *app) verifyCommand() *cobra.Command {
 		if err == nil && against != "" {
 			if o.Against, err = verifying.LoadAssets(against); err != nil {
 				err = usage("a list of drives is CSV whose first line names a column serial", fmt.Errorf("--against %s: %w", against, err))
+			}
+		}
+		if err == nil && policy != "" {
+			d, e := verifying.LoadDemands(policy)
+			if o.Demands = &d; e != nil {
+				err = usage("docs/verify.md has an example of what can be demanded", fmt.Errorf("--policy %s: %w", policy, e))
 			}
 		}
 		if err != nil {

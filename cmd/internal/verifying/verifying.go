@@ -17,6 +17,7 @@ type Options struct {
 	Trust          attest.Trust
 	AllowSimulated bool
 	Against        *Assets // nil: certificates are judged by themselves
+	Demands        *attest.Demands
 	JSON           bool
 	Stream         bool   // JSON as lines, one per certificate
 	Prog           string // for messages
