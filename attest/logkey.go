@@ -45,22 +45,38 @@ func origin(keyID string) string { return "expunge.log/" + keyID }
 
 // newLogPublic pairs the two keys of a log.
 func newLogPublic(ed, pq Public) (LogPublic, error) {
-	edKey, ok := ed.key.(ed25519.PublicKey)
+	_, ok := ed.key.(ed25519.PublicKey)
 	pqKey, okPQ := pq.key.(*mldsa.PublicKey)
 	if !ok || !okPQ {
 		return LogPublic{}, fmt.Errorf("the keys of a log are %s and %s, want Ed25519 and ML-DSA-44", ed.Alg, pq.Alg)
 	}
 	p := LogPublic{Origin: origin(ed.ID), Ed25519: ed, MLDSA44: pq}
-	vkey, err := note.NewEd25519VerifierKey(p.Origin, edKey)
-	if err != nil {
-		return LogPublic{}, err
-	}
-	if p.verifiers[0], err = note.NewVerifier(vkey); err != nil {
+	var err error
+	if p.verifiers[0], err = noteVerifier(ed); err != nil {
 		return LogPublic{}, err
 	}
 	p.verifiers[1], err = cosign.NewMLDSAVerifier(p.Origin + "+00000000+" + base64.StdEncoding.EncodeToString(append([]byte{6}, pqKey.Bytes()...)))
 	return p, err
 }
+
+// noteVerifier checks the notes of a log: those of its Ed25519 key.
+func noteVerifier(ed Public) (note.Verifier, error) {
+	key, ok := ed.key.(ed25519.PublicKey)
+	if !ok {
+		return nil, fmt.Errorf("the key of a log is %s, want Ed25519", ed.Alg)
+	}
+	vkey, err := note.NewEd25519VerifierKey(origin(ed.ID), key)
+	if err != nil {
+		return nil, err
+	}
+	return note.NewVerifier(vkey)
+}
+
+// roleLog is of the Ed25519 key of a log, where it is trusted by itself: for summaries.
+const roleLog = "log"
+
+// PublicPEM is the log's Ed25519 key as a trust file: for summaries, which have nothing else with them.
+func (p LogPublic) PublicPEM() []byte { return p.Ed25519.PEM(roleLog) }
 
 // VKeys are the keys as c2sp.org/signed-note verifier keys, for witnesses and other tools.
 func (p LogPublic) VKeys() []string {

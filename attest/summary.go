@@ -5,18 +5,25 @@ import (
 	"strings"
 )
 
-// Summary is a certificate in a few lines, for a code that a telephone reads: a person reads what was
+// summaryHead is the first line of a summary.
+const summaryHead = "expunge.certificate/v1"
+
+// summary is a certificate in a few lines, for a code that a telephone reads: a person reads what was
 // certified, and the hash leads to the certificate. The log signs it as a note (c2sp.org/signed-note).
 //
-// Its lines are: "expunge.certificate/v1", or with "SIMULATED" behind it; model and serial; what came of it;
-// how; when it was signed; and the hex SHA-256 of what was signed as the result.
+// Its first line is "expunge.certificate/v1", with " SIMULATED" behind it for virtual drives. Each of the others
+// begins with a word: serial, model, outcome, by (method, technique, policy), signed (when, by the host's clock) and
+// result, the hex SHA-256 of what was signed as the result.
 func summary(r Result, digest string) string {
-	first := "expunge.certificate/v1"
+	first := summaryHead
 	if r.Simulated {
 		first += " SIMULATED"
 	}
-	how := r.Sanitization.Method + ", " + r.Sanitization.Technique + ", " + r.Policy.Name
-	return strings.Join([]string{first, brief(r.Device.Model + " " + r.Device.Serial), OutcomeWords(r), brief(how), r.Time.Claimed, "result " + digest, ""}, "\n")
+	by := r.Sanitization.Method + ", " + r.Sanitization.Technique + ", " + r.Policy.Name
+	return strings.Join([]string{
+		first, "serial " + brief(r.Device.Serial), "model " + brief(r.Device.Model), "outcome " + OutcomeWords(r), "by " + brief(by),
+		"signed " + r.Time.Claimed, "result " + digest, "",
+	}, "\n")
 }
 
 // brief bounds a line.
