@@ -90,10 +90,7 @@ func cutAtEveryStep(t *testing.T, spec virtual.Spec) {
 				t.Fatal(err)
 			}
 		}
-		// A copy through fs.FS does not keep modes, and the agent refuses a key that others can read.
-		if err := os.Chmod(filepath.Join(dir, "state", keysDir, "simulation.pem"), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		keepSecret(t, filepath.Join(dir, "state"))
 		return dir
 	}
 	var all []string
@@ -390,5 +387,20 @@ func TestFailedFlushIsAFailure(t *testing.T) {
 	}
 	if report := s.verify(r); report.Code != attest.CodeOutcome {
 		t.Fatalf("certificate: %d %v", report.Code, report.Reasons)
+	}
+}
+
+// keepSecret gives the keys of a copied state their mode again: a copy through fs.FS does not keep it, and the
+// agent refuses a key that others can read.
+func keepSecret(t *testing.T, state string) {
+	t.Helper()
+	keys, err := filepath.Glob(filepath.Join(state, keysDir, "*.pem"))
+	if err != nil || len(keys) == 0 {
+		t.Fatalf("%q, %v", keys, err)
+	}
+	for _, k := range keys {
+		if err := os.Chmod(k, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -48,10 +48,7 @@ func (m *moments) cut(what string) string {
 			m.t.Fatal(err)
 		}
 	}
-	// A copy through fs.FS does not keep modes, and the agent refuses a key that others can read.
-	if err := os.Chmod(filepath.Join(dir, "state", keysDir, "simulation.pem"), 0o600); err != nil {
-		m.t.Fatal(err)
-	}
+	keepSecret(m.t, filepath.Join(dir, "state"))
 	m.list = append(m.list, moment{name, dir, m.c.Now()})
 	return dir
 }
@@ -252,9 +249,7 @@ func TestDriveGoesOnWhenTheHostStops(t *testing.T) {
 					if err := os.CopyFS(again, os.DirFS(at.dir)); err != nil {
 						t.Fatal(err)
 					}
-					if err := os.Chmod(filepath.Join(again, "state", keysDir, "simulation.pem"), 0o600); err != nil {
-						t.Fatal(err)
-					}
+					keepSecret(t, filepath.Join(again, "state"))
 					resumeDrive(t, at.dir, at.now, p, want, false)
 					if i%2 == 0 {
 						resumeDrive(t, again, at.now.Add(20*time.Hour), p, want, false)
