@@ -96,10 +96,14 @@ func (r Report) Meet(d Demands) Report {
 	if r.Result == nil {
 		return r
 	}
-	unmet := d.unmet(r)
-	if len(unmet) > 0 && (r.Code == CodeOK || r.Code == CodeOutcome) {
+	return r.Object(d.unmet(r))
+}
+
+// Object adds what does not fit what was asked for. With any of it a report is at best CodePolicy.
+func (r Report) Object(reasons []Reason) Report {
+	if len(reasons) > 0 && (r.Code == CodeOK || r.Code == CodeOutcome) {
 		r.Code = CodePolicy
 	}
-	r.Reasons = append(slices.Clone(r.Reasons), unmet...)
+	r.Reasons = append(slices.Clone(r.Reasons), reasons...)
 	return r
 }

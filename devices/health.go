@@ -2,7 +2,9 @@ package devices
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/expunge-dev/expunge/devices/ata"
 	"github.com/expunge-dev/expunge/devices/nvme"
@@ -22,6 +24,17 @@ type Health struct {
 	Pending       *int64 `json:"pending,omitempty"`     // ATA attribute 197
 	Uncorrectable *int64 `json:"uncorrectable,omitempty"`
 	Page          []byte `json:"page,omitempty"` // as it came
+}
+
+// Health asks a drive that was listed for its condition, without claiming it: a drive in use answers too. The error is
+// ErrNoDoor where it cannot be asked.
+func (h *Host) Health(ctx context.Context, d Drive) (health Health, err error) {
+	spaces, paths, err := h.openSpaces(ctx, d, ReadOnly, &atomic.Int64{})
+	defer func() { err = errors.Join(err, closeSpaces(spaces), closeSpaces(paths)) }()
+	if err != nil {
+		return Health{}, err
+	}
+	return readHealth(ctx, spaces[0].transport, d.Protocol)
 }
 
 // readHealth asks by whatever door the drive has. The error is ErrNoDoor when it has none.

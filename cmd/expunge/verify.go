@@ -12,7 +12,7 @@ import (
 )
 
 func (a *app) verifyCommand() *cobra.Command {
-	var trust, against, policy string
+	var trust, against, policy, drive string
 	var simulated bool
 	c := &cobra.Command{
 		Use: "verify {FILE | DIR | -}...", Short: "check certificates, offline", Args: cobra.ArbitraryArgs,
@@ -29,6 +29,7 @@ func (a *app) verifyCommand() *cobra.Command {
 	c.Flags().StringVar(&trust, "trust", "", "public keys (PEM) of those whose word you take, from `FILE`")
 	c.Flags().StringVar(&against, "against", "", "reconcile with the serial numbers of a list of drives (CSV), from `FILE`")
 	c.Flags().StringVar(&policy, "policy", "", "what you demand of certificates (docs/verify.md), from `FILE`")
+	c.Flags().StringVar(&drive, "drive", "", "is it about this `DRIVE` of the machine, and was it used since?")
 	c.Flags().BoolVar(&simulated, "allow-simulated", false, "accept certificates of virtual drives")
 	c.RunE = func(_ *cobra.Command, paths []string) error {
 		o := verifying.Options{Paths: paths, AllowSimulated: simulated, JSON: a.json != "", Stream: a.json == "stream", Prog: "expunge"}
@@ -48,6 +49,12 @@ func (a *app) verifyCommand() *cobra.Command {
 			d, e := verifying.LoadDemands(policy)
 			if o.Demands = &d; e != nil {
 				err = usage("docs/verify.md has an example of what can be demanded", fmt.Errorf("--policy %s: %w", policy, e))
+			}
+		}
+		if err == nil && drive != "" {
+			var held *inHand
+			if held, err = a.driveInHand(c.Context(), drive); err == nil {
+				o.Also = held.against
 			}
 		}
 		if err != nil {

@@ -203,6 +203,9 @@ func (j *job) judge(o Options) told {
 	if o.Demands != nil {
 		r = r.Meet(*o.Demands)
 	}
+	if o.Also != nil && r.Result != nil {
+		r = r.Object(o.Also(r))
+	}
 	item := Item{Path: j.path, File: j.path, Line: j.line, Verdict: r.Verdict(), Code: r.Code, ExitStatus: r.Code, Reasons: r.Reasons, result: r.Result, leaf: r.LogLeaf, origin: r.LogOrigin,
 		Simulated: r.Simulated, Trust: Trust{r.Trust, r.KeyID, r.Simulated, r.LogIndex, r.LogSize}}
 	if item.Reasons == nil {

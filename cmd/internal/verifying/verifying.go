@@ -18,6 +18,7 @@ type Options struct {
 	AllowSimulated bool
 	Against        *Assets // nil: certificates are judged by themselves
 	Demands        *attest.Demands
+	Also           func(attest.Report) []attest.Reason // what else does not fit an authentic certificate; nil: nothing
 	JSON           bool
 	Stream         bool   // JSON as lines, one per certificate
 	Prog           string // for messages
