@@ -131,20 +131,20 @@ func TestCertificateVerifies(t *testing.T) {
 func TestEveryByteCounts(t *testing.T) {
 	is := testIssuer(t, testKey(1, RoleHost))
 	data := mustIssue(t, is, "S", "j")
-	trust := trustIn(t, is.Key)
+	trust := NewVerifier(trustIn(t, is.Key))
 	for i := range data {
 		changes := [][]byte{append(append(bytes.Clone(data[:i]), data[i]^byte(1<<(i%8))), data[i+1:]...)}
 		if i%16 == 0 {
 			changes = append(changes, append(bytes.Clone(data[:i]), data[i+1:]...), append(append(bytes.Clone(data[:i]), ' '), data[i:]...), data[:i])
 		}
 		for _, changed := range changes {
-			if r := Verify(changed, trust); r.Code != CodeInvalid || r.Result != nil {
+			if r := trust.Verify(changed); r.Code != CodeInvalid || r.Result != nil {
 				t.Fatalf("byte %d: code %d", i, r.Code)
 			}
 		}
 	}
 	for _, more := range []string{"\n", " ", "{}", "\x00"} {
-		if r := Verify(append(bytes.Clone(data), more...), trust); r.Code != CodeInvalid {
+		if r := trust.Verify(append(bytes.Clone(data), more...)); r.Code != CodeInvalid {
 			t.Fatalf("%q after the end: code %d", more, r.Code)
 		}
 	}

@@ -113,10 +113,7 @@ func (is Issuer) addIntent(t *tree, i Intent) (leaf, int64, error) {
 }
 
 func leafHash(l leaf) (string, error) {
-	data, err := Canonical(l)
-	if err != nil {
-		return "", err
-	}
+	data := l.encode()
 	h := tlog.RecordHash(data)
 	return hex.EncodeToString(h[:]), nil
 }

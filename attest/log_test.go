@@ -260,3 +260,16 @@ func TestIntentAfterResultIsWorthless(t *testing.T) {
 		t.Fatalf("a certificate was made: %s", data)
 	}
 }
+
+// Leaves are put together by hand, in the one encoding.
+func TestLeafIsCanonical(t *testing.T) {
+	for _, l := range []leaf{
+		{Kind: kindSession, Session: hash("1"), Envelope: hash("2"), Signature: hash("3")},
+		{Kind: kindResult, Drive: hash("1"), Job: "j-1", Envelope: hash("2"), Signature: hash("3")},
+		{Kind: kindIntent, Drive: hash("1"), Job: `a "quoted\ job`, Envelope: hash("2"), Signature: hash("3")},
+	} {
+		if want, err := Canonical(l); err != nil || string(l.encode()) != string(want) {
+			t.Errorf("%s, want %s, %v", l.encode(), want, err)
+		}
+	}
+}

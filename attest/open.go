@@ -239,10 +239,7 @@ func (o *opened) prove(text string, l leaf, e Envelope) (proven, error) {
 	if err != nil {
 		return proven{}, err
 	}
-	data, err := Canonical(l)
-	if err != nil {
-		return proven{}, err
-	}
+	data := l.encode()
 	hashes := make(tlog.RecordProof, len(p.Hashes))
 	for i, h := range p.Hashes {
 		hashes[i] = h
