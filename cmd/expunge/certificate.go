@@ -13,7 +13,6 @@ import (
 
 	"github.com/expunge-dev/expunge/agent"
 	"github.com/expunge-dev/expunge/attest"
-	"github.com/expunge-dev/expunge/cmd/internal/verifying"
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/internal/durable"
 )
@@ -131,7 +130,7 @@ func (a *app) certificateShow(ag *agent.Agent, name string) (answer, error) {
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(w, "%s\n%s\n%s\n", c.File, verifying.Words(*r.Result), text)
+		_, err = fmt.Fprintf(w, "%s\n%s\n%s\n", c.File, attest.Words(*r.Result), text)
 		return err
 	}}, nil
 }
