@@ -31,6 +31,9 @@ func ReadBack(v Verification) string {
 	if v.Mode == "status" {
 		return "nothing (completion status only)"
 	}
+	if v.Result == "none" {
+		return "nothing: it did not come to that (planned: " + v.Mode + ")"
+	}
 	if v.Samples == 1 {
 		return fmt.Sprintf("%s, %s: %d bytes, %.1f %% of the drive, %d mismatches, %d read errors",
 			v.Mode, v.Result, v.Bytes, float64(v.CoveragePPM)/1e4, v.Mismatches, v.ReadErrors)

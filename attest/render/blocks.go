@@ -4,7 +4,7 @@ package render
 type fact struct {
 	label string
 	value []string // lines
-	mono  bool
+	style style
 }
 
 const headLine = 5.6 // of a section's title
@@ -14,8 +14,8 @@ func (s *sheet) facts(rows []row, labels, width float64) []fact {
 	var list []fact
 	last := ""
 	for _, r := range rows {
-		s.valueFont(r.mono)
-		f := fact{r.label, s.wrap(r.value, width-labels), r.mono}
+		s.valueFont(r.style)
+		f := fact{r.label, s.wrap(r.value, width-labels), r.style}
 		if r.label == last {
 			f.label = ""
 		}
@@ -25,12 +25,15 @@ func (s *sheet) facts(rows []row, labels, width float64) []fact {
 	return list
 }
 
-func (s *sheet) valueFont(exact bool) {
-	if exact {
-		s.font(mono, bodySize-0.9)
-		return
+func (s *sheet) valueFont(as style) {
+	switch as {
+	case exact:
+		s.font(mono, 7)
+	case strong:
+		s.font(bold, bodySize+0.4)
+	default:
+		s.font(regular, bodySize)
 	}
-	s.font(regular, bodySize)
 }
 
 func height(list []fact) float64 {
@@ -65,7 +68,7 @@ func (s *sheet) draw(f fact, x, y, labels float64) float64 {
 		s.pdf.Text(x, y+bodyLine*0.78, f.label)
 		s.ink(0, 0, 0)
 	}
-	s.valueFont(f.mono)
+	s.valueFont(f.style)
 	for _, line := range f.value {
 		s.pdf.Text(x+labels, y+bodyLine*0.78, line)
 		y += bodyLine
@@ -145,7 +148,7 @@ func (s *sheet) check(part section, steps []step, c *code) {
 	if c != nil {
 		width, tall = textWidth-qrSide-4, qrSide+3
 	}
-	const labels, indent = 28.0, 5.0
+	const labels, indent = 19.0, 5.0
 	list := s.facts(part.rows, labels, width)
 	text := height(list) + 2
 	var lines [][2][]string
@@ -198,7 +201,7 @@ func (s *sheet) code(c *code, x, y float64) float64 {
 	}
 	s.font(regular, 6.8)
 	s.ink(90, 90, 90)
-	words := "the signed summary, as text: it leads nowhere"
+	words := codeWords
 	s.pdf.Text(x+(qrSide-s.width(words))/2, y+qrSide+1.5, words)
 	s.ink(0, 0, 0)
 	return y + qrSide + 3

@@ -53,7 +53,7 @@ func newSpeller() (*speller, error) {
 }
 
 // spell puts a box in the place of every character that is in none of the fonts, and a sign in the place of the end of a
-// line: what was given as one text stays one, and cannot look like lines of the page.
+// line: a text that was given stays one, and cannot look like lines of the page.
 func (s *speller) spell(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '\n' {

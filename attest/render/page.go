@@ -36,32 +36,44 @@ const (
 	done grade = iota
 	partly
 	undone
+	pretended // done, on a virtual drive
 )
-
-// mark is the sign of a grade, drawn large.
-func (g grade) mark() string { return [...]string{"\u2713", "!", "\u00d7"}[g] }
 
 type section struct {
 	title, note string
 	rows        []row
 }
 
-// row is a fact with its name. Mono is for what is compared character by character.
+// row is a fact with its name.
 type row struct {
 	label, value string
-	mono         bool
+	style        style
 }
+
+type style int
+
+const (
+	plain  style = iota
+	exact        // compared character by character
+	strong       // what is looked for first
+)
 
 // add puts a fact in that is there.
 func (s *section) add(label, value string) {
 	if value != "" {
-		s.rows = append(s.rows, row{label, value, false})
+		s.rows = append(s.rows, row{label, value, plain})
 	}
 }
 
 func (s *section) exact(label, value string) {
 	if value != "" {
-		s.rows = append(s.rows, row{label, value, true})
+		s.rows = append(s.rows, row{label, value, exact})
+	}
+}
+
+func (s *section) strong(label, value string) {
+	if value != "" {
+		s.rows = append(s.rows, row{label, value, strong})
 	}
 }
 
@@ -85,9 +97,11 @@ func (f *Form) page(where string) *page {
 	if r.Simulated {
 		p.band = simulatedBand
 		p.verdict.words = "SIMULATED: " + p.verdict.words
+		if p.verdict.grade == done {
+			p.verdict.grade = pretended
+		}
 	}
-	p.intro = fmt.Sprintf("What was done to the data on one drive, recorded and signed by the program that did it (%s %s). Signed %s, by the clock of its host.",
-		r.Agent.Name, r.Agent.Version, moment(r.Time.Claimed))
+	p.intro = fmt.Sprintf("What was done to the data on one drive, as seen and signed by %s %s on %s (host clock).", r.Agent.Name, r.Agent.Version, moment(r.Time.Claimed))
 	p.sections = []section{workSection(r), proofSection(r), limitSection(r)}
 	p.check, p.steps = f.checkSection(where)
 	return p
@@ -141,9 +155,9 @@ func verdictOf(r attest.Result) verdict {
 // achieved says in plain words what the method means (NIST SP 800-88r2, 3.1).
 func achieved(r attest.Result) []string {
 	if r.Outcome.Method == "purge" {
-		return []string{"Purged: under the policy named below, recovering the data is infeasible even with state-of-the-art laboratory techniques."}
+		return []string{"Purged: by the policy below, recovering its data is infeasible even with state-of-the-art laboratory techniques."}
 	}
-	return []string{"Cleared: the data in all places that a host can address is gone for simple, non-invasive recovery.", "What the host could not address is not covered."}
+	return []string{"Cleared: data in all places that a host can address can no longer be recovered by simple, non-invasive means.", "What the host could not address is not covered."}
 }
 
 func readSentence(r attest.Result) string {
@@ -186,9 +200,9 @@ func (f *Form) checkSection(where string) (section, []step) {
 	s := section{title: "How to check it, without us and without a network"}
 	s.exact("Signing key", f.report.KeyID)
 	s.exact("Log", f.report.LogOrigin())
-	s.add("Entries in it", fmt.Sprintf("intent %d, result %d of %d", r.History.IntentIndex, f.report.LogIndex, f.report.LogSize))
+	s.add("Log entries", fmt.Sprintf("intent %d, result %d of %d", r.History.IntentIndex, f.report.LogIndex, f.report.LogSize))
 	s.exact("Job", r.History.Job)
-	s.exact("SHA-256 of the certificate", f.digest)
+	s.exact("SHA-256", f.digest)
 	accept, answer := "", "VALID"
 	if r.Simulated {
 		accept, answer = " --allow-simulated", "VALID (SIMULATED)"
@@ -197,7 +211,7 @@ func (f *Form) checkSection(where string) (section, []step) {
 		answer = strings.Replace(answer, "VALID", "AUTHENTIC, NOT SANITIZED", 1)
 	}
 	return s, []step{
-		{"This page is only a picture of the certificate, and proves nothing. " + where, ""},
+		{"This page is a picture of the certificate; only the certificate itself proves anything. " + where, ""},
 		{"Get the issuer's public key, whose id is below, from the issuer by another way than this file. Then, on any computer:",
 			"expunge-verify --trust issuer.pub" + accept + " certificate.json"},
 		{"It must answer " + answer + ", and name this drive and this outcome. docs/certificate.md of the program (github.com/expunge-dev/expunge) says how to check it with openssl alone.", ""},

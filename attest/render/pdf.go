@@ -150,13 +150,19 @@ func (s *sheet) frame(g grade, x, y, w, h float64) {
 		s.pdf.SetDashPattern([]float64{4, 2}, 0)
 		s.pdf.Rect(x, y, w, h, "D")
 		s.pdf.SetDashPattern(nil, 0)
+	case pretended:
+		s.pdf.SetDrawColor(0, 0, 0)
+		s.pdf.SetLineWidth(1.3)
+		s.pdf.SetDashPattern([]float64{1.3, 2.6}, 0)
+		s.pdf.Rect(x, y, w, h, "D")
+		s.pdf.SetDashPattern(nil, 0)
 	default:
 		s.pdf.SetFillColor(140, 10, 20)
 		s.pdf.Rect(x, y, w, h, "F")
 	}
 }
 
-// sign draws a hook, an exclamation mark or a cross around a point.
+// sign draws a hook, an exclamation mark, a cross or a ring around a point.
 func (s *sheet) sign(g grade, x, y float64) {
 	s.pdf.SetLineCapStyle("round")
 	s.pdf.SetLineWidth(2)
@@ -169,6 +175,10 @@ func (s *sheet) sign(g grade, x, y float64) {
 		s.pdf.SetDrawColor(150, 80, 0)
 		s.pdf.Line(x, y-5.5, x, y+1.5)
 		s.pdf.Line(x, y+5, x, y+5.05)
+	case pretended: // neither a hook nor a cross: a hollow ring
+		s.pdf.SetDrawColor(0, 0, 0)
+		s.pdf.SetLineWidth(1.2)
+		s.pdf.Circle(x, y, 5, "D")
 	default:
 		s.pdf.SetDrawColor(255, 255, 255)
 		s.pdf.Line(x-4.5, y-4.5, x+4.5, y+4.5)

@@ -80,3 +80,5 @@ func (f *Form) QR() ([]byte, error) {
 
 // qrSide is the side of a printed code in millimetres.
 const qrSide = 62
+
+const codeWords = "the signed summary, as text: it leads nowhere"

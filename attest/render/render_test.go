@@ -47,5 +47,10 @@ func TestLeave(t *testing.T) {
 		}
 		fmt.Println(name, len(pdf), len(sealed)-len(pdf), len(f.bundle))
 		os.WriteFile(filepath.Join(dir, name+".pdf"), sealed, 0o644)
+		page, err := f.HTML()
+		if err != nil {
+			t.Error(err)
+		}
+		os.WriteFile(filepath.Join(dir, name+".html"), page, 0o644)
 	}
 }

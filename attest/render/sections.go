@@ -2,6 +2,7 @@ package render
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/expunge-dev/expunge/attest"
@@ -9,12 +10,12 @@ import (
 
 func driveSection(r attest.Result) section {
 	d, s := r.Device, section{title: "The drive"}
-	s.exact("Model", d.Model)
-	s.exact("Serial number", d.Serial)
+	s.strong("Model", d.Model)
+	s.strong("Serial number", d.Serial)
 	s.exact(map[bool]string{true: "NQN", false: "WWN"}[strings.HasPrefix(d.WWN, "nqn.")], d.WWN)
 	s.exact("Firmware", d.Firmware)
-	s.add("Kind", kind(d))
-	s.add("Capacity", capacity(d.SizeBytes)+", blocks of "+count(d.LogicalBlockBytes, "byte"))
+	s.add("Kind", fmt.Sprintf("%s, %d-byte blocks", kind(d), d.LogicalBlockBytes))
+	s.add("Capacity", capacity(d.SizeBytes))
 	s.add("Parts", parts(d))
 	if d.Fabric != "" {
 		s.add("Reached over", d.Fabric)
@@ -100,18 +101,11 @@ func givenSection(g *attest.Given) section {
 	s.add("Asset tag", g.AssetTag)
 	s.add("Source", g.Source)
 	s.add("Sanitized by", person(g.Operator))
-	if g.Operator != nil {
-		s.add("Contact", g.Operator.Contact)
-	}
 	s.add("Processor", g.Processor)
 	s.add("Site", joined(", ", g.Site, g.Location))
-	s.add("Lot", g.Lot)
-	s.add("Ticket", g.Ticket)
-	s.add("Custody", g.Custody)
-	s.add("Received", g.Received)
-	s.add("Seal", g.Seal)
-	s.add("Condition", g.Condition)
-	s.add("Backed up", g.BackedUp)
+	s.add("Reference", joined(", ", named("lot", g.Lot), named("ticket", g.Ticket)))
+	s.add("Custody", joined(", ", g.Custody, named("received", g.Received), named("seal", g.Seal)))
+	s.add("Condition", joined(", ", g.Condition, named("backed up:", g.BackedUp)))
 	s.add("Destination", joined(": ", g.Destination, g.Details))
 	s.add("Notes", g.Notes)
 	return s
@@ -121,7 +115,15 @@ func person(p *attest.Person) string {
 	if p == nil {
 		return ""
 	}
-	return joined(", ", p.Name, p.Title, p.Organization, p.Location)
+	return joined(", ", p.Name, p.Title, p.Organization, p.Location, p.Contact)
+}
+
+// named puts its name before what is there.
+func named(name, value string) string {
+	if value == "" {
+		return ""
+	}
+	return name + " " + value
 }
 
 // joined puts what is there together.
@@ -158,7 +160,7 @@ func workSection(r attest.Result) section {
 		s.add(fmt.Sprintf("Pass %d", p.Pass), fmt.Sprintf("%s: %s written and flushed, %s", pattern(p.Pattern), count(p.Bytes, "byte"), state))
 	}
 	for _, o := range w.Operations {
-		s.add("Drive's own", operation(o))
+		s.add("By the drive", operation(o))
 	}
 	if w.Started == "" {
 		s.add("Time", "no step was begun")
@@ -226,10 +228,14 @@ func proofSection(r attest.Result) section {
 	if r.Sanitization.BlocksBarred {
 		s.add("Markers", "none could be set: the drive's blocks were barred by what came before")
 	}
+	var accounts []string
 	for _, o := range r.Sanitization.Operations {
 		if o.Complete {
-			s.add("Drive's account", joined("; ", o.Because, o.Timing)+". Its own status page is in the certificate.")
+			accounts = append(accounts, joined("; ", o.Because, o.Timing))
 		}
+	}
+	for _, a := range slices.Compact(accounts) { // two operations often have the same
+		s.add("Drive's account", a+" (its own status page is in the certificate)")
 	}
 	s.add("Record", fmt.Sprintf("journal of %s, and the plan; their hashes are signed", count(r.Evidence.JournalRecords, "record")))
 	return s
