@@ -35,3 +35,6 @@ func New(r attest.Report, bundle []byte, summary string, site Site) (*Form, erro
 }
 
 func (f *Form) result() attest.Result { return *f.report.Result }
+
+// Bundle is the certificate itself, byte for byte.
+func (f *Form) Bundle() []byte { return f.bundle }
