@@ -31,7 +31,7 @@ func ReadBack(v Verification) string {
 	if v.Mode == "status" {
 		return "nothing (completion status only)"
 	}
-	if v.Result == "none" {
+	if v.Result == "none" || v.Samples == 0 && v.Bytes == 0 && v.ReadErrors == 0 {
 		return "nothing: it did not come to that (planned: " + v.Mode + ")"
 	}
 	if v.Samples == 1 {

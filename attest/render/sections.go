@@ -150,7 +150,7 @@ func workSection(r attest.Result) section {
 			s.add("Reformatted", fmt.Sprintf("from blocks of %d bytes to blocks of %d", x.FromLogicalBlockBytes, x.ToLogicalBlockBytes))
 			continue
 		}
-		s.add("Made accessible", fmt.Sprintf("%s hidden from the host: %s, before there were %s", grouped(x.ToBytes-x.FromBytes)+" bytes", x.Why, grouped(x.FromBytes)))
+		s.add("Made accessible", fmt.Sprintf("%s that were hidden from the host (%s), beside the %s that it saw", count(x.ToBytes-x.FromBytes, "byte"), x.Why, grouped(x.FromBytes)))
 	}
 	for _, p := range w.Passes {
 		state := "NOT complete"
@@ -221,7 +221,9 @@ func proofSection(r attest.Result) section {
 	if v.UnwrittenBlocks > 0 {
 		s.add("Not read", count(v.UnwrittenBlocks, "block")+" above write pointers of zones")
 	}
-	if m := v.Markers; m != nil && m.Set > 0 {
+	if m := v.Markers; m != nil && m.Set > 0 && m.Changed+m.Unchanged+m.Unreadable == 0 {
+		s.add("Markers", count(m.Set, "block")+" written before the erase, none of them read after it")
+	} else if m != nil && m.Set > 0 {
 		s.add("Markers", fmt.Sprintf("of %s written before the erase: %s gone after it, %s still there, %s unreadable",
 			count(m.Set, "block"), grouped(m.Changed), grouped(m.Unchanged), grouped(m.Unreadable)))
 	}
