@@ -193,11 +193,12 @@ func (s *sheet) check(part section, steps []step, c *code) {
 // code draws a QR code as rectangles, and says what it is.
 func (s *sheet) code(c *code, x, y float64) float64 {
 	module := float64(qrSide) / float64(c.size)
+	const overlap = 0.02 // of rows, or the paper would shine through between them
 	s.pdf.SetFillColor(255, 255, 255)
 	s.pdf.Rect(x, y, qrSide, qrSide, "F")
 	s.pdf.SetFillColor(0, 0, 0)
 	for _, r := range c.runs {
-		s.pdf.Rect(x+float64(r.x)*module, y+float64(r.y)*module, float64(r.length)*module, module, "F")
+		s.pdf.Rect(x+float64(r.x)*module, y+float64(r.y)*module, float64(r.length)*module, module+overlap, "F")
 	}
 	s.font(regular, 6.8)
 	s.ink(90, 90, 90)

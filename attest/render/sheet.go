@@ -44,7 +44,7 @@ func newSheet(p *page, when time.Time) (*sheet, error) {
 	pdf.SetAutoPageBreak(false, 0)
 	pdf.SetCellMargin(0)
 	for face, data := range faces {
-		pdf.AddUTF8FontFromBytes(faceName(face), "", data)
+		pdf.AddUTF8FontFromBytes(faceName(face), "", bytes.Clone(data)) // fpdf writes into what it is given when it cuts a font down
 	}
 	s := &sheet{pdf: pdf, spell: spell, band: p.band}
 	s.running = p.drive.rows[0].value + " " + p.drive.rows[1].value + ": " + p.verdict.words
@@ -85,16 +85,6 @@ func (s *sheet) begin() {
 		s.y += 2
 		s.ink(0, 0, 0)
 	}
-}
-
-// watermark is large and pale, behind what is drawn later.
-func (s *sheet) watermark(word string) {
-	s.font(bold, 96)
-	s.ink(232, 232, 232)
-	s.pdf.TransformBegin()
-	s.pdf.TransformRotate(52, paperWidth/2, paperHeight/2)
-	s.pdf.Text((paperWidth-s.width(word))/2, paperHeight/2+12, word)
-	s.pdf.TransformEnd()
 }
 
 // room starts another page where there is not so much left of this one.
