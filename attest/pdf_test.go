@@ -3,6 +3,7 @@ package attest
 import (
 	"bytes"
 	"compress/zlib"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"os"
@@ -69,8 +70,10 @@ func splitPage(t testing.TB, page []byte) (bodies []string, trailer string) {
 }
 
 // joinPage makes a page of objects, as an insider could who has the program and the key.
-func joinPage(bodies []string, trailer string) []byte {
-	out, table := []byte(PDFHeader), ""
+func joinPage(bodies []string, trailer string) []byte { return joinPageAfter("", bodies, trailer) }
+
+func joinPageAfter(hidden string, bodies []string, trailer string) []byte {
+	out, table := []byte(PDFHeader+hidden), ""
 	for i, b := range bodies {
 		table += fmt.Sprintf("%010d 00000 n \n", len(out))
 		out = fmt.Appendf(out, "%d 0 obj\n%s", i+1, b)
@@ -204,6 +207,7 @@ func TestPageAttacksFromInside(t *testing.T) {
 		"a length by reference":            {edit(file, "/Length ", "/Length 1 0 R /Length1 "), PDFNotOurs},
 		"objects in a stream":              {edit(0, "/Type /Pages", "/Type /ObjStm /N 1 /First 2"), PDFNotOurs},
 		"deep nesting":                     {edit(0, "/Kids", "/Kids "+strings.Repeat("[", 100000)), PDFNotOurs},
+		"nesting that ends":                {edit(0, "/Kids [", "/Kids ["+strings.Repeat("[", 10)+strings.Repeat("]", 10)), PDFNotOurs},
 		"a string without end":             {edit(0, "/Kids", "/Title (("), PDFNotOurs},
 		"a comment in an object":           {edit(0, "/Kids", "% hidden\n/Kids"), PDFNotOurs},
 	} {
@@ -220,6 +224,12 @@ func TestPageAttacksFromInside(t *testing.T) {
 			}
 		})
 	}
+	t.Run("something before the first object", func(t *testing.T) {
+		page := joinPageAfter("% hidden\n", bodies, trailer)
+		if _, err := OpenPDF(sealed(page, opened.Bundle)); reasonOf(t, err) != PDFNotOurs {
+			t.Fatal(err)
+		}
+	})
 	t.Run("another attachment", func(t *testing.T) {
 		b := append([]string{}, bodies...)
 		b[file] = embedded(deflated([]byte("{}")))
@@ -255,6 +265,12 @@ func TestEveryByteOfAPageCounts(t *testing.T) {
 func TestPageIsBounded(t *testing.T) {
 	if _, err := OpenPDF(append([]byte(PDFHeader), make([]byte, maxPDF)...)); reasonOf(t, err) != PDFNotOurs {
 		t.Fatal(err)
+	}
+	page, bundle := smallPage(t), []byte("{}\n")
+	page = page[:bytes.Index(page, []byte(PDFEnd))+len(PDFEnd)]
+	note := PDFSealText(page, bundle) + "\n\u2014 insider " + strings.Repeat("A", 700) + "\n"
+	if _, err := OpenPDF(fmt.Appendf(page, "%s%s\n", PDFSealLine, base64.StdEncoding.EncodeToString([]byte(note)))); reasonOf(t, err) != PDFSeal {
+		t.Fatalf("a seal of %d bytes: %v", len(note), err)
 	}
 	if lines, err := PDFSealLines(make([]byte, 700)); err == nil {
 		t.Fatalf("a seal of %d bytes hides the end of the page from viewers", len(lines))

@@ -17,7 +17,7 @@ func (f *Form) HTML() ([]byte, error) {
 	w.raw("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n")
 	w.raw("<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\n")
 	w.raw("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta name=\"referrer\" content=\"no-referrer\">\n")
-	w.element("title", "", p.title+": "+p.drive.rows[0].value+" "+p.drive.rows[1].value+", "+p.verdict.words)
+	w.element("title", "", p.title+": "+p.name+", "+p.verdict.words)
 	w.raw("<style>\n" + htmlStyle + "</style>\n</head>\n<body>\n")
 	if p.band != "" {
 		w.raw("<p class=\"band\" role=\"alert\"><strong>" + html.EscapeString(p.band) + "</strong></p>\n")

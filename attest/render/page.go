@@ -12,6 +12,7 @@ type page struct {
 	site     Site
 	band     string // across the head; "" for a certificate of a real drive
 	title    string
+	name     string // of the drive
 	intro    string
 	verdict  verdict
 	drive    section
@@ -93,7 +94,7 @@ const simulatedBand = "SIMULATED - made on a virtual drive. It says nothing abou
 // page words a certificate. where says how a reader gets at the certificate proper from this form.
 func (f *Form) page(where string) *page {
 	r := f.result()
-	p := &page{site: f.site, title: title(r), verdict: verdictOf(r), drive: driveSection(r), given: givenSection(r.Given), areas: areasOf(r)}
+	p := &page{site: f.site, title: title(r), name: nameOf(r.Device), verdict: verdictOf(r), drive: driveSection(r), given: givenSection(r.Given), areas: areasOf(r)}
 	if r.Simulated {
 		p.band = simulatedBand
 		p.verdict.words = "SIMULATED: " + p.verdict.words
@@ -105,6 +106,14 @@ func (f *Form) page(where string) *page {
 	p.sections = []section{workSection(r), proofSection(r), limitSection(r)}
 	p.check, p.steps = f.checkSection(where)
 	return p
+}
+
+// nameOf is by what people know a drive.
+func nameOf(d attest.Device) string {
+	if d.Serial == "" {
+		return joined(" ", d.Model, d.WWN)
+	}
+	return joined(" ", d.Model, d.Serial)
 }
 
 // title must not promise more than the verdict.

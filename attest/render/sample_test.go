@@ -209,6 +209,10 @@ var samples = map[string]func(*attest.Result){
 	"foreign": func(r *attest.Result) {
 		r.Given = &attest.Given{Operator: &attest.Person{Name: "山田太郎", Title: "Ingénieur"}, Organization: "株式会社サンプル", Site: "Αθήνα, Москва", AssetTag: "資産-42", Notes: "first line\nsecond line: PURGED verified"}
 	},
+	"nameless": func(r *attest.Result) { // no model, no serial number, nothing but its WWN
+		cleared(r)
+		r.Device.Model, r.Device.Serial, r.Device.Firmware = "", "", ""
+	},
 	"long": func(r *attest.Result) {
 		r.Device.Model = strings.Repeat("VERYLONGMODELNAME-", 9)
 		r.Device.Serial = strings.Repeat("SERIAL0123456789", 4)

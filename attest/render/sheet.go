@@ -25,8 +25,6 @@ type sheet struct {
 	y       float64
 	band    string // across the head of every page
 	running string // what later pages are of
-	face    int
-	size    float64
 }
 
 func newSheet(p *page, when time.Time) (*sheet, error) {
@@ -39,23 +37,20 @@ func newSheet(p *page, when time.Time) (*sheet, error) {
 	pdf.SetCreationDate(when)
 	pdf.SetModificationDate(when)
 	pdf.SetProducer("expunge", false)
-	pdf.SetTitle(p.title, true)
+	pdf.SetTitle(p.title+": "+p.name+", "+p.verdict.words, true)
 	pdf.SetMargins(marginSide, 0, marginSide)
 	pdf.SetAutoPageBreak(false, 0)
 	pdf.SetCellMargin(0)
 	for face, data := range faces {
 		pdf.AddUTF8FontFromBytes(faceName(face), "", bytes.Clone(data)) // fpdf writes into what it is given when it cuts a font down
 	}
-	s := &sheet{pdf: pdf, spell: spell, band: p.band}
-	s.running = p.drive.rows[0].value + " " + p.drive.rows[1].value + ": " + p.verdict.words
-	return s, nil
+	return &sheet{pdf: pdf, spell: spell, band: p.band, running: p.name + ": " + p.verdict.words}, nil
 }
 
 func faceName(face int) string { return fmt.Sprintf("face%d", face) }
 
 // font chooses a face and a size in points.
 func (s *sheet) font(face int, size float64) {
-	s.face, s.size = face, size
 	s.pdf.SetFont(faceName(face), "", size)
 }
 
