@@ -177,6 +177,6 @@ address{float:right;max-width:16rem;text-align:right;font-style:normal;font-size
 table{border-collapse:collapse;width:100%}th,td{padding:.1rem .6rem .1rem 0;text-align:left;vertical-align:top;overflow-wrap:anywhere}
 th[scope=row]{width:9rem;color:var(--pale);font-weight:normal}code{font-size:.9em;overflow-wrap:anywhere}ol{margin:.3rem 0;padding-left:1.3rem}
 figure{margin:0;max-width:62mm}figure svg{max-width:100%;height:auto}
-@media print{:root{--ink:#000;--pale:#444;--paper:#fff;--good:#005f2d;--part:#8a4b00}body{font-size:9pt}main,footer{max-width:none;padding:0}
+@media print{:root{--ink:#000;--pale:#444;--paper:#fff;--good:#005f2d;--part:#8a4b00;font-size:9pt}body{font-size:9pt}th[scope=row]{width:7rem}main,footer{max-width:none;padding:0}
 .undone,.band{-webkit-print-color-adjust:exact;print-color-adjust:exact;border:4px double #000}section{break-inside:avoid}}
 `

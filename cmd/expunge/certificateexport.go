@@ -88,7 +88,7 @@ func (a *app) certificateExport(ag *agent.Agent, e exporting, args []string) (an
 		}
 		return a.write(e, exportResult{Format: e.format, Certificates: 1}, data)
 	}
-	forms, err := a.forms(found, e.site)
+	forms, err := a.forms(found, e)
 	if err != nil {
 		return answer{}, err
 	}
@@ -164,14 +164,16 @@ func (e exporting) find(ag *agent.Agent, args []string) ([]agent.Certificate, er
 }
 
 // forms verifies certificates, all of them or none. What this state would not vouch for is not drawn.
-func (a *app) forms(found []agent.Certificate, siteFile string) ([]*render.Form, error) {
+func (a *app) forms(found []agent.Certificate, e exporting) ([]*render.Form, error) {
 	trust, err := a.ownTrust()
 	if err != nil {
 		return nil, err
 	}
-	site, err := a.site(siteFile)
-	if err != nil {
-		return nil, err
+	var site render.Site
+	if e.format == "pdf" || e.format == "html" {
+		if site, err = a.site(e.site); err != nil {
+			return nil, err
+		}
 	}
 	var forms []*render.Form
 	for _, c := range found {
@@ -215,7 +217,7 @@ func draw(ag *agent.Agent, format string, f *render.Form, x *exportResult) ([]by
 	case "qr":
 		data, err := f.QR()
 		if errors.Is(err, render.ErrNoSummary) {
-			return nil, &problem{code: exitCannot, name: "no_summary", err: err, hint: "certificates have one since a later version; this one has none"}
+			return nil, &problem{code: exitNotFound, name: "no_summary", err: err, hint: "export it as pdf or json"}
 		}
 		return data, err
 	}
