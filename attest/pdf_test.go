@@ -199,6 +199,7 @@ func TestPageAttacksFromInside(t *testing.T) {
 		"another name":                     {edit(catalog, "(certificate.json)", "(certificate.exe)"), PDFAttachments},
 		"another name of the file":         {edit(spec, "/UF (certificate.json)", "/UF (other.json)"), PDFAttachments},
 		"another file for other viewers":   {edit(spec, "/UF 3 0 R", "/UF 4 0 R"), PDFAttachments},
+		"a page in the file's place":       {edit(spec, "/F 3 0 R /UF 3 0 R", fmt.Sprintf("/F %d 0 R /UF %d 0 R", sheet+2, sheet+2)), PDFAttachments},
 		"a dictionary in a file's place":   {edit(spec, "/F 3 0 R /UF 3 0 R", "/F << /F 1 >> /UF << /F 1 >>"), PDFAttachments},
 		"no attachment":                    {edit(catalog, "/Names << /EmbeddedFiles << /Names [(certificate.json) 4 0 R] >> >>", ""), PDFAttachments},
 		"an attachment without end":        {func(b []string, _ *string) { b[file] = embedded(deflated(make([]byte, MaxSize+1))) }, PDFAttachments},

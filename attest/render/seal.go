@@ -2,7 +2,6 @@ package render
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 
 	"github.com/expunge-dev/expunge/attest"
@@ -21,12 +20,8 @@ func Seal(pdf, bundle []byte, sign func(text string) (note []byte, err error)) (
 		return nil, fmt.Errorf("seal page: %w", err)
 	}
 	sealed := append(bytes.Clone(pdf), lines...)
-	p, err := attest.OpenPDF(sealed)
-	if err != nil {
+	if _, err := attest.OpenPDF(sealed); err != nil {
 		return nil, fmt.Errorf("seal page: %w", err)
-	}
-	if !bytes.Equal(p.Bundle, bundle) || p.Seal != string(note) {
-		return nil, errors.New("seal page: what was sealed is not what was given")
 	}
 	return sealed, nil
 }
