@@ -1,9 +1,6 @@
 package attest
 
-import (
-	"fmt"
-	"strings"
-)
+import "strings"
 
 // summaryHead is the first line of a summary.
 const summaryHead = "expunge.certificate/v1"
@@ -21,7 +18,7 @@ func summary(r Result, digest string) string {
 	}
 	by := r.Sanitization.Method + ", " + r.Sanitization.Technique + ", " + r.Policy.Name
 	return strings.Join([]string{
-		first, "serial " + brief(r.Device.Serial), "model " + brief(r.Device.Model), "outcome " + OutcomeWords(r), "by " + brief(by),
+		first, "serial " + brief(r.Device.Serial), "model " + brief(r.Device.Model), "outcome " + Words(r), "by " + brief(by),
 		"signed " + r.Time.Claimed, "result " + digest, "",
 	}, "\n")
 }
@@ -33,24 +30,4 @@ func brief(s string) string {
 		return s[:most-3] + "..."
 	}
 	return s
-}
-
-// OutcomeWords is an outcome as people read it.
-func OutcomeWords(r Result) string {
-	how := "verified"
-	if r.Verification.Mode == "status" {
-		how = "status only"
-	}
-	achieved := map[string]string{"clear": "CLEARED", "purge": "PURGED"}[r.Outcome.Method]
-	switch r.Outcome.Status {
-	case "sanitized":
-		return achieved + " " + how
-	case "exceptions":
-		return fmt.Sprintf("%s %s, but for %d bytes", achieved, how, r.Outcome.ExceptionBytes)
-	case "refused":
-		return "REFUSED - not touched"
-	case "unproven":
-		return "UNPROVEN - holds data"
-	}
-	return "FAILED - holds data"
 }

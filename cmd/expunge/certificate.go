@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,7 +13,6 @@ import (
 	"github.com/expunge-dev/expunge/agent"
 	"github.com/expunge-dev/expunge/attest"
 	"github.com/expunge-dev/expunge/devices"
-	"github.com/expunge-dev/expunge/internal/durable"
 )
 
 type certificateItem struct {
@@ -28,14 +26,6 @@ type certificateItem struct {
 
 func (a *app) certificateCommand() *cobra.Command {
 	c := &cobra.Command{Use: "certificate", Short: "list, show, export or reissue certificates", Args: cobra.NoArgs, RunE: a.served("certificate-list", a.certificateList)}
-	var out string
-	export := &cobra.Command{
-		Use: "export {SERIAL | JOB} -o FILE", Short: "copy a certificate to hand out", Args: cobra.ExactArgs(1),
-		RunE: a.served("certificate-export", func(_ context.Context, ag *agent.Agent, args []string) (answer, error) {
-			return a.certificateExport(ag, args[0], out)
-		}),
-	}
-	export.Flags().StringVarP(&out, "output", "o", "", "`FILE` to write, which must not be there yet; - is standard output")
 	c.AddCommand(
 		&cobra.Command{Use: "list", Short: "list the certificates of this state", Args: cobra.NoArgs, RunE: a.served("certificate-list", a.certificateList)},
 		&cobra.Command{
@@ -44,7 +34,7 @@ func (a *app) certificateCommand() *cobra.Command {
 				return a.certificateShow(ag, args[0])
 			}),
 		},
-		export,
+		a.certificateExportCommand(),
 		&cobra.Command{
 			Use: "reissue {SERIAL | JOB}", Short: "make a lost certificate again from log and journal", Args: cobra.ExactArgs(1),
 			RunE: a.served("certificate-reissue", a.certificateReissue),
@@ -85,11 +75,11 @@ func (a *app) certificateList(_ context.Context, ag *agent.Agent, _ []string) (a
 	}}, nil
 }
 
-// findCertificate finds the newest one of a drive, or the one of a job with one drive.
-func findCertificate(ag *agent.Agent, name string) (agent.Certificate, error) {
+// findCertificates finds the newest one of a drive, or all of a job.
+func findCertificates(ag *agent.Agent, name string) ([]agent.Certificate, error) {
 	issued, err := ag.Certificates()
 	if err != nil {
-		return agent.Certificate{}, err
+		return nil, err
 	}
 	var found []agent.Certificate
 	for _, c := range issued {
@@ -99,13 +89,22 @@ func findCertificate(ag *agent.Agent, name string) (agent.Certificate, error) {
 			found = append(found, c)
 		}
 	}
-	switch len(found) {
-	case 0:
-		return agent.Certificate{}, &problem{code: exitNotFound, name: "not_found", err: fmt.Errorf("%q: no such certificate", name), hint: "expunge certificate list shows them"}
-	case 1:
-		return found[0], nil
+	if len(found) == 0 {
+		return nil, &problem{code: exitNotFound, name: "not_found", err: fmt.Errorf("%q: no such certificate", name), hint: "expunge certificate list shows them"}
 	}
-	return agent.Certificate{}, &problem{code: exitNotFound, name: "ambiguous", err: fmt.Errorf("job %s has %d certificates", name, len(found)), hint: "name the drive"}
+	return found, nil
+}
+
+// findCertificate finds the newest one of a drive, or the one of a job with one drive.
+func findCertificate(ag *agent.Agent, name string) (agent.Certificate, error) {
+	found, err := findCertificates(ag, name)
+	if err != nil {
+		return agent.Certificate{}, err
+	}
+	if len(found) > 1 {
+		return agent.Certificate{}, &problem{code: exitNotFound, name: "ambiguous", err: fmt.Errorf("job %s has %d certificates", name, len(found)), hint: "name the drive"}
+	}
+	return found[0], nil
 }
 
 func (a *app) certificateShow(ag *agent.Agent, name string) (answer, error) {
@@ -130,35 +129,9 @@ func (a *app) certificateShow(ag *agent.Agent, name string) (answer, error) {
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(w, "%s\n%s\n%s\n", c.File, attest.OutcomeWords(*r.Result), text)
+		_, err = fmt.Fprintf(w, "%s\n%s\n%s\n", c.File, attest.Words(*r.Result), text)
 		return err
 	}}, nil
-}
-
-func (a *app) certificateExport(ag *agent.Agent, name, out string) (answer, error) {
-	if out == "" {
-		return answer{}, usage("-o FILE, or -o - for standard output", errors.New("there is no place to export to"))
-	}
-	c, err := findCertificate(ag, name)
-	if err != nil {
-		return answer{}, err
-	}
-	data, err := os.ReadFile(c.File)
-	if err != nil {
-		return answer{}, err
-	}
-	if out == "-" {
-		_, err := a.stdout.Write(data)
-		return answer{}, err
-	}
-	if _, err := os.Lstat(out); err == nil {
-		return answer{}, usage("choose another name, or remove it first", fmt.Errorf("%s is there already", out))
-	}
-	target, err := filepath.Abs(out)
-	if err != nil {
-		return answer{}, err
-	}
-	return fileAnswer(out), durable.CreateFile(target, data, 0o644)
 }
 
 func (a *app) certificateReissue(_ context.Context, ag *agent.Agent, args []string) (answer, error) {

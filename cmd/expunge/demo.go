@@ -308,5 +308,8 @@ func (d *demo) certificates() error {
 		d.expunge(exitInvalid, "verify", forged, "--trust", key, "--allow-simulated")
 		d.step("The others are as authentic, and say what went wrong.")
 	}
+	d.step("For people, each is a page that carries the certificate; for other programs, all are rows of a register.")
+	d.expunge(exitOK, "certificate", "export", "--all", "-o", d.dir+"/", "--format", "pdf")
+	d.expunge(exitOK, "certificate", "export", "--all", "-o", filepath.Join(d.dir, "certificates.csv"))
 	return nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -68,6 +69,27 @@ func TestScripts(t *testing.T) {
 				if !bytes.HasPrefix(want, data) {
 					ts.Fatalf("%s was written to", args[0])
 				}
+			},
+			// jobof FILE: $JOB is the job that a run printed, $ALPHA the id of its first drive.
+			"jobof": func(ts *testscript.TestScript, _ bool, args []string) {
+				var run struct {
+					Result struct {
+						Job    string
+						Drives []struct{ Certificate string }
+					}
+				}
+				ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &run))
+				ts.Setenv("JOB", run.Result.Job)
+				ts.Setenv("ALPHA", filepath.Base(filepath.Dir(run.Result.Drives[0].Certificate)))
+			},
+			// opened PAGE FILE: the certificate that a page carries. It may be without a seal.
+			"opened": func(ts *testscript.TestScript, _ bool, args []string) {
+				p, err := attest.OpenPDF([]byte(ts.ReadFile(args[0])))
+				var without *attest.PDFError
+				if err != nil && !(errors.As(err, &without) && without.Reason == attest.PDFUnsealed) {
+					ts.Fatalf("%v", err)
+				}
+				ts.Check(os.WriteFile(ts.MkAbs(args[1]), p.Bundle, 0o600))
 			},
 			// flip FILE: one bit of a file is changed.
 			"flip": func(ts *testscript.TestScript, _ bool, args []string) {

@@ -86,6 +86,8 @@ func TestImportsGoOneWay(t *testing.T) {
 		{"agent", []string{"cmd"}, "a service does not know its commands"},
 		{"sanitize/journal", []string{"devices", "sanitize/overwrite"}, "a journal does not know what it records"},
 		{"sanitize/overwrite", []string{"sanitize/journal", "sanitize"}, "the write engine does not know plans"},
+		{"cmd/expunge-verify", []string{"attest/render"}, "the verifier draws nothing, and stays small"},
+		{"cmd/internal", []string{"attest/render"}, "the verifier draws nothing, and stays small"},
 		{"internal/durable", []string{"devices", "sanitize", "attest", "agent", "cmd"}, "internal has no place in the story"},
 	}
 	for _, s := range tree(t) {

@@ -69,7 +69,7 @@ func (t *table) row(n told) string {
 	i := *n.item
 	outcome := ""
 	if i.result != nil {
-		outcome = attest.OutcomeWords(*i.result)
+		outcome = attest.Words(*i.result)
 	}
 	if i.Simulated {
 		outcome += ", SIMULATED"

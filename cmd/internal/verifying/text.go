@@ -21,9 +21,9 @@ func (i Item) text() string {
 	}
 	s := fmt.Sprintf("%s: %s\n", i.label(), head)
 	s += fmt.Sprintf("  drive     %s %s, %d bytes\n", r.Device.Model, r.Device.Serial, r.Device.SizeBytes)
-	s += fmt.Sprintf("  outcome   %s\n", attest.OutcomeWords(*r))
+	s += fmt.Sprintf("  outcome   %s\n", attest.Words(*r))
 	s += fmt.Sprintf("  technique %s, policy %s, scope %s\n", r.Sanitization.Technique, r.Policy.Name, r.Scope)
-	s += fmt.Sprintf("  read back %s\n", readBack(r.Verification))
+	s += fmt.Sprintf("  read back %s\n", attest.ReadBack(r.Verification))
 	for _, o := range r.Sanitization.Operations {
 		s += fmt.Sprintf("  operation %s: %s\n", o.Technique, map[bool]string{true: "the drive reports: " + o.Status + "; " + o.Because, false: "not complete"}[o.Complete])
 	}
@@ -51,16 +51,4 @@ func trustWords(level string) string {
 		return "this state's own key: it proves nothing to others"
 	}
 	return level
-}
-
-func readBack(v attest.Verification) string {
-	if v.Mode == "status" {
-		return "nothing (completion status only)"
-	}
-	if v.Samples == 1 {
-		return fmt.Sprintf("%s, %s: %d bytes, %.1f %% of the drive, %d mismatches, %d read errors",
-			v.Mode, v.Result, v.Bytes, float64(v.CoveragePPM)/1e4, v.Mismatches, v.ReadErrors)
-	}
-	return fmt.Sprintf("%s, %s: %d bytes in %d areas, %.1f %% of the drive, %d mismatches, %d read errors",
-		v.Mode, v.Result, v.Bytes, v.Samples, float64(v.CoveragePPM)/1e4, v.Mismatches, v.ReadErrors)
 }
