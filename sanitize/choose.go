@@ -56,6 +56,7 @@ type DrivePlan struct {
 	Excludes     []devices.Reason `json:"excludes"`           // what the technique does not reach
 	RestsOn      []devices.Reason `json:"rests_on,omitempty"` // what a host cannot prove
 	Notes        []devices.Reason `json:"notes,omitempty"`
+	Given        *Given           `json:"given,omitempty"` // what people say of it; it decides nothing
 }
 
 // Namespace is one as a plan binds it. Nodes are left out: they change.

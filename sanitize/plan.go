@@ -168,8 +168,8 @@ func (dp DrivePlan) Holds(d devices.Drive, partitionTable string, r Request, p P
 		return err
 	}
 	was := dp
-	// Nodes change between boots, notes with what is on the drive, hours with time.
-	was.Nodes, now.Nodes, was.Notes, now.Notes = nil, nil, nil, nil
+	// Nodes change between boots, notes with what is on the drive, hours with time; people say what they say.
+	was.Nodes, now.Nodes, was.Notes, now.Notes, was.Given = nil, nil, nil, nil, nil
 	was.Operations, now.Operations = withoutEstimates(was.Operations), withoutEstimates(now.Operations)
 	if was.PowerOnHours == nil || now.PowerOnHours == nil {
 		was.PowerOnHours, now.PowerOnHours = nil, nil
