@@ -12,8 +12,12 @@ import (
 // Health is what a drive says of its condition: NVMe log page 02h, ATA SMART READ DATA, or SCSI log pages. What it
 // does not say is nil.
 type Health struct {
-	TemperatureC  *int64 `json:"temperature_c,omitempty"`
-	PowerOnHours  *int64 `json:"power_on_hours,omitempty"`
+	TemperatureC *int64 `json:"temperature_c,omitempty"`
+	PowerOnHours *int64 `json:"power_on_hours,omitempty"`
+	PowerCycles  *int64 `json:"power_cycles,omitempty"`
+	StartStops   *int64 `json:"start_stop_cycles,omitempty"` // of a SCSI disk's spindle
+	// DataWritten is what hosts wrote, in thousands of 512 bytes, rounded up.
+	DataWritten   *int64 `json:"data_units_written,omitempty"`
 	Critical      *int64 `json:"critical_warning,omitempty"` // NVMe: bits 0 spare, 1 temperature, 2 reliability, 3 read-only, 4 backup
 	SparePercent  *int64 `json:"spare_percent,omitempty"`
 	UsedPercent   *int64 `json:"used_percent,omitempty"`
@@ -25,14 +29,22 @@ type Health struct {
 }
 
 // readHealth asks by whatever door the drive has. The error is ErrNoDoor when it has none.
-func readHealth(ctx context.Context, t Transport, p Protocol) (Health, error) {
-	switch p {
+func readHealth(ctx context.Context, t Transport, d Drive) (Health, error) {
+	switch d.Protocol {
 	case ProtocolNVMe:
 		return readSMART(ctx, t)
 	case ProtocolATA:
-		return readATASMART(ctx, t)
+		h, err := readATASMART(ctx, t)
+		if err != nil {
+			return h, err
+		}
+		return h, h.addStatistics(ctx, t, d.LogicalBlock)
 	case ProtocolSCSI:
-		return readSCSIHealth(ctx, t)
+		h, err := readSCSIHealth(ctx, t)
+		if err != nil {
+			return h, err
+		}
+		return h, h.addCounters(ctx, t, d)
 	}
 	return Health{}, ErrNoDoor
 }
@@ -89,7 +101,7 @@ func readSMART(ctx context.Context, t Transport) (Health, error) {
 	}
 	h := Health{
 		Critical: some(int64(s.CriticalWarning)), SparePercent: some(int64(s.AvailableSpare)), UsedPercent: some(int64(s.PercentageUsed)),
-		PowerOnHours: counter(s.PowerOnHours), MediaErrors: counter(s.MediaErrors), Page: page,
+		PowerOnHours: counter(s.PowerOnHours), PowerCycles: counter(s.PowerCycles), DataWritten: counter(s.DataWritten), MediaErrors: counter(s.MediaErrors), Page: page,
 	}
 	if c := int64(s.Temperature) - 273; s.Temperature != 0 && c > -60 && c < 200 {
 		h.TemperatureC = &c
