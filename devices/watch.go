@@ -63,13 +63,12 @@ func (w watched) SCSI(ctx context.Context, c *scsi.Command) (r scsi.Result, err 
 		if r, err = w.Transport.SCSI(ctx, c); err != nil {
 			return Answer{Err: err}
 		}
-		a := Answer{Status: "good", Sense: r.Sense}
-		switch failed := r.Err(); {
-		case r.HostStatus != 0 || r.Status != 0:
-			a.Status = fmt.Sprintf("status %02xh", r.Status)
-			if failed != nil {
-				a.Status = failed.Error()
-			}
+		a := Answer{Status: "good", Sense: slices.Clone(r.Sense)}
+		failed := r.Err()
+		if s, bad := scsi.ParseSense(r.Sense); bad == nil && r.HostStatus == 0 && s.Key == 1 && s.ASC == 0 && s.ASCQ == 0x1d {
+			a.Status = "good, with the drive's registers" // which were asked for (SAT-4 12.2.2.6)
+		} else if failed != nil {
+			a.Status = failed.Error()
 		}
 		return a
 	})
@@ -127,7 +126,7 @@ func destructiveSCSI(cdb []byte) (name string, security bool) {
 	case 0x15, 0x55:
 		return "MODE SELECT", false
 	case 0xb5:
-		return "SECURITY PROTOCOL OUT", true
+		return "SECURITY PROTOCOL OUT", cdb[1] != 0xef // which is ATA security (SAT-4 12.5)
 	case 0x85:
 		if len(cdb) == 16 {
 			return destructiveATA(cdb[14], uint16(cdb[3])<<8|uint16(cdb[4]), cdb[1]>>1&0x0f)

@@ -178,6 +178,9 @@ func (dp DrivePlan) Holds(d devices.Drive, partitionTable string, r Request, p P
 		*now.PowerOnHours-*was.PowerOnHours <= int64(PlanLifetime/time.Hour)+1 {
 		now.PowerOnHours = was.PowerOnHours
 	}
+	if was.Areas == nil { // a plan of a program that did not ask
+		now.Areas = nil
+	}
 	a, errA := json.Marshal(was)
 	b, errB := json.Marshal(now)
 	if err := errors.Join(errA, errB); err != nil {
@@ -260,6 +263,8 @@ func difference(was, now DrivePlan) string {
 		return "its logical units are not those it had"
 	case !slices.Equal(was.Restore, now.Restore):
 		return "what is hidden from the host is otherwise than it was"
+	case !slices.Equal(was.Areas, now.Areas):
+		return "what it has beside its blocks is not what it had"
 	case was.BlocksBarred != now.BlocksBarred:
 		return "whether its blocks can be read and written is otherwise than it was"
 	case was.Technique == now.Technique && !slices.Equal(was.Operations, now.Operations):
