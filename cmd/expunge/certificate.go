@@ -45,7 +45,7 @@ func (a *app) certificateCommand() *cobra.Command {
 				return a.certificateShow(ag, args[0])
 			}),
 		},
-		export,
+		export, a.evidenceCommand(),
 		&cobra.Command{
 			Use: "reissue {SERIAL | JOB}", Short: "make a lost certificate again from log and journal", Args: cobra.ExactArgs(1),
 			RunE: a.served("certificate-reissue", a.certificateReissue),

@@ -131,4 +131,3 @@ func saidTogether(words ...string) string {
 	}
 	return strings.Join(said, ", ")
 }
-

@@ -12,7 +12,7 @@ import (
 )
 
 func (a *app) verifyCommand() *cobra.Command {
-	var trust, against string
+	var trust, against, evidence string
 	var simulated bool
 	c := &cobra.Command{
 		Use: "verify {FILE | DIR | -}...", Short: "check certificates, offline", Args: cobra.ArbitraryArgs,
@@ -22,13 +22,16 @@ func (a *app) verifyCommand() *cobra.Command {
 			"\"-\" reads standard input: one certificate, or one on each line. Of many the worst counts.\n\n" +
 			"--against FILE.csv reconciles them with a list of the drives that a site has. Its first line names the columns, one of\n" +
 			"them serial or serial_number. A drive without a certificate, a certificate without a drive, a failure after a success and\n" +
-			"the like are findings, and with any of them the exit status is 12 or worse.",
+			"the like are findings, and with any of them the exit status is 12 or worse.\n\n" +
+			"--evidence FILE holds one certificate against the evidence bundle that it pins: the bundle must be that one, and what its\n" +
+			"journal proves must be what the certificate says. Otherwise the certificate is invalid.",
 		Example: "  expunge verify certificate.json --trust host.pub\n  expunge verify certificates/ --trust hosts.pub --against assets.csv\n" +
 			"  cat */certificate.json | expunge verify - --trust hosts.pub --json=stream",
 	}
 	c.Flags().StringVar(&trust, "trust", "", "public keys (PEM) of those whose word you take, from `FILE`")
 	c.Flags().StringVar(&against, "against", "", "reconcile with the serial numbers of a list of drives (CSV), from `FILE`")
 	c.Flags().BoolVar(&simulated, "allow-simulated", false, "accept certificates of virtual drives")
+	c.Flags().StringVar(&evidence, "evidence", "", "hold the certificate against its evidence bundle, from `FILE`: expunge certificate evidence")
 	c.RunE = func(_ *cobra.Command, paths []string) error {
 		o := verifying.Options{Paths: paths, AllowSimulated: simulated, JSON: a.json != "", Stream: a.json == "stream", Prog: "expunge"}
 		err := a.checkGlobals()
@@ -42,6 +45,9 @@ func (a *app) verifyCommand() *cobra.Command {
 			if o.Against, err = verifying.LoadAssets(against); err != nil {
 				err = usage("a list of drives is CSV whose first line names a column serial", fmt.Errorf("--against %s: %w", against, err))
 			}
+		}
+		if err == nil && evidence != "" {
+			o.Check, err = checkEvidence(evidence, paths)
 		}
 		if err != nil {
 			a.finish("verify", answer{items: []verifying.Item{}}, err)

@@ -17,9 +17,12 @@ type Options struct {
 	Trust          attest.Trust
 	AllowSimulated bool
 	Against        *Assets // nil: certificates are judged by themselves
-	JSON           bool
-	Stream         bool   // JSON as lines, one per certificate
-	Prog           string // for messages
+	// Check says what else speaks against a certificate that is authentic, by what only the caller has; nil is no
+	// such thing.
+	Check  func(attest.Result) *attest.Reason
+	JSON   bool
+	Stream bool   // JSON as lines, one per certificate
+	Prog   string // for messages
 }
 
 // The exit codes beside those of attest.
