@@ -237,7 +237,7 @@ func CutPage(page []byte) (text string, bytes int64) {
 // whole is a page as the drive gave it, from what CutPage made of it; nil when CutPage makes nothing such.
 func whole(text string, bytes int64) []byte {
 	page, err := base64.StdEncoding.Strict().DecodeString(text)
-	if err != nil || len(page) > maxPage || bytes != 0 && (bytes <= max(longPage, int64(len(page))) || bytes > maxPage) {
+	if err != nil || base64.StdEncoding.EncodeToString(page) != text || len(page) > maxPage || bytes != 0 && (bytes <= max(longPage, int64(len(page))) || bytes > maxPage) {
 		return nil
 	}
 	if bytes != 0 && len(page) > 0 && page[len(page)-1] == 0 {
