@@ -53,7 +53,7 @@ func TestContentDoesNotContradictTheOutcome(t *testing.T) {
 		"another action": func(r *Result) {
 			r.Sanitization.Commands[0].Bytes = strings.Replace(r.Sanitization.Commands[0].Bytes, "02", "04", 1)
 		},
-		"a command before the operation": func(r *Result) { r.Sanitization.Commands[0].Time = "2026-01-02T03:04:04Z" },
+		"a time that is none":            func(r *Result) { r.Sanitization.Commands[0].Time = "today" },
 		"of another unit":                func(r *Result) { r.Sanitization.Commands[0].Unit = 1 },
 		"no hex":                         func(r *Result) { r.Sanitization.Commands[0].Bytes = "SANITIZE" },
 		"no status":                      func(r *Result) { r.Sanitization.Commands[0].Status = "" },
