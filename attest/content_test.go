@@ -53,11 +53,11 @@ func TestContentDoesNotContradictTheOutcome(t *testing.T) {
 		"another action": func(r *Result) {
 			r.Sanitization.Commands[0].Bytes = strings.Replace(r.Sanitization.Commands[0].Bytes, "02", "04", 1)
 		},
-		"a time that is none":            func(r *Result) { r.Sanitization.Commands[0].Time = "today" },
-		"of another unit":                func(r *Result) { r.Sanitization.Commands[0].Unit = 1 },
-		"no hex":                         func(r *Result) { r.Sanitization.Commands[0].Bytes = "SANITIZE" },
-		"no status":                      func(r *Result) { r.Sanitization.Commands[0].Status = "" },
-		"some left out for no reason":    func(r *Result) { r.Sanitization.CommandsOmitted = 1 },
+		"a time that is none":         func(r *Result) { r.Sanitization.Commands[0].Time = "today" },
+		"of another unit":             func(r *Result) { r.Sanitization.Commands[0].Unit = 1 },
+		"no hex":                      func(r *Result) { r.Sanitization.Commands[0].Bytes = "SANITIZE" },
+		"no status":                   func(r *Result) { r.Sanitization.Commands[0].Status = "" },
+		"some left out for no reason": func(r *Result) { r.Sanitization.CommandsOmitted = 1 },
 		"too many": func(r *Result) {
 			for range maxCommands {
 				r.Sanitization.Commands = append(r.Sanitization.Commands, r.Sanitization.Commands[0])
