@@ -190,6 +190,7 @@ func tamper(t *testing.T, r attest.Result, bundle []byte) {
 		}
 	}
 	changed["reordered"] = join(slices.Concat(lines[:middle], [][]byte{lines[middle+1], lines[middle]}, lines[middle+2:])...)
+	changed["a plan that is good for longer"] = bytes.Replace(bundle, []byte(`"expires":"2`), []byte(`"expires":"3`), 1)
 	for name, b := range changed {
 		var wrong *EvidenceError
 		if err := CheckEvidence(r, b); !errors.As(err, &wrong) || wrong.Code != EvidenceMismatch {
