@@ -101,6 +101,11 @@ func (a *Agent) Plan(ctx context.Context, names []string, request sanitize.Reque
 	if err != nil {
 		return sanitize.Plan{}, err
 	}
+	given, err := givenOf(request.Given, selected)
+	if err != nil {
+		return sanitize.Plan{}, err
+	}
+	request.Given = nil // each drive's plan has its own
 	unfinished, err := a.unfinished()
 	if err != nil {
 		return sanitize.Plan{}, err
@@ -124,6 +129,7 @@ func (a *Agent) Plan(ctx context.Context, names []string, request sanitize.Reque
 		case err != nil:
 			return sanitize.Plan{}, err
 		default:
+			planned.Given = given[d.ID]
 			plan.Drives = append(plan.Drives, planned)
 		}
 	}

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -187,15 +186,25 @@ func messages(reasons []devices.Reason) []string {
 	return list
 }
 
-// resultOf words evidence as a statement. Every number is the evidence's own.
+// resultOf words evidence as a statement of this agent, and pins the bundle that shows it.
 func (a *Agent) resultOf(e sanitize.Evidence) (attest.Result, error) {
+	r, err := wordsOf(e)
+	if err != nil {
+		return r, err
+	}
+	r.Agent = a.attestAgent()
+	return r, a.pinBundle(&r)
+}
+
+// wordsOf words evidence as a statement. Every number is the evidence's own.
+func wordsOf(e sanitize.Evidence) (attest.Result, error) {
 	policy, err := policyRef(e.Policy)
 	if err != nil {
 		return attest.Result{}, err
 	}
 	v := e.Verification
 	r := attest.Result{
-		Agent: a.attestAgent(), Device: device(e.Drive), Scope: string(e.Drive.Scope), Simulated: e.Simulated,
+		Device: device(e.Drive), Scope: string(e.Drive.Scope), Simulated: e.Simulated,
 		Outcome: attest.Outcome{
 			Status: string(e.Outcome), Reason: short(attest.CleanASCII(e.Reason)), Exceptions: []attest.Exception{},
 			ExceptionsOmitted: int64(e.ExceptionsOmitted), ExceptionBytes: e.ExceptionBytes,
@@ -204,7 +213,7 @@ func (a *Agent) resultOf(e sanitize.Evidence) (attest.Result, error) {
 			Method: string(e.Drive.Method), Technique: string(e.Drive.Technique), Scheme: e.Drive.Scheme, Passes: []attest.Pass{},
 			Started: utc(e.Started), Finished: utc(e.Finished), BytesWritten: e.BytesWritten,
 			Attempts: int64(e.Attempts), Interruptions: int64(e.Interruptions), Excludes: messages(e.Drive.Excludes),
-			Operations: operations(e.Operations), BlocksBarred: e.Drive.BlocksBarred,
+			Operations: operations(e.Operations), BlocksBarred: e.Drive.BlocksBarred, CommandsOmitted: int64(e.CommandsOmitted),
 		},
 		Verification: attest.Verification{
 			Mode: string(v.Mode), Result: v.Result, Samples: v.Samples, Bytes: v.Bytes, CoveragePPM: v.Coverage,
@@ -212,9 +221,17 @@ func (a *Agent) resultOf(e sanitize.Evidence) (attest.Result, error) {
 			ZeroBlocks: v.Zeros, OneBlocks: v.Ones, UnwrittenBlocks: v.Unwritten,
 		},
 		Health: health(e.Health),
-		Policy: policy, Disposition: string(e.Request.Disposition), Category: string(e.Request.Category),
+		Policy: policy, Disposition: string(e.Request.Disposition), Category: string(e.Request.Category), Given: attestGiven(e.Drive.Given),
 		Evidence: attest.Evidence{JournalSHA256: e.JournalSHA256, JournalRecords: e.JournalRecords, PlanSHA256: e.PlanDigest},
 		History:  attest.History{Job: e.Job, IntentIndex: e.IntentIndex, IntentLeaf: e.IntentLeaf},
+	}
+	for _, h := range e.HiddenAreas {
+		r.HiddenAreas = append(r.HiddenAreas, attest.HiddenArea{Kind: h.Kind, State: string(h.State), Bytes: h.Bytes})
+	}
+	for _, c := range e.Commands {
+		r.Sanitization.Commands = append(r.Sanitization.Commands, attest.Command{
+			Time: utc(c.Time), Unit: int64(c.Unit), Name: c.Name, Bytes: c.Bytes, Status: short(attest.CleanASCII(c.Status)), Sense: c.Sense, ElapsedMs: c.ElapsedMs,
+		})
 	}
 	for _, x := range e.Reshaped {
 		r.Sanitization.Reshaped = append(r.Sanitization.Reshaped, attest.Reshape{
@@ -249,10 +266,12 @@ func (a *Agent) resultOf(e sanitize.Evidence) (attest.Result, error) {
 func operations(list []sanitize.OperationEvidence) []attest.Operation {
 	var to []attest.Operation
 	for _, o := range list {
+		page, bytes := attest.CutPage(o.StatusPage)
+		before, bytesBefore := attest.CutPage(o.Before)
 		to = append(to, attest.Operation{
 			Technique: string(o.Technique), Kind: string(o.Kind), Command: o.Command, Code: fmt.Sprintf("0x%08x", o.Code), Unit: int64(o.Unit), Commands: int64(o.Sends),
 			Started: utc(o.Started), Finished: utc(o.Finished), Complete: o.Complete, Because: o.Because, Status: o.Status,
-			StatusPageBefore: base64.StdEncoding.EncodeToString(o.Before), StatusPage: base64.StdEncoding.EncodeToString(o.StatusPage), EstimateSeconds: o.EstimateSeconds, ElapsedSeconds: o.ElapsedSeconds, Timing: o.Timing,
+			StatusPage: page, StatusPageBytes: bytes, StatusPageBefore: before, StatusPageBeforeBytes: bytesBefore, EstimateSeconds: o.EstimateSeconds, ElapsedSeconds: o.ElapsedSeconds, Timing: o.Timing,
 		})
 	}
 	return to
@@ -268,7 +287,7 @@ func health(h sanitize.HealthEvidence) *attest.Health {
 			return nil
 		}
 		return &attest.Condition{
-			TemperatureC: c.TemperatureC, PowerOnHours: c.PowerOnHours, CriticalWarning: c.Critical, SparePercent: c.SparePercent, UsedPercent: c.UsedPercent,
+			TemperatureC: c.TemperatureC, PowerOnHours: c.PowerOnHours, PowerCycles: c.PowerCycles, StartStopCycles: c.StartStops, DataUnitsWritten: c.DataWritten, CriticalWarning: c.Critical, SparePercent: c.SparePercent, UsedPercent: c.UsedPercent,
 			MediaErrors: c.MediaErrors, Reallocated: c.Reallocated, Pending: c.Pending, Uncorrectable: c.Uncorrectable,
 		}
 	}

@@ -113,6 +113,9 @@ func (a *Agent) recheck(ctx context.Context, d sanitize.DrivePlan, listed []devi
 	if job := unfinished[d.ID]; job != "" {
 		return unfinishedRefusal(job), nil
 	}
+	if err := attestGiven(d.Given).Check(); err != nil { // a plan that was made by hand
+		return &sanitize.Refusal{Reasons: []devices.Reason{{Code: "given", Message: "what is given of it cannot be signed: " + err.Error(), Hint: "make a new plan"}}}, nil
+	}
 	now, err := findDrive(listed, d)
 	if err != nil {
 		return openRefusal(devices.Drive{Serial: d.Serial}, err), nil

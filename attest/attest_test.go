@@ -66,7 +66,7 @@ func testResult(serial, job string, at Logged) Result {
 			Started: "2026-01-02T03:04:05Z", Finished: "2026-01-02T03:05:05Z", BytesWritten: size, Attempts: 1, Excludes: []string{"spare blocks"}},
 		Verification: Verification{Mode: "sampled", Result: "passed", Samples: 2002, Bytes: size / 10, CoveragePPM: 100000,
 			Seed: hash("d"), PRNG: "aes-256-ctr/u64be/reject", Expected: "keystream"},
-		Policy: Policy{"nist-800-88r2", hash("b"), "NIST SP 800-88r2"}, Evidence: Evidence{hash("e"), 12, hash("a")},
+		Policy: Policy{"nist-800-88r2", hash("b"), "NIST SP 800-88r2"}, Evidence: Evidence{JournalSHA256: hash("e"), JournalRecords: 12, PlanSHA256: hash("a")},
 		History: History{job, at.Index, at.Leaf},
 	}
 }

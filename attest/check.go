@@ -129,9 +129,10 @@ func (r Result) check() error {
 		rule{optional(s.Started, isTime) && optional(s.Finished, isTime) && (s.Started == "") == (s.Finished == ""), "a time is not UTC in seconds"},
 		rule{!done || s.Started != "", "the times of the work are missing"},
 		rule{isHash(r.Evidence.JournalSHA256) && r.Evidence.JournalRecords > 0, "the evidence is missing"},
+		rule{optional(r.Evidence.BundleSHA256, isHash) && (r.Evidence.BundleSHA256 != "") == (r.Evidence.BundleBytes > 0) && r.Evidence.BundleBytes >= 0, "the evidence bundle is not pinned"},
 		rule{isHash(r.History.IntentLeaf) && r.History.IntentIndex >= 0, "the intent is missing"},
 		rule{slices.Contains(modes, v.Mode) && slices.Contains(results, v.Result), "the verification is unknown"},
-	)), r.checkExceptions(), r.checkPasses(done), r.checkOperations(done), r.checkReshaped(), r.checkVerification(done))
+	)), r.checkExceptions(), r.checkPasses(done), r.checkOperations(done), r.checkCommands(), r.checkReshaped(), r.checkHiddenAreas(done), r.checkVerification(done))
 }
 
 func (r Result) checkExceptions() error {

@@ -1,6 +1,12 @@
 package attest
 
-import "slices"
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
 
 // Given is what people say of a drive and of the work on it (800-88r2 4.6 and appendix C). It is signed as
 // given: the program has not checked a word of it, and forms say so. Every member is optional, and none is
@@ -45,13 +51,35 @@ func (p *Person) check() error {
 		return nil
 	}
 	words := []string{p.Name, p.Title, p.Organization, p.Location, p.Contact}
+	if err := invisible(words...); err != nil {
+		return fmt.Errorf("what is said of a person has %w", err)
+	}
 	return checkRules([]rule{
 		{p.Name != "", "a person without a name"},
-		{!slices.ContainsFunc(words, tooLong), "something said of a person is too long"},
+		{!slices.ContainsFunc(words, tooLong), fmt.Sprintf("something said of a person is longer than %d bytes", maxGiven)},
 	})
 }
 
 func tooLong(s string) bool { return len(s) > maxGiven }
+
+// Check says why what is given could not be signed: a word that is unknown or too long, or that has characters
+// which are not seen.
+func (g *Given) Check() error { return g.check() }
+
+// invisible says which character of words changes what a reader sees without being seen, or ends the line.
+func invisible(words ...string) error {
+	for _, w := range words {
+		for _, r := range w {
+			if r < 0x20 || r == 0x7f || deceptive(r) {
+				return fmt.Errorf("the invisible character %U", r)
+			}
+		}
+		if !utf8.ValidString(w) {
+			return errors.New("bytes that are not UTF-8")
+		}
+	}
+	return nil
+}
 
 func (g *Given) check() error {
 	if g == nil {
@@ -61,11 +89,14 @@ func (g *Given) check() error {
 		return err
 	}
 	words := []string{g.Organization, g.Processor, g.Site, g.Location, g.AssetTag, g.Source, g.Lot, g.Ticket, g.Custody, g.Received, g.Seal, g.Details, g.Notes}
+	if err := invisible(words...); err != nil {
+		return fmt.Errorf("what is given has %w", err)
+	}
 	return checkRules([]rule{
 		{*g != Given{}, "what is given is empty"},
-		{!slices.ContainsFunc(words, tooLong), "something given is too long"},
-		{slices.Contains(append([]string{""}, destinations...), g.Destination), "the destination is unknown"},
-		{slices.Contains([]string{"", "operational", "damaged"}, g.Condition), "the condition is unknown"},
+		{!slices.ContainsFunc(words, tooLong), fmt.Sprintf("something given is longer than %d bytes", maxGiven)},
+		{slices.Contains(append([]string{""}, destinations...), g.Destination), "the destination is none of " + strings.Join(destinations, ", ")},
+		{slices.Contains([]string{"", "operational", "damaged"}, g.Condition), "the condition is neither operational nor damaged"},
 		{slices.Contains([]string{"", "yes", "no", "unknown"}, g.BackedUp), "whether there is a backup is neither yes, no nor unknown"},
 	})
 }

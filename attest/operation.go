@@ -3,7 +3,6 @@ package attest
 import (
 	"encoding/base64"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -31,9 +30,13 @@ type Operation struct {
 	// the command had not been sent yet.
 	StatusPage       string `json:"statusPage,omitempty"`
 	StatusPageBefore string `json:"statusPageBefore,omitempty"`
-	EstimateSeconds  *int64 `json:"estimateSeconds,omitempty"` // the drive's own, before the command
-	ElapsedSeconds   int64  `json:"elapsedSeconds"`
-	Timing           string `json:"timing,omitempty"`
+	// StatusPageBytes and StatusPageBeforeBytes are the lengths of pages that are here without the zeros at their
+	// end; absent where a page is whole.
+	StatusPageBytes       int64  `json:"statusPageBytes,omitempty"`
+	StatusPageBeforeBytes int64  `json:"statusPageBeforeBytes,omitempty"`
+	EstimateSeconds       *int64 `json:"estimateSeconds,omitempty"` // the drive's own, before the command
+	ElapsedSeconds        int64  `json:"elapsedSeconds"`
+	Timing                string `json:"timing,omitempty"`
 }
 
 // steps are the operations of techniques that the drive carries out.
@@ -94,6 +97,7 @@ func (r Result) checkOperations(done bool) error {
 			{byDrive && i < len(want) && o.Technique == want[i] && o.Unit == int64(i/len(sequence)) && o.isCommand(r.Device.Protocol), "the operations are not those of the technique"},
 			{o.Commands > 0 && o.Command != "" && isTime(o.Started) && optional(o.Finished, isTime) && o.ElapsedSeconds >= 0, "an operation is impossible"},
 			{(o.EstimateSeconds == nil || *o.EstimateSeconds >= 0) && o.Complete == (o.Finished != "") && o.Complete == (o.Because != ""), "an operation is impossible"},
+			{whole(o.StatusPage, o.StatusPageBytes) != nil && whole(o.StatusPageBefore, o.StatusPageBeforeBytes) != nil, "the page of an operation is not one, or not cut as it should be"},
 			{!o.Complete || o.succeeded(), "an operation is called complete, and the drive's own page does not say so"},
 		}); err != nil {
 			return err
@@ -117,10 +121,7 @@ func (s Sanitization) barredBefore() bool {
 	if len(s.Operations) == 0 {
 		return false
 	}
-	page, err := base64.StdEncoding.Strict().DecodeString(s.Operations[0].StatusPageBefore)
-	if err != nil {
-		return false
-	}
+	page := whole(s.Operations[0].StatusPageBefore, s.Operations[0].StatusPageBeforeBytes)
 	switch s.Operations[0].Kind {
 	case "NVMe Sanitize":
 		return len(page) == 512 && page[2]&7 == 3
@@ -173,11 +174,7 @@ var reshapes = []string{"host protected area", "accessible max address", "device
 
 // succeeded reads the drive's own page.
 func (o Operation) succeeded() bool {
-	page, err := base64.StdEncoding.Strict().DecodeString(o.StatusPage)
-	before, errBefore := base64.StdEncoding.Strict().DecodeString(o.StatusPageBefore)
-	if errors.Join(err, errBefore) != nil {
-		return false
-	}
+	page, before := whole(o.StatusPage, o.StatusPageBytes), whole(o.StatusPageBefore, o.StatusPageBeforeBytes)
 	switch o.Kind {
 	case "NVMe Sanitize":
 		// Log page 81h: a successful status, the command that this operation is, and global data
@@ -216,6 +213,37 @@ func (o Operation) succeeded() bool {
 		return atRest(page)
 	}
 	return false
+}
+
+// maxPage bounds a page of a drive, and longPage is the length up to which one is never cut.
+const (
+	maxPage  = 6144
+	longPage = 512
+)
+
+// CutPage spells a page of a drive in base64, without the zeros at its end where it is a long one; bytes is its
+// whole length then, and 0 otherwise.
+func CutPage(page []byte) (text string, bytes int64) {
+	cut := page
+	if len(page) > longPage {
+		cut = []byte(strings.TrimRight(string(page), "\x00"))
+	}
+	if len(cut) < len(page) {
+		bytes = int64(len(page))
+	}
+	return base64.StdEncoding.EncodeToString(cut), bytes
+}
+
+// whole is a page as the drive gave it, from what CutPage made of it; nil when CutPage makes nothing such.
+func whole(text string, bytes int64) []byte {
+	page, err := base64.StdEncoding.Strict().DecodeString(text)
+	if err != nil || base64.StdEncoding.EncodeToString(page) != text || len(page) > maxPage || bytes != 0 && (bytes <= max(longPage, int64(len(page))) || bytes > maxPage) {
+		return nil
+	}
+	if bytes != 0 && len(page) > 0 && page[len(page)-1] == 0 {
+		return nil
+	}
+	return append(page, make([]byte, max(0, bytes-int64(len(page))))...)
 }
 
 // ataReturn finds the ATA status return descriptor in sense data; nil where there is none.

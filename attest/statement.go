@@ -155,6 +155,7 @@ type Result struct {
 	Outcome      Outcome      `json:"outcome"`
 	Sanitization Sanitization `json:"sanitization"`
 	Verification Verification `json:"verification"`
+	HiddenAreas  []HiddenArea `json:"hiddenAreas,omitempty"`
 	Health       *Health      `json:"health,omitempty"`
 	Policy       Policy       `json:"policy"`
 	Disposition  string       `json:"disposition,omitempty"`
@@ -197,6 +198,10 @@ type Sanitization struct {
 	Excludes      []string `json:"excludes"`
 	// Operations are what the drive did by itself; absent where the host did everything.
 	Operations []Operation `json:"operations,omitempty"`
+	// Commands are the latest of those that could change or destroy anything, as they were sent; those before
+	// them are counted.
+	Commands        []Command `json:"commands,omitempty"`
+	CommandsOmitted int64     `json:"commandsOmitted,omitempty"`
 	// BlocksBarred: an earlier sanitize had failed, so nothing could be marked before this one.
 	BlocksBarred bool `json:"blocksBarred,omitempty"`
 	// Reshaped: what changed the drive's size before or by the erase. Sizes elsewhere are those after it.
@@ -238,13 +243,17 @@ type Health struct {
 type Condition struct {
 	TemperatureC    *int64 `json:"temperatureC,omitempty"`
 	PowerOnHours    *int64 `json:"powerOnHours,omitempty"`
-	CriticalWarning *int64 `json:"criticalWarning,omitempty"`
-	SparePercent    *int64 `json:"sparePercent,omitempty"`
-	UsedPercent     *int64 `json:"usedPercent,omitempty"`
-	MediaErrors     *int64 `json:"mediaErrors,omitempty"`
-	Reallocated     *int64 `json:"reallocated,omitempty"`
-	Pending         *int64 `json:"pending,omitempty"`
-	Uncorrectable   *int64 `json:"uncorrectable,omitempty"`
+	PowerCycles     *int64 `json:"powerCycles,omitempty"`
+	StartStopCycles *int64 `json:"startStopCycles,omitempty"` // of a SCSI disk's spindle
+	// DataUnitsWritten are thousands of 512 bytes that hosts wrote, rounded up.
+	DataUnitsWritten *int64 `json:"dataUnitsWritten,omitempty"`
+	CriticalWarning  *int64 `json:"criticalWarning,omitempty"`
+	SparePercent     *int64 `json:"sparePercent,omitempty"`
+	UsedPercent      *int64 `json:"usedPercent,omitempty"`
+	MediaErrors      *int64 `json:"mediaErrors,omitempty"`
+	Reallocated      *int64 `json:"reallocated,omitempty"`
+	Pending          *int64 `json:"pending,omitempty"`
+	Uncorrectable    *int64 `json:"uncorrectable,omitempty"`
 }
 
 // Pass is one overwrite of the drive.
@@ -282,6 +291,10 @@ type Evidence struct {
 	JournalSHA256  string `json:"journalSHA256"` // of its last line, which pins all before it
 	JournalRecords int64  `json:"journalRecords"`
 	PlanSHA256     string `json:"planSHA256"`
+	// BundleSHA256 and BundleBytes pin the evidence bundle: the plan and the whole journal in one file, which
+	// is handed out beside the certificate or kept.
+	BundleSHA256 string `json:"bundleSHA256,omitempty"`
+	BundleBytes  int64  `json:"bundleBytes,omitempty"`
 }
 
 // History ties the result to its intent.

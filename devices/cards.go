@@ -142,18 +142,23 @@ func (s sysfs) judgeCard(group []blockdev, d *Drive) {
 	beside := func(code, words string) { d.Beside = append(d.Beside, Reason{Code: code, Message: words}) }
 	dir := s.card(group[0])
 	if _, emmc := d.Lack(ReasonEMMCErases); !emmc {
+		d.area(AreaProtected, AreaPresent, 0)
 		beside("protected_area", "the protected area of the SD card, which takes no reads or writes of the host")
 		return
 	}
-	if len(boot) > 0 {
+	if d.area(AreaBoot, AreaUnknown, 0); len(boot) > 0 {
+		d.area(AreaBoot, AreaPresent, 0)
 		beside("boot_partitions", "its boot partitions: "+strings.Join(boot, ", "))
 	} else {
 		beside("boot_partitions", "boot partitions, if it has any: the host does not show them")
 	}
 	size := ", of a size that it does not tell"
+	d.area(AreaRPMB, AreaPresent, 0)
 	if n, err := strconv.ParseUint(text(dir, "raw_rpmb_size_mult"), 0, 8); err == nil && n == 0 {
+		d.area(AreaRPMB, AreaAbsent, 0)
 		return // EXT_CSD byte 168: it has none
 	} else if err == nil {
+		d.area(AreaRPMB, AreaPresent, int64(n)*128<<10)
 		size = fmt.Sprintf(" of %d KiB", n*128)
 	}
 	beside("rpmb", "a replay protected memory block (RPMB)"+size)

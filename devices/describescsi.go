@@ -183,7 +183,11 @@ func readDefects(ctx context.Context, t Transport, d *Drive) error {
 		return err
 	}
 	if page, err := dataIn(ctx, t, scsi.GetPhysicalElementStatus()); err == nil {
-		if n, err := scsi.ParseDepopulated(page); err == nil && n > 0 {
+		n, err := scsi.ParseDepopulated(page)
+		if err == nil {
+			d.area(AreaDepopulated, presence(n > 0), 0)
+		}
+		if err == nil && n > 0 {
 			d.Depopulated = some(int64(n))
 			d.Notes = append(d.Notes, Reason{Code: "depopulated", Message: fmt.Sprintf("%d of its heads or dies are taken out of use, and may hold data that nothing reaches", n),
 				Hint: "destroy it where that matters"})

@@ -51,6 +51,8 @@ type Drive struct {
 	Hidden       []HiddenArea     `json:"hidden,omitempty"`        // blocks kept from the host that it can make accessible
 	Lacks        []Reason         `json:"lacks,omitempty"`         // what keeps erases away that the drive may have
 	Beside       []Reason         `json:"beside,omitempty"`        // what it has beside the blocks of its nodes: no erase reaches it
+	// Areas are those beside its blocks that were asked for, and what it said.
+	Areas []Area `json:"areas,omitempty"`
 	// GrownDefects and Depopulated count reallocated blocks and elements taken out of use, where the
 	// drive tells: nothing that the host writes reaches them.
 	GrownDefects *int64 `json:"grown_defects,omitempty"`

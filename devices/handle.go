@@ -8,10 +8,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"sync/atomic"
 
 	"github.com/expunge-dev/expunge/devices/blockio"
-	"github.com/expunge-dev/expunge/devices/scsi"
 )
 
 // Handle is a drive that this process holds exclusively, with every node it has. Each node was
@@ -21,27 +19,11 @@ type Handle struct {
 	drive  Drive
 	spaces []Space
 	paths  []Space // the nodes of drive.Paths, in that order
-	resets *atomic.Int64
-}
-
-// resetWatch counts what a drive tells of resets and losses of power, to whichever command it does: the
-// next one does not hear of it any more.
-type resetWatch struct {
-	Transport
-	count *atomic.Int64
-}
-
-// SCSI implements Transport.
-func (w resetWatch) SCSI(ctx context.Context, c *scsi.Command) (scsi.Result, error) {
-	r, err := w.Transport.SCSI(ctx, c)
-	if s, bad := scsi.ParseSense(r.Sense); err == nil && (r.HostStatus == 8 || bad == nil && s.Key == scsi.UnitAttention && s.ASC == 0x29) {
-		w.count.Add(1)
-	}
-	return r, err
+	watch  *watch
 }
 
 // Resets is how often the drive told of a reset or a loss of power since it was opened.
-func (h *Handle) Resets() int64 { return h.resets.Load() }
+func (h *Handle) Resets() int64 { return h.watch.resets.Load() }
 
 // Space is a range of a drive's blocks that has a node of its own: a namespace, a logical unit, or
 // all of a drive that has neither.
@@ -77,7 +59,7 @@ type OpenOptions struct {
 // failed or because it is locked. It is for planning; nothing is claimed. The error is ErrPathsDiffer when its paths do not
 // show the same.
 func (h *Host) Inspect(ctx context.Context, d Drive) (inspected Drive, partitionTable string, err error) {
-	spaces, paths, err := h.openSpaces(ctx, d, ReadOnly, &atomic.Int64{})
+	spaces, paths, err := h.openSpaces(ctx, d, ReadOnly, &watch{})
 	defer func() { err = errors.Join(err, closeSpaces(spaces), closeSpaces(paths)) }()
 	if err != nil {
 		return d, "", err
@@ -98,26 +80,26 @@ func (h *Host) Inspect(ctx context.Context, d Drive) (inspected Drive, partition
 
 // openSpaces opens every node of a drive, those of its further paths apart, and makes sure that each is
 // what was listed.
-func (h *Host) openSpaces(ctx context.Context, d Drive, access Access, resets *atomic.Int64) (spaces, paths []Space, err error) {
+func (h *Host) openSpaces(ctx context.Context, d Drive, access Access, w *watch) (spaces, paths []Space, err error) {
 	nodes := d.nodes()
 	if len(nodes) == 0 {
 		return nil, nil, fmt.Errorf("%s %s has no node: %w", d.Model, d.Serial, ErrNotFound)
 	}
-	if spaces, err = h.openNodes(ctx, d, nodes, access, resets); err != nil {
+	if spaces, err = h.openNodes(ctx, d, nodes, access, w); err != nil {
 		return spaces, nil, err
 	}
-	paths, err = h.openNodes(ctx, d, d.pathNodes(), access, resets)
+	paths, err = h.openNodes(ctx, d, d.pathNodes(), access, w)
 	return spaces, paths, err
 }
 
-func (h *Host) openNodes(ctx context.Context, d Drive, nodes []Namespace, access Access, resets *atomic.Int64) ([]Space, error) {
+func (h *Host) openNodes(ctx context.Context, d Drive, nodes []Namespace, access Access, w *watch) ([]Space, error) {
 	var spaces []Space
 	for _, n := range nodes {
 		t, err := h.open(ctx, n.Node, access)
 		if err != nil {
 			return spaces, err
 		}
-		if t = (resetWatch{t, resets}); d.byDoor {
+		if t = (watched{t, len(spaces), w}); d.byDoor {
 			t = byDoor{t}
 		}
 		s := Space{Node: n.Node, NSID: n.NSID, LUN: n.lun, Zoned: n.Zoned, transport: t}
@@ -177,8 +159,8 @@ func (h *Host) Open(ctx context.Context, want Drive, o OpenOptions) (*Handle, er
 	if err := free(d, o); err != nil {
 		return nil, err
 	}
-	handle := &Handle{host: h, drive: d, resets: &atomic.Int64{}}
-	if handle.spaces, handle.paths, err = h.openSpaces(ctx, d, Exclusive, handle.resets); err == nil {
+	handle := &Handle{host: h, drive: d, watch: &watch{}}
+	if handle.spaces, handle.paths, err = h.openSpaces(ctx, d, Exclusive, handle.watch); err == nil {
 		err = handle.settle(ctx, want, o)
 	}
 	if err != nil {
@@ -281,7 +263,7 @@ func (h *Handle) DropCaches(ctx context.Context) error {
 
 // Health asks the drive for its condition. The error is ErrNoDoor where it cannot be asked.
 func (h *Handle) Health(ctx context.Context) (Health, error) {
-	return readHealth(ctx, h.Transport(), h.drive.Protocol)
+	return readHealth(ctx, h.Transport(), h.drive)
 }
 
 // Reidentify makes sure that the open nodes are still the drive that was opened: by what the host

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 
 	"github.com/expunge-dev/expunge/devices/ata"
 	"github.com/expunge-dev/expunge/devices/nvme"
@@ -14,8 +13,12 @@ import (
 // Health is what a drive says of its condition: NVMe log page 02h, ATA SMART READ DATA, or SCSI log pages. What it
 // does not say is nil.
 type Health struct {
-	TemperatureC  *int64 `json:"temperature_c,omitempty"`
-	PowerOnHours  *int64 `json:"power_on_hours,omitempty"`
+	TemperatureC *int64 `json:"temperature_c,omitempty"`
+	PowerOnHours *int64 `json:"power_on_hours,omitempty"`
+	PowerCycles  *int64 `json:"power_cycles,omitempty"`
+	StartStops   *int64 `json:"start_stop_cycles,omitempty"` // of a SCSI disk's spindle
+	// DataWritten is what hosts wrote, in thousands of 512 bytes, rounded up.
+	DataWritten   *int64 `json:"data_units_written,omitempty"`
 	Critical      *int64 `json:"critical_warning,omitempty"` // NVMe: bits 0 spare, 1 temperature, 2 reliability, 3 read-only, 4 backup
 	SparePercent  *int64 `json:"spare_percent,omitempty"`
 	UsedPercent   *int64 `json:"used_percent,omitempty"`
@@ -29,23 +32,31 @@ type Health struct {
 // Health asks a drive that was listed for its condition, without claiming it: a drive in use answers too. The error is
 // ErrNoDoor where it cannot be asked.
 func (h *Host) Health(ctx context.Context, d Drive) (health Health, err error) {
-	spaces, paths, err := h.openSpaces(ctx, d, ReadOnly, &atomic.Int64{})
+	spaces, paths, err := h.openSpaces(ctx, d, ReadOnly, &watch{})
 	defer func() { err = errors.Join(err, closeSpaces(spaces), closeSpaces(paths)) }()
 	if err != nil {
 		return Health{}, err
 	}
-	return readHealth(ctx, spaces[0].transport, d.Protocol)
+	return readHealth(ctx, spaces[0].transport, d)
 }
 
 // readHealth asks by whatever door the drive has. The error is ErrNoDoor when it has none.
-func readHealth(ctx context.Context, t Transport, p Protocol) (Health, error) {
-	switch p {
+func readHealth(ctx context.Context, t Transport, d Drive) (Health, error) {
+	switch d.Protocol {
 	case ProtocolNVMe:
 		return readSMART(ctx, t)
 	case ProtocolATA:
-		return readATASMART(ctx, t)
+		h, err := readATASMART(ctx, t)
+		if err != nil {
+			return h, err
+		}
+		return h, h.addStatistics(ctx, t, d.LogicalBlock)
 	case ProtocolSCSI:
-		return readSCSIHealth(ctx, t)
+		h, err := readSCSIHealth(ctx, t)
+		if err != nil {
+			return h, err
+		}
+		return h, h.addCounters(ctx, t, d)
 	}
 	return Health{}, ErrNoDoor
 }
@@ -102,7 +113,7 @@ func readSMART(ctx context.Context, t Transport) (Health, error) {
 	}
 	h := Health{
 		Critical: some(int64(s.CriticalWarning)), SparePercent: some(int64(s.AvailableSpare)), UsedPercent: some(int64(s.PercentageUsed)),
-		PowerOnHours: counter(s.PowerOnHours), MediaErrors: counter(s.MediaErrors), Page: page,
+		PowerOnHours: counter(s.PowerOnHours), PowerCycles: counter(s.PowerCycles), DataWritten: counter(s.DataWritten), MediaErrors: counter(s.MediaErrors), Page: page,
 	}
 	if c := int64(s.Temperature) - 273; s.Temperature != 0 && c > -60 && c < 200 {
 		h.TemperatureC = &c

@@ -37,17 +37,33 @@ func readHidden(ctx context.Context, t Transport, d *Drive, i ata.Identity) erro
 		case IsGone(err):
 			return err
 		case err != nil:
+			d.area(AreaKind(kind), AreaUnknown, 0)
 			d.lack(ReasonHiddenUnknown, fmt.Sprintf("whether it hides blocks cannot be told (%s): %v", kind, err),
 				"attach the drive to a controller that returns the ATA registers; only its own sanitize reaches blocks that are hidden")
 		case last >= 1<<48:
+			d.area(AreaKind(kind), AreaUnknown, 0)
 			d.lack(ReasonHiddenUnknown, fmt.Sprintf("whether it hides blocks cannot be told: its last block is said to be %#x (%s)", last, kind), "only its own sanitize reaches blocks that are hidden")
 		case native > shown:
+			d.area(AreaKind(kind), AreaPresent, native-shown)
 			d.Hidden = append(d.Hidden, HiddenArea{kind, shown, native, locked})
 			d.Notes = append(d.Notes, Reason{Code: "hidden_area", Message: fmt.Sprintf("%d bytes are hidden from the host by the %s", native-shown, kind),
 				Hint: "a plan makes them accessible before anything else"})
 			shown = native
+		default:
+			d.area(AreaKind(kind), AreaAbsent, 0)
 		}
 		return nil
+	}
+	// A drive without a feature hides nothing by it.
+	for _, f := range []struct {
+		kind HiddenKind
+		has  bool
+	}{{HostProtectedArea, i.HPA()}, {AccessibleMax, i.AMA()}, {Overlay, i.DCO()}} {
+		state := AreaAbsent
+		if f.has {
+			state = AreaUnknown // until it has answered
+		}
+		d.area(AreaKind(f.kind), state, 0)
 	}
 	switch {
 	case i.AMA():

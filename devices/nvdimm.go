@@ -176,14 +176,17 @@ func (s sysfs) besideNVDIMM(b blockdev, d *Drive) {
 		d.Beside = append(d.Beside, Reason{Code: code, Message: fmt.Sprintf(format, args...)})
 	}
 	if len(p.modules) > 0 {
+		d.area(AreaLabels, AreaPresent, 0)
 		beside("label_area", "the label areas of its memory modules")
 	}
 	if p.kind() == "fsdax" {
+		d.area(AreaFsdax, AreaPresent, max(0, integer(p.namespace, "size")-d.SizeBytes))
 		beside("fsdax_metadata", "%d bytes that its fsdax mode keeps for itself, with what fills them up and may be of an earlier mode: in raw mode a namespace has none",
 			max(0, integer(p.namespace, "size")-d.SizeBytes))
 	}
 	region, namespace := integer(p.region, "size"), integer(p.namespace, "size")
 	if rest := region - namespace; region > 0 && namespace > 0 && rest > 0 {
+		d.area(AreaRestOfRegion, AreaPresent, rest)
 		beside("rest_of_region", "%d bytes of the region that belong to other namespaces or to none", rest)
 	}
 }

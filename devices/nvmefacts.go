@@ -103,6 +103,7 @@ func readWarnings(ctx context.Context, t Transport, d *Drive, _ nvme.Controller)
 func readBeside(ctx context.Context, t Transport, d *Drive, c nvme.Controller) error {
 	d.Beside = nil
 	boot := func(words string) { d.Beside = append(d.Beside, Reason{Code: "boot_partitions", Message: words}) }
+	d.area(AreaBoot, AreaAbsent, 0)
 	switch {
 	case c.BPCAP != 0:
 		page, err := readLog(ctx, t, nvme.LogBoot)
@@ -114,16 +115,30 @@ func readBeside(ctx context.Context, t Transport, d *Drive, c nvme.Controller) e
 		case IsGone(err):
 			return err
 		case err == nil:
+			d.area(AreaBoot, AreaPresent, 2*each)
 			boot(fmt.Sprintf("2 boot partitions of %d KiB", each>>10))
 		case c.BPCAP&^1 != 0: // they can be write-protected
+			d.area(AreaBoot, AreaPresent, 0)
 			boot("2 boot partitions, of a size that it does not tell")
 		default:
+			d.area(AreaBoot, AreaUnknown, 0)
 			boot("boot partitions, if it has any: it does not tell")
 		}
 	case c.VER >= 1<<16|3<<8 && c.VER < 2<<16:
+		d.area(AreaBoot, AreaUnknown, 0)
 		boot(fmt.Sprintf("boot partitions, if it has any: a drive of NVMe %d.%d does not tell", c.VER>>16, c.VER>>8&0xff))
 	}
-	if units, each := c.RPMB(); units > 0 {
+	// Whether there are a persistent memory region and a controller memory buffer is in registers.
+	d.area(AreaPMR, AreaUnknown, 0)
+	d.area(AreaCMB, AreaUnknown, 0)
+	unallocated := AreaUnknown
+	if c.TNVMCAP != 0 || c.UNVMCAP != 0 {
+		unallocated = presence(c.UNVMCAP != 0)
+	}
+	d.area(AreaUnallocated, unallocated, d.Unallocated)
+	units, each := c.RPMB()
+	d.area(AreaRPMB, presence(units > 0), int64(units)*int64(each))
+	if units > 0 {
 		d.Beside = append(d.Beside, Reason{Code: "rpmb", Message: fmt.Sprintf("replay protected memory blocks (RPMB): %d of %d KiB", units, each>>10)})
 	}
 	return nil

@@ -57,6 +57,7 @@ const hintRescan = "have the kernel scan the adapter again, so that every unit i
 // which that cannot be told: it holds data like the others.
 func (s sysfs) judgeUFS(group []blockdev, d *Drive) {
 	controller := s.ufsHost(group[0])
+	d.area(AreaRPMB, AreaPresent, 0)
 	d.Beside = append(d.Beside, Reason{Code: "rpmb", Message: "its RPMB logical unit: replay protected memory, which takes no writes of the host"})
 	shown := map[string]bool{}
 	for _, b := range group {

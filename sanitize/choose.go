@@ -39,6 +39,8 @@ type DrivePlan struct {
 	Zoning devices.Zoning `json:"zoning,omitempty"`
 	// Restore are the areas hidden from the host that are made accessible first, in order.
 	Restore []devices.HiddenArea `json:"restore,omitempty"`
+	// Areas are those beside the blocks that the drive was asked for, and what it said.
+	Areas []devices.Area `json:"areas,omitempty"`
 	// Reformat is the logical block length that a format gives the drive; 0 leaves it.
 	Reformat int `json:"reformat,omitempty"`
 	// BlocksBarred: an earlier sanitize failed, or the drive is locked, so that nothing can be read or written before this one.
@@ -56,6 +58,7 @@ type DrivePlan struct {
 	Excludes     []devices.Reason `json:"excludes"`           // what the technique does not reach
 	RestsOn      []devices.Reason `json:"rests_on,omitempty"` // what a host cannot prove
 	Notes        []devices.Reason `json:"notes,omitempty"`
+	Given        *Given           `json:"given,omitempty"` // what people say of it; it decides nothing
 }
 
 // Namespace is one as a plan binds it. Nodes are left out: they change.
@@ -157,7 +160,7 @@ func Choose(d devices.Drive, partitionTable string, r Request, p Policy) (DriveP
 		ID: d.ID, Nodes: slices.Clone(d.Nodes), Serial: d.Serial, Model: d.Model, WWN: d.WWN, Firmware: d.Firmware,
 		Protocol: d.Protocol, Media: d.Media, Identity: d.Identity,
 		SizeBytes: d.SizeBytes, LogicalBlock: d.LogicalBlock, PhysicalBlock: d.PhysicalBlock,
-		PowerOnHours: d.PowerOnHours, Fabric: d.Fabric, PartitionTable: partitionTable, Unallocated: d.Unallocated, Zones: d.Zones,
+		PowerOnHours: d.PowerOnHours, Fabric: d.Fabric, PartitionTable: partitionTable, Unallocated: d.Unallocated, Zones: d.Zones, Areas: slices.Clone(d.Areas),
 		Scope: scopeOf(d), Method: method, Scheme: r.Scheme,
 		Verification: verify, Rejected: []Rejected{}, Excludes: []devices.Reason{}, Notes: slices.Clone(d.Notes),
 	}

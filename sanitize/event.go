@@ -12,6 +12,7 @@ const (
 	kindIntent       = "intent"             // the intent was signed and logged; nothing destructive before this
 	kindAttempt      = "attempt"            // the work begins, or begins again
 	kindReidentified = "reidentified"       // the open drive is still the planned one
+	kindIdentified   = "identified"         // the drive's own pages about itself, before the first destructive step and after the last
 	kindHealth       = "health"             // what the drive says of its condition, from time to time
 	kindRestoreBegun = "restore_begun"      // before a hidden area is made accessible
 	kindReshaped     = "reshaped"           // the size that the drive has now
@@ -25,6 +26,8 @@ const (
 	kindActivating   = "locking_activates"  // before the Locking SP of a self-encrypting drive is
 	kindBegun        = "operation_begun"    // before the command is sent
 	kindSent         = "operation_sent"     // how the command was completed, or that its fate is unknown
+	kindCommand      = "command"            // before a command that can destroy is sent, as it is sent
+	kindAnswered     = "command_answered"   // how it was completed
 	kindAudited      = "media_verified"     // everything was read that had to be, and the drive is told to leave its media verification
 	kindEnded        = "operation_ended"    // the drive reported success, and it is this operation's
 	kindMarkersRead  = "markers_read"       // which of them are gone

@@ -41,11 +41,15 @@ type Evidence struct {
 	Finished      time.Time // the last destructive or verifying step
 	Passes        []PassEvidence
 	Operations    []OperationEvidence
-	Reshaped      []Reshape       // changes of the drive's size; Drive has what it is after them
-	Markers       *MarkerEvidence // nil when the technique has none, or none were set
-	Health        HealthEvidence
-	Warnings      []string
-	BytesWritten  int64 // on stable media, all passes
+	Reshaped      []Reshape // changes of the drive's size; Drive has what it is after them
+	HiddenAreas   []HiddenArea
+	// Commands are the latest of those that could destroy, CommandsOmitted those before them.
+	Commands        []CommandEvidence
+	CommandsOmitted int
+	Markers         *MarkerEvidence // nil when the technique has none, or none were set
+	Health          HealthEvidence
+	Warnings        []string
+	BytesWritten    int64 // on stable media, all passes
 
 	Exceptions        []Exception // the first maxExceptions
 	ExceptionsOmitted int

@@ -119,6 +119,7 @@ type run struct {
 	wait     func(ctx context.Context, d time.Duration) error
 	resets   int64     // that the drive has told of
 	looked   time.Time // when the drive was last asked for its condition
+	sending  bool      // an operation, or what activates it, is being sent
 }
 
 // fault is an end for good that the drive or the host reported.
@@ -179,6 +180,9 @@ func (e Execution) start() (*run, error) {
 	}
 	if r.meter == nil {
 		r.meter = &Meter{}
+	}
+	if e.Handle != nil {
+		r.watch()
 	}
 	return r, nil
 }
@@ -244,6 +248,9 @@ func (r *run) carryOut(ctx context.Context) error {
 		if err := r.look(ctx, "before"); err != nil {
 			return err
 		}
+		if err := r.identify(ctx, "before"); err != nil {
+			return err
+		}
 	}
 	if err := r.restore(ctx); err != nil {
 		return err
@@ -263,7 +270,10 @@ func (r *run) carryOut(ctx context.Context) error {
 	if err := r.comparePaths(ctx, overwrite.Set{}); err != nil {
 		return err
 	}
-	return r.look(ctx, "after")
+	if err := r.look(ctx, "after"); err != nil {
+		return err
+	}
+	return r.identify(ctx, "after")
 }
 
 // comparePaths makes sure that what was done through one node shows in all of them, at some of what was

@@ -44,7 +44,9 @@ func Fold(p journal.Parsed) (Evidence, error) {
 		return Evidence{}, err
 	}
 	e.exceptions(s)
+	e.Commands, e.CommandsOmitted = s.commands, s.commandsOmitted
 	e.Outcome, e.Reason = outcome(s, e)
+	e.hiddenAreas()
 	return e, nil
 }
 

@@ -149,7 +149,9 @@ func (r *run) sendOnce(i int, send func() error, refused func(error) bool) (answ
 	if err := r.append(kindBegun, begunRecord{i + 1, planned.Command, planned.Code}); err != nil {
 		return false, err
 	}
+	r.sending = true
 	err = send()
+	r.sending = false
 	if noted := r.append(kindSent, sentRecord{i + 1, text(err)}); noted != nil {
 		return false, noted
 	}

@@ -168,8 +168,8 @@ func (dp DrivePlan) Holds(d devices.Drive, partitionTable string, r Request, p P
 		return err
 	}
 	was := dp
-	// Nodes change between boots, notes with what is on the drive, hours with time.
-	was.Nodes, now.Nodes, was.Notes, now.Notes = nil, nil, nil, nil
+	// Nodes change between boots, notes with what is on the drive, hours with time; people say what they say.
+	was.Nodes, now.Nodes, was.Notes, now.Notes, was.Given = nil, nil, nil, nil, nil
 	was.Operations, now.Operations = withoutEstimates(was.Operations), withoutEstimates(now.Operations)
 	if was.PowerOnHours == nil || now.PowerOnHours == nil {
 		was.PowerOnHours, now.PowerOnHours = nil, nil
@@ -177,6 +177,9 @@ func (dp DrivePlan) Holds(d devices.Drive, partitionTable string, r Request, p P
 	if was.PowerOnHours != nil && now.PowerOnHours != nil && *now.PowerOnHours >= *was.PowerOnHours &&
 		*now.PowerOnHours-*was.PowerOnHours <= int64(PlanLifetime/time.Hour)+1 {
 		now.PowerOnHours = was.PowerOnHours
+	}
+	if was.Areas == nil { // a plan of a program that did not ask
+		now.Areas = nil
 	}
 	a, errA := json.Marshal(was)
 	b, errB := json.Marshal(now)
@@ -260,6 +263,8 @@ func difference(was, now DrivePlan) string {
 		return "its logical units are not those it had"
 	case !slices.Equal(was.Restore, now.Restore):
 		return "what is hidden from the host is otherwise than it was"
+	case !slices.Equal(was.Areas, now.Areas):
+		return "what it has beside its blocks is not what it had"
 	case was.BlocksBarred != now.BlocksBarred:
 		return "whether its blocks can be read and written is otherwise than it was"
 	case was.Technique == now.Technique && !slices.Equal(was.Operations, now.Operations):

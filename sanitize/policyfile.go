@@ -70,36 +70,46 @@ const maxPolicyFile = 64 << 10
 // ParsePolicy reads a policy file: YAML in which every word must be known. The error is a
 // *PolicyFileError.
 func ParsePolicy(data []byte) (Policy, error) {
-	if len(data) > maxPolicyFile {
-		return Policy{}, &PolicyFileError{0, fmt.Sprintf("%d bytes, at most %d", len(data), maxPolicyFile)}
-	}
-	var document, more yaml.Node
-	read := yaml.NewDecoder(bytes.NewReader(data))
-	if err := read.Decode(&document); errors.Is(err, io.EOF) {
-		return Policy{}, &PolicyFileError{0, "the file is empty"}
-	} else if err != nil {
-		return Policy{}, yamlError(err)
-	}
-	if err := read.Decode(&more); err == nil {
-		return Policy{}, &PolicyFileError{more.Line, "a second document"}
-	} else if !errors.Is(err, io.EOF) {
-		return Policy{}, yamlError(err)
-	}
-	if err := plain(&document); err != nil {
-		return Policy{}, err
-	}
 	var f PolicyFile
-	words := yaml.NewDecoder(bytes.NewReader(data))
-	words.KnownFields(true)
-	if err := words.Decode(&f); err != nil {
-		return Policy{}, yamlError(err)
+	document, err := decodeYAML(data, maxPolicyFile, "a policy", &f)
+	if err != nil {
+		return Policy{}, err
 	}
 	p, err := f.compile()
 	var wrong *ruleError
 	if errors.As(err, &wrong) {
-		return Policy{}, &PolicyFileError{lineOf(&document, wrong.path), wrong.why}
+		return Policy{}, &PolicyFileError{lineOf(document, wrong.path), wrong.why}
 	}
 	return p, err
+}
+
+// decodeYAML reads one plain YAML document of at most so many bytes, in which every word must be one of v's. The
+// error is a *PolicyFileError.
+func decodeYAML(data []byte, most int, what string, v any) (*yaml.Node, error) {
+	if len(data) > most {
+		return nil, &PolicyFileError{0, fmt.Sprintf("%d bytes, at most %d", len(data), most)}
+	}
+	var document, more yaml.Node
+	read := yaml.NewDecoder(bytes.NewReader(data))
+	if err := read.Decode(&document); errors.Is(err, io.EOF) {
+		return nil, &PolicyFileError{0, "the file is empty"}
+	} else if err != nil {
+		return nil, yamlError(err, what)
+	}
+	if err := read.Decode(&more); err == nil {
+		return nil, &PolicyFileError{more.Line, "a second document"}
+	} else if !errors.Is(err, io.EOF) {
+		return nil, yamlError(err, what)
+	}
+	if err := plain(&document); err != nil {
+		return nil, err
+	}
+	words := yaml.NewDecoder(bytes.NewReader(data))
+	words.KnownFields(true)
+	if err := words.Decode(v); err != nil {
+		return nil, yamlError(err, what)
+	}
+	return &document, nil
 }
 
 // plain refuses what a reader could overlook: references to other parts of the file, tags, and
@@ -156,8 +166,8 @@ var (
 	yamlType    = regexp.MustCompile("^cannot unmarshal \\S+ (`.*` )?into .*$")
 )
 
-// yamlError words what the YAML library found in the terms of the file.
-func yamlError(err error) *PolicyFileError {
+// yamlError words what the YAML library found in the terms of the file, which is one of what.
+func yamlError(err error, what string) *PolicyFileError {
 	text := err.Error()
 	var types *yaml.TypeError
 	if errors.As(err, &types) {
@@ -171,7 +181,7 @@ func yamlError(err error) *PolicyFileError {
 		}
 	}
 	if m := yamlUnknown.FindStringSubmatch(e.Why); m != nil {
-		e.Why = fmt.Sprintf("%q is not a word of a policy here", m[1])
+		e.Why = fmt.Sprintf("%q is not a word of %s here", m[1], what)
 	} else if m := yamlType.FindStringSubmatch(e.Why); m != nil {
 		e.Why = strings.TrimSpace(m[1]) + " is not the kind of value that belongs here"
 		if m[1] == "" {

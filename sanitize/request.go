@@ -82,6 +82,8 @@ type Request struct {
 	TCG tcg.Way `json:"tcg,omitempty"`
 	// TCGPIN: a PIN is given when the plan is run. It is not here.
 	TCGPIN bool `json:"tcg_pin,omitempty"`
+	// Given is what people say of the drives; a plan has it with each of them.
+	Given *GivenRequest `json:"given,omitempty"`
 }
 
 // RequestError is a request that no drive could fulfil because it is not one. Nothing was looked

@@ -26,10 +26,14 @@ type state struct {
 	restoreTries int  // for the next one
 	reshapes     []Reshape
 
-	health     []healthAt
-	markers    *markerState
-	operations []operationState // those of the plan
-	told       []zonesTold
+	health []healthAt
+	// commands are the latest that could destroy; unanswered says that the last of them is.
+	commands        []CommandEvidence
+	commandsOmitted int
+	unanswered      bool
+	markers         *markerState
+	operations      []operationState // those of the plan
+	told            []zonesTold
 
 	passes   []passState // those begun, in order
 	verify   *verifyState
@@ -103,6 +107,10 @@ func (s *state) apply(r journal.Record) error {
 		err := r.Decode(&h)
 		s.health = append(s.health, healthAt{r.Time, h})
 		return err
+	case kindIdentified:
+		return s.applyIdentified(r)
+	case kindCommand, kindAnswered:
+		return s.applyCommand(r)
 	case kindRestoreBegun, kindReshaped, kindLeftHidden:
 		return s.applyReshape(r)
 	case kindMarkersBegun, kindMarkersSet, kindMarkersRead, kindDriveStatus, kindArmed, kindReleasing, kindReleased, kindActivating, kindBegun, kindSent, kindAudited, kindEnded:

@@ -149,7 +149,9 @@ func (r *run) activate(ctx context.Context, door tcg.Door, d tcg.Discovery, i in
 	if err := r.append(kindActivating, releasedRecord{i + 1}); err != nil {
 		return d, errors.Join(err, session.Close(ctx))
 	}
+	r.sending = true
 	activated := errors.Join(session.Activate(ctx), session.Close(ctx))
+	r.sending = false
 	if devices.IsGone(activated) {
 		return d, activated
 	}

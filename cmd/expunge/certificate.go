@@ -35,6 +35,7 @@ func (a *app) certificateCommand() *cobra.Command {
 			}),
 		},
 		a.certificateExportCommand(),
+		a.evidenceCommand(),
 		&cobra.Command{
 			Use: "reissue {SERIAL | JOB}", Short: "make a lost certificate again from log and journal", Args: cobra.ExactArgs(1),
 			RunE: a.served("certificate-reissue", a.certificateReissue),

@@ -46,6 +46,7 @@ type planResult struct {
 
 func (a *app) planCommand() *cobra.Command {
 	var request sanitize.Request
+	var given givenFlags
 	var file, list string
 	c := &cobra.Command{
 		Use: "plan {DRIVE... | --drives FILE}", Short: "say what would be done to drives; touches nothing", Args: cobra.ArbitraryArgs, ValidArgsFunction: a.completeDrives,
@@ -56,10 +57,14 @@ func (a *app) planCommand() *cobra.Command {
 			if err != nil {
 				return answer{}, err
 			}
+			if request.Given, err = given.request(len(names)); err != nil {
+				return answer{}, err
+			}
 			return a.plan(ctx, names, request, file)
 		}),
 	}
 	requestFlags(c.Flags(), &request)
+	given.add(c.Flags())
 	drivesFlag(c.Flags(), &list)
 	a.pinFlag(c.Flags())
 	c.Flags().StringVarP(&file, "output", "o", "", "write the plan to `FILE`, which must not be there yet")
@@ -184,6 +189,7 @@ func planLines(d sanitize.DrivePlan) string {
 	for _, n := range d.Notes {
 		fmt.Fprintf(&b, "  found       %s\n", n.Message)
 	}
+	b.WriteString(givenWords(d.Given))
 	for _, r := range together(d.Rejected) {
 		fmt.Fprintf(&b, "  rejected    %s\n", r)
 	}

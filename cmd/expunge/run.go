@@ -14,6 +14,7 @@ import (
 
 func (a *app) runCommand() *cobra.Command {
 	var request sanitize.Request
+	var given givenFlags
 	var file, list string
 	var confirm []string
 	c := &cobra.Command{
@@ -26,10 +27,14 @@ func (a *app) runCommand() *cobra.Command {
 			if err != nil {
 				return answer{}, err
 			}
+			if request.Given, err = given.request(len(names)); err != nil {
+				return answer{}, err
+			}
 			return a.run(ctx, names, request, file, confirm)
 		}),
 	}
 	requestFlags(c.Flags(), &request)
+	given.add(c.Flags())
 	drivesFlag(c.Flags(), &list)
 	a.pinFlag(c.Flags())
 	c.Flags().StringVar(&file, "plan", "", "the plan to carry out, from `FILE`")
@@ -47,7 +52,7 @@ func (a *app) run(ctx context.Context, names []string, request sanitize.Request,
 	case file != "" && len(names) > 0:
 		return answer{}, usage("name drives when planning", errors.New("a plan has its drives: none can be named beside it"))
 	case file != "" && request != (sanitize.Request{}):
-		return answer{}, usage("say what is wanted when planning", errors.New("a plan has its method and technique: they cannot be changed"))
+		return answer{}, usage("say what is wanted when planning", errors.New("a plan has what was asked for and given: it cannot be changed"))
 	case file != "":
 		p, err = readPlan(file)
 	default:

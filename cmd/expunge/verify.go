@@ -12,7 +12,7 @@ import (
 )
 
 func (a *app) verifyCommand() *cobra.Command {
-	var trust, against, policy, drive string
+	var trust, against, policy, drive, evidence string
 	var simulated bool
 	c := &cobra.Command{
 		Use: "verify {FILE | DIR | -}...", Short: "check certificates, offline", Args: cobra.ArbitraryArgs,
@@ -22,8 +22,12 @@ func (a *app) verifyCommand() *cobra.Command {
 			"\"-\" reads standard input: one certificate, or one on each line. Of many the worst counts.\n\n" +
 			"--against FILE.csv reconciles them with a list of the drives that a site has. Its first line names the columns, one of\n" +
 			"them serial or serial_number. A drive without a certificate, a certificate without a drive, a failure after a success and\n" +
-			"the like are findings, and with any of them the exit status is 12 or worse.",
-		Example: "  expunge verify certificates/ --trust hosts.pub --policy demands.yaml\n  expunge verify certificate.json --trust host.pub\n  expunge verify certificates/ --trust hosts.pub --against assets.csv\n" +
+			"the like are findings, and with any of them the exit status is 12 or worse.\n\n" +
+			"--policy FILE holds them against what you demand beside that they are authentic. --drive DRIVE asks a drive of this machine:\n" +
+			"is it the one that the certificate speaks of, and was it written to since? --evidence FILE holds one certificate against\n" +
+			"the evidence bundle that it pins: the bundle must be that one, and what its journal proves must be what the certificate says.",
+		Example: "  expunge verify certificate.json --trust host.pub\n  expunge verify certificates/ --trust hosts.pub --against assets.csv\n" +
+			"  expunge verify certificates/ --trust hosts.pub --policy demands.yaml\n" +
 			"  cat */certificate.json | expunge verify - --trust hosts.pub --json=stream",
 	}
 	c.Flags().StringVar(&trust, "trust", "", "public keys (PEM) of those whose word you take, from `FILE`")
@@ -31,6 +35,7 @@ func (a *app) verifyCommand() *cobra.Command {
 	c.Flags().StringVar(&policy, "policy", "", "what you demand of certificates (docs/verify.md), from `FILE`")
 	c.Flags().StringVar(&drive, "drive", "", "is it about this `DRIVE` of the machine, and was it used since?")
 	c.Flags().BoolVar(&simulated, "allow-simulated", false, "accept certificates of virtual drives")
+	c.Flags().StringVar(&evidence, "evidence", "", "hold the certificate against its evidence bundle, from `FILE`: expunge certificate evidence")
 	c.RunE = func(_ *cobra.Command, paths []string) error {
 		o := verifying.Options{Paths: paths, AllowSimulated: simulated, JSON: a.json != "", Stream: a.json == "stream", Prog: "expunge"}
 		err := a.checkGlobals()
@@ -56,6 +61,9 @@ func (a *app) verifyCommand() *cobra.Command {
 			if held, err = a.driveInHand(c.Context(), drive); err == nil {
 				o.Also = held.against
 			}
+		}
+		if err == nil && evidence != "" {
+			o.Check, err = checkEvidence(evidence, paths)
 		}
 		if err != nil {
 			a.finish("verify", answer{items: []verifying.Item{}}, err)

@@ -96,5 +96,7 @@ type counter struct {
 func (h *inHand) counters(then *attest.Condition) []counter {
 	return []counter{
 		{"power-on hours", h.health.PowerOnHours, then.PowerOnHours, false},
+		{"power cycles", h.health.PowerCycles, then.PowerCycles, false},
+		{"thousands of 512 bytes written", h.health.DataWritten, then.DataUnitsWritten, true},
 	}
 }

@@ -8,7 +8,9 @@ import (
 // The log pages that are read here (SPC-5; SBC-5).
 const (
 	LogTemperature    = 0x0d
+	LogStartStop      = 0x0e
 	LogBackgroundScan = 0x15
+	LogGeneral        = 0x19 // general statistics and performance
 )
 
 // LogSense asks for the cumulative values of a log page (SPC-5).
@@ -70,4 +72,31 @@ func ParsePowerOnMinutes(b []byte) (minutes uint32, known bool, err error) {
 	}
 	minutes = binary.BigEndian.Uint32(v)
 	return minutes, minutes != 0, nil
+}
+
+// ParseStartStopCycles decodes how often the spindle was started and stopped, parameter 4 of the start-stop cycle
+// counter page; false where that is not counted.
+func ParseStartStopCycles(b []byte) (cycles uint32, known bool, err error) {
+	v, err := logParameter(b, LogStartStop, 4)
+	if err != nil {
+		return 0, false, err
+	}
+	if len(v) < 4 {
+		return 0, false, fmt.Errorf("log page 0eh: a counter of %d bytes", len(v))
+	}
+	cycles = binary.BigEndian.Uint32(v)
+	return cycles, cycles != 0xffffffff, nil
+}
+
+// ParseBlocksReceived decodes how many logical blocks hosts wrote, of parameter 1 of the general statistics and
+// performance page.
+func ParseBlocksReceived(b []byte) (uint64, error) {
+	v, err := logParameter(b, LogGeneral, 1)
+	if err != nil {
+		return 0, err
+	}
+	if len(v) < 32 {
+		return 0, fmt.Errorf("log page 19h: statistics of %d bytes", len(v))
+	}
+	return binary.BigEndian.Uint64(v[16:]), nil
 }

@@ -38,7 +38,7 @@ func (d *drive) ata(t *transport, opcode, protocol byte, g *registers, out []byt
 	}
 	want := byte(nonData)
 	switch {
-	case opcode == 0xec, opcode == 0xb0 && g.feature&0xff == 0xd0, opcode == 0xb1 && g.feature&0xff == 0xc2:
+	case opcode == 0xec, opcode == 0x2f, opcode == 0xb0 && g.feature&0xff == 0xd0, opcode == 0xb1 && g.feature&0xff == 0xc2:
 		want = pioIn
 	case opcode == 0xf1, opcode == 0xf2, opcode == 0xf4, opcode == 0xf6:
 		want = pioOut
@@ -52,6 +52,8 @@ func (d *drive) ata(t *transport, opcode, protocol byte, g *registers, out []byt
 		return d.ataIdentity(), nil
 	case 0xe7, 0xea:
 		return nil, d.writeBack()
+	case 0x2f:
+		return d.readLog(g)
 	case 0x42:
 		d.readVerify(t, g)
 		return nil, nil
@@ -134,8 +136,8 @@ func (d *drive) ataIdentity() []byte {
 	d.ataFeatures(put)
 	put(76, 0x000e, 1)
 	put(80, 0x0ff0, 1)
-	put(84, 1<<14|1<<8, 1)
-	put(87, 1<<14|1<<8, 1)
+	put(84, 1<<14|1<<8|1<<5, 1)
+	put(87, 1<<14|1<<8|1<<5, 1)
 	put(100, sectors, 4)
 	shape := uint64(1 << 14)
 	if spec.LogicalBlock > 512 {
@@ -230,7 +232,7 @@ func (d *drive) ataSMART() []byte {
 	for i, a := range []struct {
 		id  byte
 		raw uint64
-	}{{5, 0}, {9, d.memory.Hours}, {12, 21}, {194, uint64(d.temperature())}, {197, 0}, {198, 0}} {
+	}{{5, 0}, {9, d.memory.Hours}, {12, d.powerCycles()}, {194, uint64(d.temperature())}, {197, 0}, {198, 0}} {
 		at := page[2+12*i:]
 		at[0], at[1], at[3], at[4] = a.id, 0x32, 100, 100
 		for n := range 6 {

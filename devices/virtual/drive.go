@@ -29,6 +29,7 @@ type drive struct {
 	order   []int64         // its lines, for eviction
 	rng     *rand.Rand      // which line goes first: not the oldest, as in real drives
 	writes  int64           // since power-on
+	written int64           // bytes, which the memory does not have yet
 	request int64           // since power-on, of those who hold the drive
 	command int64           // the same, commands alone
 	wakes   int             // the power-on that this process knows of
@@ -331,6 +332,7 @@ func (d *drive) write(t *transport, p []byte, off int64) (int, error) {
 	if err := errors.Join(d.store(p[:n], off), d.advance(off, int64(n))); err != nil {
 		return 0, err
 	}
+	d.written += int64(n)
 	if n < len(p) {
 		return n, errIO
 	}

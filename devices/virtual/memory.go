@@ -40,8 +40,10 @@ type memory struct {
 	// Strays counts NVMe commands to a node that is no NVMe drive's.
 	Strays int `json:"strays,omitempty"`
 	// PowerOns counts power-ons; Attention is that nobody was told of the last one.
-	PowerOns  int  `json:"power_ons"`
-	Attention bool `json:"attention,omitempty"`
+	PowerOns int `json:"power_ons"`
+	// Written counts bytes that hosts wrote, as far as anybody asked.
+	Written   int64 `json:"written,omitempty"`
+	Attention bool  `json:"attention,omitempty"`
 }
 
 // unit is a logical unit's account of its blocks and of its erases.

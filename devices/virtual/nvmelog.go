@@ -22,7 +22,9 @@ func (d *drive) logPage(c *nvme.Command) uint16 {
 	if !d.faults().has(LogZero, word) {
 		switch lid {
 		case 0x02:
-			d.healthLog(page)
+			if err := d.healthLog(page); err != nil {
+				return scInternalError
+			}
 		case 0x03:
 			d.firmwareLog(page)
 		case 0x05:
@@ -49,16 +51,19 @@ func (d *drive) temperature() int {
 	return 34
 }
 
-func (d *drive) healthLog(page []byte) {
+func (d *drive) healthLog(page []byte) error {
 	le := binary.LittleEndian
 	if f, ok := d.faults().find(SMARTCritical); ok {
 		page[0] = byte(f.Count)
 	}
 	le.PutUint16(page[1:], uint16(d.temperature()+273))
 	page[3], page[4], page[5] = 100, 10, 3
-	le.PutUint64(page[112:], 21)
+	bytes, err := d.bytesWritten()
+	le.PutUint64(page[48:], dataUnits(bytes))
+	le.PutUint64(page[112:], d.powerCycles())
 	le.PutUint64(page[128:], d.memory.Hours)
 	le.PutUint64(page[144:], 4)
+	return err
 }
 
 // firmwareLog is the firmware slot information: what runs, and what will from a reset on.

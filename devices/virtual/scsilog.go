@@ -16,9 +16,16 @@ func (d *drive) logSense(c *scsi.Command) scsi.Result {
 	case c.CDB[3] != 0, d.faults().has(LogMissing, "smart"):
 		return illegal(0x24)
 	case code == 0x00:
-		body = []byte{0x00, 0x0d, 0x15}
+		body = []byte{0x00, 0x0d, 0x0e, 0x15, 0x19}
 	case code == 0x0d:
 		body = []byte{0, 0, 3, 2, 0, byte(d.temperature()), 0, 1, 3, 2, 0, 65}
+	case code == 0x0e && d.profile.Media == devices.MediaMagnetic:
+		body = append([]byte{0, 4, 3, 4}, be.AppendUint32(nil, uint32(d.powerCycles()))...)
+	case code == 0x19:
+		var err error
+		if body, err = d.generalStatistics(); err != nil {
+			return sense{key: 4, asc: 0x44}.check()
+		}
 	case code == 0x15:
 		body = append([]byte{0, 0, 3, 12}, make([]byte, 12)...)
 		be.PutUint32(body[4:], uint32(d.memory.Hours*60))

@@ -206,6 +206,11 @@ func (j *job) judge(o Options) told {
 	if o.Also != nil && r.Result != nil {
 		r = r.Object(o.Also(r))
 	}
+	if o.Check != nil && r.Result != nil {
+		if against := o.Check(*r.Result); against != nil {
+			r.Code, r.Reasons, r.Result = attest.CodeInvalid, []attest.Reason{*against}, nil
+		}
+	}
 	item := Item{Path: j.path, File: j.path, Line: j.line, Verdict: r.Verdict(), Code: r.Code, ExitStatus: r.Code, Reasons: r.Reasons, result: r.Result, leaf: r.LogLeaf, origin: r.LogOrigin,
 		Simulated: r.Simulated, Trust: Trust{r.Trust, r.KeyID, r.Simulated, r.LogIndex, r.LogSize}}
 	if item.Reasons == nil {

@@ -19,9 +19,12 @@ type Options struct {
 	Against        *Assets // nil: certificates are judged by themselves
 	Demands        *attest.Demands
 	Also           func(attest.Report) []attest.Reason // what else does not fit an authentic certificate; nil: nothing
-	JSON           bool
-	Stream         bool   // JSON as lines, one per certificate
-	Prog           string // for messages
+	// Check says what else speaks against a certificate that is authentic, by what only the caller has; nil is no
+	// such thing.
+	Check  func(attest.Result) *attest.Reason
+	JSON   bool
+	Stream bool   // JSON as lines, one per certificate
+	Prog   string // for messages
 
 	verifier *attest.Verifier // of all of them
 }
