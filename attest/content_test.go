@@ -10,12 +10,12 @@ import (
 func sanitizedNVMe(r *Result) {
 	page := make([]byte, 512)
 	page[2], page[3], page[4] = 1, 1, 2
-	text, _ := CutPage(page)
+	text, bytes := CutPage(page)
 	r.Device.Protocol = "nvme"
 	r.Sanitization.Technique, r.Sanitization.Passes, r.Sanitization.BytesWritten = "block erase", []Pass{}, 0
 	r.Sanitization.RestsOn = []string{"the drive's report"}
 	r.Sanitization.Operations = []Operation{{Technique: "block erase", Kind: "NVMe Sanitize", Command: "NVMe Sanitize", Code: "0x00000002", Commands: 1,
-		Started: "2026-01-02T03:04:05Z", Finished: "2026-01-02T03:05:05Z", Complete: true, Because: "it was seen running", StatusPage: text}}
+		Started: "2026-01-02T03:04:05Z", Finished: "2026-01-02T03:05:05Z", Complete: true, Because: "it was seen running", StatusPage: text, StatusPageBytes: bytes}}
 	zero := int64(0)
 	r.Sanitization.Commands = []Command{{Time: "2026-01-02T03:04:05Z", Name: "Sanitize", Bytes: "840000000000000002" + strings.Repeat("0", 46), Status: "successful completion", ElapsedMs: &zero}}
 	r.Verification.Markers = &Markers{Set: 100, Changed: 100, Seed: hash("d"), PRNG: "aes"}
@@ -63,7 +63,7 @@ func TestContentDoesNotContradictTheOutcome(t *testing.T) {
 				r.Sanitization.Commands = append(r.Sanitization.Commands, r.Sanitization.Commands[0])
 			}
 		},
-		"a cut page that is whole":       func(r *Result) { r.Sanitization.Operations[0].StatusPageBytes = 512 },
+		"a cut page that is whole":       func(r *Result) { r.Sanitization.Operations[0].StatusPageBytes = 4 },
 		"a page of another length":       func(r *Result) { r.Sanitization.Operations[0].StatusPageBytes = 4096 },
 		"a page that is none":            func(r *Result) { r.Sanitization.Operations[0].StatusPageBefore = "?" },
 		"a bundle without its length":    func(r *Result) { r.Evidence.BundleBytes = 0 },
@@ -105,7 +105,7 @@ func TestPagesAreCutAndMadeWhole(t *testing.T) {
 			}
 		}
 	}
-	for text, n := range map[string]int64{"AA==": 4096, "Bw==": 512, "Bw": 0, "BwA=": 1000, "CA==": 7000, "\n": 0} {
+	for text, n := range map[string]int64{"AA==": 4096, "Bw==": 64, "Bw": 0, "BwA=": 1000, "CA==": 7000, "\n": 0} {
 		if whole(text, n) != nil {
 			t.Errorf("%q of %d bytes is taken", text, n)
 		}

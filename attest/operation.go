@@ -218,7 +218,7 @@ func (o Operation) succeeded() bool {
 // maxPage bounds a page of a drive, and longPage is the length up to which one is never cut.
 const (
 	maxPage  = 6144
-	longPage = 512
+	longPage = 64
 )
 
 // CutPage spells a page of a drive in base64, without the zeros at its end where it is a long one; bytes is its

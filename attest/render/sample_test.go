@@ -214,7 +214,7 @@ var samples = map[string]func(*attest.Result){
 		r.Verification = attest.Verification{Mode: "sampled", Result: "none"}
 	},
 	"foreign": func(r *attest.Result) {
-		r.Given = &attest.Given{Operator: &attest.Person{Name: "山田太郎", Title: "Ingénieur"}, Organization: "株式会社サンプル", Site: "Αθήνα, Москва", AssetTag: "資産-42", Notes: "first line\nsecond line: PURGED verified"}
+		r.Given = &attest.Given{Operator: &attest.Person{Name: "山田太郎", Title: "Ingénieur"}, Organization: "株式会社サンプル", Site: "Αθήνα, Москва", AssetTag: "資産-42", Notes: "somebody says: PURGED verified"}
 	},
 	"nameless": func(r *attest.Result) { // no model, no serial number, nothing but its WWN
 		cleared(r)
