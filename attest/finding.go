@@ -39,7 +39,10 @@ const (
 	FoundCertificateNoLeaf  = "certificate_without_leaf"
 	FoundKeysDamaged        = "keys_damaged"
 	FoundNoSession          = "statement_without_session"
-	FoundUntrustedKey       = "untrusted_key"
+	FoundUntrustedKey       = ReasonUntrustedKey
+	FoundKeyRevoked         = ReasonKeyRevoked
+	FoundKeyNotThen         = ReasonKeyNotThen
+	FoundUntrustedLog       = ReasonUntrustedLog
 	FoundSessionMissing     = "session_missing"
 	FoundLeafUncommitted    = "leaf_uncommitted"
 	FoundStatementMissing   = "statement_missing"
@@ -52,7 +55,7 @@ const (
 
 // grades of the codes. What is not here contradicts.
 var grades = map[string]Grade{
-	FoundUntrustedKey: Omission, FoundSessionMissing: Omission, FoundLeafUncommitted: Omission, FoundStatementMissing: Omission, FoundIntentOpen: Omission, FoundNoCertificate: Omission,
+	FoundUntrustedKey: Omission, FoundKeyRevoked: Omission, FoundKeyNotThen: Omission, FoundUntrustedLog: Omission, FoundSessionMissing: Omission, FoundLeafUncommitted: Omission, FoundStatementMissing: Omission, FoundIntentOpen: Omission, FoundNoCertificate: Omission,
 	FoundIntentUnfinished: Note, FoundFailedBefore: Note, FoundCertificateForeign: Note,
 }
 
