@@ -3,6 +3,7 @@ module github.com/expunge-dev/expunge
 go 1.26.0
 
 require (
+	filippo.io/age v1.3.2
 	github.com/anatol/smart.go v0.0.0-20260723175002-53b369c3973c
 	github.com/hashicorp/go-hclog v1.6.3
 	github.com/jaypipes/ghw v0.26.0
@@ -22,7 +23,6 @@ require (
 
 require (
 	codeberg.org/go-pdf/fpdf v0.12.0 // indirect
-	filippo.io/age v1.3.2 // indirect
 	filippo.io/hpke v0.4.0 // indirect
 	filippo.io/mldsa v1.0.0 // indirect
 	github.com/cpuguy83/go-md2man/v2 v2.0.6 // indirect

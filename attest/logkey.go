@@ -125,7 +125,7 @@ func LoadOrCreateLogKey(dir string) (*LogKey, error) {
 			return nil, fmt.Errorf("make log key: %w", err)
 		}
 	}
-	data, err := readKeyFile(name)
+	data, err := ReadKeyFile(name)
 	if err != nil {
 		return nil, err
 	}
