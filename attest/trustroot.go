@@ -27,11 +27,12 @@ const maxRoots = 32
 // Root is one version of a trust root: whose word a site takes, from where in their logs to where. It has no date of
 // its own: a certificate of ten years ago is judged by the newest version, at the place where it stands in its log.
 type Root struct {
-	Cosigners   []string     `json:"cosigners"`   // verifier keys of witnesses, ascending
-	Keys        []RootKey    `json:"keys"`        // by id
-	Logs        []RootLog    `json:"logs"`        // by origin; where there is one, no other log is taken
-	Revocations []Revocation `json:"revocations"` // by key id; one stays in all later versions
-	Roots       []PublicKey  `json:"roots"`       // by id: who signs this version, and the next
+	Cosigners   []string     `json:"cosigners"`          // verifier keys of witnesses, ascending
+	Keys        []RootKey    `json:"keys"`               // by id
+	Logs        []RootLog    `json:"logs"`               // by origin; where there is one, no other log is taken
+	Previous    string       `json:"previous,omitempty"` // hex SHA-256 of the payload of the version before
+	Revocations []Revocation `json:"revocations"`        // by key id; one stays in all later versions
+	Roots       []PublicKey  `json:"roots"`              // by id: who signs this version, and the next
 	Schema      string       `json:"schema"`
 	Threshold   int64        `json:"threshold"` // how many of them
 	Version     int64        `json:"version"`   // from 1, without gaps
@@ -129,6 +130,7 @@ func (r Root) check() error {
 	if err := checkRules([]rule{
 		{r.Schema == RootSchema, "its schema is not known to this program"},
 		{r.Version >= 1, "its version is not a number from 1"},
+		{(r.Version == 1) == (r.Previous == "") && optional(r.Previous, isHash), "it does not name the version before it, or version 1 names one"},
 		{len(r.Roots) <= maxRoots, "it has more root keys than there can be"},
 		{r.Threshold >= 1 && r.Threshold <= int64(len(r.Roots)), "its threshold is not between 1 and the number of its root keys"},
 	}); err != nil {
@@ -293,9 +295,12 @@ func (r Root) Standing(id string, log LogPublic, size int64, now string) string 
 }
 
 // follows says why this version may not come after another one.
-func (r Root) follows(before Root) error {
+func (r Root) follows(before rootVersion) error {
 	if r.Version != before.Version+1 {
 		return fmt.Errorf("version %d comes after version %d: %w", r.Version, before.Version, ErrRootGap)
+	}
+	if r.Previous != fingerprint(before.payload) {
+		return fmt.Errorf("version %d comes after another version %d: %w", r.Version, before.Version, ErrRootFork)
 	}
 	for _, v := range before.Revocations {
 		if now, still := r.revocation(v.KeyID); !still || !now.Since.before(v.Since) {

@@ -120,8 +120,8 @@ func (r *Roots) place(v rootVersion) (before Root, err error) {
 		}
 		return v.Root, nil
 	}
-	before = r.versions[len(r.versions)-1].Root
-	return before, v.follows(before)
+	last := r.versions[len(r.versions)-1]
+	return last.Root, v.follows(last)
 }
 
 // signedBy checks every signature and says whose they are. A signature that does not fit, two of one key, or one of a

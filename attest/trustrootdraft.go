@@ -97,8 +97,9 @@ func (d *RootDraft) Edit(change func(*Root) error) error {
 	var r Root
 	dropped := 0
 	if d.draft == nil {
-		r = d.done.Newest()
-		r.Version++
+		last := d.done.versions[len(d.done.versions)-1]
+		r = last.Root
+		r.Version, r.Previous = r.Version+1, fingerprint(last.payload)
 	} else {
 		r, dropped = d.draft.Root, len(d.draft.envelope.Signatures)
 	}
