@@ -55,10 +55,15 @@ type Bound struct {
 	Time   string `json:"time,omitempty"`   // RFC 3339, UTC, seconds
 }
 
-// RootLog is a log and the ids of its Ed25519 and its ML-DSA-44 key, which certificates carry.
+// RoleLog is of the Ed25519 key of a log, by which it signs checkpoints and summaries.
+const RoleLog = "log"
+
+// RootLog is a log: the ids of its Ed25519 and its ML-DSA-44 key, and the first of them itself, for summaries.
+// Certificates carry both.
 type RootLog struct {
 	Keys   []string `json:"keys"`
 	Origin string   `json:"origin"`
+	SPKI   string   `json:"spki"` // of the Ed25519 key
 }
 
 // Revocation takes the word of a key back: of a host, a validator or a log.
@@ -159,6 +164,9 @@ func (r Root) checkRest() error {
 	for _, l := range r.Logs {
 		if len(l.Keys) != 2 || !isHash(l.Keys[0]) || !isHash(l.Keys[1]) || l.Origin != origin(l.Keys[0]) {
 			return fmt.Errorf("log %q: its keys are not two, or not those of its origin", l.Origin)
+		}
+		if key, err := (PublicKey{l.Keys[0], l.SPKI}).parse(); err != nil || key.Alg != Ed25519 {
+			return fmt.Errorf("log %.28s…: it does not have its Ed25519 key", l.Origin)
 		}
 	}
 	for _, v := range r.Revocations {

@@ -222,6 +222,12 @@ func TestRevocation(t *testing.T) {
 	if got := verdict(Verify(early, trust)) + ", " + verdict(Verify(late, trust)); got != "0, 12 key_revoked" {
 		t.Errorf("the log's key: %s", got)
 	}
+	// A summary has no place in a log: it is believed of the log's key until that is revoked.
+	hasLog := func(trust Trust) bool { return trust.roles[log.Ed25519.ID] == RoleLog }
+	lost := edited(t, draftOf(t, bytesOf(t, listed)), func(r *Root) error { return r.Revoke(log.Ed25519.ID, "copied", at(log.LogPublic, 3)) })
+	if !hasLog(trustOf(t, listed)) || hasLog(trustOf(t, signed(t, lost, k.a, k.b))) {
+		t.Error("the log's key for summaries")
+	}
 	// What was taken back is never given back, not by all keepers together.
 	for name, since := range map[string]*Bound{"later": at(log.LogPublic, 4), "elsewhere": at(own.Log.key.LogPublic, 1), "in time": time("2020-01-01T00:00:00Z")} {
 		d := draftOf(t, bytesOf(t, d))

@@ -227,6 +227,16 @@ func (r *Roots) Trust() (Trust, error) {
 		}
 		t.roles[key.ID], t.keys[key.ID] = k.Role, key
 	}
+	for _, l := range root.Logs {
+		key, err := PublicKey{l.Keys[0], l.SPKI}.parse()
+		if err != nil {
+			return Trust{}, err
+		}
+		// What has no place in the log, such as a summary, is believed of a key that was never revoked.
+		if _, revoked := root.revocation(key.ID); !revoked {
+			t.roles[key.ID], t.keys[key.ID] = RoleLog, key
+		}
+	}
 	return t, nil
 }
 

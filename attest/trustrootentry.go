@@ -22,7 +22,7 @@ type RootEntry struct {
 func NewRootEntry(k *Key, log LogPublic, size int64) ([]byte, error) {
 	e := k.entry()
 	data, err := Canonical(RootEntry{
-		Keys: []RootKey{{KeyID: e.KeyID, Role: k.Role, SPKI: e.SPKI}}, Log: RootLog{[]string{log.Ed25519.ID, log.MLDSA44.ID}, log.Origin}, Schema: RootEntrySchema, Size: size,
+		Keys: []RootKey{{KeyID: e.KeyID, Role: k.Role, SPKI: e.SPKI}}, Log: RootLog{[]string{log.Ed25519.ID, log.MLDSA44.ID}, log.Origin, log.Ed25519.entry().SPKI}, Schema: RootEntrySchema, Size: size,
 	})
 	return append(data, '\n'), err
 }

@@ -1,6 +1,7 @@
 package verifying
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -47,7 +48,9 @@ func LoadTrust(file, pin string, pinned *attest.Roots) (attest.Trust, error) {
 }
 
 // IsRoot says whether a trust file is a trust root rather than PEM.
-func IsRoot(data []byte) bool { return len(data) > 0 && data[0] == '{' }
+func IsRoot(data []byte) bool {
+	return len(data) > 0 && data[0] == '{' && bytes.Contains(data, []byte(attest.RootPayloadType))
+}
 
 // ReadTrustFile reads a trust file of bounded size.
 func ReadTrustFile(file string) ([]byte, error) {

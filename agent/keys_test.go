@@ -1,0 +1,95 @@
+package agent
+
+import (
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/expunge-dev/expunge/attest"
+	"github.com/expunge-dev/expunge/attest/keystore"
+	"github.com/expunge-dev/expunge/devices/virtual"
+	"github.com/expunge-dev/expunge/sanitize"
+	"github.com/expunge-dev/expunge/sanitize/journal"
+)
+
+// Whoever cannot sign destroys nothing: a key that is locked, or a signer that is gone, is found out before the first
+// write, and the plan is not used up.
+func TestNoKeyNoErase(t *testing.T) {
+	public, err := attest.NewPublic(ed25519.NewKeyFromSeed(make([]byte, 32)).Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone, err := json.Marshal(keystore.SignerFile{PublicKey: string(public.PEM("")), Schema: keystore.SignerSchema, Socket: filepath.Join(t.TempDir(), "gone")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const armored = "-----BEGIN AGE ENCRYPTED FILE-----\nYWdlLWVuY3J5cHRpb24ub3JnL3YxCi0+IHNjcnlwdCA=\n-----END AGE ENCRYPTED FILE-----\n"
+	for name, text := range map[string]string{"simulation.signer": string(gone), "simulation.age": armored} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			s.add(virtual.Spec{Serial: "A", SizeBytes: 1 << 20})
+			before := holds(t, s.rack, "A")
+			p := s.plan(sanitize.Request{}, "A")
+			file := filepath.Join(s.state, keysDir, name)
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			var refused *attest.KeyFileError
+			if _, err := s.agent.Run(t.Context(), p, Observer{}); !errors.As(err, &refused) {
+				t.Fatalf("error %v, want a *KeyFileError", err)
+			}
+			if now := holds(t, s.rack, "A"); now != before || before == 0 {
+				t.Errorf("%d blocks held data, %d do", before, now)
+			}
+			if err := os.Remove(file); err != nil {
+				t.Fatal(err)
+			}
+			if r := s.run(p); r.Outcome != sanitize.Sanitized || s.verify(r).Code != attest.CodePolicy {
+				t.Errorf("%+v", r)
+			}
+		})
+	}
+}
+
+// A new key begins between jobs: what was certified stays good under the old one, and the log is one.
+func TestKeyRotatesBetweenJobs(t *testing.T) {
+	s := newSite(t)
+	for _, serial := range []string{"A", "B"} {
+		s.add(virtual.Spec{Serial: serial, SizeBytes: 1 << 20})
+	}
+	old, err := s.agent.Key()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := s.verify(s.run(s.plan(sanitize.Request{}, "A"))); r.KeyID != old.ID {
+		t.Fatalf("by key %s", r.KeyID)
+	}
+	refused := false
+	s.agent.testOnlyObserve = func(journal.Record) {
+		if _, err := s.agent.RotateKey(keystore.Options{}); errors.Is(err, ErrJobBusy) {
+			refused = true
+		} else {
+			t.Errorf("rotated under a job: %v", err)
+		}
+	}
+	s.run(s.plan(sanitize.Request{}, "B"))
+	s.agent.testOnlyObserve = nil
+	if now, err := s.agent.Key(); err != nil || now.ID != old.ID || !refused {
+		t.Fatalf("%v, refused %t", err, refused)
+	}
+	rotated, err := s.agent.RotateKey(keystore.Options{Alg: attest.P256})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.add(virtual.Spec{Serial: "C", SizeBytes: 1 << 20})
+	r := s.verify(s.run(s.plan(sanitize.Request{}, "C"))) // by the same process
+	if r.KeyID != rotated.New.ID || r.Trust == "untrusted" || r.LogIndex != 7 {
+		t.Errorf("by key %s, entry %d, %s", r.KeyID, r.LogIndex, r.Trust)
+	}
+	if err := s.agent.CheckLog(); err != nil {
+		t.Error(err)
+	}
+}
