@@ -47,8 +47,8 @@ func TestNoKeyNoErase(t *testing.T) {
 			if err := os.Remove(file); err != nil {
 				t.Fatal(err)
 			}
-			if r := s.run(p); r.Outcome != sanitize.Sanitized || s.verify(r).Code != attest.CodePolicy {
-				t.Errorf("%+v", r)
+			if r := s.run(p); r.Outcome != sanitize.Sanitized || s.verify(r).Code != attest.CodeOK {
+				t.Errorf("%s", r.Outcome)
 			}
 		})
 	}
