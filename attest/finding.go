@@ -39,10 +39,10 @@ const (
 	FoundCertificateNoLeaf  = "certificate_without_leaf"
 	FoundKeysDamaged        = "keys_damaged"
 	FoundNoSession          = "statement_without_session"
-	FoundUntrustedKey       = ReasonUntrustedKey
-	FoundKeyRevoked         = ReasonKeyRevoked
-	FoundKeyNotThen         = ReasonKeyNotThen
-	FoundUntrustedLog       = ReasonUntrustedLog
+	FoundUntrustedKey       = "untrusted_key"
+	FoundKeyRevoked         = "key_revoked"
+	FoundKeyNotThen         = "key_not_valid_then"
+	FoundUntrustedLog       = "untrusted_log"
 	FoundSessionMissing     = "session_missing"
 	FoundLeafUncommitted    = "leaf_uncommitted"
 	FoundStatementMissing   = "statement_missing"

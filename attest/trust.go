@@ -141,10 +141,10 @@ func (t Trust) judge(s signing) *Reason {
 // judgeAll says what is against several uses of keys, each thing once for a key.
 func (t Trust) judgeAll(list []signing) []Reason {
 	var reasons []Reason
-	said := map[[2]string]bool{}
+	var said [][2]string
 	for _, s := range list {
-		if r := t.judge(s); r != nil && !said[[2]string{r.Code, s.key}] {
-			said[[2]string{r.Code, s.key}] = true
+		if r := t.judge(s); r != nil && !slices.Contains(said, [2]string{r.Code, s.key}) {
+			said = append(said, [2]string{r.Code, s.key})
 			reasons = append(reasons, *r)
 		}
 	}

@@ -233,6 +233,14 @@ func (r Root) revocation(id string) (Revocation, bool) {
 	return r.Revocations[i], true
 }
 
+func (r Root) log(origin string) (RootLog, bool) {
+	i, found := slices.BinarySearchFunc(r.Logs, origin, func(l RootLog, origin string) int { return strings.Compare(l.Origin, origin) })
+	if !found {
+		return RootLog{}, false
+	}
+	return r.Logs[i], true
+}
+
 func (r Root) revoked(id string, s signing) *Reason {
 	v, revoked := r.revocation(id)
 	if !revoked || v.Since != nil && !v.Since.passed(s) {
@@ -269,18 +277,15 @@ func (r Root) judge(s signing) *Reason {
 		return &Reason{ReasonUntrustedKey, fmt.Sprintf("signed by key %s as %s, and the trust root has it as %s", s.key, s.role, k.Role), "simulations, real drives and validators have keys of their own"}
 	case k.From != nil && !k.From.reached(s), k.Until != nil && k.Until.passed(s):
 		return &Reason{ReasonKeyNotThen, fmt.Sprintf("key %s was not in use then: this is entry %d of log %.28s…, signed at %s", s.key, s.index, s.log.Origin, s.time), "a retired key vouches for nothing later"}
-	case len(r.Logs) == 0:
-		return nil
 	}
-	for _, l := range r.Logs {
-		if l.Origin == s.log.Origin && slices.Equal(l.Keys, []string{s.log.Ed25519.ID, s.log.MLDSA44.ID}) {
-			for _, id := range l.Keys {
-				if reason := r.revoked(id, s); reason != nil {
-					return reason
-				}
-			}
-			return nil
+	for _, id := range []string{s.log.Ed25519.ID, s.log.MLDSA44.ID} {
+		if reason := r.revoked(id, s); reason != nil {
+			return reason
 		}
+	}
+	l, listed := r.log(s.log.Origin)
+	if len(r.Logs) == 0 || listed && l.Keys[0] == s.log.Ed25519.ID && l.Keys[1] == s.log.MLDSA44.ID {
+		return nil
 	}
 	return &Reason{ReasonUntrustedLog, fmt.Sprintf("log %s is not among those of the trust root, or has other keys", s.log.Origin), "a key that was copied can write a log of its own: ask whoever keeps the root"}
 }

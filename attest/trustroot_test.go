@@ -217,10 +217,14 @@ func TestRevocation(t *testing.T) {
 	if got := verdict(Verify(elsewhere, trustOf(t, listed))); got != "12 untrusted_log" {
 		t.Errorf("a log that is not listed: %s", got)
 	}
-	d := edited(t, draftOf(t, bytesOf(t, listed)), func(r *Root) error { return r.Revoke(log.MLDSA44.ID, "copied", at(log.LogPublic, 3)) })
-	trust := trustOf(t, signed(t, d, k.a, k.b))
-	if got := verdict(Verify(early, trust)) + ", " + verdict(Verify(late, trust)); got != "0, 12 key_revoked" {
-		t.Errorf("the log's key: %s", got)
+	copied := func(r *Root) error { return r.Revoke(log.MLDSA44.ID, "copied", at(log.LogPublic, 3)) }
+	d := edited(t, draftOf(t, bytesOf(t, listed)), copied)
+	unlisted := edited(t, draftOf(t, base), copied)
+	for _, d := range []*RootDraft{d, unlisted} {
+		trust := trustOf(t, signed(t, d, k.a, k.b))
+		if got := verdict(Verify(early, trust)) + ", " + verdict(Verify(late, trust)); got != "0, 12 key_revoked" {
+			t.Errorf("the log's key: %s", got)
+		}
 	}
 	// A summary has no place in a log: it is believed of the log's key until that is revoked.
 	hasLog := func(trust Trust) bool { return trust.roles[log.Ed25519.ID] == RoleLog }

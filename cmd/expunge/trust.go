@@ -78,8 +78,8 @@ func (a *app) trustDir() (string, error) {
 func (a *app) pinned() (*attest.Roots, error) {
 	dir, err := a.trustDir()
 	var none *problem
-	if errors.As(err, &none) && none.code == exitNotFound {
-		return nil, nil
+	if errors.As(err, &none) {
+		return nil, nil // where there is no place, nothing was pinned
 	}
 	if err != nil {
 		return nil, err
