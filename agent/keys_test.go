@@ -1,9 +1,15 @@
 package agent
 
 import (
+	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/asn1"
 	"encoding/json"
 	"errors"
+	"math/big"
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -51,6 +57,88 @@ func TestNoKeyNoErase(t *testing.T) {
 				t.Errorf("%s", r.Outcome)
 			}
 		})
+	}
+}
+
+// highSigner serves one P-256 key on a Unix socket as hardware does that knows nothing of low s: docs/trust.md is all
+// that it knows of us.
+func highSigner(t *testing.T) (socket string, key *ecdsa.PrivateKey) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("", "signer") // a socket's path is short
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket = filepath.Join(dir, "s")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close(); _ = os.RemoveAll(dir) })
+	sign := func(conn net.Conn) {
+		defer func() { _ = conn.Close() }()
+		var request struct{ Input []byte } // base64
+		if err := json.NewDecoder(conn).Decode(&request); err != nil {
+			return
+		}
+		r, s, err := ecdsa.Sign(rand.Reader, key, request.Input)
+		if err != nil {
+			return
+		}
+		if n := key.Params().N; s.Cmp(new(big.Int).Rsh(n, 1)) <= 0 {
+			s = s.Sub(n, s)
+		}
+		sig, err := asn1.Marshal(struct{ R, S *big.Int }{r, s})
+		if err == nil {
+			_ = json.NewEncoder(conn).Encode(map[string]any{"version": 1, "signature": sig})
+		}
+	}
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go sign(conn)
+		}
+	}()
+	return socket, key
+}
+
+// The key is in another program, which is asked twice in a run: whether it is there, and for the session. What is
+// certified is checked by anybody.
+func TestExternalSignerCertifies(t *testing.T) {
+	socket, key := highSigner(t)
+	s := newSite(t)
+	s.add(virtual.Spec{Serial: "A", SizeBytes: 1 << 20})
+	public, err := attest.NewPublic(key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := s.agent.InitKey(keystore.Options{Socket: socket, SignerKey: public.PEM(attest.RoleSimulation)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := s.run(s.plan(sanitize.Request{}, "A"))
+	if got := s.verify(r); got.Code != attest.CodeOK || got.KeyID != k.ID || k.ID != public.ID {
+		t.Fatalf("%d by key %s: %v", got.Code, got.KeyID, got.Reasons)
+	}
+	data, err := os.ReadFile(r.Certificate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c struct {
+		Sessions []struct{ Signatures []struct{ Sig []byte } }
+	}
+	var sig struct{ R, S *big.Int }
+	if err := json.Unmarshal(data, &c); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := asn1.Unmarshal(c.Sessions[0].Signatures[0].Sig, &sig); err != nil || sig.S.Cmp(new(big.Int).Rsh(key.Params().N, 1)) > 0 {
+		t.Errorf("%v: s = %x", err, sig.S)
 	}
 }
 
