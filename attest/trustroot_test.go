@@ -11,9 +11,9 @@ import (
 	"testing/fstest"
 )
 
-func at(log LogPublic, index int64) *Bound { return &Bound{Index: &index, Origin: log.Origin} }
+func boundAt(log LogPublic, index int64) *Bound { return &Bound{Index: &index, Origin: log.Origin} }
 
-func signed(t testing.TB, d *RootDraft, keys ...*Key) *RootDraft {
+func rootSigned(t testing.TB, d *RootDraft, keys ...*Key) *RootDraft {
 	t.Helper()
 	for _, k := range keys {
 		if err := d.Sign(k); err != nil {
@@ -23,7 +23,7 @@ func signed(t testing.TB, d *RootDraft, keys ...*Key) *RootDraft {
 	return d
 }
 
-func edited(t testing.TB, d *RootDraft, change func(r *Root) error) *RootDraft {
+func rootEdited(t testing.TB, d *RootDraft, change func(r *Root) error) *RootDraft {
 	t.Helper()
 	if err := d.Edit(change); err != nil {
 		t.Fatal(err)
@@ -31,7 +31,7 @@ func edited(t testing.TB, d *RootDraft, change func(r *Root) error) *RootDraft {
 	return d
 }
 
-func bytesOf(t testing.TB, d *RootDraft) []byte {
+func rootBytes(t testing.TB, d *RootDraft) []byte {
 	t.Helper()
 	data, err := d.Bytes()
 	if err != nil {
@@ -40,7 +40,7 @@ func bytesOf(t testing.TB, d *RootDraft) []byte {
 	return data
 }
 
-func draftOf(t testing.TB, data []byte) *RootDraft {
+func rootDraft(t testing.TB, data []byte) *RootDraft {
 	t.Helper()
 	d, err := ParseRootDraft(data)
 	if err != nil {
@@ -85,7 +85,7 @@ func (k keepers) first(t testing.TB, entries ...RootEntry) *RootDraft {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return edited(t, d, func(r *Root) error {
+	return rootEdited(t, d, func(r *Root) error {
 		for _, e := range entries {
 			if err := r.Add(e, nil); err != nil {
 				return err
@@ -95,7 +95,7 @@ func (k keepers) first(t testing.TB, entries ...RootEntry) *RootDraft {
 	})
 }
 
-func entryOf(t testing.TB, k *Key, log *LogKey) RootEntry {
+func rootEntry(t testing.TB, k *Key, log *LogKey) RootEntry {
 	t.Helper()
 	data, err := NewRootEntry(k, log.LogPublic, 0)
 	if err != nil {
@@ -108,16 +108,16 @@ func entryOf(t testing.TB, k *Key, log *LogKey) RootEntry {
 	return e
 }
 
-func trustOf(t testing.TB, d *RootDraft) Trust {
+func rootTrust(t testing.TB, d *RootDraft) Trust {
 	t.Helper()
-	trust, err := rootsOf(t, bytesOf(t, d)).Trust()
+	trust, err := rootsOf(t, rootBytes(t, d)).Trust()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return trust
 }
 
-func verdict(r Report) string {
+func verdictOf(r Report) string {
 	s := fmt.Sprint(r.Code)
 	for _, x := range r.Reasons {
 		s += " " + x.Code
@@ -142,27 +142,27 @@ func TestRotation(t *testing.T) {
 	thief.Run = testRun(RoleHost)
 	stolen := mustIssue(t, thief, "C", "j3") // session 6, by the old key
 
-	d := k.first(t, entryOf(t, is.Key, logKey))
-	one := trustOf(t, signed(t, d, k.a, k.b))
+	d := k.first(t, rootEntry(t, is.Key, logKey))
+	one := rootTrust(t, rootSigned(t, d, k.a, k.b))
 	for _, c := range []struct {
 		name string
 		data []byte
 		want string
 	}{{"old", before, "0"}, {"new", after, "12 untrusted_key"}, {"late", stolen, "0"}} {
-		if got := verdict(Verify(c.data, one)); got != c.want {
+		if got := verdictOf(Verify(c.data, one)); got != c.want {
 			t.Errorf("version 1, %s: %s, want %s", c.name, got, c.want)
 		}
 	}
-	d = edited(t, draftOf(t, bytesOf(t, d)), func(r *Root) error {
-		return errors.Join(r.Add(entryOf(t, next.Key, logKey), at(logKey.LogPublic, 3)), r.Retire(is.Key.ID, *at(logKey.LogPublic, 3)))
+	d = rootEdited(t, rootDraft(t, rootBytes(t, d)), func(r *Root) error {
+		return errors.Join(r.Add(rootEntry(t, next.Key, logKey), boundAt(logKey.LogPublic, 3)), r.Retire(is.Key.ID, *boundAt(logKey.LogPublic, 3)))
 	})
-	two := trustOf(t, signed(t, d, k.b, k.c))
+	two := rootTrust(t, rootSigned(t, d, k.b, k.c))
 	for _, c := range []struct {
 		name string
 		data []byte
 		want string
 	}{{"old", before, "0"}, {"new", after, "0"}, {"late", stolen, "12 key_not_valid_then"}} {
-		if got := verdict(Verify(c.data, two)); got != c.want {
+		if got := verdictOf(Verify(c.data, two)); got != c.want {
 			t.Errorf("version 2, %s: %s, want %s", c.name, got, c.want)
 		}
 	}
@@ -183,9 +183,9 @@ func TestRevocation(t *testing.T) {
 	own := testIssuer(t, testKey(1, RoleHost))
 	own.Log = OpenLog(t.TempDir(), testLogKey(77), testNow)
 	elsewhere := mustIssue(t, own, "C", "j1")
-	base := bytesOf(t, signed(t, k.first(t, RootEntry{Keys: entryOf(t, is.Key, log).Keys}), k.a, k.b))
+	base := rootBytes(t, rootSigned(t, k.first(t, RootEntry{Keys: rootEntry(t, is.Key, log).Keys}), k.a, k.b))
 	time := func(s string) *Bound { return &Bound{Time: s} }
-	both := at(log.LogPublic, 3)
+	both := boundAt(log.LogPublic, 3)
 	both.Time = "2026-01-01T00:00:00Z"
 	for _, c := range []struct {
 		name                  string
@@ -193,48 +193,48 @@ func TestRevocation(t *testing.T) {
 		early, late, anywhere string
 	}{
 		{"altogether", nil, "12 key_revoked", "12 key_revoked", "12 key_revoked"},
-		{"from the first entry of the second job", at(log.LogPublic, 3), "0", "12 key_revoked", "12 key_revoked"},
-		{"from its result", at(log.LogPublic, 4), "0", "12 key_revoked", "12 key_revoked"},
-		{"behind both", at(log.LogPublic, 5), "0", "0", "12 key_revoked"},
-		{"from the first result", at(log.LogPublic, 2), "12 key_revoked", "12 key_revoked", "12 key_revoked"},
+		{"from the first entry of the second job", boundAt(log.LogPublic, 3), "0", "12 key_revoked", "12 key_revoked"},
+		{"from its result", boundAt(log.LogPublic, 4), "0", "12 key_revoked", "12 key_revoked"},
+		{"behind both", boundAt(log.LogPublic, 5), "0", "0", "12 key_revoked"},
+		{"from the first result", boundAt(log.LogPublic, 2), "12 key_revoked", "12 key_revoked", "12 key_revoked"},
 		{"from a later time", time("2026-01-02T03:06:01Z"), "0", "0", "0"},
 		{"from that second", time("2026-01-02T03:06:00Z"), "12 key_revoked", "12 key_revoked", "12 key_revoked"},
 		{"either", both, "12 key_revoked", "12 key_revoked", "12 key_revoked"},
 	} {
-		d := edited(t, draftOf(t, base), func(r *Root) error { return r.Revoke(is.Key.ID, "copied", c.since) })
-		trust := trustOf(t, signed(t, d, k.a, k.c))
+		d := rootEdited(t, rootDraft(t, base), func(r *Root) error { return r.Revoke(is.Key.ID, "copied", c.since) })
+		trust := rootTrust(t, rootSigned(t, d, k.a, k.c))
 		for _, x := range []struct {
 			what, want string
 			data       []byte
 		}{{"early", c.early, early}, {"late", c.late, late}, {"another log", c.anywhere, elsewhere}} {
-			if got := verdict(Verify(x.data, trust)); got != x.want {
+			if got := verdictOf(Verify(x.data, trust)); got != x.want {
 				t.Errorf("%s, %s: %s, want %s", c.name, x.what, got, x.want)
 			}
 		}
 	}
 	// The log's key may be taken back, too, and a log that the root does not list is none.
-	listed := signed(t, k.first(t, entryOf(t, is.Key, log)), k.a, k.b)
-	if got := verdict(Verify(elsewhere, trustOf(t, listed))); got != "12 untrusted_log" {
+	listed := rootSigned(t, k.first(t, rootEntry(t, is.Key, log)), k.a, k.b)
+	if got := verdictOf(Verify(elsewhere, rootTrust(t, listed))); got != "12 untrusted_log" {
 		t.Errorf("a log that is not listed: %s", got)
 	}
-	copied := func(r *Root) error { return r.Revoke(log.MLDSA44.ID, "copied", at(log.LogPublic, 3)) }
-	d := edited(t, draftOf(t, bytesOf(t, listed)), copied)
-	unlisted := edited(t, draftOf(t, base), copied)
+	copied := func(r *Root) error { return r.Revoke(log.MLDSA44.ID, "copied", boundAt(log.LogPublic, 3)) }
+	d := rootEdited(t, rootDraft(t, rootBytes(t, listed)), copied)
+	unlisted := rootEdited(t, rootDraft(t, base), copied)
 	for _, d := range []*RootDraft{d, unlisted} {
-		trust := trustOf(t, signed(t, d, k.a, k.b))
-		if got := verdict(Verify(early, trust)) + ", " + verdict(Verify(late, trust)); got != "0, 12 key_revoked" {
+		trust := rootTrust(t, rootSigned(t, d, k.a, k.b))
+		if got := verdictOf(Verify(early, trust)) + ", " + verdictOf(Verify(late, trust)); got != "0, 12 key_revoked" {
 			t.Errorf("the log's key: %s", got)
 		}
 	}
 	// A summary has no place in a log: it is believed of the log's key until that is revoked.
 	hasLog := func(trust Trust) bool { return trust.roles[log.Ed25519.ID] == RoleLog }
-	lost := edited(t, draftOf(t, bytesOf(t, listed)), func(r *Root) error { return r.Revoke(log.Ed25519.ID, "copied", at(log.LogPublic, 3)) })
-	if !hasLog(trustOf(t, listed)) || hasLog(trustOf(t, signed(t, lost, k.a, k.b))) {
+	lost := rootEdited(t, rootDraft(t, rootBytes(t, listed)), func(r *Root) error { return r.Revoke(log.Ed25519.ID, "copied", boundAt(log.LogPublic, 3)) })
+	if !hasLog(rootTrust(t, listed)) || hasLog(rootTrust(t, rootSigned(t, lost, k.a, k.b))) {
 		t.Error("the log's key for summaries")
 	}
 	// What was taken back is never given back, not by all keepers together.
-	for name, since := range map[string]*Bound{"later": at(log.LogPublic, 4), "elsewhere": at(own.Log.key.LogPublic, 1), "in time": time("2020-01-01T00:00:00Z")} {
-		d := draftOf(t, bytesOf(t, d))
+	for name, since := range map[string]*Bound{"later": boundAt(log.LogPublic, 4), "elsewhere": boundAt(own.Log.key.LogPublic, 1), "in time": time("2020-01-01T00:00:00Z")} {
+		d := rootDraft(t, rootBytes(t, d))
 		if err := d.Edit(func(r *Root) error { return r.Revoke(log.MLDSA44.ID, "copied", since) }); err == nil {
 			t.Errorf("a revocation was moved: %s", name)
 		}
@@ -250,15 +250,15 @@ func TestRootRoles(t *testing.T) {
 	is := testIssuer(t, testKey(1, RoleHost))
 	data := mustIssue(t, is, "A", "j")
 	for role, want := range map[string]string{RoleHost: "0", RoleSimulation: "12 untrusted_key", RoleValidator: "12 untrusted_key"} {
-		e := entryOf(t, is.Key, is.Log.key)
+		e := rootEntry(t, is.Key, is.Log.key)
 		e.Keys[0].Role = role
-		if got := verdict(Verify(data, trustOf(t, signed(t, k.first(t, e), k.a, k.b)))); got != want {
+		if got := verdictOf(Verify(data, rootTrust(t, rootSigned(t, k.first(t, e), k.a, k.b)))); got != want {
 			t.Errorf("%s: %s", role, got)
 		}
 	}
-	early := entryOf(t, is.Key, is.Log.key)
+	early := rootEntry(t, is.Key, is.Log.key)
 	early.Keys[0].From = &Bound{Time: "2026-01-02T03:06:01Z"}
-	if got := verdict(Verify(data, trustOf(t, signed(t, k.first(t, early), k.a, k.b)))); got != "12 key_not_valid_then" {
+	if got := verdictOf(Verify(data, rootTrust(t, rootSigned(t, k.first(t, early), k.a, k.b)))); got != "12 key_not_valid_then" {
 		t.Errorf("before its time: %s", got)
 	}
 }
@@ -266,29 +266,29 @@ func TestRootRoles(t *testing.T) {
 // resigned changes the envelope of the last version by hand.
 func resigned(t *testing.T, data []byte, change func(*Envelope)) []byte {
 	t.Helper()
-	d := draftOf(t, data)
+	d := rootDraft(t, data)
 	last := d.draft
 	if last == nil {
 		last = &d.done.versions[len(d.done.versions)-1]
 	}
 	change(&last.envelope)
-	return bytesOf(t, d)
+	return rootBytes(t, d)
 }
 
 // Unique keys are counted, not signatures, and those of the version before have their say.
 func TestRootThreshold(t *testing.T) {
 	k := newKeepers(t)
 	stranger := testKey(0xee, RoleRoot)
-	if _, err := ParseRoots(bytesOf(t, signed(t, k.first(t), k.a))); !errors.Is(err, ErrRootUnsigned) {
+	if _, err := ParseRoots(rootBytes(t, rootSigned(t, k.first(t), k.a))); !errors.Is(err, ErrRootUnsigned) {
 		t.Errorf("one of two: %v", err)
 	}
-	if _, err := ParseRoots(bytesOf(t, k.first(t))); !errors.Is(err, ErrRootUnsigned) {
+	if _, err := ParseRoots(rootBytes(t, k.first(t))); !errors.Is(err, ErrRootUnsigned) {
 		t.Errorf("none: %v", err)
 	}
 	if err := k.first(t).Sign(stranger); err == nil {
 		t.Error("a stranger signed")
 	}
-	one := bytesOf(t, signed(t, k.first(t), k.a))
+	one := rootBytes(t, rootSigned(t, k.first(t), k.a))
 	if _, err := ParseRoots(resigned(t, one, func(e *Envelope) { e.Signatures = append(e.Signatures, e.Signatures[0]) })); err == nil || errors.Is(err, ErrRootUnsigned) {
 		t.Errorf("one signature twice: %v", err)
 	}
@@ -296,7 +296,7 @@ func TestRootThreshold(t *testing.T) {
 		t.Error("the same signature under another key's id")
 	}
 	// Ed25519 signs the same twice, P-256 does not: another signature of the same key is none of another.
-	two, three := bytesOf(t, signed(t, k.first(t), k.c)), draftOf(t, bytesOf(t, signed(t, k.first(t), k.c)))
+	two, three := rootBytes(t, rootSigned(t, k.first(t), k.c)), rootDraft(t, rootBytes(t, rootSigned(t, k.first(t), k.c)))
 	if _, err := ParseRoots(resigned(t, two, func(e *Envelope) { e.Signatures = append(e.Signatures, three.draft.envelope.Signatures...) })); err == nil {
 		t.Error("two signatures of one P-256 key")
 	}
@@ -321,7 +321,7 @@ func TestRootThreshold(t *testing.T) {
 	}
 	// New keepers: the old ones have to sign that they go, and the new ones that they come.
 	n1, n2 := testKey(0xc1, RoleRoot), testKey(0xc2, RoleRoot)
-	base := bytesOf(t, signed(t, k.first(t), k.a, k.b))
+	base := rootBytes(t, rootSigned(t, k.first(t), k.a, k.b))
 	change := func(r *Root) error {
 		r.Roots = []PublicKey{n1.entry(), n2.entry()}
 		return nil
@@ -331,7 +331,7 @@ func TestRootThreshold(t *testing.T) {
 		by   []*Key
 		ok   bool
 	}{{"the new ones alone", []*Key{n1, n2}, false}, {"the old ones alone", []*Key{k.a, k.c}, false}, {"one of each", []*Key{k.a, n1}, false}, {"one old one", []*Key{k.a, n1, n2}, false}, {"both", []*Key{k.a, k.c, n1, n2}, true}} {
-		_, err := ParseRoots(bytesOf(t, signed(t, edited(t, draftOf(t, base), change), c.by...)))
+		_, err := ParseRoots(rootBytes(t, rootSigned(t, rootEdited(t, rootDraft(t, base), change), c.by...)))
 		if (err == nil) != c.ok || !c.ok && !errors.Is(err, ErrRootUnsigned) {
 			t.Errorf("%s: %v", c.name, err)
 		}
@@ -344,13 +344,13 @@ func TestRootUpdates(t *testing.T) {
 	note := func(s string) func(r *Root) error {
 		return func(r *Root) error { return r.Revoke(hexSHA256([]byte(s)), s, nil) }
 	}
-	v1 := bytesOf(t, signed(t, k.first(t), k.a, k.b))
-	v2 := bytesOf(t, signed(t, edited(t, draftOf(t, v1), note("x")), k.a, k.b))
-	v3 := bytesOf(t, signed(t, edited(t, draftOf(t, v2), note("y")), k.a, k.b))
-	fork := bytesOf(t, signed(t, edited(t, draftOf(t, v1), note("z")), k.a, k.b))
-	forked := bytesOf(t, signed(t, edited(t, draftOf(t, fork), note("w")), k.a, k.b))
+	v1 := rootBytes(t, rootSigned(t, k.first(t), k.a, k.b))
+	v2 := rootBytes(t, rootSigned(t, rootEdited(t, rootDraft(t, v1), note("x")), k.a, k.b))
+	v3 := rootBytes(t, rootSigned(t, rootEdited(t, rootDraft(t, v2), note("y")), k.a, k.b))
+	fork := rootBytes(t, rootSigned(t, rootEdited(t, rootDraft(t, v1), note("z")), k.a, k.b))
+	forked := rootBytes(t, rootSigned(t, rootEdited(t, rootDraft(t, fork), note("w")), k.a, k.b))
 	line := func(data []byte, n int) []byte { return bytes.SplitAfter(data, []byte("\n"))[n] }
-	other := bytesOf(t, signed(t, newKeepers(t).first(t), k.a, k.b))
+	other := rootBytes(t, rootSigned(t, newKeepers(t).first(t), k.a, k.b))
 	for _, c := range []struct {
 		name       string
 		have, data []byte
@@ -386,26 +386,26 @@ func TestRootUpdates(t *testing.T) {
 // A draft is signed in several places; what is changed after that is nobody's word.
 func TestRootDrafts(t *testing.T) {
 	k := newKeepers(t)
-	draft := bytesOf(t, k.first(t))
-	a, b := signed(t, draftOf(t, draft), k.a), signed(t, draftOf(t, draft), k.b)
+	draft := rootBytes(t, k.first(t))
+	a, b := rootSigned(t, rootDraft(t, draft), k.a), rootSigned(t, rootDraft(t, draft), k.b)
 	if missing, err := a.Missing(); err != nil || !strings.HasPrefix(missing, "1 of 2") {
 		t.Errorf("%q, %v", missing, err)
 	}
 	if err := a.Join(b); err != nil {
 		t.Fatal(err)
 	}
-	whole := bytesOf(t, a)
+	whole := rootBytes(t, a)
 	if r := rootsOf(t, whole); r.Pin() != b.Pin() || r.Newest().Version != 1 {
 		t.Errorf("%+v", r.Newest())
 	}
-	changed := edited(t, draftOf(t, bytesOf(t, b)), func(r *Root) error { r.Threshold = 1; return nil })
+	changed := rootEdited(t, rootDraft(t, rootBytes(t, b)), func(r *Root) error { r.Threshold = 1; return nil })
 	if changed.Dropped != 1 || len(changed.SignedBy()) != 0 {
 		t.Errorf("a signature of what was changed: %d, %v", changed.Dropped, changed.SignedBy())
 	}
 	if err := changed.Join(b); err == nil {
 		t.Error("the signature of another draft was taken")
 	}
-	if err := draftOf(t, whole).Sign(k.c); err == nil {
+	if err := rootDraft(t, whole).Sign(k.c); err == nil {
 		t.Error("a version with all signatures took one more, which others would not have")
 	}
 }
@@ -414,7 +414,7 @@ func TestRootDrafts(t *testing.T) {
 func TestRootsInOneForm(t *testing.T) {
 	k := newKeepers(t)
 	is := testIssuer(t, testKey(1, RoleHost))
-	good := bytesOf(t, signed(t, k.first(t, entryOf(t, is.Key, is.Log.key)), k.a, k.b))
+	good := rootBytes(t, rootSigned(t, k.first(t, rootEntry(t, is.Key, is.Log.key)), k.a, k.b))
 	for i := range good {
 		changed := bytes.Clone(good)
 		changed[i] ^= 1
@@ -504,12 +504,12 @@ func TestLowS(t *testing.T) {
 func FuzzParseRoots(f *testing.F) {
 	k := newKeepers(f)
 	is := testIssuer(f, testKey(1, RoleHost))
-	v1 := bytesOf(f, signed(f, k.first(f, entryOf(f, is.Key, is.Log.key)), k.a, k.b))
-	v2 := bytesOf(f, signed(f, edited(f, draftOf(f, v1), func(r *Root) error { return r.Revoke(is.Key.ID, "copied", at(is.Log.key.LogPublic, 3)) }), k.a, k.b))
+	v1 := rootBytes(f, rootSigned(f, k.first(f, rootEntry(f, is.Key, is.Log.key)), k.a, k.b))
+	v2 := rootBytes(f, rootSigned(f, rootEdited(f, rootDraft(f, v1), func(r *Root) error { return r.Revoke(is.Key.ID, "copied", boundAt(is.Log.key.LogPublic, 3)) }), k.a, k.b))
 	known := rootsOf(f, v1)
 	f.Add(v1)
 	f.Add(v2)
-	f.Add(bytesOf(f, edited(f, draftOf(f, v1), func(r *Root) error { r.Threshold = 1; return nil })))
+	f.Add(rootBytes(f, rootEdited(f, rootDraft(f, v1), func(r *Root) error { r.Threshold = 1; return nil })))
 	f.Add([]byte("{}\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if r, err := ParseRoots(data); err == nil {
