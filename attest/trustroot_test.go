@@ -367,6 +367,7 @@ func TestRootUpdates(t *testing.T) {
 		{"the newest of a fork", v2, line(forked, 2), ErrRootFork, 0},
 		{"gap", v1, line(v3, 2), ErrRootGap, 0},
 		{"gap within", v1, append(bytes.Clone(line(v3, 0)), line(v3, 2)...), ErrRootGap, 0},
+		{"gap between known ones", v3, append(bytes.Clone(line(v3, 0)), line(v3, 2)...), ErrRootGap, 0},
 		{"twice", v1, append(bytes.Clone(v2), line(v2, 1)...), ErrRootGap, 0},
 		{"another root", v1, other, ErrRootFork, 0},
 	} {
