@@ -2,7 +2,7 @@ package attest
 
 import (
 	"bytes"
-	"crypto/ed25519"
+	"crypto"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -495,9 +495,10 @@ func TestLowS(t *testing.T) {
 			t.Fatalf("a high s verifies: %v", err)
 		}
 	}
-	lying := &Key{is.Key.Public, RoleHost, ed25519.NewKeyFromSeed(make([]byte, 32))}
-	if _, err := lying.Sign([]byte("x")); err == nil {
-		t.Fatal("a signer with another key")
+	for _, other := range []crypto.Signer{p256Key(t, RoleHost).signer, testKey(3, RoleHost).signer} {
+		if _, err := (&Key{is.Key.Public, RoleHost, other}).Sign([]byte("x")); err == nil {
+			t.Fatal("a signer with another key")
+		}
 	}
 }
 
