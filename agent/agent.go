@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/expunge-dev/expunge/attest"
+	"github.com/expunge-dev/expunge/attest/keystore"
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/internal/durable"
 	"github.com/expunge-dev/expunge/sanitize"
@@ -32,6 +34,8 @@ type Options struct {
 	Wait func(ctx context.Context, d time.Duration) error
 	// PIN gives the PIN or PSID that a drive's plan wants, which only a person has. nil has none.
 	PIN func(d sanitize.DrivePlan) (string, error)
+	// Unlock opens the signing key, where that is encrypted.
+	Unlock keystore.Unlock
 }
 
 // Agent serves one host or rack. Its methods may be called from several goroutines and several
@@ -47,6 +51,7 @@ type Agent struct {
 	pin     func(d sanitize.DrivePlan) (string, error)
 	budget  *overwrite.Budget // of all drives that are worked on at once
 
+	keys      *keystore.Store
 	attestRun func() *attest.Run // made when something is signed first
 
 	testOnlyObserve func(journal.Record) // every record, after it is on disk
@@ -73,6 +78,7 @@ func Open(o Options) (*Agent, error) {
 		host: o.Host, dir: o.StateDir, owner: owner, version: o.Version,
 		budget: overwrite.NewBudget(budget), wait: o.Wait, pin: o.PIN, log: o.Log.Named("agent"), now: func() time.Time { return o.Now().UTC().Round(0) },
 	}
+	a.keys = &keystore.Store{Dir: filepath.Join(a.dir, keysDir), Role: a.keyRole(), Unlock: o.Unlock}
 	a.attestRun = sync.OnceValue(a.newRun)
 	return a, nil
 }

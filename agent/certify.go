@@ -30,11 +30,7 @@ func (e *CertificateError) Unwrap() error { return e.Err }
 
 // issuer opens the host's key and the log; keys are made on first use.
 func (a *Agent) issuer() (attest.Issuer, error) {
-	role := attest.RoleHost
-	if a.Simulated() {
-		role = attest.RoleSimulation
-	}
-	key, err := attest.LoadOrCreateKey(filepath.Join(a.dir, keysDir), role)
+	key, err := a.keys.Open()
 	if err != nil {
 		return attest.Issuer{}, err
 	}
@@ -68,12 +64,6 @@ func (a *Agent) ready(drives int) error {
 
 // ErrNoRoom: the state directory is too full to keep the evidence. Make room, or choose another.
 var ErrNoRoom = errors.New("no room for the evidence")
-
-// Key is the state's signing key.
-func (a *Agent) Key() (*attest.Key, error) {
-	is, err := a.issuer()
-	return is.Key, err
-}
 
 // ensureIntent signs and logs the intent, and notes it in the journal, unless that was done.
 func (a *Agent) ensureIntent(j *journal.Journal, records []journal.Record, job string, p sanitize.Plan, d sanitize.DrivePlan) ([]journal.Record, error) {

@@ -374,7 +374,7 @@ func TestTrust(t *testing.T) {
 		})
 	}
 	// A host's key does not vouch for simulations, nor a simulation's for the real thing.
-	if trust := trustIn(t, sim.Key); trust.trusts(sim.Key.ID, false) || trustIn(t, host.Key).trusts(host.Key.ID, true) {
+	if trust := trustIn(t, sim.Key); trust.trusts(signing{key: sim.Key.ID, role: RoleHost}) || trustIn(t, host.Key).trusts(signing{key: host.Key.ID, role: RoleSimulation}) {
 		t.Fatal("a key's role is not kept")
 	}
 	if r := Verify(real, Trust{}); r.Code != CodePolicy {

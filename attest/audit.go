@@ -187,6 +187,7 @@ func (a *audit) readCertificates() error {
 			return nil
 		}
 		b := bundle{name, r.opened, []told{toldByResult(*r.Result), toldByIntent(*r.Intent)}, []proven{r.proofs[1], r.proofs[0]}}
+		b.told[0].said, b.told[1].said = r.said[1], r.said[0]
 		for _, at := range r.opened.proven {
 			b.told, b.at = append(b.told, told{}), append(b.at, at)
 		}

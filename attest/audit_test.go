@@ -157,7 +157,7 @@ func TestAuditOfKeys(t *testing.T) {
 		{"its own", TrustKey(host.Key), "", "self"},
 		{"trusted", trustIn(t, host.Key), "", "trusted"},
 		{"another", trustIn(t, testKey(2, RoleHost)), FoundUntrustedKey, "untrusted"},
-		{"that of simulations", trustIn(t, simulation), FoundUntrustedKey, "trusted"},
+		{"that of simulations", trustIn(t, simulation), FoundUntrustedKey, "untrusted"},
 		{"none", Trust{}, FoundUntrustedKey, "untrusted"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -17,16 +17,17 @@ type told struct {
 	attempt                    int64  // of an intent
 	intentIndex                int64  // that a result names
 	intentLeaf                 string
+	said                       signing
 }
 
 func toldByIntent(i Intent) told {
-	return told{job: i.Job, drive: i.Device.ID, serial: i.Device.Serial, simulated: i.Simulated, previous: i.PreviousLeaf, attempt: i.Attempt}
+	return told{job: i.Job, drive: i.Device.ID, serial: i.Device.Serial, simulated: i.Simulated, previous: i.PreviousLeaf, attempt: i.Attempt, said: signing{time: i.Time.Claimed}}
 }
 
 func toldByResult(r Result) told {
 	return told{
 		job: r.History.Job, drive: r.Device.ID, serial: r.Device.Serial, status: r.Outcome.Status, simulated: r.Simulated, achieved: r.Outcome.Method != "",
-		intentIndex: r.History.IntentIndex, intentLeaf: r.History.IntentLeaf,
+		intentIndex: r.History.IntentIndex, intentLeaf: r.History.IntentLeaf, said: signing{time: r.Time.Claimed},
 	}
 }
 
@@ -168,6 +169,7 @@ func (a *audit) statementOf(index int64, l leaf) (told, error) {
 	if t.simulated != run.simulated {
 		return told{}, errors.New("it and its session differ in whether they are a simulation")
 	}
+	t.said = a.saying(run, index, t.said.time)
 	return t, nil
 }
 

@@ -13,6 +13,16 @@ type runAt struct {
 	key       Public // without an id: its session's statement is not there
 	host      string // id of the key that vouches for it
 	simulated bool
+	time      string // claimed
+}
+
+// saying is a use of a host's key, for a session or by one.
+func (a *audit) saying(r runAt, index int64, claimed string) signing {
+	s := signing{key: r.host, role: roleOf(r.simulated), index: index, time: claimed}
+	if a.log != nil {
+		s.log = *a.log
+	}
+	return s
 }
 
 // readSession reads the statement of a session, beside the log or in a certificate.
@@ -42,7 +52,7 @@ func (a *audit) readSession(index int64, l auditLeaf) error {
 		a.say(found(FoundSessionOtherLog, "the session began with a log of %d entries, and they were not those that are there", size).at(index))
 	}
 	if _, twice := a.history.runs[key.ID]; !twice {
-		a.history.runs[key.ID] = runAt{index, key, host, said.Simulated}
+		a.history.runs[key.ID] = runAt{index, key, host, said.Simulated, said.Time.Claimed}
 	}
 	a.Simulated = a.Simulated || said.Simulated
 	return nil
@@ -87,7 +97,7 @@ func (a *audit) judgeTrust() {
 	if a.in.Trust.Self {
 		a.Trust = "self"
 	}
-	newest, hosts := int64(-1), map[string]bool{}
+	newest, said := int64(-1), map[int64]signing{}
 	for _, r := range a.history.runs {
 		if r.key.ID == "" {
 			continue
@@ -95,22 +105,31 @@ func (a *audit) judgeTrust() {
 		if r.index > newest {
 			newest, a.KeyID = r.index, r.host
 		}
-		hosts[r.host] = true
+		said[r.index] = a.saying(r, r.index, r.time)
 	}
-	if len(hosts) == 0 && a.in.Trust.Empty() {
+	if newest < 0 && a.in.Trust.Empty() {
 		a.Trust = "untrusted"
 	}
-	for _, host := range slices.Sorted(maps.Keys(hosts)) {
-		if _, known := a.in.Trust.keys[host]; !known {
-			a.Trust = "untrusted"
-			a.say(found(FoundUntrustedKey, "the log has sessions of key %s, which is not among the trusted ones", host))
-			continue
-		}
-		for _, r := range a.history.runs {
-			if r.host == host && !a.in.Trust.trusts(host, r.simulated) {
-				a.say(found(FoundUntrustedKey, "key %.16s… is not trusted for all that it signed: simulations and real drives have keys of their own", host))
-				break
+	for index, t := range a.history.told {
+		said[index] = t.said
+	}
+	type against struct{ code, key string }
+	first, count := map[against]int64{}, map[against]int{}
+	for _, index := range slices.Sorted(maps.Keys(said)) {
+		if reason := a.in.Trust.judge(said[index]); reason != nil {
+			at := against{reason.Code, said[index].key}
+			if count[at]++; count[at] == 1 {
+				first[at] = index
 			}
 		}
+	}
+	for _, index := range slices.Sorted(maps.Values(first)) {
+		reason := a.in.Trust.judge(said[index])
+		a.Trust = "untrusted"
+		f := found(reason.Code, "%d entries: %s", count[against{reason.Code, said[index].key}], reason.Message)
+		if reason.Code != FoundUntrustedKey {
+			f = f.at(index)
+		}
+		a.say(f)
 	}
 }

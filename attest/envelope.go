@@ -25,8 +25,10 @@ type Signature struct {
 }
 
 // pae is DSSE's pre-authentication encoding: what is signed.
-func pae(payload []byte) []byte {
-	return fmt.Appendf(nil, "DSSEv1 %d %s %d %s", len(PayloadType), PayloadType, len(payload), payload)
+func pae(payload []byte) []byte { return paeOf(PayloadType, payload) }
+
+func paeOf(kind string, payload []byte) []byte {
+	return fmt.Appendf(nil, "DSSEv1 %d %s %d %s", len(kind), kind, len(payload), payload)
 }
 
 // seal signs a payload.

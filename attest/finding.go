@@ -41,6 +41,9 @@ const (
 	FoundSessionOtherLog    = "session_mismatch"
 	FoundNoSession          = "statement_without_session"
 	FoundUntrustedKey       = "untrusted_key"
+	FoundKeyRevoked         = "key_revoked"
+	FoundKeyNotThen         = "key_not_valid_then"
+	FoundUntrustedLog       = "untrusted_log"
 	FoundSessionMissing     = "session_missing"
 	FoundLeafUncommitted    = "leaf_uncommitted"
 	FoundStatementMissing   = "statement_missing"
@@ -53,7 +56,7 @@ const (
 
 // grades of the codes. What is not here contradicts.
 var grades = map[string]Grade{
-	FoundUntrustedKey: Omission, FoundSessionMissing: Omission, FoundLeafUncommitted: Omission, FoundStatementMissing: Omission, FoundIntentOpen: Omission, FoundNoCertificate: Omission,
+	FoundUntrustedKey: Omission, FoundKeyRevoked: Omission, FoundKeyNotThen: Omission, FoundUntrustedLog: Omission, FoundSessionMissing: Omission, FoundLeafUncommitted: Omission, FoundStatementMissing: Omission, FoundIntentOpen: Omission, FoundNoCertificate: Omission,
 	FoundIntentUnfinished: Note, FoundFailedBefore: Note, FoundCertificateForeign: Note,
 }
 

@@ -85,24 +85,38 @@ func LoadOrCreateKey(dir, role string) (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	public := filepath.Join(dir, role+".pub")
+	return k, k.KeepPublic(dir)
+}
+
+// KeepPublic writes the public key of a directory's key beside it, as a trust file.
+func (k *Key) KeepPublic(dir string) error {
+	public := filepath.Join(dir, k.Role+".pub")
 	if have, err := os.ReadFile(public); err == nil && bytes.Equal(have, k.PublicPEM()) {
-		return k, nil
+		return nil
 	}
-	return k, durable.WriteFile(public, k.PublicPEM(), 0o644)
+	return durable.WriteFile(public, k.PublicPEM(), 0o644)
 }
 
 // CreateKeyFile makes a new key in a file that is not there yet: PKCS #8 in PEM, 0600.
 func CreateKeyFile(name string, alg Alg) error {
-	private, err := generate(alg)
+	text, err := NewPrivatePEM(alg)
 	if err != nil {
 		return err
+	}
+	return durable.CreateFile(name, text, 0o600)
+}
+
+// NewPrivatePEM makes a new key, Ed25519 or P-256, and encodes it: PKCS #8 in PEM.
+func NewPrivatePEM(alg Alg) ([]byte, error) {
+	private, err := generate(alg)
+	if err != nil {
+		return nil, err
 	}
 	der, err := x509.MarshalPKCS8PrivateKey(private)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return durable.CreateFile(name, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600)
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }
 
 func generate(alg Alg) (crypto.Signer, error) {
@@ -121,14 +135,15 @@ const restore = "restore it from a backup; a new key needs a new state directory
 
 // LoadKeyFile reads a private key that only its owner can read.
 func LoadKeyFile(name, role string) (*Key, error) {
-	data, err := readKeyFile(name)
+	data, err := ReadKeyFile(name)
 	if err != nil {
 		return nil, err
 	}
-	return parseKey(name, data, role)
+	return ParsePrivatePEM(name, data, role)
 }
 
-func parseKey(name string, data []byte, role string) (*Key, error) {
+// ParsePrivatePEM reads one private key, of a file of that name. The error is a *KeyFileError.
+func ParsePrivatePEM(name string, data []byte, role string) (*Key, error) {
 	block, rest := pem.Decode(data)
 	if block == nil || block.Type != "PRIVATE KEY" || len(bytes.TrimSpace(rest)) > 0 {
 		return nil, &KeyFileError{name, "does not hold one private key in PEM", restore}
@@ -145,8 +160,9 @@ func parseKey(name string, data []byte, role string) (*Key, error) {
 	return k, nil
 }
 
-// readKeyFile reads a file of secrets, unless others can too.
-func readKeyFile(name string) ([]byte, error) {
+// ReadKeyFile reads a file of secrets, unless others can too. The error is a *KeyFileError when they can, or when it
+// is no file.
+func ReadKeyFile(name string) ([]byte, error) {
 	info, err := os.Lstat(name)
 	if err != nil {
 		return nil, fmt.Errorf("read key: %w", err)

@@ -43,6 +43,12 @@ const maxLeaf = 1024
 // OpenLog opens the log in a directory, which is there. What it says is checked at each use.
 func OpenLog(dir string, key *LogKey, now func() time.Time) *Log { return &Log{dir, key, now} }
 
+// Size is how many entries the log has. The error is a *LogError when it is not what was written.
+func (l *Log) Size() (size int64, err error) {
+	err = l.update(func(t *tree) error { size = t.size; return nil })
+	return size, err
+}
+
 // leaf is one entry of the log. It names no person, and a drive by the hash of its identity.
 type leaf struct {
 	Drive     string `json:"drive,omitempty"`

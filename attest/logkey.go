@@ -72,11 +72,8 @@ func noteVerifier(ed Public) (note.Verifier, error) {
 	return note.NewVerifier(vkey)
 }
 
-// roleLog is of the Ed25519 key of a log, where it is trusted by itself: for summaries.
-const roleLog = "log"
-
 // PublicPEM is the log's Ed25519 key as a trust file: for summaries, which have nothing else with them.
-func (p LogPublic) PublicPEM() []byte { return p.Ed25519.PEM(roleLog) }
+func (p LogPublic) PublicPEM() []byte { return p.Ed25519.PEM(RoleLog) }
 
 // VKeys are the keys as c2sp.org/signed-note verifier keys, for witnesses and other tools.
 func (p LogPublic) VKeys() []string {
@@ -132,7 +129,7 @@ func NewLogKey(ed ed25519.PrivateKey, seed []byte) (*LogKey, error) {
 // logKeyFile holds both private keys of a log: two blocks of PKCS #8 in PEM.
 const logKeyFile = "log.pem"
 
-// LoadOrCreateLogKey reads the log's key from a directory, or makes it. The error is a *KeyFileError
+// LoadOrCreateLogKey reads the log's key from a directory, or makes it, with the public Ed25519 key beside it. The error is a *KeyFileError
 // when the file is not as it must be.
 func LoadOrCreateLogKey(dir string) (*LogKey, error) {
 	name := filepath.Join(dir, logKeyFile)
@@ -141,7 +138,7 @@ func LoadOrCreateLogKey(dir string) (*LogKey, error) {
 			return nil, fmt.Errorf("make log key: %w", err)
 		}
 	}
-	data, err := readKeyFile(name)
+	data, err := ReadKeyFile(name)
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +159,11 @@ func LoadOrCreateLogKey(dir string) (*LogKey, error) {
 	if err != nil {
 		return nil, damaged
 	}
-	return k, nil
+	public := filepath.Join(dir, "log.pub")
+	if have, err := os.ReadFile(public); err == nil && bytes.Equal(have, k.PublicPEM()) {
+		return k, nil
+	}
+	return k, durable.WriteFile(public, k.PublicPEM(), 0o644)
 }
 
 func createLogKey(name string) error {

@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -143,13 +142,19 @@ func (v *Verifier) openSession(o *opened, e Envelope) error {
 	return err
 }
 
-// hosts are the ids of the keys whose word the whole is.
-func (o *opened) hosts() []string {
-	ids := map[string]bool{}
-	for _, s := range o.sessions {
-		ids[s.host] = true
+// saying is the use of a host's key that a statement of one of its sessions comes to.
+func (o *opened) saying(e Envelope, index int64, simulated bool, claimed string) signing {
+	return signing{o.sessions[e.Signatures[0].KeyID].host, roleOf(simulated), o.log, index, claimed}
+}
+
+// sessionSayings are the uses of hosts' keys that vouch for the sessions.
+func (o *opened) sessionSayings() []signing {
+	list := make([]signing, 0, len(o.proven))
+	for _, p := range o.proven {
+		s := o.sessions[p.entry.Session]
+		list = append(list, signing{s.host, roleOf(s.said.Simulated), o.log, p.index, s.said.Time.Claimed})
 	}
-	return slices.Sorted(maps.Keys(ids))
+	return list
 }
 
 // allUsed refuses what nothing in the bundle asks for: no byte of it is without a meaning.

@@ -34,6 +34,9 @@ type Public struct {
 	spki []byte
 }
 
+// Key is the public key itself.
+func (p Public) Key() crypto.PublicKey { return p.key }
+
 // NewPublic takes an Ed25519, P-256 or ML-DSA-44 public key.
 func NewPublic(key crypto.PublicKey) (Public, error) {
 	p := Public{key: key}

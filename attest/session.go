@@ -95,6 +95,7 @@ type Run struct {
 
 	mu    sync.Mutex
 	key   *Key
+	host  string // id of the key that vouches for it
 	leaf  string // of its session
 	index int64
 }
@@ -104,7 +105,7 @@ func (is Issuer) session(t *tree) (*Key, error) {
 	r := is.Run
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.key != nil && r.index < t.size {
+	if r.key != nil && r.host == is.Key.ID && r.index < t.size {
 		hashes, err := t.ReadHashes([]int64{tlog.StoredHashIndex(0, r.index)})
 		if err != nil {
 			return nil, err
@@ -137,6 +138,6 @@ func (is Issuer) session(t *tree) (*Key, error) {
 	if r.leaf, err = leafHash(l); err != nil {
 		return nil, err
 	}
-	r.key, r.index = key, index
+	r.key, r.host, r.index = key, is.Key.ID, index
 	return key, nil
 }

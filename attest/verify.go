@@ -39,7 +39,7 @@ type Report struct {
 	LogLeaf   [32]byte // hash of the result's entry
 
 	opened *opened
-	hosts  []string  // ids of all hosts' keys
+	said   []signing // by hosts' keys: intent, result, and the sessions
 	proofs [2]proven // of intent and result
 }
 
@@ -71,12 +71,8 @@ func (v *Verifier) Verify(data []byte) Report {
 	if v.trust.Self {
 		r.Trust = "self"
 	}
-	for _, id := range r.hosts {
-		if !v.trust.trusts(id, r.Simulated) {
-			r.Trust, r.Code = "untrusted", CodePolicy
-			r.Reasons = append(r.Reasons, Reason{"untrusted_key", "signed by key " + id + ", which is not among the trusted ones",
-				"get the issuer's public key from the issuer and pass it with --trust"})
-		}
+	if against := v.trust.judgeAll(r.said); len(against) > 0 {
+		r.Trust, r.Code, r.Reasons = "untrusted", CodePolicy, append(r.Reasons, against...)
 	}
 	if r.Simulated {
 		r.Code = CodePolicy
@@ -156,7 +152,12 @@ func (v *Verifier) verify(data []byte) (Report, error) {
 	if session.said.Simulated != result.Simulated {
 		return Report{}, errors.New("the session and the result differ in whether they are a simulation")
 	}
-	r.Intent, r.Result, r.Session, r.KeyID, r.hosts = &intent, &result, &session.said, session.host, o.hosts()
+	r.Intent, r.Result, r.Session, r.KeyID = &intent, &result, &session.said, session.host
+	r.said = []signing{
+		o.saying(c.Intent, r.proofs[0].index, result.Simulated, intent.Time.Claimed),
+		o.saying(c.Result, r.proofs[1].index, result.Simulated, result.Time.Claimed),
+	}
+	r.said = append(r.said, o.sessionSayings()...)
 	return r, nil
 }
 

@@ -64,7 +64,7 @@ func verifySummary(data []byte, trust Trust) (SummaryReport, error) {
 		return SummaryReport{}, errors.New("the summary is not signed by a log, or not in its one form")
 	}
 	key, known := trust.keys[id]
-	if !known || key.Alg != Ed25519 || trust.roles[id] != "" && trust.roles[id] != roleLog {
+	if !known || key.Alg != Ed25519 || trust.roles[id] != "" && trust.roles[id] != RoleLog {
 		r.Trust, r.Code = "untrusted", CodePolicy
 		r.Reasons = []Reason{{"untrusted_key", "signed by the log " + name + ", whose key is not among the trusted ones: nothing in it is checked",
 			"get the log's public key from the issuer and pass it with --trust; the certificate itself says more"}}

@@ -12,15 +12,15 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/expunge-dev/expunge/attest"
 	"github.com/expunge-dev/expunge/cmd/internal/verifying"
 )
 
-const usage = `usage: expunge-verify --trust KEYS.pem [--against ASSETS.csv] [--policy DEMANDS.yaml] [--allow-simulated] [--json[=stream]] {FILE | DIR | -}...
+const usage = `usage: expunge-verify --trust FILE [--pin FINGERPRINT] [--against ASSETS.csv] [--policy DEMANDS.yaml] [--allow-simulated] [--json[=stream]] {FILE | DIR | -}...
 
 Checks certificates offline. In a directory and those below it, every certificate.json is checked and every *.json that is,
 or was, a certificate. "-" reads standard input: one certificate, or one on each line. --trust names a file with the public
-keys (PEM) of those whose word you take; get it from them, not with the certificate. --against reconciles the certificates
+keys (PEM) of those whose word you take; get it from them, not with the certificate. Or it names a trust root with all its
+versions, and --pin says the fingerprint of the first one; get that from them. --against reconciles the certificates
 with a list of drives: CSV whose first line names a column serial. --policy names a file of what you demand of them.
 
 exit status: 0 valid and sanitized, 1 unreadable, 2 usage, 3 no such file or no certificate, 11 invalid, 12 authentic but not
@@ -34,6 +34,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("expunge-verify", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	trust := flags.String("trust", "", "")
+	pin := flags.String("pin", "", "")
 	against := flags.String("against", "", "")
 	policy := flags.String("policy", "", "")
 	o := verifying.Options{Prog: "expunge-verify"}
@@ -57,12 +58,13 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "expunge-verify: no certificate is named\n%s", usage)
 		return 2
 	}
+	if *pin != "" && *trust == "" {
+		fmt.Fprintf(stderr, "expunge-verify: --pin is the fingerprint of the trust root in a file, and --trust names none\n%s", usage)
+		return 2
+	}
 	if *trust != "" {
-		data, err := os.ReadFile(*trust)
-		if err == nil {
-			o.Trust, err = attest.ParseTrust(data)
-		}
-		if err != nil {
+		var err error
+		if o.Trust, err = verifying.LoadTrust(*trust, *pin, nil); err != nil {
 			fmt.Fprintf(stderr, "expunge-verify: --trust %s: %v\n", *trust, err)
 			return 2
 		}
@@ -98,7 +100,7 @@ func flagsFirst(args []string) []string {
 			continue
 		}
 		first = append(first, a)
-		if name := strings.TrimLeft(a, "-"); slices.Contains([]string{"trust", "against", "policy"}, name) && i+1 < len(args) {
+		if name := strings.TrimLeft(a, "-"); slices.Contains([]string{"trust", "pin", "against", "policy"}, name) && i+1 < len(args) {
 			i++
 			first = append(first, args[i])
 		}

@@ -2,12 +2,15 @@ package main
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/expunge-dev/expunge/agent"
+	"github.com/expunge-dev/expunge/attest"
 	"github.com/expunge-dev/expunge/devices/virtual"
 	"github.com/expunge-dev/expunge/sanitize"
 )
@@ -83,6 +86,67 @@ func TestVerifier(t *testing.T) {
 			got := run(c.args, strings.NewReader(c.stdin), &out, &errs)
 			if got != c.want || !strings.Contains(out.String()+errs.String(), c.says) {
 				t.Fatalf("exit %d, want %d\n%s%s", got, c.want, &out, &errs)
+			}
+		})
+	}
+}
+
+// A trust root is taken by the fingerprint of its first version, and by nothing else.
+func TestVerifierTakesARoot(t *testing.T) {
+	file, pem := certificate(t)
+	data, err := os.ReadFile(pem)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := attest.NewKey(ed25519.NewKeyFromSeed(make([]byte, 32)), attest.RoleRoot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	draft, err := attest.NewRootDraft([]attest.Public{key.Public}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(change func(r *attest.Root) error) string {
+		if err := draft.Edit(change); err != nil {
+			t.Fatal(err)
+		}
+		if err := draft.Sign(key); err != nil {
+			t.Fatal(err)
+		}
+		text, err := draft.Bytes()
+		name := filepath.Join(t.TempDir(), "root.json")
+		if err := errors.Join(err, os.WriteFile(name, text, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if draft, err = attest.ParseRootDraft(text); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	entry, err := attest.ParseRootEntry(data, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := write(func(r *attest.Root) error { return r.Add(entry, nil) })
+	pin := draft.Pin()
+	revoked := write(func(r *attest.Root) error { return r.Revoke(entry.Keys[0].KeyID, "lost", nil) })
+	for _, c := range []struct {
+		name string
+		args []string
+		want int
+		say  string
+	}{
+		{"pinned", []string{"--trust", root, "--pin", pin}, 0, ""},
+		{"newer", []string{"--trust", revoked, "--pin", pin}, 12, "was revoked: lost"},
+		{"not pinned", []string{"--trust", root}, 2, "--pin"},
+		{"another", []string{"--trust", root, "--pin", strings.Repeat("0", 64)}, 2, "not the one"},
+		{"PEM", []string{"--trust", pem, "--pin", pin}, 2, "this is none"},
+		{"no file", []string{"--pin", pin}, 2, "names none"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var out, errs bytes.Buffer
+			if got := run(append(c.args, "--allow-simulated", file), strings.NewReader(""), &out, &errs); got != c.want || !strings.Contains(errs.String(), c.say) {
+				t.Fatalf("exit %d, want %d: %s%s", got, c.want, &out, &errs)
 			}
 		})
 	}

@@ -29,6 +29,7 @@ type app struct {
 	state, rack, json, logLevel string
 	code                        int
 	pins                        pins
+	keys                        unlockFlags
 }
 
 // answer is what a verb has to say: data for --json and the same for people.
@@ -114,9 +115,10 @@ func (a *app) command() *cobra.Command {
 	flags.StringVar(&a.json, "json", "", "print one JSON document (or =stream: one object per line)")
 	flags.Lookup("json").NoOptDefVal = "document"
 	flags.StringVar(&a.logLevel, "log-level", "off", "log for operators on standard error: trace, debug, info, warn, error, off")
+	a.unlockFlags(flags)
 	root.AddCommand(
 		a.listCommand(), a.showCommand(), a.planCommand(), a.policyCommand(), a.runCommand(), a.jobsCommand(), a.watchCommand(), a.recoverCommand(), a.certificateCommand(),
-		a.verifyCommand(), a.auditCommand(), a.keyCommand(), a.rackCommand(), a.demoCommand(), a.doctorCommand(), a.versionCommand(), a.manCommand(),
+		a.verifyCommand(), a.auditCommand(), a.keyCommand(), a.trustCommand(), a.rackCommand(), a.demoCommand(), a.doctorCommand(), a.versionCommand(), a.manCommand(),
 	)
 	return root
 }
@@ -202,7 +204,7 @@ func (a *app) print(doc document, out answer) error {
 }
 
 // invocation is a command line of this program in a text for people.
-var invocation = regexp.MustCompile(`\bexpunge (list|show|plan|policy|run|jobs|watch|recover|certificate|audit|key|doctor)\b`)
+var invocation = regexp.MustCompile(`\bexpunge (list|show|plan|policy|run|jobs|watch|recover|certificate|audit|key|trust|doctor)\b`)
 
 // pasteable gives the command lines in a text the flags by which they find what this one found.
 func (a *app) pasteable(text string) string {
@@ -293,7 +295,7 @@ func (a *app) agent() (*agent.Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	return agent.Open(agent.Options{Host: host, StateDir: dir, Owner: owner, Version: version(), Log: a.logger(), PIN: a.pin})
+	return agent.Open(agent.Options{Host: host, StateDir: dir, Owner: owner, Version: version(), Log: a.logger(), PIN: a.pin, Unlock: a.unlock()})
 }
 
 // release is set when a release is built.

@@ -25,7 +25,7 @@ type auditItem struct {
 }
 
 // auditFlags are what an audit looks at; empty is what the state has.
-type auditFlags struct{ log, certificates, key string }
+type auditFlags struct{ log, certificates, key, pin string }
 
 func (a *app) auditCommand() *cobra.Command {
 	var f auditFlags
@@ -41,7 +41,8 @@ func (a *app) auditCommand() *cobra.Command {
 	}
 	c.Flags().StringVar(&f.log, "log", "", "the log, in `DIR` (default that of the state; with it nothing is known of jobs at work)")
 	c.Flags().StringVar(&f.certificates, "certificates", "", "certificates: all files in and below `DIR` that end in .json (default those of the state)")
-	c.Flags().StringVar(&f.key, "key", "", "the issuer's public key (PEM), from `FILE` (default the state's own, which proves nothing to others)")
+	c.Flags().StringVar(&f.key, "key", "", "the issuer's public key (PEM), or a trust root, from `FILE` (default the pinned root, or else the state's own, which proves nothing to others)")
+	c.Flags().StringVar(&f.pin, "pin", "", "the `FINGERPRINT` of the trust root's first version, which you were given by another way")
 	return c
 }
 
@@ -107,7 +108,7 @@ func (a *app) auditInput(f auditFlags) (in attest.AuditInput, item auditItem, er
 		}
 	}
 	in.Log, in.Certificates = os.DirFS(item.Log), os.DirFS(item.From)
-	if in.Trust, err = a.auditTrust(f.key); err != nil {
+	if in.Trust, err = a.auditTrust(f.key, f.pin); err != nil {
 		return in, item, err
 	}
 	if f.log == "" {
@@ -120,24 +121,12 @@ func (a *app) auditInput(f auditFlags) (in attest.AuditInput, item auditItem, er
 	return in, item, nil
 }
 
-func (a *app) auditTrust(key string) (attest.Trust, error) {
-	const hint = "--key FILE with the issuer's public key in PEM: expunge key prints it"
-	if key == "" {
-		trust, err := a.ownTrust()
-		if err == nil && trust.Empty() {
-			err = usage(hint, errors.New("there is no key to check the log with"))
-		}
-		return trust, err
+func (a *app) auditTrust(key, pin string) (attest.Trust, error) {
+	trust, err := a.trust("--key", key, pin)
+	if err == nil && trust.Empty() {
+		err = usage("--key FILE with the issuer's public key in PEM: expunge key prints it", errors.New("there is no key to check the log with"))
 	}
-	data, err := os.ReadFile(key)
-	if err != nil {
-		return attest.Trust{}, usage(hint, fmt.Errorf("--key %s: %w", key, err))
-	}
-	trust, err := attest.ParseTrust(data)
-	if err != nil {
-		return attest.Trust{}, usage(hint, fmt.Errorf("--key %s: %w", key, err))
-	}
-	return trust, nil
+	return trust, err
 }
 
 // unfinished tells from a job's own files whether it can still come to an end on a drive. A journal

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -165,53 +164,4 @@ func fileAnswer(file string) answer {
 		_, err := fmt.Fprintln(w, file)
 		return err
 	}}
-}
-
-// ownTrust are the public keys of this state: what they vouch for is trusted by itself only.
-func (a *app) ownTrust() (attest.Trust, error) {
-	dir, err := a.stateDir()
-	if err != nil {
-		return attest.Trust{}, err
-	}
-	files, err := filepath.Glob(filepath.Join(dir, "keys", "*.pub"))
-	if err != nil {
-		return attest.Trust{}, err
-	}
-	var all []byte
-	for _, f := range files {
-		data, err := os.ReadFile(f)
-		if err != nil {
-			return attest.Trust{}, err
-		}
-		all = append(all, data...)
-	}
-	if len(all) == 0 {
-		return attest.Trust{}, nil
-	}
-	trust, err := attest.ParseTrust(all)
-	trust.Self = true
-	return trust, err
-}
-
-func (a *app) keyCommand() *cobra.Command {
-	show := func(_ context.Context, ag *agent.Agent, _ []string) (answer, error) {
-		key, err := ag.Key()
-		if err != nil {
-			return answer{}, err
-		}
-		return answer{
-			result: map[string]string{"keyid": key.ID, "role": key.Role, "public_key": string(key.PublicPEM())},
-			text: func(w io.Writer) error {
-				_, err := w.Write(key.PublicPEM())
-				return err
-			},
-		}, nil
-	}
-	c := &cobra.Command{
-		Use: "key", Short: "print the public key that verifies this state's certificates", Args: cobra.NoArgs, RunE: a.served("key", show),
-		Long: "key prints the public key, as a trust file for verify --trust. Hand it to auditors by another way than the certificates.\n" +
-			"The private key is made on first use and stays in the state directory, readable by its owner alone.",
-	}
-	c.AddCommand(&cobra.Command{Use: "show", Short: "print the public key", Args: cobra.NoArgs, RunE: a.served("key", show)})
-	return c
 }

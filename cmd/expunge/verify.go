@@ -3,21 +3,20 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 
-	"github.com/expunge-dev/expunge/attest"
 	"github.com/expunge-dev/expunge/cmd/internal/verifying"
 )
 
 func (a *app) verifyCommand() *cobra.Command {
-	var trust, against, policy, drive, evidence string
+	var trust, pin, against, policy, drive, evidence string
 	var simulated bool
 	c := &cobra.Command{
 		Use: "verify {FILE | DIR | -}...", Short: "check certificates, offline", Args: cobra.ArbitraryArgs,
-		Long: "verify checks certificates with no network, clock or drive. --trust names a file with the issuers' public keys (PEM);\n" +
-			"without it this state's own keys are used, which proves nothing to others. In a DIR and those below it, every\n" +
+		Long: "verify checks certificates with no network, clock or drive. --trust names a file with the issuers' public keys (PEM), or\n" +
+			"a trust root, which --pin says the fingerprint of; without it the pinned trust root is used (expunge trust), or else this\n" +
+			"state's own keys, which proves nothing to others. In a DIR and those below it, every\n" +
 			"certificate.json is checked and every *.json that is, or was, a certificate; symbolic links are not followed.\n" +
 			"\"-\" reads standard input: one certificate, or one on each line. Of many the worst counts.\n\n" +
 			"--against FILE.csv reconciles them with a list of the drives that a site has. Its first line names the columns, one of\n" +
@@ -30,7 +29,8 @@ func (a *app) verifyCommand() *cobra.Command {
 			"  expunge verify certificates/ --trust hosts.pub --policy demands.yaml\n" +
 			"  cat */certificate.json | expunge verify - --trust hosts.pub --json=stream",
 	}
-	c.Flags().StringVar(&trust, "trust", "", "public keys (PEM) of those whose word you take, from `FILE`")
+	c.Flags().StringVar(&trust, "trust", "", "public keys (PEM) of those whose word you take, or a trust root, from `FILE`")
+	c.Flags().StringVar(&pin, "pin", "", "the `FINGERPRINT` of the trust root's first version, which you were given by another way")
 	c.Flags().StringVar(&against, "against", "", "reconcile with the serial numbers of a list of drives (CSV), from `FILE`")
 	c.Flags().StringVar(&policy, "policy", "", "what you demand of certificates (docs/verify.md), from `FILE`")
 	c.Flags().StringVar(&drive, "drive", "", "is it about this `DRIVE` of the machine, and was it used since?")
@@ -43,7 +43,7 @@ func (a *app) verifyCommand() *cobra.Command {
 			err = usage("name certificates, such as certificate.json, or directories with them", errors.New("no certificate is named"))
 		}
 		if err == nil {
-			o.Trust, err = a.trust(trust)
+			o.Trust, err = a.trust("--trust", trust, pin)
 		}
 		if err == nil && against != "" {
 			if o.Against, err = verifying.LoadAssets(against); err != nil {
@@ -73,20 +73,4 @@ func (a *app) verifyCommand() *cobra.Command {
 		return nil
 	}
 	return c
-}
-
-// trust are the public keys in a file, or those of this state.
-func (a *app) trust(file string) (attest.Trust, error) {
-	if file == "" {
-		return a.ownTrust()
-	}
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return attest.Trust{}, usage("a trust file holds public keys in PEM: expunge key show prints one", fmt.Errorf("--trust %s: %w", file, err))
-	}
-	t, err := attest.ParseTrust(data)
-	if err != nil {
-		return attest.Trust{}, usage("a trust file holds public keys in PEM: expunge key show prints one", fmt.Errorf("--trust %s: %w", file, err))
-	}
-	return t, nil
 }
