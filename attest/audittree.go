@@ -336,8 +336,12 @@ func parseLeaf(data []byte) (leaf, bool) {
 	switch l.Kind {
 	case kindSession:
 		return l, isHash(l.Session) && l.Drive == "" && l.Job == ""
-	case kindIntent, kindResult:
+	case kindIntent, kindResult, kindValidation, kindSupersession:
 		return l, isHash(l.Drive) && l.Job != "" && l.Session == ""
+	case kindManifest:
+		return l, l.Drive == "" && l.Session == ""
+	case kindDestruction:
+		return l, isHash(l.Drive) && l.Job == "" && l.Session == ""
 	}
 	return leaf{}, false
 }
