@@ -89,12 +89,13 @@ func (d ManifestDrive) check(job string) error {
 	}
 	return checkRules([]rule{
 		{isASCII(append(append([]string{d.Model, d.Serial, d.WWN}, d.Nodes...), d.Reasons...)...), "its words are not printable ASCII"},
-		{d.ID == id, "its id is not the one of its model, serial and WWN"},
+		// Of a drive that was refused and has gone its WWN may not be known any more.
+		{d.ID == id || d.Became == "refused" && d.Result == nil && isHash(d.ID), "its id is not the one of its model, serial and WWN"},
 		{slices.Contains(outcomes, d.Became) && d.Became != "interrupted" || !selected, "what became of it is unknown"},
 		{d.Nodes != nil && d.Reasons != nil, "a list is missing"},
 		{selected || d.Result == nil, "it was not selected, and has a result"},
 		{d.Became != "sanitized" && d.Became != "exceptions" || d.Result != nil, "it was sanitized, and has no result"},
-		{d.Became == "refused" || !selected || d.Result != nil, "it was worked on, and has no result"},
+		{d.Became == "refused" || d.Became == "unknown" || !selected || d.Result != nil, "it was worked on, and has no result"},
 		{d.Became != "refused" || len(d.Reasons) > 0, "it was refused for no reason"},
 		{d.Result == nil || d.Result.Status == d.Became && d.Result.Job == job && job != "", "its result is another one"},
 	})

@@ -214,3 +214,29 @@ func wrapped(what string, err error) error {
 	}
 	return nil
 }
+
+// RecordSHA256 is the digest of what was signed as a record; "" of anything else.
+func (r Report) RecordSHA256() string { return r.record.entry.Envelope }
+
+// Records makes again the records that are of no job: destructions, and manifests where no job was begun.
+func (is Issuer) Records() ([][]byte, error) {
+	var list [][]byte
+	err := is.Log.update(func(t *tree) error {
+		found, err := t.all(`"kind":`, func(l leaf) bool { return l.Job == "" && (l.Kind == kindManifest || l.Kind == kindDestruction) })
+		if err != nil {
+			return err
+		}
+		for _, f := range found {
+			data, err := is.record(t, f.leaf, f.index)
+			if err != nil {
+				return err
+			}
+			list = append(list, data)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make records again: %w", err)
+	}
+	return list, nil
+}

@@ -36,10 +36,10 @@ type Validation struct {
 	Time           Time           `json:"time"`
 }
 
-// JudgedBy is the file of rules that a result was judged by.
+// JudgedBy is the policy that a result was judged by.
 type JudgedBy struct {
 	Name   string `json:"name"`
-	SHA256 string `json:"sha256"` // of the file
+	SHA256 string `json:"sha256"` // its digest, as results name policies
 }
 
 // Recommendation is what the program would decide, and why. It decides nothing.

@@ -116,7 +116,7 @@ func (a *app) command() *cobra.Command {
 	flags.StringVar(&a.logLevel, "log-level", "off", "log for operators on standard error: trace, debug, info, warn, error, off")
 	root.AddCommand(
 		a.listCommand(), a.showCommand(), a.planCommand(), a.policyCommand(), a.runCommand(), a.jobsCommand(), a.watchCommand(), a.recoverCommand(), a.certificateCommand(),
-		a.verifyCommand(), a.auditCommand(), a.keyCommand(), a.rackCommand(), a.demoCommand(), a.doctorCommand(), a.versionCommand(), a.manCommand(),
+		a.validateCommand(), a.destroyCommand(), a.verifyCommand(), a.auditCommand(), a.logCommand(), a.keyCommand(), a.rackCommand(), a.demoCommand(), a.doctorCommand(), a.versionCommand(), a.manCommand(),
 	)
 	return root
 }
@@ -202,7 +202,7 @@ func (a *app) print(doc document, out answer) error {
 }
 
 // invocation is a command line of this program in a text for people.
-var invocation = regexp.MustCompile(`\bexpunge (list|show|plan|policy|run|jobs|watch|recover|certificate|audit|key|doctor)\b`)
+var invocation = regexp.MustCompile(`\bexpunge (list|show|plan|policy|run|jobs|watch|recover|certificate|validate|destroy|log|audit|key|doctor)\b`)
 
 // pasteable gives the command lines in a text the flags by which they find what this one found.
 func (a *app) pasteable(text string) string {

@@ -12,8 +12,9 @@ import (
 )
 
 func (a *app) verifyCommand() *cobra.Command {
-	var trust, against string
+	var trust, against, cosigners string
 	var simulated bool
+	var wanted int
 	c := &cobra.Command{
 		Use: "verify {FILE | DIR | -}...", Short: "check certificates, offline", Args: cobra.ArbitraryArgs,
 		Long: "verify checks certificates with no network, clock or drive. --trust names a file with the issuers' public keys (PEM);\n" +
@@ -29,14 +30,19 @@ func (a *app) verifyCommand() *cobra.Command {
 	c.Flags().StringVar(&trust, "trust", "", "public keys (PEM) of those whose word you take, from `FILE`")
 	c.Flags().StringVar(&against, "against", "", "reconcile with the serial numbers of a list of drives (CSV), from `FILE`")
 	c.Flags().BoolVar(&simulated, "allow-simulated", false, "accept certificates of virtual drives")
+	c.Flags().StringVar(&cosigners, "cosigner", "", "verifier keys of those whose cosignatures of the log count, one a line, from `FILE`")
+	c.Flags().IntVar(&wanted, "min-cosigners", 0, "how many of them must have cosigned")
 	c.RunE = func(_ *cobra.Command, paths []string) error {
-		o := verifying.Options{Paths: paths, AllowSimulated: simulated, JSON: a.json != "", Stream: a.json == "stream", Prog: "expunge"}
+		o := verifying.Options{MinCosigners: wanted, Paths: paths, AllowSimulated: simulated, JSON: a.json != "", Stream: a.json == "stream", Prog: "expunge"}
 		err := a.checkGlobals()
 		if err == nil && len(paths) == 0 {
 			err = usage("name certificates, such as certificate.json, or directories with them", errors.New("no certificate is named"))
 		}
 		if err == nil {
 			o.Trust, err = a.trust(trust)
+		}
+		if err == nil && cosigners != "" {
+			o.Cosigners, err = readCosigners(cosigners)
 		}
 		if err == nil && against != "" {
 			if o.Against, err = verifying.LoadAssets(against); err != nil {
