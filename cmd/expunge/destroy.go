@@ -120,8 +120,12 @@ func nameDestroyed(ag *agent.Agent, args []string, d *destroyed) error {
 			d.Media = d.media
 		}
 		return nil
-	case len(args) == 1 || !errors.Is(err, devices.ErrNotFound):
-		return fmt.Errorf("this state had no such drive, or several: %w", err)
+	case errors.Is(err, devices.ErrAmbiguous):
+		return &problem{code: exitNotFound, name: "ambiguous", err: fmt.Errorf("this state had several drives %q", name), hint: "name it by its id or WWN: expunge jobs --json shows them"}
+	case len(args) == 1 && errors.Is(err, devices.ErrNotFound):
+		return &problem{code: exitNotFound, name: "not_found", err: fmt.Errorf("no job of this state had a drive %q", name), hint: "say --model, --serial and --media in its place"}
+	case !errors.Is(err, devices.ErrNotFound):
+		return err
 	case d.media == "":
 		return usage("--media "+strings.Join(attest.Media, ", "), errors.New("the media are not said"))
 	}

@@ -41,7 +41,7 @@ const maxPaths = 3
 // ledger holds what reconciling needs of certificates that are authentic.
 type ledger struct {
 	bySerial map[string]*record
-	logs     map[string]int        // by origin
+	logs     map[string]int // by origin
 	seen     map[logEntry]*entered
 	forks    []Finding
 }
@@ -61,10 +61,10 @@ type entered struct {
 // record is what is known of one serial number.
 type record struct {
 	destroyed []mark // each by its log
-	drive    string // id of the first that is accepted
-	several  bool   // there are others
-	rejected int    // authentic, and not accepted: untrusted, simulated
-	sources  []source
+	drive     string // id of the first that is accepted
+	several   bool   // there are others
+	rejected  int    // authentic, and not accepted: untrusted, simulated
+	sources   []source
 }
 
 // source is what one issuer's log says of a serial number.

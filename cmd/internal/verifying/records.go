@@ -1,6 +1,7 @@
 package verifying
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -50,7 +51,7 @@ func (i *Item) later(r attest.Report) {
 // recordWords is a record in one line.
 func (i Item) recordWords() string {
 	if i.Destruction != nil {
-		return i.Destruction.Words()
+		return shown(i.Destruction.Words())
 	}
 	counts := map[string]int{}
 	for _, d := range i.Manifest.Drives {
@@ -67,9 +68,9 @@ func (i Item) laterText() string {
 		if v.Trusted {
 			trust = "trusted"
 		}
-		fmt.Fprintf(&b, "  validated %s: %s by %s, key %.16s…, %s\n", v.Time, v.Decision, v.By.Name, v.KeyID, trust)
+		fmt.Fprintf(&b, "  validated %s: %s by %s, key %.16s…, %s\n", v.Time, v.Decision, shown(v.By.Name), v.KeyID, trust)
 		if v.Reason != "" {
-			fmt.Fprintf(&b, "            because: %s\n", v.Reason)
+			fmt.Fprintf(&b, "            because: %s\n", shown(v.Reason))
 		}
 		if v.Recommended.Decision != v.Decision {
 			fmt.Fprintf(&b, "            recommended was to %s\n", v.Recommended.Decision)
@@ -80,7 +81,10 @@ func (i Item) laterText() string {
 		if s.Withdrawn {
 			what = "WITHDRAWN"
 		}
-		fmt.Fprintf(&b, "  %s %s: %s\n", what, s.Time, s.Reason)
+		fmt.Fprintf(&b, "  %s %s: %s\n", what, s.Time, shown(s.Reason))
+		if data, err := json.Marshal(s.Given); err == nil && s.Given != nil {
+			fmt.Fprintf(&b, "            given now: %s\n", data) // its controls are escaped
+		}
 	}
 	return b.String()
 }
@@ -90,15 +94,15 @@ func (i Item) recordText() string {
 	var b strings.Builder
 	b.WriteString(i.head())
 	if d := i.Destruction; d != nil {
-		fmt.Fprintf(&b, "  drive     %s %s, %s\n  outcome   %s, witnessed by %s\n", d.Device.Model, d.Device.Serial, d.Media, d.Words(), d.Witness.Name)
-		fmt.Fprintf(&b, "  method    %s by %s\n  where     %s\n  when      %s, as people say; recorded %s\n", d.Method, d.Technique, d.Place, d.When, d.Time.Claimed)
+		fmt.Fprintf(&b, "  drive     %s %s, %s\n  outcome   %s, witnessed by %s\n", d.Device.Model, d.Device.Serial, d.Media, shown(d.Words()), shown(d.Witness.Name))
+		fmt.Fprintf(&b, "  method    %s by %s\n  where     %s\n  when      %s, as people say; recorded %s\n", d.Method, d.Technique, shown(d.Place), d.When, d.Time.Claimed)
 		for _, line := range [][2]string{{"by", d.Equipment}, {"note", d.Note}} {
 			if line[1] != "" {
-				fmt.Fprintf(&b, "  %-9s %s\n", line[0], line[1])
+				fmt.Fprintf(&b, "  %-9s %s\n", line[0], shown(line[1]))
 			}
 		}
 		for _, p := range d.Photos {
-			fmt.Fprintf(&b, "  photo     %s, %d bytes, SHA-256 %s\n", p.Name, p.Bytes, p.SHA256)
+			fmt.Fprintf(&b, "  photo     %s, %d bytes, SHA-256 %s\n", shown(p.Name), p.Bytes, p.SHA256)
 		}
 		for _, r := range d.Closes {
 			fmt.Fprintf(&b, "  closes    %q of job %s\n", r.Status, r.Job)
