@@ -62,7 +62,8 @@ func (a *audit) validationOf(e Envelope, id string, l leaf) (told, error) {
 	if !known {
 		return told{}, errors.New("it is signed by a key that is neither beside the log nor trusted")
 	}
-	t, err := opens(e, key, ValidationType, func(v Validation) told { return toldByValidation(v, id) })
+	v, err := openValidation(e, key)
+	t := toldByValidation(v, id)
 	if err == nil && (t.job != l.Job || t.drive != l.Drive) {
 		err = errors.New("it is of another job or drive than its entry")
 	}

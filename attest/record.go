@@ -112,11 +112,29 @@ func addRecord[P predicate](is Issuer, t *tree, kind string, p P, l leaf) ([]byt
 	if err != nil {
 		return nil, err
 	}
-	l, index, err := addStatement(t, kind, p, key, l)
+	l, index, err := addRecordStatement(t, kind, p, key, l)
 	if err != nil {
 		return nil, err
 	}
 	return is.record(t, l, index)
+}
+
+// addRecordStatement is addStatement for what people can say twice: the same words in the same second would be one statement
+// with two signatures, of which the log keeps one.
+func addRecordStatement[P predicate](t *tree, kind string, p P, k *Key, l leaf) (leaf, int64, error) {
+	payload, err := Canonical(Statement[P]{Type: StatementType, PredicateType: kind, Predicate: p, Subject: p.subjects()})
+	if err != nil {
+		return leaf{}, -1, &RecordError{l.Kind + "_refused", fmt.Sprintf("%s refused: %v", l.Kind, err), ""}
+	}
+	digest := hexSHA256(pae(payload))
+	_, index, err := t.find(digest, func(l leaf) bool { return l.Envelope == digest })
+	if err == nil && index >= 0 {
+		err = &RecordError{"said_already", fmt.Sprintf("the same %s was signed a moment ago, as entry %d", l.Kind, index), ""}
+	}
+	if err != nil {
+		return leaf{}, -1, err
+	}
+	return addStatement(t, kind, p, k, l)
 }
 
 // record is the bundle of a record that is in the log.

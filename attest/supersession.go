@@ -76,7 +76,7 @@ func (is Issuer) Supersede(job, drive string, c Correction) ([]byte, error) {
 		if err != nil {
 			return err
 		}
-		if _, _, err := addStatement(t, SupersessionType, s, key, leaf{Kind: kindSupersession, Drive: drive, Job: job}); err != nil {
+		if _, _, err := addRecordStatement(t, SupersessionType, s, key, leaf{Kind: kindSupersession, Drive: drive, Job: job}); err != nil {
 			return err
 		}
 		bundle, err = is.bundle(t, t.head(), job, drive)

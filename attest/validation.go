@@ -32,6 +32,7 @@ type Validation struct {
 	Reason         string         `json:"reason,omitempty"` // always but with an accept that is recommended
 	Recommendation Recommendation `json:"recommendation"`
 	Result         ResultAt       `json:"result"`
+	Signers        []string       `json:"signers"` // id of the validator's key: what two say in the same words are two statements
 	Simulated      bool           `json:"simulated"`
 	Time           Time           `json:"time"`
 }
@@ -83,6 +84,7 @@ func (v Validation) check() error {
 	}
 	told := v.Recommendation
 	return checkRules(append(spoken(v.Agent, v.Time),
+		rule{len(v.Signers) == 1 && isHash(v.Signers[0]), "the signer is not named"},
 		rule{slices.Contains(decisions, v.Decision) && slices.Contains(decisions, told.Decision), "the decision is unknown"},
 		rule{told.Reasons != nil && (told.Decision == Accept) == (len(told.Reasons) == 0) && len(told.Reasons) <= 16, "a recommendation has reasons exactly when it is not to accept"},
 		rule{!slices.ContainsFunc(told.Reasons, tooLong) && !tooLong(v.Reason), "a reason is too long"},
@@ -113,14 +115,14 @@ func (is Issuer) Validate(job, drive string, j Judgement, key *Key) ([]byte, err
 		}
 		d := r.Device
 		v := Validation{Agent: is.Run.Agent, By: j.By, Decision: j.Decision, Device: Name(d.Model, d.Serial, d.WWN), Policy: j.Policy, Reason: j.Reason,
-			Recommendation: Recommend(r), Result: at, Simulated: r.Simulated, Time: is.time()}
+			Recommendation: Recommend(r), Result: at, Signers: []string{key.ID}, Simulated: r.Simulated, Time: is.time()}
 		if err := is.mayValidate(t, v, drive, key); err != nil {
 			return err
 		}
 		if err := is.Log.keepPublicKey(key.Public); err != nil {
 			return err
 		}
-		if _, _, err := addStatement(t, ValidationType, v, key, leaf{Kind: kindValidation, Drive: drive, Job: job}); err != nil {
+		if _, _, err := addRecordStatement(t, ValidationType, v, key, leaf{Kind: kindValidation, Drive: drive, Job: job}); err != nil {
 			return err
 		}
 		bundle, err = is.bundle(t, t.head(), job, drive)
@@ -246,8 +248,17 @@ func (o *opened) openValidation(e Envelope) (Validated, error) {
 		return Validated{}, errors.New("it is signed by a key that the result itself rests on")
 	}
 	o.used[id] = true
-	v, err := openSigned[Validation](e, key, ValidationType)
+	v, err := openValidation(e, key)
 	return Validated{Validation: v, KeyID: id}, err
+}
+
+// openValidation checks a validation that a key signed.
+func openValidation(e Envelope, key Public) (Validation, error) {
+	v, err := openSigned[Validation](e, key, ValidationType)
+	if err == nil && v.Signers[0] != key.ID {
+		err = errors.New("the signature is not the one that it names")
+	}
+	return v, err
 }
 
 // trustsValidator says whether a key is trusted as a validator's.
