@@ -57,28 +57,30 @@ func ParseCosigners(data []byte) (Cosigners, error) {
 }
 
 func cosignerKey(line string) (note.Verifier, error) {
-	at := strings.LastIndexByte(line, '+')
-	if parts := strings.SplitN(line, "+", 3); len(parts) == 3 {
-		at = len(parts[0]) + len(parts[1]) + 1 // base64 has a + of its own
-	}
-	if at < 0 {
+	parts := strings.SplitN(line, "+", 3) // base64 has a + of its own
+	if len(parts) != 3 {
 		return nil, errors.New("no verifier key")
 	}
-	key, err := base64.StdEncoding.DecodeString(line[at+1:])
+	key, err := base64.StdEncoding.DecodeString(parts[2])
 	if err != nil || len(key) == 0 {
 		return nil, errors.New("no verifier key")
 	}
+	var v note.Verifier
 	switch key[0] {
 	case 4:
-		return cosign.NewVerifierForCosignatureV1(line)
+		v, err = cosign.NewVerifierForCosignatureV1(line)
 	case 6:
-		v, err := cosign.NewMLDSAVerifier(line)
-		if err != nil {
-			return nil, err
-		}
-		return v, nil
+		v, err = cosign.NewMLDSAVerifier(line)
+	default:
+		err = fmt.Errorf("algorithm %02xh is none of a cosigner: 04h and 06h are", key[0])
 	}
-	return nil, fmt.Errorf("algorithm %02xh is none of a cosigner: 04h and 06h are", key[0])
+	if err != nil {
+		return nil, err
+	}
+	if fmt.Sprintf("%08x", v.KeyHash()) != parts[1] {
+		return nil, errors.New("its id is not that of its name and key")
+	}
+	return v, nil
 }
 
 // valid says whose of the cosignatures are these cosigners', each once, and how many nobody checked. A line of a known key
