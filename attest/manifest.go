@@ -46,7 +46,7 @@ type ManifestUnknown struct {
 	Name    string `json:"name"`
 }
 
-const maxManifest = 2048 // drives
+const maxManifest = 1000 // drives: more would not fit into MaxSize
 
 func (m Manifest) check() error {
 	if len(m.Drives) > maxManifest || len(m.NotReached) > maxManifest {

@@ -224,6 +224,9 @@ func TestSupersession(t *testing.T) {
 	if got := look(fstest.MapFS{"S.json": {Data: without(t, data)}}); got != "supersession_withheld:4" {
 		t.Errorf("the last one cut off: %s", got)
 	}
+	if got := look(fstest.MapFS{"S.json": {Data: data}, "cut.json": {Data: without(t, data)}}); got != "supersession_withheld:4" {
+		t.Errorf("cut off in one of two that are as new: %s", got)
+	}
 }
 
 // without cuts the last supersession off a certificate, with its proof.

@@ -143,7 +143,7 @@ func (a *app) certificateShow(ag *agent.Agent, name string) (answer, error) {
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(w, "%s\n%s\n%s\n", c.File, attest.OutcomeWords(*r.Result), text)
+		_, err = fmt.Fprintf(w, "%s\n%s\n%s%s\n", c.File, attest.OutcomeWords(*r.Result), saidLater(r), text)
 		return err
 	}}, nil
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -145,4 +146,17 @@ func recordItems(ag *agent.Agent) ([]certificateItem, error) {
 		list = append(list, item)
 	}
 	return list, nil
+}
+
+// saidLater is what was said of a certificate after it was signed, line by line; expunge verify says whose word it is.
+func saidLater(r attest.Report) string {
+	var b strings.Builder
+	for _, v := range r.Validations {
+		fmt.Fprintf(&b, "%s by %q, %s: %q\n", decided(v.Decision), v.By.Name, v.Time.Claimed, v.Reason)
+	}
+	for _, s := range r.Supersessions {
+		what := map[bool]string{true: "WITHDRAWN", false: "CORRECTED"}[s.Withdrawn]
+		fmt.Fprintf(&b, "%s %s: %q\n", what, s.Time.Claimed, s.Reason)
+	}
+	return b.String()
 }
