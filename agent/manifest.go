@@ -25,8 +25,8 @@ func (a *Agent) account(ctx context.Context, j *Job) {
 	}
 	for _, r := range j.Drives {
 		due := r.Evidence != nil && r.Evidence.IntentLeaf != "" && r.Certificate == ""
-		if !r.Finished() || due && r.Outcome != sanitize.Unknown {
-			return // it has no end yet, or its result is not in the log
+		if !r.Finished() || due {
+			return // it has no end yet, or its result is not in the log: the manifest would contradict it later
 		}
 	}
 	data, err := a.manifest(ctx, j.ID, j.Plan, j.Drives)
@@ -53,6 +53,9 @@ func (a *Agent) ReissueManifest(ctx context.Context, job string) (string, error)
 // Refused accounts for a plan of which every drive was refused, so that no job was begun: those that were refused when it was
 // made, and now.
 func (a *Agent) Refused(ctx context.Context, p sanitize.Plan, now []DriveResult) (string, error) {
+	if p.Host != a.owner.ID || p.Simulated != a.Simulated() {
+		return "", sanitize.ErrPlanForeign
+	}
 	data, err := a.manifest(ctx, "", p, now)
 	if err != nil {
 		return "", err

@@ -191,6 +191,31 @@ func TestManifestThatCannotBeKept(t *testing.T) {
 	}
 }
 
+// A plan of another host is signed for by that host alone, and one that is refused here is accounted for.
+func TestRefusedPlanIsAccountedFor(t *testing.T) {
+	s, other := newSite(t), newSite(t)
+	for _, x := range []*site{s, other} {
+		x.add(virtual.Spec{Serial: "A", SizeBytes: small})
+		if err := x.rack.Use("A", "mounted:/srv"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := s.plan(sanitize.Request{}, "A")
+	if len(p.Drives) != 0 {
+		t.Fatal("the test is about a drive that is refused")
+	}
+	if _, err := other.agent.Refused(t.Context(), p, nil); !errors.Is(err, sanitize.ErrPlanForeign) {
+		t.Errorf("%v", err)
+	}
+	name, err := s.agent.Refused(t.Context(), p, nil)
+	if err != nil || became(s.manifestOf(name)) != "A refused" || s.report(name).Code != attest.CodeOutcome {
+		t.Errorf("%v %+v", err, s.report(name).Reasons)
+	}
+	if _, err := os.Stat(s.agent.jobDir(jobName(p))); err == nil {
+		t.Error("a job was begun")
+	}
+}
+
 func TestPolicyOfValidation(t *testing.T) {
 	s := newSite(t)
 	s.add(virtual.Spec{Serial: "A", SizeBytes: small})

@@ -78,6 +78,7 @@ func TestCosignedCheckpoints(t *testing.T) {
 	id := testDevice("S").DriveID()
 	first := mustIssue(t, is, "S", "j")
 	ed, pq, stranger := edWitness(t, "witness.example/ed"), pqWitness(t, "witness.example/pq"), edWitness(t, "stranger.example")
+	early := filesOf(t, is.Log.dir)
 	checkpoint, err := is.Log.Checkpoint()
 	if err != nil {
 		t.Fatal(err)
@@ -146,6 +147,21 @@ func TestCosignedCheckpoints(t *testing.T) {
 	}
 	if got := look(func(log fstest.MapFS) { log["cosigned/4"] = log["cosigned/3"]; delete(log, "cosigned/3") }); got != "cosigned_invalid" {
 		t.Errorf("%s", got)
+	}
+	// A log from before what was cosigned, and no certificate to show it.
+	now, err := is.Log.Checkpoint()
+	if err == nil {
+		_, err = is.AddCosigned(ed.sign(t, now), known)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	early["cosigned/6"] = filesOf(t, is.Log.dir)["cosigned/6"]
+	if a, err := auditOfResults(AuditInput{Log: early, Certificates: fstest.MapFS{}, Trust: trustIn(t, is.Key)}); err != nil || !strings.HasPrefix(foundIn(a), "log_rewound") {
+		t.Errorf("%v: %s", err, foundIn(a))
+	}
+	if err := os.Remove(filepath.Join(is.Log.dir, "cosigned/6")); err != nil {
+		t.Fatal(err)
 	}
 	// The same keys, another history: what was cosigned says so.
 	other := Issuer{Key: is.Key, Run: testRun(RoleHost), Log: OpenLog(t.TempDir(), is.Log.key, testNow), Now: testNow}
