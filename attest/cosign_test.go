@@ -252,6 +252,14 @@ func TestCosignedIsRefused(t *testing.T) {
 		} else {
 			refusedAs(t, err, "cosigned_refused")
 		}
+		// Nobody's keys are known: a line that does not fit cannot be told then.
+		if _, err := is.AddCosigned([]byte(data), Cosigners{}); err == nil && why != "a forged line" {
+			t.Errorf("%s: accepted without a key", why)
+		} else if err == nil {
+			if err := os.Remove(filepath.Join(is.Log.dir, cosignedDir, "3")); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 	if files, err := filepath.Glob(filepath.Join(is.Log.dir, cosignedDir, "*")); err != nil || len(files) > 0 {
 		t.Errorf("%q %v", files, err)
