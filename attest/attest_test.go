@@ -428,11 +428,21 @@ func FuzzVerify(f *testing.F) {
 	is := testIssuer(f, testKey(1, RoleHost))
 	good := mustIssue(f, is, "S", "j")
 	trust := trustIn(f, is.Key)
+	judged, err := is.Validate("j", testDevice("S").DriveID(), judge(Accept), testKey(9, RoleValidator))
+	if err != nil {
+		f.Fatal(err)
+	}
+	record, err := is.Destruction(testDestruction("S"))
+	if err != nil {
+		f.Fatal(err)
+	}
 	f.Add(good)
+	f.Add(judged)
+	f.Add(record)
 	f.Add([]byte("{}\n"))
 	f.Add([]byte(strings.Repeat("[", 1000)))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if r := Verify(data, trust); r.Code != CodeInvalid && !bytes.Equal(data, good) {
+		if r := Verify(data, trust); r.Code != CodeInvalid && !bytes.Equal(data, good) && !bytes.Equal(data, record) && !bytes.Equal(data, judged) {
 			t.Fatalf("accepted: %s", data)
 		}
 	})

@@ -9,6 +9,25 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
+// parseLeaf reads an entry in its one form.
+func parseLeaf(data []byte) (leaf, bool) {
+	var l leaf
+	if err := decodeClosed(data, &l); err != nil || !isHash(l.Envelope) || !isHash(l.Signature) {
+		return leaf{}, false
+	}
+	switch l.Kind {
+	case kindSession:
+		return l, isHash(l.Session) && l.Drive == "" && l.Job == ""
+	case kindIntent, kindResult, kindValidation, kindSupersession:
+		return l, isHash(l.Drive) && l.Job != "" && l.Session == ""
+	case kindManifest:
+		return l, l.Drive == "" && l.Session == ""
+	case kindDestruction:
+		return l, isHash(l.Drive) && l.Job == "" && l.Session == ""
+	}
+	return leaf{}, false
+}
+
 // told is what an audit needs of a statement.
 type told struct {
 	job, drive, serial, status string
