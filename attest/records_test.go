@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -453,5 +455,45 @@ func TestManifest(t *testing.T) {
 	blind.NotListed = "the bus cannot be read"
 	if data, err := is.Manifest(blind); err != nil || !strings.Contains(codesOf(Verify(data, trust)), "manifest_not_listed") {
 		t.Errorf("%v: a host that was not looked at: %s", err, codesOf(Verify(data, trust)))
+	}
+}
+
+// goldenRecords are records of this version: a certificate with all that can be said of it, a destruction and a manifest.
+var goldenRecords = []string{"judged.v1.json", "destruction.v1.json", "manifest.v1.json"}
+
+// Records of this version must verify for ever.
+func TestGoldenRecords(t *testing.T) {
+	is := testIssuer(t, testKey(7, RoleHost))
+	validator := testKey(8, RoleValidator)
+	if *update {
+		id := testDevice("GOLDEN-2").DriveID()
+		mustIssue(t, is, "GOLDEN-2", "j-golden-2")
+		_, err := is.Validate("j-golden-2", id, judge(Accept), validator)
+		var made [3][]byte
+		if err == nil {
+			made[0], err = is.Supersede("j-golden-2", id, Correction{By: &Person{Name: "S. Ite"}, Given: &Given{AssetTag: "A-17", Operator: &Person{Name: "O. Perator"}}, Reason: "the tag was wrong"})
+		}
+		if err == nil {
+			made[1], err = is.Destruction(testDestruction("GOLDEN-3"))
+		}
+		if err == nil {
+			made[2], err = is.Manifest(testManifest("j-golden-2", ManifestDrive{Serial: "GOLDEN-2", Became: "sanitized"}, ManifestDrive{Serial: "GOLDEN-4", Became: NotSelected, Reasons: []string{"mounted"}}))
+		}
+		for i, name := range goldenRecords {
+			err = errors.Join(err, os.WriteFile(filepath.Join("testdata", name), made[i], 0o644))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, name := range goldenRecords {
+		data, err := os.ReadFile(filepath.Join("testdata", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := Verify(data, validatorTrust(t, is.Key, validator))
+		if r.Code != CodeOK || len(r.Reasons) > 0 || r.IsRecord() != (i > 0) {
+			t.Errorf("%s: %d %v", name, r.Code, r.Reasons)
+		}
 	}
 }
