@@ -211,7 +211,7 @@ func wordsOf(e sanitize.Evidence) (attest.Result, error) {
 			ZeroBlocks: v.Zeros, OneBlocks: v.Ones, UnwrittenBlocks: v.Unwritten,
 		},
 		Health: health(e.Health),
-		Policy: policy, Disposition: string(e.Request.Disposition), Category: string(e.Request.Category), Given: attestGiven(e.Drive.Given),
+		Policy: policy, Disposition: string(e.Request.Disposition), Category: string(e.Request.Category), Given: AttestGiven(e.Drive.Given),
 		Evidence: attest.Evidence{JournalSHA256: e.JournalSHA256, JournalRecords: e.JournalRecords, PlanSHA256: e.PlanDigest},
 		History:  attest.History{Job: e.Job, IntentIndex: e.IntentIndex, IntentLeaf: e.IntentLeaf},
 	}

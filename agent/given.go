@@ -16,15 +16,15 @@ func givenOf(r *sanitize.GivenRequest, selected []devices.Drive) (map[devices.ID
 		return nil, err
 	}
 	for _, d := range selected {
-		if err := attestGiven(given[d.ID]).Check(); err != nil {
+		if err := AttestGiven(given[d.ID]).Check(); err != nil {
 			return nil, &sanitize.RequestError{Field: "given for", Value: d.Serial, Why: fmt.Sprintf("it cannot be signed: %v", err)}
 		}
 	}
 	return given, nil
 }
 
-// attestGiven is what is given as a statement has it, word for word.
-func attestGiven(g *sanitize.Given) *attest.Given {
+// AttestGiven is what is given as a statement has it, word for word.
+func AttestGiven(g *sanitize.Given) *attest.Given {
 	if g == nil {
 		return nil
 	}

@@ -20,6 +20,10 @@ type Job struct {
 	Plan    sanitize.Plan
 	Drives  []DriveResult
 	Problem error // the job cannot be read: its files are damaged
+	// Manifest is the path of what accounts for all drives of the host; empty before the job's end. ManifestErr is why none
+	// could be made at it: certificate reissue makes one when the cause is gone.
+	Manifest    string
+	ManifestErr error
 }
 
 // DriveResult is how one drive of a job stands.

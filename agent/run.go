@@ -31,7 +31,11 @@ var ErrJobBusy = errors.New("the job is being run by another process")
 
 // RefusedError: no drive of the plan can be worked on now. Nothing was touched and the plan is
 // not used up.
-type RefusedError struct{ Drives []DriveResult }
+type RefusedError struct {
+	Drives      []DriveResult
+	Manifest    string // accounts for them
+	ManifestErr error  // why none could be made
+}
 
 func (e *RefusedError) Error() string {
 	return fmt.Sprintf("no drive of the plan can be sanitized now (%d refused)", len(e.Drives))
@@ -50,6 +54,9 @@ func (a *Agent) Run(ctx context.Context, p sanitize.Plan, o Observer) (Job, erro
 		return Job{}, err
 	}
 	refusals, err := a.precheck(ctx, p)
+	if all := (*RefusedError)(nil); errors.As(err, &all) {
+		all.Manifest, all.ManifestErr = a.Refused(ctx, p, all.Drives)
+	}
 	if err != nil {
 		return Job{}, err
 	}
@@ -113,7 +120,7 @@ func (a *Agent) recheck(ctx context.Context, d sanitize.DrivePlan, listed []devi
 	if job := unfinished[d.ID]; job != "" {
 		return unfinishedRefusal(job), nil
 	}
-	if err := attestGiven(d.Given).Check(); err != nil { // a plan that was made by hand
+	if err := AttestGiven(d.Given).Check(); err != nil { // a plan that was made by hand
 		return &sanitize.Refusal{Reasons: []devices.Reason{{Code: "given", Message: "what is given of it cannot be signed: " + err.Error(), Hint: "make a new plan"}}}, nil
 	}
 	now, err := findDrive(listed, d)
@@ -196,7 +203,9 @@ func (a *Agent) carryOn(ctx context.Context, job string, p sanitize.Plan, refusa
 		})
 	}
 	wait.Wait()
-	return Job{ID: job, Plan: p, Drives: results}, nil
+	done = Job{ID: job, Plan: p, Drives: results}
+	a.account(context.WithoutCancel(ctx), &done)
+	return done, nil
 }
 
 func (a *Agent) lockJob(job string) (*durable.Lock, error) {
@@ -346,6 +355,7 @@ func (a *Agent) Abandon(ctx context.Context, job, why string) (given Job, err er
 		a.certifyResult(&r)
 		j.Drives = append(j.Drives, r)
 	}
+	a.account(context.WithoutCancel(ctx), &j)
 	return j, nil
 }
 

@@ -31,6 +31,8 @@ const (
 	secretsFile     = "secrets"          // in a job's drive: keys of overwrite streams
 	intentFile      = "intent.json"      // in a job's drive: the logged intent
 	certificateFile = "certificate.json" // in a job's drive: the whole bundle
+	manifestFile    = "manifest.json"    // in a job: what became of every drive of the host
+	recordsDir      = "records"          // records of no job: destructions, and plans of which every drive was refused
 )
 
 // Owner is the host or rack that a state directory belongs to.

@@ -19,11 +19,12 @@ import (
 // AuditInput is what an audit looks at.
 type AuditInput struct {
 	Log          fs.FS // checkpoint, tile/…, envelopes/…
-	Certificates fs.FS // certificates, by any name that ends in .json and at any depth
+	Certificates fs.FS // certificates and other records, by any name that ends in .json and at any depth
+	Records      fs.FS // more of them; nil: no more
 	Trust        Trust
-	// Unfinished says whether the job is not at its end on the drive, and in one word how it
-	// stands: AtWork, "interrupted". It is "" when it is at its end, or nothing is known of it.
-	// nil knows nothing.
+	// Unfinished says whether the job is not at its end on the drive, or with an empty drive on
+	// any of its drives, and in one word how it stands: AtWork, "interrupted". It is "" when it is
+	// at its end, or nothing is known of it. nil knows nothing.
 	Unfinished func(job, drive string) string
 }
 
@@ -62,6 +63,7 @@ func Audit(in AuditInput) (Audited, error) {
 		a.readCertificates, // before the tree: one of them may never be newer than the log
 		a.openLog,
 		a.readTree,
+		a.readCosigned,
 		a.compareCertificates,
 		a.readStatements,
 		a.pairs,
@@ -159,38 +161,65 @@ func (a *audit) openLog() error {
 	return nil
 }
 
-// bundle is what one certificate proves: of result, intent and sessions.
+// bundle is what one certificate or record proves: of result or record, intent, sessions, and what was said of the result.
 type bundle struct {
 	file   string
+	record bool // it is no certificate
 	opened *opened
 	told   []told
 	at     []proven
 }
 
-// readCertificates reads every certificate. A file that does not say that it is one is none,
-// unless it has the name of one.
+// readCertificates reads every certificate, and every other record. A file that does not say that it is one is none, unless it
+// has the name of one.
 func (a *audit) readCertificates() error {
-	return fs.WalkDir(a.in.Certificates, ".", func(name string, d fs.DirEntry, err error) error {
+	for _, files := range []fs.FS{a.in.Certificates, a.in.Records} {
+		if files == nil {
+			continue
+		}
+		if err := a.readCertificatesIn(files); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *audit) readCertificatesIn(files fs.FS) error {
+	return fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() || path.Ext(name) != ".json" {
 			return err
 		}
-		data, err := readLimited(a.in.Certificates, name, MaxSize)
+		data, err := readLimited(files, name, MaxSize)
 		if err != nil {
 			return err
 		}
-		if path.Base(name) != "certificate.json" && !bytes.Contains(data, []byte(CertificateSchema)) {
+		named := path.Base(name) == "certificate.json" || path.Base(name) == "manifest.json"
+		if !named && !bytes.Contains(data, []byte(CertificateSchema)) && !bytes.Contains(data, []byte(RecordSchema)) {
 			return nil
 		}
 		r, err := a.verifier.verify(data)
 		if err != nil {
-			a.say(found(FoundCertificateInvalid, "the certificate is invalid: %v", err).of(name))
+			a.say(found(FoundCertificateInvalid, "the certificate, or record, is invalid: %v", err).of(name))
 			return nil
 		}
-		b := bundle{name, r.opened, []told{toldByResult(*r.Result), toldByIntent(*r.Intent)}, []proven{r.proofs[1], r.proofs[0]}}
-		b.told[0].said, b.told[1].said = r.said[1], r.said[0]
+		b := bundle{file: name, opened: r.opened, record: r.IsRecord()}
+		if b.record {
+			b.told, b.at = []told{toldByRecord(r)}, []proven{r.record}
+			b.told[0].said = r.said[0]
+		} else {
+			b.told, b.at = []told{toldByResult(*r.Result), toldByIntent(*r.Intent)}, []proven{r.proofs[1], r.proofs[0]}
+			b.told[0].said, b.told[1].said = r.said[1], r.said[0]
+		}
 		for _, at := range r.opened.proven {
 			b.told, b.at = append(b.told, told{}), append(b.at, at)
 		}
+		for _, v := range r.Validations {
+			b.told = append(b.told, toldByValidation(v.Validation, v.KeyID))
+		}
+		for _, s := range r.Supersessions {
+			b.told = append(b.told, toldBySupersession(s.Supersession))
+		}
+		b.at = append(b.at, r.later...)
 		a.bundles = append(a.bundles, b)
 		return nil
 	})
@@ -225,7 +254,14 @@ func (a *audit) compareCertificates() error {
 			}
 		}
 	}
-	a.bundles, a.Certificates = kept, len(kept)
+	a.bundles = kept
+	for _, b := range kept {
+		if b.record {
+			a.Records++
+		} else {
+			a.Certificates++
+		}
+	}
 	for _, f := range []Finding{rewound, forked} {
 		if f.Code != "" && !slices.ContainsFunc(a.Findings, func(have Finding) bool { return have.Code == f.Code }) {
 			a.say(f)

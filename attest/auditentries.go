@@ -9,6 +9,25 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
+// parseLeaf reads an entry in its one form.
+func parseLeaf(data []byte) (leaf, bool) {
+	var l leaf
+	if err := decodeClosed(data, &l); err != nil || !isHash(l.Envelope) || !isHash(l.Signature) {
+		return leaf{}, false
+	}
+	switch l.Kind {
+	case kindSession:
+		return l, isHash(l.Session) && l.Drive == "" && l.Job == ""
+	case kindIntent, kindResult, kindValidation, kindSupersession:
+		return l, isHash(l.Drive) && l.Job != "" && l.Session == ""
+	case kindManifest:
+		return l, l.Drive == "" && l.Session == ""
+	case kindDestruction:
+		return l, isHash(l.Drive) && l.Job == "" && l.Session == ""
+	}
+	return leaf{}, false
+}
+
 // told is what an audit needs of a statement.
 type told struct {
 	job, drive, serial, status string
@@ -18,6 +37,12 @@ type told struct {
 	intentIndex                int64  // that a result names
 	intentLeaf                 string
 	said                       signing
+
+	of       *ResultAt // the result that a validation or supersession is of
+	decision string    // of a validation
+	signer   string    // id of a validation's key
+	manifest *Manifest
+	closes   []ResultAt // of a destruction
 }
 
 func toldByIntent(i Intent) told {
@@ -50,7 +75,9 @@ func (a *audit) readStatements() error {
 		for i, t := range b.told {
 			h.certified[b.at[i].hash()] = t
 		}
-		h.proven[pairOf{b.told[0].job, b.told[0].drive}] = true
+		if !b.record {
+			h.proven[pairOf{b.told[0].job, b.told[0].drive}] = true
+		}
 	}
 	a.history = h
 	for i, l := range a.leaves {
@@ -73,7 +100,7 @@ func (a *audit) readStatements() error {
 		case errors.Is(err, errSessionMissing):
 			continue // which was told of
 		case errors.Is(err, fs.ErrNotExist):
-			if l.Kind == kindIntent { // a result without any is one without a certificate
+			if l.Kind != kindResult { // a result without any is one without a certificate
 				f := found(FoundStatementMissing, "the statement of entry %d is neither beside the log nor in a certificate", i).at(int64(i)).of(envelopeName(l.Envelope))
 				f.Job = l.Job
 				a.say(f)
@@ -93,7 +120,9 @@ func (a *audit) readStatements() error {
 				continue
 			}
 		}
-		h.told[int64(i)], h.serials[l.Drive] = t, t.serial
+		if h.told[int64(i)] = t; l.Drive != "" {
+			h.serials[l.Drive] = t.serial
+		}
 		a.Simulated = a.Simulated || t.simulated
 	}
 	a.judgeTrust()
@@ -142,6 +171,9 @@ func (a *audit) statementOf(index int64, l leaf) (told, error) {
 	if err != nil {
 		return told{}, err
 	}
+	if l.Kind == kindValidation {
+		return a.validationOf(e, id, l)
+	}
 	run, known := a.history.runs[id]
 	switch {
 	case !known || run.index > index:
@@ -149,19 +181,9 @@ func (a *audit) statementOf(index int64, l leaf) (told, error) {
 	case run.key.ID == "":
 		return told{}, errSessionMissing
 	}
-	var t told
-	if l.Kind == kindIntent {
-		i, err := openSigned[Intent](e, run.key, IntentType)
-		if err != nil {
-			return told{}, err
-		}
-		t = toldByIntent(i)
-	} else {
-		r, err := openSigned[Result](e, run.key, SanitizationType)
-		if err != nil {
-			return told{}, err
-		}
-		t = toldByResult(r)
+	t, err := statementTold(e, run.key, l.Kind)
+	if err != nil {
+		return told{}, err
 	}
 	if t.job != l.Job || t.drive != l.Drive {
 		return told{}, errors.New("it is of another job or drive than its entry")
@@ -188,6 +210,8 @@ func (a *audit) pairs() error {
 	intents, results := map[pairOf][]int64{}, map[pairOf][]int64{}
 	last := map[string]string{} // hash of a drive's newest leaf
 	failed, attempts := map[string]int64{}, map[string]int64{}
+	destroyed := map[string]int64{}
+	var manifests []int64
 	gap := false
 	for n, l := range a.leaves {
 		i := int64(n)
@@ -199,10 +223,24 @@ func (a *audit) pairs() error {
 			a.Sessions++
 			continue
 		}
+		if l.Kind == kindManifest {
+			a.Manifests++
+			manifests = append(manifests, i)
+			continue
+		}
 		p, hash := pairOf{l.Job, l.Drive}, hex.EncodeToString(l.hash[:])
 		t, spoke := a.history.told[i]
-		if l.Kind == kindIntent {
+		switch l.Kind {
+		case kindValidation, kindSupersession:
+			a.said(i, l, t, spoke, results[p])
+		case kindDestruction:
+			a.destruction(i, l, t, spoke, failed)
+			destroyed[l.Drive] = i
+		case kindIntent:
 			a.Intents++
+			if at, ended := destroyed[l.Drive]; ended {
+				a.say(a.finding(i, FoundWorkAfter, "work on a drive that was recorded as destroyed in entry %d: one of both is of another drive, or not so", at))
+			}
 			if len(intents[p]) > 0 {
 				a.say(a.finding(i, FoundIntentRepeated, "a second intent of the job on this drive; the first is entry %d", intents[p][0]))
 			} else if spoke && !gap && t.previous != last[l.Drive] {
@@ -212,7 +250,7 @@ func (a *audit) pairs() error {
 			}
 			attempts[l.Drive]++
 			intents[p] = append(intents[p], i)
-		} else {
+		default:
 			a.Results++
 			a.result(i, t, spoke, intents[p], results[p])
 			results[p] = append(results[p], i)
@@ -225,6 +263,7 @@ func (a *audit) pairs() error {
 	}
 	a.Drives = len(last)
 	a.openIntents(intents, results)
+	a.manifests(manifests, intents, results, gap)
 	return nil
 }
 

@@ -111,7 +111,9 @@ func (a *audit) judgeTrust() {
 		a.Trust = "untrusted"
 	}
 	for index, t := range a.history.told {
-		said[index] = t.said
+		if t.said.key != "" { // a validator's word is judged where somebody relies on it
+			said[index] = t.said
+		}
 	}
 	type against struct{ code, key string }
 	first, count := map[against]int64{}, map[against]int{}

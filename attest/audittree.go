@@ -327,21 +327,6 @@ func (r *treeReader) settle() {
 	}
 }
 
-// parseLeaf reads an entry in its one form.
-func parseLeaf(data []byte) (leaf, bool) {
-	var l leaf
-	if err := decodeClosed(data, &l); err != nil || !isHash(l.Envelope) || !isHash(l.Signature) {
-		return leaf{}, false
-	}
-	switch l.Kind {
-	case kindSession:
-		return l, isHash(l.Session) && l.Drive == "" && l.Job == ""
-	case kindIntent, kindResult:
-		return l, isHash(l.Drive) && l.Job != "" && l.Session == ""
-	}
-	return leaf{}, false
-}
-
 // compareTiles holds every tile of hashes against those made from the leaves.
 func (r *treeReader) compareTiles() error {
 	for level := 0; r.size>>(tileHeight*level) > 0; level++ {

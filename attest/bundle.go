@@ -17,11 +17,14 @@ type Certificate struct {
 	Checkpoint string      `json:"checkpoint"`
 	Intent     Envelope    `json:"intent"`
 	Keys       []PublicKey `json:"keys"`   // what the signatures are checked with, by id; whether they are trusted is not said here
-	Proofs     []string    `json:"proofs"` // of the sessions, the intent, the result: c2sp.org/tlog-proof up to its empty line
+	Proofs     []string    `json:"proofs"` // of the sessions, the intent, the result, the validations, the supersessions: c2sp.org/tlog-proof up to its empty line
 	Result     Envelope    `json:"result"`
 	Schema     string      `json:"schema"`
-	Sessions   []Envelope  `json:"sessions"` // of intent and result, in the order of the log
+	Sessions   []Envelope  `json:"sessions"` // of intent, result and supersessions, in the order of the log
 	Summary    string      `json:"summary"`  // what Summary says, as a note of the log
+	// What was said of the result later, in the order of the log; the newest counts.
+	Validations   []Envelope `json:"validations,omitempty"`
+	Supersessions []Envelope `json:"supersessions,omitempty"`
 }
 
 // PublicKey is a key and its id.
@@ -81,9 +84,17 @@ func (g *gathered) session(e Envelope) error {
 	return nil
 }
 
-// prove is the proof of an entry, up to its empty line.
-func (t *tree) prove(index int64) (string, error) {
-	path, err := tlog.ProveRecord(t.size, index, t)
+// head is the log at one size: what proofs are against.
+type head struct {
+	size       int64
+	checkpoint string
+}
+
+func (t *tree) head() head { return head{t.size, string(t.checkpoint)} }
+
+// prove is the proof of an entry in the log as it was at a size, up to its empty line.
+func (t *tree) prove(size, index int64) (string, error) {
+	path, err := tlog.ProveRecord(size, index, t)
 	if err != nil {
 		return "", fmt.Errorf("prove log entry %d: %w", index, err)
 	}
@@ -94,11 +105,39 @@ func (t *tree) prove(index int64) (string, error) {
 	return string(p.Marshal()), nil
 }
 
-// bundle puts together what the log has of a job's drive, and checks it as anybody would.
-func (is Issuer) bundle(t *tree, job, drive string) ([]byte, error) {
+func (is Issuer) gather(t *tree) *gathered {
 	log := is.Log.key.LogPublic
-	g := &gathered{is: is, tree: t, sessions: map[string]bool{}, keys: map[string]Public{log.Ed25519.ID: log.Ed25519, log.MLDSA44.ID: log.MLDSA44}}
-	parts := map[string]place{}
+	return &gathered{is: is, tree: t, sessions: map[string]bool{}, keys: map[string]Public{log.Ed25519.ID: log.Ed25519, log.MLDSA44.ID: log.MLDSA44}}
+}
+
+// ordered are the sessions in the order of the log, and the proofs of them and of what is behind them.
+func (g *gathered) ordered(at head, behind ...place) (sessions []Envelope, proofs []string, err error) {
+	slices.SortFunc(g.at, func(a, b place) int { return int(a.index - b.index) })
+	for _, p := range g.at {
+		sessions = append(sessions, p.envelope)
+	}
+	for _, p := range append(slices.Clone(g.at), behind...) {
+		text, err := g.tree.prove(at.size, p.index)
+		if err != nil {
+			return nil, nil, err
+		}
+		proofs = append(proofs, text)
+	}
+	return sessions, proofs, nil
+}
+
+func (g *gathered) entries() []PublicKey {
+	var list []PublicKey
+	for _, id := range slices.Sorted(maps.Keys(g.keys)) {
+		list = append(list, g.keys[id].entry())
+	}
+	return list
+}
+
+// bundle puts together what the log has of a job's drive, and checks it as anybody would.
+func (is Issuer) bundle(t *tree, at head, job, drive string) ([]byte, error) {
+	g := is.gather(t)
+	var behind []place
 	for _, kind := range []string{kindIntent, kindResult} {
 		p, err := g.get(job, matching(kind, job, drive))
 		if err != nil {
@@ -107,24 +146,28 @@ func (is Issuer) bundle(t *tree, job, drive string) ([]byte, error) {
 		if err := g.session(p.envelope); err != nil {
 			return nil, err
 		}
-		parts[kind] = p
+		behind = append(behind, p)
 	}
-	c := Certificate{Schema: CertificateSchema, Checkpoint: string(t.checkpoint), Intent: parts[kindIntent].envelope, Result: parts[kindResult].envelope, Sessions: []Envelope{}}
-	slices.SortFunc(g.at, func(a, b place) int { return int(a.index - b.index) })
-	for _, p := range g.at {
-		c.Sessions = append(c.Sessions, p.envelope)
+	c := Certificate{Schema: CertificateSchema, Checkpoint: at.checkpoint, Intent: behind[0].envelope, Result: behind[1].envelope}
+	validations, err := g.validations(job, drive)
+	if err != nil {
+		return nil, err
 	}
-	for _, p := range append(slices.Clone(g.at), parts[kindIntent], parts[kindResult]) {
-		text, err := t.prove(p.index)
-		if err != nil {
-			return nil, err
-		}
-		c.Proofs = append(c.Proofs, text)
+	supersessions, err := g.supersessions(job, drive)
+	if err != nil {
+		return nil, err
 	}
-	for _, id := range slices.Sorted(maps.Keys(g.keys)) {
-		c.Keys = append(c.Keys, g.keys[id].entry())
+	for _, p := range validations {
+		c.Validations = append(c.Validations, p.envelope)
 	}
-	var err error
+	for _, p := range supersessions {
+		c.Supersessions = append(c.Supersessions, p.envelope)
+	}
+	behind = append(append(behind, validations...), supersessions...)
+	if c.Sessions, c.Proofs, err = g.ordered(at, behind...); err != nil {
+		return nil, err
+	}
+	c.Keys = g.entries()
 	if c.Summary, err = is.summary(c.Result); err != nil {
 		return nil, err
 	}

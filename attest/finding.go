@@ -52,11 +52,27 @@ const (
 	FoundIntentUnfinished   = "intent_unfinished"
 	FoundFailedBefore       = "failure_before_success"
 	FoundCertificateForeign = "certificate_foreign"
+
+	FoundRecordMismatch      = "record_mismatch"
+	FoundValidatorDependent  = "validator_not_independent"
+	FoundAcceptedUnsanitized = "accepted_not_sanitized"
+	FoundManifestRepeated    = "manifest_repeated"
+	FoundManifestMismatch    = "manifest_mismatch"
+	FoundCosignedInvalid     = "cosigned_invalid"
+	FoundManifestMissing     = "manifest_missing"
+	FoundRecordMissing       = "record_missing"
+	FoundValidationWithheld  = "validation_withheld"
+	FoundSupersedingWithheld = "supersession_withheld"
+	FoundCertificateOutdated = "certificate_outdated"
+	FoundFailureClosed       = "failure_closed"
+	FoundWorkAfter           = "work_after_destruction"
 )
 
 // grades of the codes. What is not here contradicts.
 var grades = map[string]Grade{
 	FoundUntrustedKey: Omission, FoundKeyRevoked: Omission, FoundKeyNotThen: Omission, FoundUntrustedLog: Omission, FoundSessionMissing: Omission, FoundLeafUncommitted: Omission, FoundStatementMissing: Omission, FoundIntentOpen: Omission, FoundNoCertificate: Omission,
+	FoundManifestMissing: Omission, FoundRecordMissing: Omission, FoundValidationWithheld: Omission, FoundSupersedingWithheld: Omission,
+	FoundCertificateOutdated: Note, FoundFailureClosed: Note, FoundWorkAfter: Note,
 	FoundIntentUnfinished: Note, FoundFailedBefore: Note, FoundCertificateForeign: Note,
 }
 
@@ -106,7 +122,12 @@ type Audited struct {
 	Results      int            `json:"results"`
 	Outcomes     map[string]int `json:"outcomes"` // results by status; those without a statement are not in it
 	Drives       int            `json:"drives"`
+	Validations  int            `json:"validations"`
+	Supersedings int            `json:"supersessions"`
+	Manifests    int            `json:"manifests"`
+	Destructions int            `json:"destructions"`
 	Certificates int            `json:"certificates"` // files, of this log
+	Records      int            `json:"records"`      // files that are no certificates, of this log
 	Findings     []Finding      `json:"findings"`     // worst first
 }
 

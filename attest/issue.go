@@ -92,13 +92,15 @@ func (is Issuer) addIntent(t *tree, i Intent) (leaf, int64, error) {
 		return leaf{}, -1, err
 	}
 	i.PreviousLeaf, i.Attempt, i.Time = "", 1, is.time()
+	seen := false
 	previous, index, err := t.find(i.Device.ID, func(l leaf) bool {
 		if l.Drive == i.Device.ID && l.Kind == kindIntent {
 			i.Attempt++
 		}
+		seen = seen || l.Drive == i.Device.ID // a record may be all that there is of it
 		return false
 	})
-	if err == nil && i.Attempt > 1 {
+	if err == nil && seen {
 		previous, index, err = t.find(i.Device.ID, func(l leaf) bool { return l.Drive == i.Device.ID })
 	}
 	if err != nil {
@@ -152,7 +154,7 @@ func (is Issuer) Result(r Result) ([]byte, error) {
 		if err != nil {
 			return err
 		}
-		bundle, err = is.bundle(t, r.History.Job, r.Device.ID)
+		bundle, err = is.bundle(t, t.head(), r.History.Job, r.Device.ID)
 		return err
 	})
 	if err != nil {
@@ -199,11 +201,15 @@ func matching(kind, job, drive string) func(leaf) bool {
 }
 
 // Reissue makes the certificate of a job's drive again from the log: the same statements, with
-// proofs in the log as it is now.
+// proofs in the log as it is now, or as it was when others cosigned it last, if it had all of them then.
 func (is Issuer) Reissue(job, drive string) ([]byte, error) {
 	var bundle []byte
-	err := is.Log.update(func(t *tree) (err error) {
-		bundle, err = is.bundle(t, job, drive)
+	err := is.Log.update(func(t *tree) error {
+		at, err := is.cosignedHead(t, job, drive)
+		if err != nil {
+			return err
+		}
+		bundle, err = is.bundle(t, at, job, drive)
 		return err
 	})
 	if err != nil {

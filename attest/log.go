@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -78,9 +77,13 @@ func (l leaf) encode() []byte {
 
 // The kinds of entries.
 const (
-	kindSession = "session"
-	kindIntent  = "intent"
-	kindResult  = "result"
+	kindSession      = "session"
+	kindIntent       = "intent"
+	kindResult       = "result"
+	kindValidation   = "validation"   // of a result, by another key
+	kindSupersession = "supersession" // of what people said with a result, or of the whole
+	kindManifest     = "manifest"     // of a job: without a drive; without a job where none was begun
+	kindDestruction  = "destruction"  // of a drive, by hand
 )
 
 // committed completes the leaf of an envelope.
@@ -219,39 +222,6 @@ func (t *tree) entries(n int64) ([][]byte, error) {
 		return nil, &LogError{t.log.dir, fmt.Sprintf("bundle %d of entries is damaged", n)}
 	}
 	return list, nil
-}
-
-// find is the newest entry that matches, with its index; -1 when there is none. Only entries that have
-// the word are looked at. What it returns is in the tree: its hash was compared.
-func (t *tree) find(word string, match func(leaf) bool) (leaf, int64, error) {
-	for n := (t.size - 1) >> tileHeight; n >= 0 && t.size > 0; n-- {
-		list, err := t.entries(n)
-		if err != nil {
-			return leaf{}, -1, err
-		}
-		for i := len(list) - 1; i >= 0; i-- {
-			if !bytes.Contains(list[i], []byte(word)) {
-				continue
-			}
-			var l leaf
-			if err := json.Unmarshal(list[i], &l); err != nil {
-				return leaf{}, -1, &LogError{t.log.dir, fmt.Sprintf("entry %d is damaged: %v", n<<tileHeight+int64(i), err)}
-			}
-			if !match(l) {
-				continue
-			}
-			index := n<<tileHeight + int64(i)
-			hashes, err := t.ReadHashes([]int64{tlog.StoredHashIndex(0, index)})
-			if err != nil {
-				return leaf{}, -1, err
-			}
-			if hashes[0] != tlog.RecordHash(list[i]) {
-				return leaf{}, -1, &LogError{t.log.dir, fmt.Sprintf("entry %d is not the one that was logged", index)}
-			}
-			return l, index, nil
-		}
-	}
-	return leaf{}, -1, nil
 }
 
 // add stores an envelope and appends its leaf.

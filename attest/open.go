@@ -16,14 +16,17 @@ import (
 
 // Bounds of what a bundle holds, so that any bytes are answered in bounded time.
 const (
-	maxKeys     = 32
-	maxSessions = 16
+	maxKeys     = 64
+	maxSessions = 40
+	maxRecords  = 16   // validations, and as many supersessions
 	maxSeen     = 4096 // of each kind that a Verifier remembers
 )
 
 // Verifier verifies one file after another and remembers what is the same in many: keys, sessions and
 // checkpoints. Its methods may be called from several goroutines.
 type Verifier struct {
+	Cosigners Cosigners // whose cosignatures count; set before the first use
+
 	trust       Trust
 	keys        seen[PublicKey, Public]
 	logs        seen[[2]string, LogPublic]

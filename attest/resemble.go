@@ -7,5 +7,5 @@ import "bytes"
 // nothing: Verify does.
 func Resembles(data []byte) bool {
 	return bytes.HasPrefix(bytes.TrimLeft(data, " \t\r\n\xef\xbb\xbf"), []byte(`{"checkpoint":"expunge.log/`)) ||
-		bytes.Contains(data, []byte("github.com/expunge-dev/expunge/certificate/"))
+		bytes.Contains(data, []byte("github.com/expunge-dev/expunge/certificate/")) || bytes.Contains(data, []byte("github.com/expunge-dev/expunge/record/"))
 }

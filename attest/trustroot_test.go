@@ -167,7 +167,7 @@ func TestRotation(t *testing.T) {
 		}
 	}
 	proofs := fstest.MapFS{"1.json": {Data: before}, "2.json": {Data: after}, "3.json": {Data: stolen}}
-	a, err := Audit(AuditInput{Log: filesOf(t, is.Log.dir), Certificates: proofs, Trust: two})
+	a, err := auditOfResults(AuditInput{Log: filesOf(t, is.Log.dir), Certificates: proofs, Trust: two})
 	if err != nil || foundIn(a) != "key_not_valid_then:6" || a.Code() != CodePolicy || a.Trust != "untrusted" {
 		t.Errorf("audit: %v, %s", err, foundIn(a))
 	}

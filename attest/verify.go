@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // What a verification can say, as exit codes.
@@ -35,13 +36,28 @@ type Report struct {
 	Summary   string   // a note of the log
 	LogOrigin string
 	LogSize   int64
-	LogIndex  int64    // of the result
-	LogLeaf   [32]byte // hash of the result's entry
+	LogIndex  int64    // of the result, or the record
+	LogLeaf   [32]byte // hash of its entry
+
+	Validations   []Validated  // of the result, in the order of the log
+	Supersessions []Superseded // the same
+	Cosigners     []string     // those of the Verifier's that cosigned the log's head
+	NotChecked    int          // cosignatures by others
+
+	// Of a record that is no certificate one of these is there, and Result is nil.
+	Manifest    *Manifest
+	Destruction *Destruction
+	RecordTime  string // when the record was signed, by the host's clock
 
 	opened *opened
 	said   []signing // by hosts' keys: intent, result, and the sessions
 	proofs [2]proven // of intent and result
+	later  []proven  // of validations and supersessions
+	record proven    // of a record
 }
+
+// IsRecord says that it is of an authentic record that is no certificate.
+func (r Report) IsRecord() bool { return r.Manifest != nil || r.Destruction != nil }
 
 // Verdict is the code as a word.
 func (r Report) Verdict() string {
@@ -60,13 +76,18 @@ func (r Report) Verdict() string {
 // function: no clock, no network, no file, and it answers any bytes.
 func Verify(data []byte, trust Trust) Report { return NewVerifier(trust).Verify(data) }
 
-// Verify says what a certificate is worth.
+// Verify says what a certificate, or a record, is worth.
 func (v *Verifier) Verify(data []byte) Report {
 	r, err := v.verify(data)
+	if err == nil {
+		r.Cosigners, r.NotChecked, err = v.Cosigners.valid(r.opened.checkpoint)
+	}
 	if err != nil {
 		return Report{Code: CodeInvalid, Trust: "untrusted", Reasons: []Reason{{"invalid", err.Error(), "get the file again from where it was issued; do not rely on this one"}}}
 	}
-	r.Simulated = r.Result.Simulated
+	if r.Result != nil {
+		r.Simulated = r.Result.Simulated
+	}
 	r.Trust = "trusted"
 	if v.trust.Self {
 		r.Trust = "self"
@@ -78,30 +99,72 @@ func (v *Verifier) Verify(data []byte) Report {
 		r.Code = CodePolicy
 		r.Reasons = append(r.Reasons, Reason{"simulated", "SIMULATED: made on a virtual drive, it says nothing about any real one", "--allow-simulated accepts it"})
 	}
-	if status := r.Result.Outcome.Status; status != "sanitized" {
-		r.Reasons = append(r.Reasons, Reason{status, fmt.Sprintf("it certifies %q: %s", status, r.Result.Outcome.Reason), "treat the drive as holding data"})
-		if r.Code == CodeOK {
-			r.Code = CodeOutcome
+	for i, j := range r.Validations {
+		if r.Validations[i].Trusted = v.trust.trustsValidator(j, r.opened.log); !r.Validations[i].Trusted {
+			r.Reasons = append(r.Reasons, Reason{"untrusted_validator", fmt.Sprintf("%s decided to %s with key %s, which is not trusted as a validator's", j.By.Name, j.Decision, j.KeyID),
+				"get the validator's public key, with its role, from the validator and pass it with --trust"})
 		}
 	}
+	against := r.against()
+	if r.Reasons = append(r.Reasons, against...); len(against) > 0 && r.Code == CodeOK {
+		r.Code = CodeOutcome
+	}
 	return r
+}
+
+// against is why what is certified is not that a drive is sanitized.
+func (r Report) against() []Reason {
+	const holds = "treat the drive as holding data"
+	var list []Reason
+	if r.Result != nil {
+		if status := r.Result.Outcome.Status; status != "sanitized" {
+			list = append(list, Reason{status, fmt.Sprintf("it certifies %q: %s", status, r.Result.Outcome.Reason), holds})
+		}
+	}
+	if r.Manifest != nil {
+		for _, d := range r.Manifest.notSanitized() {
+			list = append(list, Reason{"manifest_" + d.Became, fmt.Sprintf("%s %s was selected, and is %q", d.Model, d.Serial, d.Became), holds})
+		}
+		if r.Manifest.NotListed != "" {
+			list = append(list, Reason{"manifest_not_listed", "not every drive of the host may be in it: " + r.Manifest.NotListed, "look at the host"})
+		}
+	}
+	for _, reason := range []*Reason{r.judged(), r.withdrawal()} {
+		if reason != nil {
+			list = append(list, *reason)
+		}
+	}
+	return list
 }
 
 // AllowSimulated takes the objection to a simulation back.
 func (r Report) AllowSimulated() Report {
 	kept := []Reason{}
+	cosigned := true
 	for _, reason := range r.Reasons {
 		if reason.Code != "simulated" {
 			kept = append(kept, reason)
 		}
+		cosigned = cosigned && reason.Code != "cosigners_missing"
 	}
-	if r.Code == CodePolicy && r.Simulated && r.Trust != "untrusted" {
+	if r.Code == CodePolicy && r.Simulated && r.Trust != "untrusted" && cosigned {
 		r.Code = CodeOK
-		if r.Result.Outcome.Status != "sanitized" {
+		if len(r.against()) > 0 {
 			r.Code = CodeOutcome
 		}
 	}
 	r.Reasons = kept
+	return r
+}
+
+// DemandCosigners objects when fewer of the Verifier's cosigners than are wanted have cosigned.
+func (r Report) DemandCosigners(n int) Report {
+	if r.Code == CodeInvalid || len(r.Cosigners) >= n {
+		return r
+	}
+	r.Code = CodePolicy
+	r.Reasons = append(slices.Clone(r.Reasons), Reason{"cosigners_missing", fmt.Sprintf("%d of the known cosigners have cosigned the log, and %d are wanted; %d cosignatures are by others", len(r.Cosigners), n, r.NotChecked),
+		"have the issuer get the log cosigned, and reissue the certificate"})
 	return r
 }
 
@@ -115,11 +178,15 @@ func (v *Verifier) verify(data []byte) (Report, error) {
 	case !ended:
 		return Report{}, errors.New("the last line is cut off")
 	}
+	// A quotation mark within a string is never bare, so that this is a member's name; the decoder decides.
+	if bytes.Contains(body, []byte(`"schema":"`+RecordSchema+`"`)) {
+		return v.verifyRecord(body)
+	}
 	var c Certificate
 	if err := decodeClosed(body, &c); err != nil {
 		return Report{}, fmt.Errorf("certificate: %w", err)
 	}
-	if c.Schema != CertificateSchema || len(c.Proofs) != len(c.Sessions)+2 {
+	if c.Schema != CertificateSchema || len(c.Proofs) != len(c.Sessions)+2+len(c.Validations)+len(c.Supersessions) {
 		return Report{}, fmt.Errorf("schema %q with %d proofs: not known to this verifier", c.Schema, len(c.Proofs))
 	}
 	o, err := v.open(c.Keys, c.Sessions, c.Checkpoint)
@@ -138,7 +205,7 @@ func (v *Verifier) verify(data []byte) (Report, error) {
 	if err := agree(intent, result, signer); err != nil {
 		return Report{}, err
 	}
-	r := Report{opened: o, LogOrigin: o.log.Origin, Summary: c.Summary}
+	r := Report{opened: o, LogOrigin: o.log.Origin, Summary: c.Summary, Result: &result}
 	if err := r.verifyProofs(c, intent, result); err != nil {
 		return Report{}, err
 	}
@@ -156,6 +223,9 @@ func (v *Verifier) verify(data []byte) (Report, error) {
 	r.said = []signing{
 		o.saying(c.Intent, r.proofs[0].index, result.Simulated, intent.Time.Claimed),
 		o.saying(c.Result, r.proofs[1].index, result.Simulated, result.Time.Claimed),
+	}
+	for i, s := range r.Supersessions {
+		r.said = append(r.said, o.saying(c.Supersessions[i], s.Index, s.Simulated, s.Time.Claimed))
 	}
 	r.said = append(r.said, o.sessionSayings()...)
 	return r, nil
@@ -188,11 +258,22 @@ func (r *Report) verifyProofs(c Certificate, intent Intent, result Result) error
 	if err != nil {
 		return fmt.Errorf("proof of the result: %w", err)
 	}
+	if err := r.verifyLater(c, second, first, rest[2:], last); err != nil {
+		return err
+	}
 	h := result.History
-	r.LogSize, r.LogIndex, r.LogLeaf, r.proofs = o.checkpoint.size, second.index, second.hash(), [2]proven{first, second}
 	return checkRules([]rule{
 		{first.index < second.index, "the result was logged before its intent"},
 		{h.IntentIndex == first.index && h.IntentLeaf == first.leaf, "the intent is not the one that the result names"},
 		{last[c.Intent.Signatures[0].KeyID] < first.index && last[c.Result.Signatures[0].KeyID] < second.index, "a statement was logged before its session"},
 	})
+}
+
+// verifyLater checks what was said of the result after it was logged. proofs are those of the validations and supersessions.
+func (r *Report) verifyLater(c Certificate, result, intent proven, proofs []string, sessions map[string]int64) error {
+	r.LogSize, r.LogIndex, r.LogLeaf, r.proofs = r.opened.checkpoint.size, result.index, result.hash(), [2]proven{intent, result}
+	if err := r.verifyValidations(c, proofs); err != nil {
+		return err
+	}
+	return r.verifySupersessions(c, proofs[len(c.Validations):], sessions)
 }

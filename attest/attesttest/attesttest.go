@@ -14,6 +14,19 @@ import (
 	"github.com/expunge-dev/expunge/attest/schema"
 )
 
+// CheckRecord fails the test when the statement of a record that is no certificate does not fit the schema of its kind.
+func CheckRecord(t testing.TB, record []byte, kind string) {
+	t.Helper()
+	var r attest.Record
+	if err := json.Unmarshal(record, &r); err != nil {
+		t.Fatal(err)
+	}
+	check(t, kind+".v1.schema.json", r.Record)
+	for _, s := range r.Sessions {
+		check(t, "session.v1.schema.json", s)
+	}
+}
+
 // CheckSchema fails the test when a statement of the certificate does not fit its schema.
 func CheckSchema(t testing.TB, certificate []byte) {
 	t.Helper()
@@ -25,6 +38,12 @@ func CheckSchema(t testing.TB, certificate []byte) {
 	check(t, "sanitization.v1.schema.json", c.Result)
 	for _, s := range c.Sessions {
 		check(t, "session.v1.schema.json", s)
+	}
+	for _, v := range c.Validations {
+		check(t, "validation.v1.schema.json", v)
+	}
+	for _, s := range c.Supersessions {
+		check(t, "supersession.v1.schema.json", s)
 	}
 }
 

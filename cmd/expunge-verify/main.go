@@ -12,16 +12,20 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/expunge-dev/expunge/attest"
 	"github.com/expunge-dev/expunge/cmd/internal/verifying"
 )
 
-const usage = `usage: expunge-verify --trust FILE [--pin FINGERPRINT] [--against ASSETS.csv] [--policy DEMANDS.yaml] [--allow-simulated] [--json[=stream]] {FILE | DIR | -}...
+const usage = `usage: expunge-verify --trust FILE [--pin FINGERPRINT] [--against ASSETS.csv] [--policy DEMANDS.yaml] [--cosigner VKEYS [--min-cosigners N]]
+       [--allow-simulated] [--json[=stream]] {FILE | DIR | -}...
 
 Checks certificates offline. In a directory and those below it, every certificate.json is checked and every *.json that is,
 or was, a certificate. "-" reads standard input: one certificate, or one on each line. --trust names a file with the public
 keys (PEM) of those whose word you take; get it from them, not with the certificate. Or it names a trust root with all its
 versions, and --pin says the fingerprint of the first one; get that from them. --against reconciles the certificates
 with a list of drives: CSV whose first line names a column serial. --policy names a file of what you demand of them.
+--cosigner names a file with the verifier keys of witnesses, one a line; --min-cosigners is how many of them must have
+cosigned the log.
 
 exit status: 0 valid and sanitized, 1 unreadable, 2 usage, 3 no such file or no certificate, 11 invalid, 12 authentic but not
 what was asked for (unknown key, simulation, or not what the list of drives says), 13 authentic, certifies something other than
@@ -37,7 +41,9 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	pin := flags.String("pin", "", "")
 	against := flags.String("against", "", "")
 	policy := flags.String("policy", "", "")
+	cosigners := flags.String("cosigner", "", "")
 	o := verifying.Options{Prog: "expunge-verify"}
+	flags.IntVar(&o.MinCosigners, "min-cosigners", 0, "")
 	flags.BoolVar(&o.AllowSimulated, "allow-simulated", false, "")
 	flags.BoolFunc("json", "", func(how string) error {
 		o.JSON, o.Stream = true, how == "stream"
@@ -66,6 +72,16 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		var err error
 		if o.Trust, err = verifying.LoadTrust(*trust, *pin, nil); err != nil {
 			fmt.Fprintf(stderr, "expunge-verify: --trust %s: %v\n", *trust, err)
+			return 2
+		}
+	}
+	if *cosigners != "" {
+		data, err := os.ReadFile(*cosigners)
+		if err == nil {
+			o.Cosigners, err = attest.ParseCosigners(data)
+		}
+		if err != nil {
+			fmt.Fprintf(stderr, "expunge-verify: --cosigner %s: %v\n", *cosigners, err)
 			return 2
 		}
 	}
@@ -100,7 +116,7 @@ func flagsFirst(args []string) []string {
 			continue
 		}
 		first = append(first, a)
-		if name := strings.TrimLeft(a, "-"); slices.Contains([]string{"trust", "pin", "against", "policy"}, name) && i+1 < len(args) {
+		if name := strings.TrimLeft(a, "-"); slices.Contains([]string{"trust", "pin", "against", "policy", "cosigner", "min-cosigners"}, name) && i+1 < len(args) {
 			i++
 			first = append(first, args[i])
 		}

@@ -118,6 +118,13 @@ func (a *app) auditInput(f auditFlags) (in attest.AuditInput, item auditItem, er
 		}
 		in.Unfinished = unfinished(ag)
 	}
+	if f.certificates == "" {
+		// Records of no job lie beside the jobs.
+		records := filepath.Join(state, "records")
+		if info, err := os.Stat(records); err == nil && info.IsDir() {
+			in.Records = os.DirFS(records)
+		}
+	}
 	return in, item, nil
 }
 
@@ -141,6 +148,9 @@ func unfinished(ag *agent.Agent) func(job, drive string) string {
 			return ""
 		}
 		for _, d := range j.Drives {
+			if drive == "" && !d.Finished() {
+				return "interrupted"
+			}
 			if string(d.Drive.ID) == drive && !d.Finished() && d.Evidence != nil {
 				return "interrupted"
 			}
@@ -173,7 +183,10 @@ func (i auditItem) text() string {
 	for _, status := range slices.Sorted(maps.Keys(i.Outcomes)) {
 		fmt.Fprintf(&b, "            %5d %s\n", i.Outcomes[status], status)
 	}
-	fmt.Fprintf(&b, "  files     %d certificates in %s\n", i.Certificates, i.From)
+	if n := i.Validations + i.Supersedings + i.Manifests + i.Destructions; n > 0 {
+		fmt.Fprintf(&b, "            %d validations, %d supersessions, %d manifests, %d destructions\n", i.Validations, i.Supersedings, i.Manifests, i.Destructions)
+	}
+	fmt.Fprintf(&b, "  files     %d certificates, %d other records in %s\n", i.Certificates, i.Records, i.From)
 	fmt.Fprintf(&b, "  signed by key %.16s…, %s\n", i.KeyID, trust)
 	fmt.Fprintf(&b, "  found     %d contradictions, %d omissions, %d notes\n", i.Count(attest.Contradiction), i.Count(attest.Omission), i.Count(attest.Note))
 	return b.String()

@@ -21,6 +21,7 @@ type certificateItem struct {
 	Model   string `json:"model"`
 	Outcome string `json:"outcome"` // from verified bytes; "invalid" when they are not
 	File    string `json:"file"`
+	Record  string `json:"record,omitempty"` // what it is when it is no certificate: "manifest", "destruction"
 }
 
 func (a *app) certificateCommand() *cobra.Command {
@@ -39,6 +40,7 @@ func (a *app) certificateCommand() *cobra.Command {
 			Use: "reissue {SERIAL | JOB}", Short: "make a lost certificate again from log and journal", Args: cobra.ExactArgs(1),
 			RunE: a.served("certificate-reissue", a.certificateReissue),
 		},
+		a.supersedeCommand(),
 	)
 	return c
 }
@@ -54,19 +56,30 @@ func (a *app) certificateList(_ context.Context, ag *agent.Agent, _ []string) (a
 	}
 	list := []certificateItem{}
 	for _, c := range issued {
-		item := certificateItem{c.Job, string(c.Drive.ID), c.Drive.Serial, c.Drive.Model, "invalid", c.File}
+		item := certificateItem{c.Job, string(c.Drive.ID), c.Drive.Serial, c.Drive.Model, "invalid", c.File, ""}
 		if data, err := os.ReadFile(c.File); err == nil {
 			if r := attest.Verify(data, trust); r.Result != nil {
 				item.Outcome = r.Result.Outcome.Status
+				for _, reason := range r.Reasons {
+					switch reason.Code {
+					case "validation_rejected", "validation_escalated", "withdrawn":
+						item.Outcome += ", " + reason.Code
+					}
+				}
 			}
 		}
 		list = append(list, item)
 	}
+	records, err := recordItems(ag)
+	if err != nil {
+		return answer{}, err
+	}
+	list = append(list, records...)
 	return answer{items: list, text: func(w io.Writer) error {
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(t, "SERIAL\tMODEL\tOUTCOME\tJOB\tFILE")
 		for _, c := range list {
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", c.Serial, c.Model, c.Outcome, c.Job, c.File)
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", dash(c.Serial), dash(c.Model), c.Outcome, dash(c.Job), c.File)
 		}
 		if len(list) == 0 {
 			fmt.Fprintln(t, "(no certificates)")
@@ -129,12 +142,12 @@ func (a *app) certificateShow(ag *agent.Agent, name string) (answer, error) {
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(w, "%s\n%s\n%s\n", c.File, attest.Words(*r.Result), text)
+		_, err = fmt.Fprintf(w, "%s\n%s\n%s%s\n", c.File, attest.Words(*r.Result), saidLater(r), text)
 		return err
 	}}, nil
 }
 
-func (a *app) certificateReissue(_ context.Context, ag *agent.Agent, args []string) (answer, error) {
+func (a *app) certificateReissue(ctx context.Context, ag *agent.Agent, args []string) (answer, error) {
 	name := args[0]
 	jobs, err := ag.Jobs()
 	if err != nil {
@@ -149,14 +162,22 @@ func (a *app) certificateReissue(_ context.Context, ag *agent.Agent, args []stri
 			}
 		}
 	}
+	records, err := ag.ReissueRecords(name)
+	if err != nil {
+		return answer{}, err
+	}
+	if job == "" && len(records) > 0 {
+		return fileAnswer(records[len(records)-1]), nil
+	}
 	if job == "" {
-		return answer{}, &problem{code: exitNotFound, name: "not_found", err: fmt.Errorf("%q: no job on such a drive", name), hint: "expunge jobs lists them"}
+		return answer{}, &problem{code: exitNotFound, name: "not_found", err: fmt.Errorf("%q: no job on such a drive, and no record of it", name), hint: "expunge jobs lists them"}
 	}
 	file, err := ag.Reissue(job, id)
 	if err != nil {
 		return answer{}, err
 	}
-	return fileAnswer(file), nil
+	_, err = ag.ReissueManifest(ctx, job)
+	return fileAnswer(file), err
 }
 
 func fileAnswer(file string) answer {

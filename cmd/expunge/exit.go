@@ -80,6 +80,7 @@ func problemOf(err error) *problem {
 		inUse     *devices.InUseError
 		corrupt   *journal.CorruptError
 		pin       *agent.PINError
+		record    *attest.RecordError
 	)
 	switch {
 	case errors.As(err, &p):
@@ -100,6 +101,8 @@ func problemOf(err error) *problem {
 		return &problem{code: exitUsage, name: "plan_format", err: err, hint: "make one with: expunge plan -o FILE"}
 	case errors.As(err, &pin):
 		return &problem{code: exitRefused, name: "pin_missing", err: err, hint: "--pin-file FILE gives it; a PSID is printed on the drive's label"}
+	case errors.As(err, &record):
+		return &problem{code: exitRefused, name: record.Code, err: err, hint: record.Hint}
 	case errors.As(err, &refused), errors.As(err, &inUse):
 		return &problem{code: exitRefused, name: "refused", err: err}
 	case errors.As(err, &corrupt):

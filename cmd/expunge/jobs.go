@@ -87,7 +87,7 @@ func (a *app) abandonCommand() *cobra.Command {
 					return a.runAnswer(j), d.Err
 				}
 			}
-			return a.runAnswer(j), nil
+			return a.runAnswer(j), j.ManifestErr
 		}),
 	}
 	c.Flags().StringVar(&why, "why", "given up by the operator", "the reason, for the certificate")

@@ -17,6 +17,8 @@ type runResult struct {
 	Job    string      `json:"job,omitempty"`
 	Plan   string      `json:"plan_digest,omitempty"`
 	Drives []driveItem `json:"drives"`
+	// Manifest accounts for every drive of the host; absent before the job's end.
+	Manifest string `json:"manifest,omitempty"`
 }
 
 // driveItem is how one drive of a job stands.
@@ -166,7 +168,7 @@ func items(j agent.Job) []driveItem {
 func (a *app) runAnswer(j agent.Job) answer {
 	list := items(j)
 	return answer{
-		result: runResult{j.ID, j.Plan.Digest(), list},
+		result: runResult{j.ID, j.Plan.Digest(), list, j.Manifest},
 		text:   func(w io.Writer) error { return outcomesText(w, list) },
 	}
 }
@@ -247,6 +249,9 @@ func (a *app) runProblem(j agent.Job) error {
 		}
 	}
 	code := worst(codes)
+	if j.ManifestErr != nil {
+		return &problem{code: exitInternal, name: "manifest", err: j.ManifestErr, hint: "remove the cause, then run: expunge certificate reissue SERIAL"}
+	}
 	if code == exitOK {
 		return nil
 	}

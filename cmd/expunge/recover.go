@@ -79,7 +79,11 @@ func (a *app) recover(ctx context.Context, ag *agent.Agent) (answer, error) {
 	var codes []int
 	for _, j := range jobs {
 		list := items(j)
-		result.Jobs = append(result.Jobs, runResult{j.ID, j.Plan.Digest(), list})
+		result.Jobs = append(result.Jobs, runResult{j.ID, j.Plan.Digest(), list, j.Manifest})
+		if j.ManifestErr != nil {
+			a.say("%v", j.ManifestErr)
+			codes = append(codes, exitInternal)
+		}
 		for _, i := range list {
 			codes = append(codes, i.code)
 		}

@@ -63,7 +63,11 @@ func (a *app) run(ctx context.Context, names []string, request sanitize.Request,
 		return answer{}, err
 	}
 	if len(p.Drives) == 0 {
-		return a.runAnswer(agent.Job{Plan: p}), planProblem(p)
+		job := agent.Job{Plan: p}
+		if job.Manifest, err = ag.Refused(ctx, p, nil); err != nil {
+			return a.runAnswer(job), errors.Join(planProblem(p), err)
+		}
+		return a.runAnswer(job), planProblem(p)
 	}
 	if err := a.confirmed(ctx, p, confirm, file != ""); err != nil {
 		return a.runAnswer(agent.Job{Plan: p}), err
@@ -79,7 +83,7 @@ func (a *app) run(ctx context.Context, names []string, request sanitize.Request,
 	progress.end()
 	var refused *agent.RefusedError
 	if errors.As(err, &refused) {
-		job = agent.Job{Plan: p, Drives: refused.Drives}
+		job = agent.Job{Plan: p, Drives: refused.Drives, Manifest: refused.Manifest, ManifestErr: refused.ManifestErr}
 		err = nil
 	}
 	if err != nil {

@@ -10,8 +10,9 @@ import (
 )
 
 func (a *app) verifyCommand() *cobra.Command {
-	var trust, pin, against, policy, drive, evidence string
+	var trust, pin, against, policy, drive, evidence, cosigners string
 	var simulated bool
+	var wanted int
 	c := &cobra.Command{
 		Use: "verify {FILE | DIR | -}...", Short: "check certificates, offline", Args: cobra.ArbitraryArgs,
 		Long: "verify checks certificates with no network, clock or drive. --trust names a file with the issuers' public keys (PEM), or\n" +
@@ -36,14 +37,19 @@ func (a *app) verifyCommand() *cobra.Command {
 	c.Flags().StringVar(&drive, "drive", "", "is it about this `DRIVE` of the machine, and was it used since?")
 	c.Flags().BoolVar(&simulated, "allow-simulated", false, "accept certificates of virtual drives")
 	c.Flags().StringVar(&evidence, "evidence", "", "hold the certificate against its evidence bundle, from `FILE`: expunge certificate evidence")
+	c.Flags().StringVar(&cosigners, "cosigner", "", "verifier keys of those whose cosignatures of the log count, one a line, from `FILE`")
+	c.Flags().IntVar(&wanted, "min-cosigners", 0, "how many of them must have cosigned")
 	c.RunE = func(_ *cobra.Command, paths []string) error {
-		o := verifying.Options{Paths: paths, AllowSimulated: simulated, JSON: a.json != "", Stream: a.json == "stream", Prog: "expunge"}
+		o := verifying.Options{MinCosigners: wanted, Paths: paths, AllowSimulated: simulated, JSON: a.json != "", Stream: a.json == "stream", Prog: "expunge"}
 		err := a.checkGlobals()
 		if err == nil && len(paths) == 0 {
 			err = usage("name certificates, such as certificate.json, or directories with them", errors.New("no certificate is named"))
 		}
 		if err == nil {
 			o.Trust, err = a.trust("--trust", trust, pin)
+		}
+		if err == nil && cosigners != "" {
+			o.Cosigners, err = readCosigners(cosigners)
 		}
 		if err == nil && against != "" {
 			if o.Against, err = verifying.LoadAssets(against); err != nil {

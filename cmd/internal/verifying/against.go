@@ -14,6 +14,7 @@ type Reconciled struct {
 	File        string    `json:"file"`
 	Serials     int       `json:"serials"`      // listed
 	WithSuccess int       `json:"with_success"` // listed, and certified as sanitized with nothing later against it
+	Destroyed   int       `json:"destroyed"`    // listed, not so, and recorded as destroyed by hand with nothing later against it
 	Findings    []Finding `json:"findings"`
 }
 
@@ -40,8 +41,8 @@ const maxPaths = 3
 // ledger holds what reconciling needs of certificates that are authentic.
 type ledger struct {
 	bySerial map[string]*record
-	logs     map[string]int        // by origin
-	seen     map[logEntry][32]byte // the entry's hash
+	logs     map[string]int // by origin
+	seen     map[logEntry]*entered
 	forks    []Finding
 }
 
@@ -51,12 +52,19 @@ type logEntry struct {
 	index int64
 }
 
+// entered is what was made of an entry: its hash, and whether it counts as a success.
+type entered struct {
+	leaf    [32]byte
+	success bool
+}
+
 // record is what is known of one serial number.
 type record struct {
-	drive    string // id of the first that is accepted
-	several  bool   // there are others
-	rejected int    // authentic, and not accepted: untrusted, simulated
-	sources  []source
+	destroyed []mark // each by its log
+	drive     string // id of the first that is accepted
+	several   bool   // there are others
+	rejected  int    // authentic, and not accepted: untrusted, simulated
+	sources   []source
 }
 
 // source is what one issuer's log says of a serial number.
@@ -70,18 +78,20 @@ type source struct {
 // mark is a place in time: exact within a log, by the hosts' clocks between logs.
 type mark struct {
 	there        bool
+	log          int
 	index        int64
+	size         int64 // of the log that it was proved against: of two copies the one of the larger log says more
 	time, status string
 	path         string
 }
 
 func newLedger() *ledger {
-	return &ledger{bySerial: map[string]*record{}, logs: map[string]int{}, seen: map[logEntry][32]byte{}}
+	return &ledger{bySerial: map[string]*record{}, logs: map[string]int{}, seen: map[logEntry]*entered{}}
 }
 
-// enter takes a certificate in. What is not authentic says nothing about any drive.
+// enter takes a certificate in, or the record of a destruction. What is not authentic says nothing about any drive.
 func (l *ledger) enter(i Item) {
-	if i.result == nil {
+	if i.result == nil && i.Destruction == nil {
 		return
 	}
 	log, known := l.logs[i.origin]
@@ -91,36 +101,53 @@ func (l *ledger) enter(i Item) {
 	}
 	entry := logEntry{log, i.Trust.LogIndex}
 	have, copied := l.seen[entry]
-	if copied && have == i.leaf {
-		return
-	}
-	if copied {
+	if copied && have.leaf != i.leaf {
 		l.forks = append(l.forks, Finding{"forked_log", i.Serial, fmt.Sprintf("another certificate claims the same entry %d of the log %.28s…", entry.index, i.origin), []string{i.label()}})
+		copied = false
 	}
-	l.seen[entry] = i.leaf
+	if !copied {
+		have = &entered{leaf: i.leaf}
+		l.seen[entry] = have
+	}
 	r := l.bySerial[i.Serial]
 	if r == nil {
 		r = &record{}
 		l.bySerial[i.Serial] = r
 	}
 	if i.Code == attest.CodePolicy {
-		r.rejected++
+		if !copied {
+			r.rejected++
+		}
 		return
 	}
 	if r.drive == "" {
 		r.drive = i.Drive.ID
 	}
 	r.several = r.several || r.drive != i.Drive.ID
+	m := mark{true, log, i.Trust.LogIndex, i.Trust.LogSize, i.Time, i.Outcome, i.label()}
+	if i.Destruction != nil {
+		if !copied {
+			r.destroyed = append(r.destroyed, m)
+		}
+		return
+	}
 	at := slices.IndexFunc(r.sources, func(s source) bool { return s.log == log })
 	if at < 0 {
 		at, r.sources = len(r.sources), append(r.sources, source{log: log})
 	}
-	s, m := &r.sources[at], mark{true, i.Trust.LogIndex, i.Time, i.Outcome, i.label()}
+	s := &r.sources[at]
 	if i.Code != attest.CodeOK {
+		if m.status == "sanitized" { // and rejected, or withdrawn
+			m.status = i.Reasons[len(i.Reasons)-1].Code
+		}
 		s.failure = newer(s.failure, m)
 		return
 	}
 	s.success = newer(s.success, m)
+	if have.success {
+		return
+	}
+	have.success = true
 	s.successes++
 	if len(s.paths) < maxPaths {
 		s.paths = append(s.paths, m.path)
@@ -128,10 +155,16 @@ func (l *ledger) enter(i Item) {
 }
 
 func newer(a, b mark) mark {
-	if a.there && a.index > b.index {
+	if a.there && !b.reaches(a) {
 		return a
 	}
 	return b
+}
+
+// reaches says whether a mark of one log is not before another. Of two copies of one certificate the newer one counts, and
+// where they are of one size the one that it is asked of.
+func (m mark) reaches(other mark) bool {
+	return m.index > other.index || m.index == other.index && m.size >= other.size
 }
 
 // reconcile holds the list against the certificates.
@@ -179,6 +212,10 @@ func (a *Assets) likely(serial string) string {
 
 // judge finds what is wrong with the certificates of one listed serial number.
 func (c *Reconciled) judge(serial string, r *record) {
+	if r != nil && r.closed() && !r.several {
+		c.Destroyed++
+		return
+	}
 	if r == nil || len(r.sources) == 0 {
 		f := Finding{Code: "no_certificate", Serial: serial, Message: "there is no certificate of it"}
 		if r != nil {
@@ -218,7 +255,7 @@ func (r *record) last() (last mark) {
 			switch {
 			case !s.success.there:
 			case s.log == f.log:
-				later = later && f.failure.index > s.success.index
+				later = later && f.failure.reaches(s.success)
 			default:
 				later = later && f.failure.time >= s.success.time
 			}
@@ -230,10 +267,27 @@ func (r *record) last() (last mark) {
 	return last
 }
 
+// closed says that the drive was destroyed after all that is known of it, and that nothing else would do: no success stands.
+func (r *record) closed() bool {
+	last := r.last()
+	if len(r.destroyed) == 0 || len(r.sources) > 0 && !last.there {
+		return false
+	}
+	return !slices.ContainsFunc(r.sources, func(s source) bool {
+		return s.failure.there && !slices.ContainsFunc(r.destroyed, func(d mark) bool {
+			return d.log == s.log && d.index > s.failure.index || d.log != s.log && d.time > s.failure.time
+		})
+	})
+}
+
 // words is for people: one line for each finding.
 func (c *Reconciled) words() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "against %s: %d of %d listed drives are certified as sanitized, %d findings\n", shown(c.File), c.WithSuccess, c.Serials, len(c.Findings))
+	destroyed := ""
+	if c.Destroyed > 0 {
+		destroyed = fmt.Sprintf(", %d are recorded as destroyed", c.Destroyed)
+	}
+	fmt.Fprintf(&b, "against %s: %d of %d listed drives are certified as sanitized%s, %d findings\n", shown(c.File), c.WithSuccess, c.Serials, destroyed, len(c.Findings))
 	for _, f := range c.Findings {
 		fmt.Fprintf(&b, "  %-20s  %-20s  %s", f.Code, dash(f.Serial), f.Message)
 		if len(f.Paths) > 0 {

@@ -197,6 +197,9 @@ func (j *job) judge(o Options) told {
 		return told{skip: &NotJudged{j.path, []attest.Reason{{Code: "not_a_certificate", Message: "no certificate, nor what is left of one"}}}}
 	}
 	r := o.verifier.Verify(data)
+	if o.MinCosigners > 0 {
+		r = r.DemandCosigners(o.MinCosigners)
+	}
 	if o.AllowSimulated {
 		r = r.AllowSimulated()
 	}
@@ -216,6 +219,7 @@ func (j *job) judge(o Options) told {
 	if item.Reasons == nil {
 		item.Reasons = []attest.Reason{}
 	}
+	item.later(r)
 	if r.Result != nil {
 		d := r.Result.Device
 		item.Outcome, item.Method, item.Time = r.Result.Outcome.Status, r.Result.Outcome.Method, r.Result.Time.Claimed

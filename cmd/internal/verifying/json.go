@@ -76,7 +76,7 @@ func (l lines) end(e ending) error {
 				return err
 			}
 		}
-		last["against"] = map[string]any{"file": e.Against.File, "serials": e.Against.Serials, "with_success": e.Against.WithSuccess}
+		last["against"] = map[string]any{"file": e.Against.File, "serials": e.Against.Serials, "with_success": e.Against.WithSuccess, "destroyed": e.Against.Destroyed}
 	}
 	return l.enc.Encode(last)
 }

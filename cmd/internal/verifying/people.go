@@ -71,6 +71,9 @@ func (t *table) row(n told) string {
 	if i.result != nil {
 		outcome = attest.Words(*i.result)
 	}
+	if i.Record != "" {
+		outcome = i.recordWords()
+	}
 	if i.Simulated {
 		outcome += ", SIMULATED"
 	}
@@ -94,7 +97,7 @@ func why(i Item) string {
 	if len(i.Reasons) == 0 {
 		return ""
 	}
-	if i.result == nil {
+	if i.result == nil && i.Record == "" {
 		return ": " + shortened(shown(i.Reasons[0].Message), 100)
 	}
 	codes := make([]string, len(i.Reasons))
@@ -167,6 +170,9 @@ func (s Summary) words() string {
 		}
 	}
 	text += "\n"
+	if s.Records > 0 {
+		text += fmt.Sprintf("%d other records\n", s.Records)
+	}
 	if s.NotJudged > 0 {
 		text += fmt.Sprintf("%d not judged: no certificates\n", s.NotJudged)
 	}

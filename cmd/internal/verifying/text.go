@@ -2,6 +2,7 @@ package verifying
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/expunge-dev/expunge/attest"
 )
@@ -11,15 +12,14 @@ func (i Item) text() string {
 	if i.Code == CodeIO || i.Code == CodeNotFound {
 		return fmt.Sprintf("%s: not read, so nothing was judged\n", i.label())
 	}
+	if i.Record != "" {
+		return i.recordText()
+	}
 	if i.result == nil {
 		return fmt.Sprintf("%s: INVALID\n", i.label())
 	}
 	r := i.result
-	head := map[int]string{attest.CodeOK: "VALID", attest.CodePolicy: "POLICY NOT MET", attest.CodeOutcome: "AUTHENTIC, NOT SANITIZED"}[i.Code]
-	if i.Simulated {
-		head += " (SIMULATED)"
-	}
-	s := fmt.Sprintf("%s: %s\n", i.label(), head)
+	s := i.head()
 	s += fmt.Sprintf("  drive     %s %s, %d bytes\n", r.Device.Model, r.Device.Serial, r.Device.SizeBytes)
 	s += fmt.Sprintf("  outcome   %s\n", attest.Words(*r))
 	s += fmt.Sprintf("  technique %s, policy %s, scope %s\n", r.Sanitization.Technique, r.Policy.Name, r.Scope)
@@ -42,7 +42,24 @@ func (i Item) text() string {
 	if r.Sanitization.Finished != "" {
 		s += fmt.Sprintf("  when      %s to %s (host clock)\n", r.Sanitization.Started, r.Sanitization.Finished)
 	}
-	s += fmt.Sprintf("  signed by key %.16s…, %s; log entry %d of %d\n", i.Trust.KeyID, trustWords(i.Trust.Level), i.Trust.LogIndex, i.Trust.LogSize)
+	return s + i.laterText() + i.signedText()
+}
+
+// head is what it is worth.
+func (i Item) head() string {
+	words := map[int]string{attest.CodeOK: "VALID", attest.CodePolicy: "POLICY NOT MET", attest.CodeOutcome: "AUTHENTIC, NOT SANITIZED"}[i.Code]
+	if i.Simulated {
+		words += " (SIMULATED)"
+	}
+	return fmt.Sprintf("%s: %s\n", i.label(), words)
+}
+
+// signedText is whose word it is.
+func (i Item) signedText() string {
+	s := fmt.Sprintf("  signed by key %.16s…, %s; log entry %d of %d\n", i.Trust.KeyID, trustWords(i.Trust.Level), i.Trust.LogIndex, i.Trust.LogSize)
+	if len(i.Cosigners) > 0 || i.NotChecked > 0 {
+		s += fmt.Sprintf("  cosigned  by %s; %d cosignatures not checked\n", dash(strings.Join(i.Cosigners, ", ")), i.NotChecked)
+	}
 	return s
 }
 

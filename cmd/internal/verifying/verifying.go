@@ -16,7 +16,9 @@ type Options struct {
 	Paths          []string // files and directories; "-" is standard input
 	Trust          attest.Trust
 	AllowSimulated bool
-	Against        *Assets // nil: certificates are judged by themselves
+	Cosigners      attest.Cosigners // whose cosignatures count
+	MinCosigners   int              // how many of them are wanted
+	Against        *Assets          // nil: certificates are judged by themselves
 	Demands        *attest.Demands
 	Also           func(attest.Report) []attest.Reason // what else does not fit an authentic certificate; nil: nothing
 	// Check says what else speaks against a certificate that is authentic, by what only the caller has; nil is no
@@ -59,9 +61,19 @@ type Item struct {
 	Simulated  bool            `json:"simulated"`
 	Drive      *Drive          `json:"drive,omitempty"`
 	Trust      Trust           `json:"trust"`
-	result     *attest.Result
-	leaf       [32]byte // hash of its entry in the log
-	origin     string   // of the log
+	Record     string          `json:"record,omitempty"` // of what is no certificate: "manifest" or "destruction"
+	// Of a certificate: what was said of it later, and who cosigned the log.
+	Validations   []Validation   `json:"validations,omitempty"`
+	Supersessions []Supersession `json:"supersessions,omitempty"`
+	Cosigners     []string       `json:"cosigners,omitempty"`
+	NotChecked    int            `json:"cosignatures_not_checked,omitempty"`
+
+	Manifest    *attest.Manifest    `json:"manifest,omitempty"`
+	Destruction *attest.Destruction `json:"destruction,omitempty"`
+
+	result *attest.Result
+	leaf   [32]byte // hash of its entry in the log
+	origin string   // of the log
 }
 
 // Drive is the drive that a certificate speaks of, from verified bytes.
@@ -89,7 +101,7 @@ type NotJudged struct {
 	Reasons []attest.Reason `json:"reasons"`
 }
 
-// Summary counts. Every certificate is in one of the numbers after the first.
+// Summary counts. Every certificate is in one of the numbers after the first, and records are counted apart.
 type Summary struct {
 	Certificates int `json:"certificates"` // judged, or to be judged and not readable
 	Sanitized    int `json:"sanitized"`    // exit status 0
@@ -101,9 +113,14 @@ type Summary struct {
 	Unreadable   int `json:"unreadable"`
 	NotJudged    int `json:"not_judged"`
 	OtherFiles   int `json:"other_files"` // not named *.json, in directories
+	Records      int `json:"records"`     // authentic, and no certificates: manifests, destructions
 }
 
 func (s *Summary) count(i Item) {
+	if i.Record != "" {
+		s.Records++
+		return
+	}
 	s.Certificates++
 	switch {
 	case i.Code == attest.CodeOK:
@@ -165,6 +182,7 @@ func Run(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer, o Optio
 
 func run(ctx context.Context, stdin io.Reader, p printer, o Options) (int, error) {
 	o.verifier = attest.NewVerifier(o.Trust)
+	o.verifier.Cosigners = o.Cosigners
 	working, stop := context.WithCancel(ctx)
 	defer stop()
 	workers := runtime.GOMAXPROCS(0)
@@ -218,7 +236,7 @@ func run(ctx context.Context, stdin io.Reader, p printer, o Options) (int, error
 	case ctx.Err() != nil: // what was not reached is not known: nothing is said of it
 		codes[CodeSignal] = true
 		end.Errors = append(end.Errors, attest.Reason{Code: "signal", Message: "stopped by a signal; not everything was judged"})
-	case end.Summary.Certificates == 0:
+	case end.Summary.Certificates+end.Summary.Records == 0:
 		codes[CodeNotFound] = true
 		end.Errors = append(end.Errors, attest.Reason{Code: "no_certificate", Message: "there is no certificate in what was named", Hint: "certificates are named certificate.json, or *.json when exported"})
 	}
