@@ -126,7 +126,7 @@ func TestManifestAccountsForEveryDrive(t *testing.T) {
 	s.fault("B", "drop-writes")
 	ctx, stop := context.WithCancel(t.Context())
 	s.agent.testOnlyObserve = func(r journal.Record) {
-		if r.Kind == "pass_started" {
+		if r.Kind == "pass_begun" {
 			stop()
 		}
 	}
@@ -137,8 +137,8 @@ func TestManifestAccountsForEveryDrive(t *testing.T) {
 	}
 	s.agent.testOnlyObserve = nil
 	unfinished := slices.ContainsFunc(j.Drives, func(r DriveResult) bool { return !r.Finished() })
-	if unfinished != (j.Manifest == "") {
-		t.Errorf("unfinished %v, manifest %q", unfinished, j.Manifest)
+	if !unfinished || j.Manifest != "" || j.ManifestErr != nil {
+		t.Errorf("unfinished %v, manifest %q, %v", unfinished, j.Manifest, j.ManifestErr)
 	}
 	if j, err = s.agent.Resume(t.Context(), j.ID, Observer{}); err != nil || j.ManifestErr != nil {
 		t.Fatal(err, j.ManifestErr)
