@@ -28,7 +28,7 @@ test:
 	GOOS=windows CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/expunge-verify
 	$(TEST) -race -short ./...
 	$(TEST) ./agent
-	$(TEST) -run Sixty ./cmd/expunge
+	$(TEST) -run 'Sixty|EveryByteCounts' ./cmd/expunge ./attest
 
 # Kernels and tools are Debian's, unpacked into a cache; what cannot be had is skipped, and said.
 test-e2e:
