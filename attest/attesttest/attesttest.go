@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"sync"
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -58,21 +59,12 @@ func check(t testing.TB, name string, e attest.Envelope) {
 	}
 }
 
+// compiled are schemas by their file's name: each is compiled once, and then only read.
+var compiled sync.Map
+
 // Validate holds one statement against a schema.
 func Validate(name string, payload []byte) error {
-	text, err := schema.Files.ReadFile(name)
-	if err != nil {
-		return err
-	}
-	parsed, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
-	if err != nil {
-		return err
-	}
-	compiler := jsonschema.NewCompiler()
-	if err := compiler.AddResource(name, parsed); err != nil {
-		return err
-	}
-	compiled, err := compiler.Compile(name)
+	s, err := compile(name)
 	if err != nil {
 		return err
 	}
@@ -80,5 +72,29 @@ func Validate(name string, payload []byte) error {
 	if err != nil {
 		return err
 	}
-	return compiled.Validate(instance)
+	return s.Validate(instance)
+}
+
+func compile(name string) (*jsonschema.Schema, error) {
+	if s, is := compiled.Load(name); is {
+		return s.(*jsonschema.Schema), nil
+	}
+	text, err := schema.Files.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	parsed, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	if err != nil {
+		return nil, err
+	}
+	compiler := jsonschema.NewCompiler()
+	if err := compiler.AddResource(name, parsed); err != nil {
+		return nil, err
+	}
+	s, err := compiler.Compile(name)
+	if err != nil {
+		return nil, err
+	}
+	compiled.Store(name, s)
+	return s, nil
 }

@@ -20,6 +20,7 @@ type drive struct {
 	info    Info
 	profile Profile
 	memory  *memory
+	known   reading // what it was read from
 	medium  *os.File
 	opened  int    // open transports
 	power   uint64 // counts power-ons; a transport of an earlier one is gone
@@ -56,7 +57,7 @@ func (d *drive) powerOn(info Info) error {
 		return err
 	}
 	news := false
-	m, err := d.rack.remember(info.Name, func(info Info, m *memory) error {
+	m, err := d.rack.remember(info.Name, nil, func(info Info, m *memory) error {
 		if m.Unpowered {
 			if err := d.rack.wake(info, m); err != nil {
 				return err
@@ -109,7 +110,7 @@ func (d *drive) arrive(t *transport) error {
 func (d *drive) loseMemory() error {
 	d.off = true
 	d.forget()
-	_, err := d.rack.remember(d.info.Name, func(_ Info, m *memory) error {
+	_, err := d.rack.remember(d.info.Name, nil, func(_ Info, m *memory) error {
 		m.lose(d.rack.now())
 		return nil
 	})
@@ -152,12 +153,16 @@ func (d *drive) barred(t *transport) error {
 // recall brings the drive's memory up to date and changes it. d.mu is held.
 func (d *drive) recall(change func(m *memory) error) error {
 	lost := func(m *memory) bool { return m.Unpowered || m.PowerOns != d.wakes }
-	m, err := d.rack.remember(d.info.Name, func(_ Info, m *memory) error {
-		if lost(m) || change == nil {
-			return nil
+	var inside func(Info, *memory) error
+	if change != nil {
+		inside = func(_ Info, m *memory) error {
+			if lost(m) {
+				return nil
+			}
+			return change(m)
 		}
-		return change(m)
-	})
+	}
+	m, err := d.rack.remember(d.info.Name, &d.known, inside)
 	if m != nil {
 		d.memory = m
 	}

@@ -24,7 +24,7 @@ func (r *Rack) Medium(name string) (*Medium, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := r.remember(info.Name, nil)
+	m, err := r.remember(info.Name, nil, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package virtual
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
@@ -145,12 +146,16 @@ func (r *Rack) memoryFile(name string) string {
 }
 
 func (r *Rack) readMemory(name string) (*memory, error) {
-	data, err := os.ReadFile(r.memoryFile(name))
+	text, err := os.ReadFile(r.memoryFile(name))
 	if err != nil {
 		return nil, fmt.Errorf("read a virtual drive's memory: %w", err)
 	}
+	return decodeMemory(name, text)
+}
+
+func decodeMemory(name string, text []byte) (*memory, error) {
 	m := &memory{}
-	if err := strict.Decode(data, m); err != nil {
+	if err := strict.Decode(text, m); err != nil {
 		return nil, fmt.Errorf("read a virtual drive's memory %s: %w", name, err)
 	}
 	return m, nil
@@ -164,37 +169,72 @@ func (r *Rack) writeMemory(name string, m *memory) error {
 	return durable.WriteFile(r.memoryFile(name), append(data, '\n'), 0o644)
 }
 
+// reading is what was read of a drive, and the texts that it was read from. While the files hold the same, they
+// need not be decoded again.
+type reading struct {
+	infoText, text []byte
+	info           Info
+	memory         *memory
+	was            []byte // the memory as it is written
+}
+
+// read brings a reading up to date; anew when its memory is going to be changed.
+func (l *reading) read(r *Rack, name string, anew bool) error {
+	text, err := os.ReadFile(r.stateFile(name))
+	if err != nil {
+		return fmt.Errorf("read virtual drive: %w", err)
+	}
+	if l.infoText == nil || !bytes.Equal(text, l.infoText) {
+		if l.info, err = decodeInfo(name, text); err != nil {
+			return err
+		}
+		l.infoText = text
+	}
+	if text, err = os.ReadFile(r.memoryFile(name)); err != nil {
+		return fmt.Errorf("read a virtual drive's memory: %w", err)
+	}
+	if !anew && l.text != nil && bytes.Equal(text, l.text) {
+		return nil
+	}
+	l.text = nil
+	if l.memory, err = decodeMemory(name, text); err != nil {
+		return err
+	}
+	l.was, err = json.Marshal(l.memory)
+	l.text = text
+	return err
+}
+
 // remember reads the drive's memory, lets change look at it and change it, and keeps what it did. An
 // operation that goes on by itself is first brought to where it is now: nobody sees an older state.
-// Other processes wait meanwhile.
-func (r *Rack) remember(name string, change func(info Info, m *memory) error) (m *memory, err error) {
+// Other processes wait meanwhile. last is what the caller alone has read before; nil when there is none.
+func (r *Rack) remember(name string, last *reading, change func(info Info, m *memory) error) (m *memory, err error) {
 	lock, err := durable.WaitLock(filepath.Join(r.dir, "state", name+".memory.lock"))
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
-	info, err := readInfo(r.stateFile(name))
-	if err != nil {
+	if last == nil {
+		last = &reading{}
+	}
+	if err := last.read(r, name, change != nil); err != nil {
 		return nil, err
 	}
-	if m, err = r.readMemory(name); err != nil {
-		return nil, err
-	}
-	was, err := json.Marshal(m)
-	if err != nil {
-		return nil, err
-	}
-	if err := r.goOn(info, m); err != nil {
+	m = last.memory
+	text := last.text
+	last.text = nil // until it is known that nothing was changed
+	if err := r.goOn(last.info, m); err != nil {
 		return m, err
 	}
 	if change != nil {
-		if err := change(info, m); err != nil {
+		if err := change(last.info, m); err != nil {
 			return m, err
 		}
 	}
-	if now, err := json.Marshal(m); err != nil || string(now) != string(was) {
+	if now, err := json.Marshal(m); err != nil || !bytes.Equal(now, last.was) {
 		return m, errors.Join(err, r.writeMemory(name, m))
 	}
+	last.text = text
 	return m, nil
 }
 

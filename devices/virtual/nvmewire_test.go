@@ -370,7 +370,7 @@ func TestFormatReachesDeallocatedBlocks(t *testing.T) {
 func TestFormatInProgress(t *testing.T) {
 	g := newRig(t, Spec{Profile: "nvme-format"})
 	g.rack.Clock = nil
-	_, err := g.rack.remember("nvme0", func(info Info, m *memory) error {
+	_, err := g.rack.remember("nvme0", nil, func(info Info, m *memory) error {
 		m.Units[0].Operation = &operation{Kind: kindBlock, Format: &formatNVM{NSIDs: []uint32{1}}, Since: time.Now()}
 		return nil
 	})

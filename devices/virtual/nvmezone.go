@@ -172,7 +172,7 @@ func skipGaps(f *os.File, s Spec) error {
 func (r *Rack) fillZones(name string) error {
 	info, err := r.find(name)
 	if err == nil && info.Spec.ZoneBytes > 0 {
-		_, err = r.remember(info.Name, func(info Info, m *memory) error { m.setZones(info, true); return nil })
+		_, err = r.remember(info.Name, nil, func(info Info, m *memory) error { m.setZones(info, true); return nil })
 	}
 	return err
 }

@@ -72,7 +72,7 @@ func (r *Rack) PowerCycle(name string) error {
 		d.off = true
 		d.forget()
 	}
-	_, err = r.remember(info.Name, func(info Info, m *memory) error {
+	_, err = r.remember(info.Name, nil, func(info Info, m *memory) error {
 		m.lose(r.now())
 		return r.wake(info, m)
 	})

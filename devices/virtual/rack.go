@@ -140,9 +140,13 @@ func readInfo(file string) (Info, error) {
 	if err != nil {
 		return Info{}, fmt.Errorf("read virtual drive: %w", err)
 	}
+	return decodeInfo(file, data)
+}
+
+func decodeInfo(name string, text []byte) (Info, error) {
 	var info Info
-	if err := strict.Decode(data, &info); err != nil {
-		return Info{}, fmt.Errorf("read virtual drive %s: %w", file, err)
+	if err := strict.Decode(text, &info); err != nil {
+		return Info{}, fmt.Errorf("read virtual drive %s: %w", name, err)
 	}
 	return info, nil
 }

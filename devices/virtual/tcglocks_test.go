@@ -237,7 +237,7 @@ func TestATASecurityBesideLocking(t *testing.T) {
 // memoryOf changes what the drive keeps, as somebody before did.
 func (h *host) memoryOf(change func(m *memory)) {
 	h.t.Helper()
-	if _, err := h.rack.remember("sda", func(_ Info, m *memory) error { change(m); return nil }); err != nil {
+	if _, err := h.rack.remember("sda", nil, func(_ Info, m *memory) error { change(m); return nil }); err != nil {
 		h.t.Fatal(err)
 	}
 }

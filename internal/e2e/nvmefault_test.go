@@ -158,7 +158,7 @@ func TestNVMeGone(t *testing.T) {
 func TestNVMePulledWhileItErasesItself(t *testing.T) {
 	t.Parallel()
 	f := newFabric(t, hardware{})
-	n := f.add(t, virtual.Spec{Profile: "nvme-ssd", Serial: "PULLED", SizeBytes: 4 << 20, EraseSeconds: 20})
+	n := f.add(t, virtual.Spec{Profile: "nvme-ssd", Serial: "PULLED", SizeBytes: 1 << 20, EraseSeconds: 20})
 	f.g.connect(n, "ctrl_loss_tmo=3")
 	r := record(n, func(decide func(uint16, *nvme.Command) fate) func(uint16, *nvme.Command) fate {
 		return func(queue uint16, c *nvme.Command) fate {

@@ -120,7 +120,9 @@ func section(i, blocks int64) int64 {
 // drawer draws numbers from a keystream, as SamplePRNG says.
 type drawer struct {
 	stream Keystream
-	at     int64
+	at     int64      // of what comes next in the stream
+	ahead  [2048]byte // of the stream, of which left is not drawn yet: to begin a stream costs more than to go on with it
+	left   []byte
 }
 
 func newDrawer(seed []byte) (*drawer, error) {
@@ -139,10 +141,14 @@ func (d *drawer) below(m int64) int64 {
 	um := uint64(m)
 	excess := (^uint64(0)%um + 1) % um // 2^64 mod m
 	for {
-		var word [8]byte
-		d.stream.Fill(word[:], d.at)
-		d.at += 8
-		if w := binary.BigEndian.Uint64(word[:]); w <= ^uint64(0)-excess {
+		if len(d.left) == 0 {
+			d.left = d.ahead[:]
+			d.stream.Fill(d.left, d.at)
+			d.at += int64(len(d.left))
+		}
+		w := binary.BigEndian.Uint64(d.left)
+		d.left = d.left[8:]
+		if w <= ^uint64(0)-excess {
 			return int64(w % um)
 		}
 	}
