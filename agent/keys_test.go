@@ -174,7 +174,7 @@ func TestKeyRotatesBetweenJobs(t *testing.T) {
 	}
 	s.add(virtual.Spec{Serial: "C", SizeBytes: 1 << 20})
 	r := s.verify(s.run(s.plan(sanitize.Request{}, "C"))) // by the same process
-	if r.KeyID != rotated.New.ID || r.Trust == "untrusted" || r.LogIndex != 7 {
+	if r.KeyID != rotated.New.ID || r.Trust == "untrusted" || r.LogIndex != 9 {
 		t.Errorf("by key %s, entry %d, %s", r.KeyID, r.LogIndex, r.Trust)
 	}
 	if err := s.agent.CheckLog(); err != nil {

@@ -19,6 +19,8 @@ type Demands struct {
 	Given        []string // members of Given that must be there
 	After        string   // signed at or after it, by the host's clock; RFC 3339, UTC
 	Before       string   // signed before it
+	Validation   string   // accept: a trusted validator accepted it, and nobody decided otherwise later
+	Cosigners    int      // how many of those that the verifier knows have cosigned the log
 	NoWarnings   bool
 	NotSelf      bool // the issuer's key was given by the verifier, and is not that of its own state
 }
@@ -56,6 +58,12 @@ func (d Demands) Check() error {
 			return fmt.Errorf("%q is nothing that a certificate can be given", g)
 		}
 	}
+	if d.Validation != "" && d.Validation != Accept {
+		return fmt.Errorf("validation %q cannot be demanded: %s can", d.Validation, Accept)
+	}
+	if d.Cosigners < 0 || d.Cosigners > maxCosignatures {
+		return fmt.Errorf("%d cosigners cannot be demanded", d.Cosigners)
+	}
 	if !optional(d.After, isTime) || !optional(d.Before, isTime) || d.After != "" && d.Before != "" && d.After >= d.Before {
 		return fmt.Errorf("from %q to %q is no time, or not in UTC with seconds", d.After, d.Before)
 	}
@@ -85,8 +93,15 @@ func (d Demands) unmet(r Report) []Reason {
 	ask(d.After == "" || r.Result.Time.Claimed >= d.After, "policy_time", "it was signed at %s, before %s", r.Result.Time.Claimed, d.After)
 	ask(d.Before == "" || r.Result.Time.Claimed < d.Before, "policy_time", "it was signed at %s, and not before %s", r.Result.Time.Claimed, d.Before)
 	ask(!d.NotSelf || r.Trust != "self", "policy_self", "it is checked with the issuer's own keys only")
+	accepted := false
+	for _, v := range r.Validations {
+		accepted = v.Decision == Accept && (v.Trusted || accepted)
+	}
+	ask(d.Validation == "" || accepted, "policy_validation", "no trusted validator accepted it, or somebody decided otherwise later")
+	ask(len(r.Cosigners) >= d.Cosigners, "policy_cosigners", "%d of the known cosigners have cosigned the log, and %d are demanded", len(r.Cosigners), d.Cosigners)
+	given := r.Given()
 	for _, g := range d.Given {
-		ask(r.Result.Given != nil && givenWords[g](r.Result.Given), "policy_given", "nothing is given as %s", g)
+		ask(given != nil && givenWords[g](given), "policy_given", "nothing is given as %s", g)
 	}
 	return list
 }

@@ -217,3 +217,6 @@ func (is Issuer) Reissue(job, drive string) ([]byte, error) {
 	}
 	return bundle, nil
 }
+
+// SignNote signs a text as a note of the log (c2sp.org/signed-note). It must be none that a log signs by itself.
+func (is Issuer) SignNote(text string) ([]byte, error) { return is.Log.key.SignNote(text) }

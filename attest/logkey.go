@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"filippo.io/mldsa"
@@ -195,6 +196,9 @@ func (s noteSigner) Sign(msg []byte) ([]byte, error) { return ed25519.Sign(s.key
 
 // SignNote signs a text, which is no checkpoint, as a note of the log (c2sp.org/signed-note).
 func (k *LogKey) SignNote(text string) ([]byte, error) {
+	if strings.HasPrefix(text, origin("")) {
+		return nil, errors.New("sign note: it would pass for a checkpoint")
+	}
 	return note.Sign(&note.Note{Text: text}, noteSigner{k})
 }
 

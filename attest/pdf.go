@@ -9,6 +9,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+
+	"golang.org/x/mod/sumdb/note"
 )
 
 // PDF is what a certificate's page carries: the certificate, and the seal over page and certificate.
@@ -96,6 +98,22 @@ func OpenPDF(data []byte) (PDF, error) {
 		return PDF{}, notPDF(PDFSeal, "the seal is not signed")
 	}
 	return p, nil
+}
+
+// CheckSeal says whether a page is sealed by the log of the certificate in it, of which this is the report. The error is a
+// *PDFError.
+func (r Report) CheckSeal(p PDF) error {
+	if r.opened == nil {
+		return notPDF(PDFSeal, "the certificate in the page is not authentic")
+	}
+	n, err := note.Open([]byte(p.Seal), note.VerifierList(r.opened.log.verifiers[0]))
+	if err != nil {
+		return notPDF(PDFSeal, "the seal is not of the certificate's log: %w", err)
+	}
+	if n.Text != p.SealedText || len(n.UnverifiedSigs) > 0 || p.Seal != fmt.Sprintf("%s\n\u2014 %s %s\n", n.Text, n.Sigs[0].Name, n.Sigs[0].Base64) {
+		return notPDF(PDFSeal, "the seal is not of this page and this attachment, or not in its one form")
+	}
+	return nil
 }
 
 // framePDF finds the one end of the document, and what is behind it.

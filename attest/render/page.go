@@ -212,7 +212,10 @@ func (f *Form) checkSection(where string) (section, []step) {
 	s.add("Log entries", fmt.Sprintf("intent %d, result %d of %d", r.History.IntentIndex, f.report.LogIndex, f.report.LogSize))
 	s.exact("Job", r.History.Job)
 	s.exact("SHA-256", f.digest)
-	accept, answer := "", "VALID"
+	file, accept, answer := "certificate.json", "", "VALID"
+	if where == pdfWhere {
+		file = "FILE.pdf"
+	}
 	if r.Simulated {
 		accept, answer = " --allow-simulated", "VALID (SIMULATED)"
 	}
@@ -222,7 +225,7 @@ func (f *Form) checkSection(where string) (section, []step) {
 	return s, []step{
 		{"This page is a picture of the certificate; only the certificate itself proves anything. " + where, ""},
 		{"Get the issuer's public key, whose id is below, from the issuer by another way than this file. Then, on any computer:",
-			"expunge-verify --trust issuer.pub" + accept + " certificate.json"},
+			"expunge-verify --trust issuer.pub" + accept + " " + file},
 		{"It must answer " + answer + ", and name this drive and this outcome. docs/certificate.md of the program (github.com/expunge-dev/expunge) says how to check it with openssl alone.", ""},
 	}
 }

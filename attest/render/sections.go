@@ -81,6 +81,7 @@ func condition(d attest.Device, h *attest.Health) string {
 		hours = d.PowerOnHours
 	}
 	say(hours, "%s power-on hours")
+	say(c.PowerCycles, "%s power cycles")
 	say(c.UsedPercent, "%s %% used")
 	say(c.MediaErrors, "%s media errors")
 	say(c.Reallocated, "%s reallocated")
@@ -240,6 +241,9 @@ func proofSection(r attest.Result) section {
 		s.add("Drive's account", a+" (its own status page is in the certificate)")
 	}
 	s.add("Record", fmt.Sprintf("journal of %s, and the plan; their hashes are signed", count(r.Evidence.JournalRecords, "record")))
+	if n := int64(len(r.Sanitization.Commands)) + r.Sanitization.CommandsOmitted; n > 0 {
+		s.add("Commands", fmt.Sprintf("%s that destroy were sent; the certificate has them byte by byte", count(n, "command")))
+	}
 	return s
 }
 
@@ -249,6 +253,7 @@ func limitSection(r attest.Result) section {
 	for _, x := range r.Sanitization.Excludes {
 		s.add("Not reached", x)
 	}
+	s.add("Hidden areas", hiddenAreas(r.HiddenAreas))
 	for _, x := range r.Sanitization.RestsOn {
 		s.add("Rests on", x)
 	}
@@ -257,4 +262,21 @@ func limitSection(r attest.Result) section {
 		s.add("Note", x)
 	}
 	return s
+}
+
+// hiddenAreas puts what the drive keeps beside its blocks in a line, by what became of it. What is not there goes without saying.
+func hiddenAreas(list []attest.HiddenArea) string {
+	var words []string
+	for _, state := range []string{"not sanitized", "unknown", "removed", "sanitized"} {
+		var kinds []string
+		for _, a := range list {
+			if a.State == state {
+				kinds = append(kinds, a.Kind)
+			}
+		}
+		if len(kinds) > 0 {
+			words = append(words, state+": "+strings.Join(kinds, ", "))
+		}
+	}
+	return strings.Join(words, "; ")
 }

@@ -78,9 +78,9 @@ func (k logKeys) sign(t *testing.T, name, text string, size uint64, root []byte)
 	return text + "\n— " + name + " " + first + "\n— " + name + " " + second + "\n"
 }
 
-// places says where the intents and results of a log are, and how many entries it has: {i0} is the first
+// places says where the intents, results and manifests of a log are, and how many entries it has: {i0} is the first
 // intent, {r1-2} two before the second result, {n} behind the last entry.
-type places struct{ intents, results []int }
+type places struct{ intents, results, manifests []int }
 
 func (a audited) places() (p places) {
 	a.t.Helper()
@@ -94,12 +94,14 @@ func (a audited) places() (p places) {
 			p.intents = append(p.intents, i)
 		case "result":
 			p.results = append(p.results, i)
+		case "manifest":
+			p.manifests = append(p.manifests, i)
 		}
 	}
 	return p
 }
 
-var place = regexp.MustCompile(`\{([irn])([0-9]*)([+-][0-9]+)?\}`)
+var place = regexp.MustCompile(`\{([irmn])([0-9]*)([+-][0-9]+)?\}`)
 
 func (p places) in(text string, size int) string {
 	return place.ReplaceAllStringFunc(text, func(s string) string {
@@ -111,6 +113,8 @@ func (p places) in(text string, size int) string {
 			at = p.intents[n]
 		case "r":
 			at = p.results[n]
+		case "m":
+			at = p.manifests[n]
 		}
 		more, _ := strconv.Atoi(m[3])
 		return fmt.Sprint(at + more)
@@ -440,17 +444,17 @@ func TestAuditFindsWhatWasDone(t *testing.T) {
 		}, "log_forked certificate_without_leaf:{i0} statement_altered:{i0} result_without_intent:{r0} session_mismatch:{i1-1} session_mismatch:{i2-1} session_mismatch:{i3-1} session_mismatch:{r3-1} intent_open:{i0}" + usual, exitInvalid},
 		{"last leaf dropped, nothing signed", func(a audited) {
 			checkpoint := a.text("checkpoint")
-			a.rebuild(drop(a.leaves(), r3))
+			a.rebuild(drop(a.leaves(), size-1))
 			a.edit(a.file("checkpoint"), func([]byte) []byte { return []byte(checkpoint) })
 		}, "tile_missing:0 leaves_missing:{n-1}" + usual, exitInvalid},
-		{"last leaf dropped, and signed", func(a audited) { a.rebuild(drop(a.leaves(), r3)) }, "log_rewound certificate_without_leaf:{r3}" + usual, exitInvalid},
+		{"last leaf dropped, and signed", func(a audited) { a.rebuild(drop(a.leaves(), size-1)) }, "log_rewound certificate_without_leaf:{n-1} manifest_missing:{i3}" + usual, exitInvalid},
 		{"a failure dropped, and signed", func(a audited) { a.rebuild(drop(drop(a.leaves(), r1), i1)) },
-			"log_forked log_rewound session_mismatch:{i2-3} certificate_without_leaf:{r1} chain_broken:{i2-2} intent_mismatch:{r2-2} session_mismatch:{i3-3} certificate_without_leaf:{r2} session_mismatch:{r3-3} intent_mismatch:{r3-2} certificate_without_leaf:{r3}", exitInvalid},
-		{"checkpoint from before the last", func(a audited) { a.putBack(beforeLast, false) }, "log_rewound certificate_without_leaf:{r3}" + usual, exitInvalid},
+			"log_forked log_rewound manifest_mismatch:{m1-2} certificate_without_leaf:{r1} session_mismatch:{i2-3} certificate_without_leaf:{m1} chain_broken:{i2-2} intent_mismatch:{r2-2} manifest_mismatch:{m2-2} certificate_without_leaf:{r2} session_mismatch:{i3-3} certificate_without_leaf:{m2} session_mismatch:{r3-3} intent_mismatch:{r3-2} manifest_mismatch:{m3-2} certificate_without_leaf:{r3} certificate_without_leaf:{m3}", exitInvalid},
+		{"checkpoint from before the last", func(a audited) { a.putBack(beforeLast, false) }, "log_rewound certificate_without_leaf:{r3} certificate_without_leaf:{m3}" + usual, exitInvalid},
 		{"checkpoint from the beginning", func(a audited) { a.putBack(early, false) },
-			"log_rewound certificate_without_leaf:{r1} certificate_without_leaf:{r2} certificate_without_leaf:{r3}", exitInvalid},
+			"log_rewound certificate_without_leaf:{r1} certificate_without_leaf:{m1} certificate_without_leaf:{r2} certificate_without_leaf:{m2} certificate_without_leaf:{r3} certificate_without_leaf:{m3}", exitInvalid},
 		{"log from the beginning", func(a audited) { a.putBack(early, true) },
-			"log_rewound certificate_without_leaf:{r1} certificate_without_leaf:{r2} certificate_without_leaf:{r3}", exitInvalid},
+			"log_rewound certificate_without_leaf:{r1} certificate_without_leaf:{m1} certificate_without_leaf:{r2} certificate_without_leaf:{m2} certificate_without_leaf:{r3} certificate_without_leaf:{m3}", exitInvalid},
 		{"checkpoint deleted", func(a audited) { a.remove(a.file("checkpoint")) }, "checkpoint_missing" + usual, exitInvalid},
 		{"byte of the checkpoint's signature", func(a audited) { a.edit(a.file("checkpoint"), flip(-9)) }, "checkpoint_invalid" + usual, exitInvalid},
 		{"byte of the checkpoint's root", func(a audited) { a.edit(a.file("checkpoint"), flip(90)) }, "checkpoint_invalid" + usual, exitInvalid},
@@ -467,18 +471,18 @@ func TestAuditFindsWhatWasDone(t *testing.T) {
 		{"result twice", func(a audited) { a.rebuild(append(a.leaves(), a.leaves()[r0])) }, "result_repeated:{n}" + usual, exitInvalid},
 		{"intent twice", func(a audited) { a.rebuild(append(a.leaves(), a.leaves()[i0])) }, "intent_repeated:{n}" + usual, exitInvalid},
 		{"no entry of this program", func(a audited) { a.rebuild(append(a.leaves(), []byte("{}"))) }, "leaf_malformed:{n}" + usual, exitInvalid},
-		{"all certificates deleted, last leaf dropped, and signed", func(a audited) {
+		{"all certificates deleted, last leaves dropped, and signed", func(a audited) {
 			a.removeAll()
-			a.rebuild(drop(a.leaves(), r3))
-		}, "result_without_certificate:{r0} result_without_certificate:{r1} result_without_certificate:{r2} intent_open:{i3}" + usual, exitPolicy},
+			a.rebuild(drop(drop(a.leaves(), size-1), r3))
+		}, "result_without_certificate:{r0} record_missing:{m0} result_without_certificate:{r1} record_missing:{m1} result_without_certificate:{r2} record_missing:{m2} intent_open:{i3}" + usual, exitPolicy},
 		{"all certificates and the intent of a result deleted, and signed", func(a audited) {
 			a.removeAll()
 			a.rebuild(drop(a.leaves(), i3))
-		}, "session_mismatch:{r3-2} result_without_intent:{r3-1} result_without_certificate:{r0} result_without_certificate:{r1} result_without_certificate:{r2} result_without_certificate:{r3-1}" + usual, exitInvalid},
+		}, "session_mismatch:{r3-2} result_without_intent:{r3-1} manifest_mismatch:{m3-1} result_without_certificate:{r0} record_missing:{m0} result_without_certificate:{r1} record_missing:{m1} result_without_certificate:{r2} record_missing:{m2} result_without_certificate:{r3-1} record_missing:{m3-1}" + usual, exitInvalid},
 		{"all certificates deleted, a failure dropped, and signed", func(a audited) {
 			a.removeAll()
 			a.rebuild(drop(drop(a.leaves(), r1), i1))
-		}, "session_mismatch:{i2-3} chain_broken:{i2-2} intent_mismatch:{r2-2} session_mismatch:{i3-3} session_mismatch:{r3-3} intent_mismatch:{r3-2} result_without_certificate:{r0} result_without_certificate:{r2-2} result_without_certificate:{r3-2}", exitInvalid},
+		}, "manifest_mismatch:{m1-2} session_mismatch:{i2-3} chain_broken:{i2-2} intent_mismatch:{r2-2} manifest_mismatch:{m2-2} session_mismatch:{i3-3} session_mismatch:{r3-3} intent_mismatch:{r3-2} manifest_mismatch:{m3-2} result_without_certificate:{r0} record_missing:{m0} record_missing:{m1-2} result_without_certificate:{r2-2} record_missing:{m2-2} result_without_certificate:{r3-2} record_missing:{m3-2}", exitInvalid},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := audited{t: t, log: filepath.Join(t.TempDir(), "log"), certificates: filepath.Join(t.TempDir(), "certificates"), key: key}

@@ -43,9 +43,8 @@ var formats = map[string]struct {
 type exportResult struct {
 	Format       string   `json:"format"`
 	Certificates int      `json:"certificates"`
-	File         string   `json:"file,omitempty"`  // when it is one
-	Files        []string `json:"files,omitempty"` // in a directory
-	Sealed       *bool    `json:"sealed,omitempty"`
+	File         string   `json:"file,omitempty"`     // when it is one
+	Files        []string `json:"files,omitempty"`    // in a directory
 	Manifest     string   `json:"manifest,omitempty"` // the signed manifest of a register
 }
 
@@ -98,12 +97,9 @@ func (a *app) certificateExport(ag *agent.Agent, e exporting, args []string) (an
 	x := exportResult{Format: e.format, Certificates: len(forms)}
 	drawn := make([][]byte, len(forms))
 	for i, f := range forms {
-		if drawn[i], err = draw(ag, e.format, f, &x); err != nil {
+		if drawn[i], err = draw(ag, e.format, f); err != nil {
 			return answer{}, fmt.Errorf("%s: %w", found[i].File, err)
 		}
-	}
-	if x.Sealed != nil && !*x.Sealed {
-		a.say("without a seal: a page can be checked by the certificate attached to it, and not by itself")
 	}
 	if directory {
 		return e.writeAll(x, found, drawn)
@@ -197,21 +193,15 @@ func (a *app) forms(found []agent.Certificate, e exporting) ([]*render.Form, err
 	return forms, nil
 }
 
-// draw makes one form; x notes whether a page was sealed.
-func draw(ag *agent.Agent, format string, f *render.Form, x *exportResult) ([]byte, error) {
+// draw makes one form. A page is sealed by the log of the state.
+func draw(ag *agent.Agent, format string, f *render.Form) ([]byte, error) {
 	switch format {
 	case "pdf":
 		page, err := f.PDF()
 		if err != nil {
 			return nil, err
 		}
-		s := sealerOf(ag)
-		sealed := s != nil
-		x.Sealed = &sealed
-		if !sealed {
-			return page, nil
-		}
-		return render.Seal(page, f.Bundle(), s.SignNote)
+		return render.Seal(page, f.Bundle(), ag.SignNote)
 	case "html":
 		return f.HTML()
 	case "qr":
@@ -224,7 +214,7 @@ func draw(ag *agent.Agent, format string, f *render.Form, x *exportResult) ([]by
 	return f.Bundle(), nil
 }
 
-// exportRegister writes a register, and beside it its signed manifest where there is what signs one.
+// exportRegister writes a register, and beside it its signed manifest.
 func (a *app) exportRegister(ag *agent.Agent, e exporting, forms []*render.Form) (answer, error) {
 	rows := map[string]func([]*render.Form) ([]byte, error){"csv": render.CSV, "ndjson": render.NDJSON}[e.format]
 	data, err := rows(forms)
@@ -232,18 +222,15 @@ func (a *app) exportRegister(ag *agent.Agent, e exporting, forms []*render.Form)
 		return answer{}, err
 	}
 	x := exportResult{Format: e.format, Certificates: len(forms)}
-	m := manifesterOf(ag)
-	if e.out == "-" || m == nil {
-		if m == nil {
-			a.say("without a signed manifest: check each row by its certificate")
-		}
+	if e.out == "-" {
+		a.say("without a signed manifest: there is no file that it could be of")
 		return a.write(e, x, data)
 	}
-	x.Manifest = e.out + ".manifest.json"
+	x.Manifest = e.out + ".manifest"
 	if err := fresh(x.Manifest); err != nil {
 		return answer{}, err
 	}
-	manifest, err := m.SignManifest(filepath.Base(e.out), sha256.Sum256(data))
+	manifest, err := ag.SignRegister(filepath.Base(e.out), sha256.Sum256(data))
 	if err != nil {
 		return answer{}, fmt.Errorf("sign manifest of %s: %w", e.out, err)
 	}

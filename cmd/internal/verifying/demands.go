@@ -28,6 +28,8 @@ type demandsFile struct {
 	Given        []string  `yaml:"given"`
 	After        time.Time `yaml:"signed-after"`
 	Before       time.Time `yaml:"signed-before"`
+	Validation   string    `yaml:"validation"`
+	Cosigners    int       `yaml:"cosigners"`
 	NoWarnings   bool      `yaml:"no-warnings"`
 	NotSelf      bool      `yaml:"issuer-known"`
 }
@@ -64,7 +66,7 @@ func ParseDemands(data []byte) (attest.Demands, error) {
 	}
 	d := attest.Demands{
 		Name: f.Demands, Method: f.Method, Scope: f.Scope, Verification: f.Verification, Techniques: f.Techniques, Forbid: f.Forbid,
-		Policies: f.Policies, Given: f.Given, After: stamp(f.After), Before: stamp(f.Before), NoWarnings: f.NoWarnings, NotSelf: f.NotSelf,
+		Policies: f.Policies, Given: f.Given, After: stamp(f.After), Before: stamp(f.Before), NoWarnings: f.NoWarnings, Validation: f.Validation, Cosigners: f.Cosigners, NotSelf: f.NotSelf,
 	}
 	return d, d.Check()
 }

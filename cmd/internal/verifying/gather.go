@@ -46,7 +46,7 @@ type gatherer struct {
 	stdinTaken  bool
 	queue, work chan *job
 	large       chan struct{}
-	other       int // files that are not named *.json; to be read when the queue is closed
+	other       int // files that are not named *.json or *.pdf; to be read when the queue is closed
 }
 
 func (g *gatherer) gather(paths []string) {
@@ -137,13 +137,14 @@ func (g *gatherer) directory(dir string, depth int) {
 			return
 		}
 		path := filepath.Join(dir, e.name)
-		isJSON := strings.EqualFold(filepath.Ext(e.name), ".json")
+		ext := filepath.Ext(e.name)
+		mayBe := strings.EqualFold(ext, ".json") || strings.EqualFold(ext, ".pdf")
 		switch {
 		case e.kind.IsDir():
 			g.directory(path, depth+1)
 		case e.kind&fs.ModeSymlink != 0:
 			g.skip(path, "symbolic_link", "a symbolic link: it is not followed", "name what it points to by itself")
-		case !isJSON:
+		case !mayBe:
 			g.other++
 		case !e.kind.IsRegular():
 			g.skip(path, "not_a_file", fmt.Sprintf("not a regular file but %v", e.kind), "")
@@ -193,10 +194,14 @@ func (j *job) judge(o Options) told {
 			return told{item: &item}
 		}
 	}
-	if j.maybe && !attest.Resembles(data) {
+	if j.maybe && !attest.Resembles(data) && !isPage(data) {
 		return told{skip: &NotJudged{j.path, []attest.Reason{{Code: "not_a_certificate", Message: "no certificate, nor what is left of one"}}}}
 	}
-	r := o.verifier.Verify(data)
+	if attest.ResemblesSummary(data) {
+		item := j.judgeSummary(o, data)
+		return told{item: &item}
+	}
+	r := o.report(data)
 	if o.MinCosigners > 0 {
 		r = r.DemandCosigners(o.MinCosigners)
 	}

@@ -15,8 +15,11 @@ func (i Item) text() string {
 	if i.Record != "" {
 		return i.recordText()
 	}
-	if i.result == nil {
+	if i.result == nil && i.Code == attest.CodeInvalid {
 		return fmt.Sprintf("%s: INVALID\n", i.label())
+	}
+	if i.result == nil {
+		return i.summaryText()
 	}
 	r := i.result
 	s := i.head()
@@ -61,6 +64,16 @@ func (i Item) signedText() string {
 		s += fmt.Sprintf("  cosigned  by %s; %d cosignatures not checked\n", dash(strings.Join(i.Cosigners, ", ")), i.NotChecked)
 	}
 	return s
+}
+
+// summaryText tells of the code on a page.
+func (i Item) summaryText() string {
+	s := i.head()
+	if i.Summary == nil {
+		return s
+	}
+	s += fmt.Sprintf("  drive     %s %s\n  outcome   %s\n  by        %s\n  signed    %s (host clock), by the log %.28s…, %s\n", i.Model, i.Serial, i.Summary.Outcome, i.Summary.By, i.Time, i.Summary.Log, trustWords(i.Trust.Level))
+	return s + fmt.Sprintf("  result    %s\n  this is the summary on a page, and not the certificate\n", i.Summary.Result)
 }
 
 func trustWords(level string) string {

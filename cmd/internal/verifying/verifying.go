@@ -71,9 +71,10 @@ type Item struct {
 	Manifest    *attest.Manifest    `json:"manifest,omitempty"`
 	Destruction *attest.Destruction `json:"destruction,omitempty"`
 
-	result *attest.Result
-	leaf   [32]byte // hash of its entry in the log
-	origin string   // of the log
+	Summary *Summarized `json:"summary,omitempty"` // of the code on a page, which is no certificate
+	result  *attest.Result
+	leaf    [32]byte // hash of its entry in the log
+	origin  string   // of the log
 }
 
 // Drive is the drive that a certificate speaks of, from verified bytes.

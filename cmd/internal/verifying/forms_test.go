@@ -1,0 +1,118 @@
+package verifying
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/expunge-dev/expunge/attest"
+)
+
+// pageAndTrust are a page as the renderer made it, with the certificate in it, and the keys of host and log.
+func pageAndTrust(t *testing.T) (page []byte, certificate attest.Certificate, trust attest.Trust) {
+	t.Helper()
+	page, err := os.ReadFile("../../../attest/testdata/page.pdf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := attest.OpenPDF(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(p.Bundle, &certificate); err != nil {
+		t.Fatal(err)
+	}
+	r := attest.Verify(p.Bundle, attest.Trust{})
+	var text []byte
+	for _, k := range certificate.Keys {
+		if k.KeyID == r.KeyID || strings.HasSuffix(r.LogOrigin, k.KeyID) {
+			der, err := base64.StdEncoding.DecodeString(k.SPKI)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text = append(text, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})...)
+		}
+	}
+	if trust, err = attest.ParseTrust(text); err != nil {
+		t.Fatal(err)
+	}
+	return page, certificate, trust
+}
+
+// A page is judged with the certificate in it: whatever was done to either is found.
+func TestPages(t *testing.T) {
+	page, _, trust := pageAndTrust(t)
+	dir := t.TempDir()
+	put(t, dir, "good.pdf", page)
+	put(t, dir, "PAGE.PDF", page)
+	if a := ask(t, Options{Paths: []string{dir}, Trust: trust}, ""); a.ExitStatus != 0 || len(a.Items) != 2 || a.Items[0].Serial == "" || a.Items[0].Trust.Level != "trusted" {
+		t.Fatalf("%+v", a)
+	}
+	sealed := bytes.LastIndex(page, []byte(attest.PDFSealLine))
+	words := bytes.Index(page, []byte("/Producer"))
+	if words < 0 {
+		words = bytes.Index(page, []byte("/Title"))
+	}
+	painted := append(bytes.Clone(page), "1 0 obj\n<<>>\nendobj\ntrailer\n<<>>\nstartxref\n0\n%%EOF\n"...)
+	changed := bytes.Clone(page)
+	changed[words+14] ^= 1
+	for name, c := range map[string]struct {
+		data []byte
+		want string
+	}{
+		"an overlay":          {painted, attest.PDFRevised},
+		"a byte behind":       {append(bytes.Clone(page), ' '), attest.PDFRevised},
+		"without its seal":    {page[:sealed], attest.PDFUnsealed},
+		"a letter changed":    {changed, attest.PDFSeal},
+		"another kind of PDF": {[]byte("%PDF-1.4\n%%EOF\n"), attest.PDFNotOurs},
+		"cut":                 {page[:len(page)/2], attest.PDFNotOurs},
+	} {
+		a := ask(t, Options{Paths: []string{put(t, t.TempDir(), "x.pdf", c.data)}, Trust: trust}, "")
+		if i := a.Items[0]; a.ExitStatus != attest.CodeInvalid || i.Reasons[0].Code != c.want || i.Serial != "" || i.Reasons[0].Hint == "" {
+			t.Errorf("%s: %d %+v, want %s", name, a.ExitStatus, i.Reasons, c.want)
+		}
+	}
+	// A seal that fits and that another log signed.
+	s := newSite(t)
+	p, err := attest.OpenPDF(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	note, err := s.SignNote(p.SealedText)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, err := attest.PDFSealLines(note)
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign := append(bytes.Clone(page[:sealed]), line...)
+	if a := ask(t, Options{Paths: []string{put(t, t.TempDir(), "x.pdf", foreign)}, Trust: trust}, ""); a.ExitStatus != attest.CodeInvalid || a.Items[0].Reasons[0].Code != attest.PDFSeal {
+		t.Errorf("sealed by somebody: %+v", a.Items[0])
+	}
+}
+
+// The text of a page's code is judged by the log's key, and is never taken for the certificate.
+func TestCodes(t *testing.T) {
+	_, certificate, trust := pageAndTrust(t)
+	o := Options{Paths: []string{"-"}, Trust: trust}
+	a := ask(t, o, certificate.Summary)
+	if i := a.Items[0]; a.ExitStatus != 0 || i.Serial == "" || i.Summary == nil || !strings.HasPrefix(i.Summary.Outcome, "PURGED") || i.Drive != nil {
+		t.Fatalf("%d %+v", a.ExitStatus, i)
+	}
+	if a := ask(t, o, strings.Replace(certificate.Summary, "serial ", "serial X", 1)); a.ExitStatus != attest.CodeInvalid || a.Items[0].Serial != "" {
+		t.Errorf("%+v", a.Items[0])
+	}
+	o.Trust = newSite(t).trust(t)
+	if a := ask(t, o, certificate.Summary); a.ExitStatus != attest.CodePolicy || a.Items[0].Reasons[0].Code != "untrusted_key" || a.Items[0].Serial != "" {
+		t.Errorf("%+v", a.Items[0])
+	}
+	o.Trust, o.Against = trust, listed(t, "serial\n"+a.Items[0].Serial)
+	if a := ask(t, o, certificate.Summary); a.ExitStatus != attest.CodePolicy || len(a.Against.Findings) != 1 {
+		t.Errorf("a summary closed a drive of the list: %+v", a)
+	}
+}
