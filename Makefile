@@ -18,7 +18,7 @@ demo: build
 	./bin/expunge demo
 
 build:
-	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/...
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/ ./cmd/...
 
 # Results are not kept: what a test of racks opens is more than go can look through afterwards.
 test:
@@ -48,7 +48,8 @@ fuzz:
 	done
 
 bench:
-	$(GO) test -run '^$$' -bench . ./sanitize/overwrite ./attest
+	$(GO) test -run '^$$' -bench . ./sanitize/overwrite ./attest ./attest/render
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/expunge-verify ./cmd/expunge-verify && wc -c bin/expunge-verify
 
 fmt:
 	gofmt -w .

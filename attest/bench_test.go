@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/transparency-dev/formats/proof"
 	"golang.org/x/mod/sumdb/tlog"
@@ -38,7 +39,11 @@ func BenchmarkVerify(b *testing.B) {
 func BenchmarkVerifyMany(b *testing.B) {
 	k := testKey(1, RoleHost)
 	all := manyCertificates(b, k, 2000)
-	v := NewVerifier(trustIn(b, k))
+	trust, err := ParseTrust(append(k.PublicPEM(), testKey(99, RoleValidator).PublicPEM()...))
+	if err != nil {
+		b.Fatal(err)
+	}
+	v := NewVerifier(trust)
 	b.ReportAllocs()
 	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
@@ -49,6 +54,21 @@ func BenchmarkVerifyMany(b *testing.B) {
 		}
 	})
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds()/float64(runtime.GOMAXPROCS(0)), "certificates/s/core")
+}
+
+// BenchmarkLogEntry is an intent, signed and on disk with the checkpoint that makes it count. TMPDIR says on which.
+func BenchmarkLogEntry(b *testing.B) {
+	is := testIssuer(b, testKey(1, RoleHost))
+	var took []time.Duration
+	for n := 0; b.Loop(); n++ {
+		from := time.Now()
+		if _, err := is.Intent(testIntent("S", fmt.Sprint("j", n))); err != nil {
+			b.Fatal(err)
+		}
+		took = append(took, time.Since(from))
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "median-ms")
 }
 
 // manyCertificates are certificates of as many drives in one log, which is only in memory: an issuer
@@ -68,7 +88,7 @@ func manyCertificates(t testing.TB, k *Key, drives int) [][]byte {
 		}
 		return some, nil
 	})
-	size, logKey := int64(0), testLogKey(9)
+	size, logKey, validator := int64(0), testLogKey(9), testKey(99, RoleValidator)
 	is := Issuer{Key: k, Log: OpenLog("", logKey, testNow)}
 	_, private, err := ed25519.GenerateKey(nil)
 	must(err)
@@ -108,8 +128,17 @@ func manyCertificates(t testing.TB, k *Key, drives int) [][]byte {
 		payload, err = Canonical(Statement[Result]{StatementType, r.subjects(), SanitizationType, r})
 		must(err)
 		c.Result, _ = log(leaf{Kind: kindResult, Drive: i.Device.ID, Job: job}, payload, run)
+		digest, err := c.Result.digest()
+		must(err)
+		d := r.Device
+		v := Validation{Agent: r.Agent, By: Person{Name: "V. Alidator"}, Decision: Accept, Device: Name(d.Model, d.Serial, d.WWN), Recommendation: Recommend(r),
+			Result: ResultAt{size - 1, job, digest, r.Outcome.Status}, Signers: []string{validator.ID}, Time: clock}
+		payload, err = Canonical(Statement[Validation]{StatementType, v.subjects(), ValidationType, v})
+		must(err)
+		e, _ := log(leaf{Kind: kindValidation, Drive: d.ID, Job: job}, payload, validator)
+		c.Validations = []Envelope{e}
 		c.Schema, c.Sessions = CertificateSchema, []Envelope{session}
-		for _, key := range []Public{k.Public, logKey.Ed25519, logKey.MLDSA44} {
+		for _, key := range []Public{k.Public, validator.Public, logKey.Ed25519, logKey.MLDSA44} {
 			c.Keys = append(c.Keys, key.entry())
 		}
 		slices.SortFunc(c.Keys, func(a, b PublicKey) int { return strings.Compare(a.KeyID, b.KeyID) })
@@ -123,7 +152,7 @@ func manyCertificates(t testing.TB, k *Key, drives int) [][]byte {
 	all := make([][]byte, drives)
 	for n := range parts {
 		parts[n].Checkpoint = string(checkpoint)
-		for _, index := range []int64{0, int64(2*n + 1), int64(2*n + 2)} {
+		for _, index := range []int64{0, int64(3*n + 1), int64(3*n + 2), int64(3*n + 3)} {
 			path, err := tlog.ProveRecord(size, index, reader)
 			must(err)
 			p := proof.TLogProof{Index: uint64(index)}
@@ -142,7 +171,7 @@ func manyCertificates(t testing.TB, k *Key, drives int) [][]byte {
 		}
 	}
 	if *keep != "" {
-		must(os.WriteFile(filepath.Join(*keep, "trust.pem"), k.PublicPEM(), 0o644))
+		must(os.WriteFile(filepath.Join(*keep, "trust.pem"), append(k.PublicPEM(), validator.PublicPEM()...), 0o644))
 	}
 	return all
 }

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,50 +41,125 @@ func encode(v any) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode canonical JSON: %w", err)
 	}
-	dec := json.NewDecoder(bytes.NewReader(plain))
-	dec.UseNumber()
-	var tree any
-	if err := dec.Decode(&tree); err != nil {
+	out, rest, err := reorder(make([]byte, 0, len(plain)), plain)
+	if err == nil && len(rest) > 0 {
+		err = errors.New("more than one value")
+	}
+	if err != nil {
 		return nil, fmt.Errorf("encode canonical JSON: %w", err)
 	}
-	return appendCanonical(make([]byte, 0, len(plain)), tree), nil
+	return out, nil
 }
 
 var escapes = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
 
-func appendCanonical(out []byte, v any) []byte {
-	switch v := v.(type) {
-	case nil:
-		return append(out, "null"...)
-	case bool:
-		return strconv.AppendBool(out, v)
-	case json.Number:
-		return append(out, v...)
-	case string:
+// reorder appends a value as encoding/json wrote it, compact and valid, in the one encoding: members ascending, strings with as
+// few escapes as there can be. It returns what follows the value.
+func reorder(out, in []byte) (done, rest []byte, err error) {
+	switch {
+	case len(in) == 0:
+		return nil, nil, io.ErrUnexpectedEOF
+	case in[0] == '{':
+		return reorderObject(out, in[1:])
+	case in[0] == '[':
+		return reorderArray(out, in[1:])
+	case in[0] == '"':
+		n := skip(in)
+		if bytes.IndexByte(in[:n], '\\') < 0 {
+			return append(out, in[:n]...), in[n:], nil
+		}
+		var text string
+		if err := json.Unmarshal(in[:n], &text); err != nil {
+			return nil, nil, err
+		}
 		out = append(out, '"')
-		out = append(out, escapes.Replace(v)...)
-		return append(out, '"')
-	case []any:
-		out = append(out, '[')
-		for i, e := range v {
-			if i > 0 {
-				out = append(out, ',')
-			}
-			out = appendCanonical(out, e)
-		}
-		return append(out, ']')
-	case map[string]any:
-		out = append(out, '{')
-		for i, k := range slices.Sorted(maps.Keys(v)) {
-			if i > 0 {
-				out = append(out, ',')
-			}
-			out = append(appendCanonical(out, k), ':')
-			out = appendCanonical(out, v[k])
-		}
-		return append(out, '}')
+		out = append(out, escapes.Replace(text)...)
+		return append(out, '"'), in[n:], nil
 	}
-	return append(out, "?"...) // no other type comes out of encoding/json; CheckCanonical refuses it
+	n := skip(in)
+	return append(out, in[:n]...), in[n:], nil
+}
+
+func reorderArray(out, in []byte) ([]byte, []byte, error) {
+	out = append(out, '[')
+	for len(in) > 0 && in[0] != ']' {
+		if in[0] == ',' {
+			in, out = in[1:], append(out, ',')
+		}
+		var err error
+		if out, in, err = reorder(out, in); err != nil {
+			return nil, nil, err
+		}
+	}
+	if len(in) == 0 {
+		return nil, nil, io.ErrUnexpectedEOF
+	}
+	return append(out, ']'), in[1:], nil
+}
+
+func reorderObject(out, in []byte) ([]byte, []byte, error) {
+	var members [][2][]byte // name with its quotation marks, value
+	for len(in) > 0 && in[0] != '}' {
+		if in[0] == ',' {
+			in = in[1:]
+		}
+		name := skip(in)
+		if name >= len(in) {
+			return nil, nil, io.ErrUnexpectedEOF
+		}
+		value := in[name+1:]
+		n := skip(value)
+		members = append(members, [2][]byte{in[:name], value[:n]})
+		in = value[n:]
+	}
+	if len(in) == 0 {
+		return nil, nil, io.ErrUnexpectedEOF
+	}
+	slices.SortFunc(members, func(a, b [2][]byte) int { return bytes.Compare(a[0], b[0]) })
+	out = append(out, '{')
+	for i, m := range members {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = append(append(out, m[0]...), ':')
+		var err error
+		if out, _, err = reorder(out, m[1]); err != nil {
+			return nil, nil, err
+		}
+	}
+	return append(out, '}'), in[1:], nil
+}
+
+// skip is the length of the value at the start.
+func skip(in []byte) int {
+	depth := 0
+	for i := 0; i < len(in); i++ {
+		switch in[i] {
+		case '"':
+			for i++; i < len(in) && in[i] != '"'; i++ {
+				if in[i] == '\\' {
+					i++
+				}
+			}
+			if depth == 0 {
+				return min(i+1, len(in))
+			}
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth == 0 {
+				return i // a number, or a word, that ends with what it is in
+			}
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		case ',', ':':
+			if depth == 0 {
+				return i
+			}
+		}
+	}
+	return len(in)
 }
 
 // decodeClosed decodes a canonical document into v and refuses every document but the one that v

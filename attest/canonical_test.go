@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 func TestCheckCanonical(t *testing.T) {
@@ -64,6 +65,39 @@ func FuzzCheckCanonical(f *testing.F) {
 		again, err := Canonical(json.RawMessage(data))
 		if err != nil || !bytes.Equal(again, data) {
 			t.Fatalf("%q is spelled %q again: %v", data, again, err)
+		}
+	})
+}
+
+// What encodes fast encodes as the plain way does: by a tree of maps, whose names are sorted.
+func FuzzEncode(f *testing.F) {
+	for _, s := range []string{`{"b":[1,{"d":"x","c":null}],"a":"\u003c\n\"\\","":-2}`, `[]`, `{}`, `"é\u2028"`, `[true,[[]],{"a":{}}]`, `12`, `{"a":{"z":1,"y":[{"b":0,"a":1}]}}`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		dec := json.NewDecoder(bytes.NewReader(data))
+		dec.UseNumber()
+		var tree any
+		if dec.Decode(&tree) != nil || !utf8.Valid(data) {
+			return
+		}
+		got, err := encode(tree)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var again any
+		dec = json.NewDecoder(bytes.NewReader(got))
+		dec.UseNumber()
+		if err := dec.Decode(&again); err != nil && json.Valid(got) {
+			t.Fatal(err)
+		}
+		// encoding/json writes maps in the order of their names.
+		plain, err := json.Marshal(tree)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if back, err := json.Marshal(again); err == nil && CheckCanonical(got) == nil && !bytes.Equal(back, plain) {
+			t.Fatalf("%s became %s", plain, got)
 		}
 	})
 }

@@ -226,7 +226,8 @@ func (t *tree) entries(n int64) ([][]byte, error) {
 
 // add stores an envelope and appends its leaf.
 func (t *tree) add(l leaf, e Envelope) (int64, error) {
-	if err := t.log.storeEnvelope(l.Envelope, e); err != nil {
+	envelope, err := Canonical(e)
+	if err != nil {
 		return 0, err
 	}
 	data := l.encode()
@@ -264,7 +265,7 @@ func (t *tree) add(l leaf, e Envelope) (int64, error) {
 		}
 		return list, nil
 	})
-	written := map[string][]byte{}
+	written := map[string][]byte{envelopeName(l.Envelope): append(envelope, '\n')}
 	for _, tile := range tlog.NewTiles(tileHeight, index, index+1) {
 		if written[tilePath(tile)], err = tlog.ReadTileData(tile, reader); err != nil {
 			return 0, fmt.Errorf("append to log: %w", err)
@@ -282,16 +283,25 @@ func (t *tree) add(l leaf, e Envelope) (int64, error) {
 	return index, t.commit(index+1, root, written)
 }
 
-// commit writes tiles and entries, and then the checkpoint that makes them count.
+// commit writes the statement, tiles and entries, in any order and at once, and then the checkpoint that makes them count.
 func (t *tree) commit(size int64, root tlog.Hash, written map[string][]byte) error {
+	errs := make(chan error, len(written))
 	for name, data := range written {
-		path := filepath.Join(t.log.dir, name)
-		if err := durable.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			return fmt.Errorf("append to log: %w", err)
-		}
-		if err := durable.WriteFile(path, data, 0o644); err != nil {
-			return fmt.Errorf("append to log: %w", err)
-		}
+		go func() {
+			path := filepath.Join(t.log.dir, name)
+			if err := durable.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				errs <- err
+				return
+			}
+			errs <- durable.WriteFile(path, data, 0o644)
+		}()
+	}
+	var failed error
+	for range written {
+		failed = errors.Join(failed, <-errs)
+	}
+	if failed != nil {
+		return fmt.Errorf("append to log: %w", failed)
 	}
 	checkpoint, err := signCheckpoint(size, root, t.log.key, t.log.now())
 	if err != nil {
@@ -333,17 +343,6 @@ func (l *Log) prune(written map[string][]byte) error {
 
 func (l *Log) envelopeFile(digest string) string {
 	return filepath.Join(l.dir, "envelopes", digest+".json")
-}
-
-func (l *Log) storeEnvelope(digest string, e Envelope) error {
-	data, err := Canonical(e)
-	if err != nil {
-		return err
-	}
-	if err := durable.MkdirAll(filepath.Join(l.dir, "envelopes"), 0o755); err != nil {
-		return fmt.Errorf("keep envelope: %w", err)
-	}
-	return durable.WriteFile(l.envelopeFile(digest), append(data, '\n'), 0o644)
 }
 
 func (l *Log) loadEnvelope(digest string) (Envelope, error) {
