@@ -62,7 +62,7 @@ func BenchmarkLogEntry(b *testing.B) {
 	var took []time.Duration
 	for n := 0; b.Loop(); n++ {
 		from := time.Now()
-		if _, err := is.Intent(testIntent("S", fmt.Sprint("j", n))); err != nil {
+		if _, err := is.Intent(testIntent(fmt.Sprint("S", n), fmt.Sprint("j", n))); err != nil {
 			b.Fatal(err)
 		}
 		took = append(took, time.Since(from))
