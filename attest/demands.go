@@ -1,6 +1,7 @@
 package attest
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,7 +11,7 @@ import (
 // customer's own rules. What is not set is not asked for.
 type Demands struct {
 	Name         string
-	Method       string   // clear, purge or destroy: this or a stronger one was achieved
+	Method       string   // clear or purge: this or a stronger one was achieved
 	Scope        string   // device: a logical one is not enough
 	Verification string   // status, sampled or full: this or more was read back
 	Techniques   []string // one of these
@@ -42,7 +43,7 @@ var givenWords = map[string]func(*Given) bool{
 
 // Check says what in the demands can never be met or is not known.
 func (d Demands) Check() error {
-	for word, list := range map[string][]string{"method": methods, "scope": {"device", "logical"}, "verification": modes} {
+	for word, list := range map[string][]string{"method": methods[:2], "scope": {"device", "logical"}, "verification": modes} {
 		have := map[string]string{"method": d.Method, "scope": d.Scope, "verification": d.Verification}[word]
 		if have != "" && !slices.Contains(list, have) {
 			return fmt.Errorf("%s %q is none of %s", word, have, strings.Join(list, ", "))
@@ -52,6 +53,9 @@ func (d Demands) Check() error {
 		if !slices.Contains(techniques, t) {
 			return fmt.Errorf("technique %q is none of %s", t, strings.Join(techniques, ", "))
 		}
+	}
+	if left := slices.DeleteFunc(slices.Clone(d.Techniques), func(t string) bool { return slices.Contains(d.Forbid, t) }); len(d.Techniques) > 0 && len(left) == 0 {
+		return errors.New("every technique that is demanded is forbidden")
 	}
 	for _, g := range d.Given {
 		if givenWords[g] == nil {

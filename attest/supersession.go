@@ -161,3 +161,15 @@ func (r Report) withdrawal() *Reason {
 	}
 	return nil
 }
+
+// Standing is why a certificate does not stand as it was signed: a validator decided otherwise, or it was withdrawn. It is empty where
+// nothing was said against it later.
+func (r Report) Standing() []Reason {
+	var list []Reason
+	for _, reason := range []*Reason{r.judged(), r.withdrawal()} {
+		if reason != nil {
+			list = append(list, *reason)
+		}
+	}
+	return list
+}

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	cosign "github.com/transparency-dev/formats/note"
 )
 
 // RootSchema names the format of a trust root.
@@ -181,7 +179,7 @@ func (r Root) checkRest() error {
 		}
 	}
 	for _, c := range r.Cosigners {
-		if _, err := cosign.NewVerifierForCosignatureV1(c); err != nil || !isASCII(c) {
+		if _, err := cosignerKey(c); err != nil || !isASCII(c) {
 			return fmt.Errorf("cosigner %q is no verifier key of a cosigner", c)
 		}
 	}
@@ -329,4 +327,9 @@ func fingerprint(payload []byte) string { return hexSHA256(payload) }
 // IsFingerprint says whether a text is a hex SHA-256.
 func IsFingerprint(s string) bool {
 	return isHash(s)
+}
+
+// bounds says whether the root takes the word of any key for less than all that it ever signed.
+func (r *Root) bounds() bool {
+	return len(r.Revocations) > 0 || slices.ContainsFunc(r.Keys, func(k RootKey) bool { return k.From != nil || k.Until != nil })
 }

@@ -129,12 +129,7 @@ func (r Report) against() []Reason {
 			list = append(list, Reason{"manifest_not_listed", "not every drive of the host may be in it: " + r.Manifest.NotListed, "look at the host"})
 		}
 	}
-	for _, reason := range []*Reason{r.judged(), r.withdrawal()} {
-		if reason != nil {
-			list = append(list, *reason)
-		}
-	}
-	return list
+	return append(list, r.Standing()...)
 }
 
 // AllowSimulated takes the objection to a simulation back.

@@ -3,6 +3,7 @@ package attest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"golang.org/x/mod/sumdb/note"
@@ -95,6 +96,10 @@ func (r *SummaryReport) judge(trust Trust) {
 		r.Code = CodePolicy
 		r.Reasons = append(r.Reasons, Reason{"simulated", "SIMULATED: made on a virtual drive, it says nothing about any real one", "--allow-simulated accepts it"})
 	}
+	if trust.root != nil && trust.root.bounds() {
+		r.Code = CodePolicy
+		r.Reasons = append(r.Reasons, Reason{"summary_only", "the trust root revokes keys, or bounds their use, and a summary does not say by which key its result was signed", "verify the certificate itself"})
+	}
 	if !r.sanitized() {
 		r.Reasons = append(r.Reasons, Reason{"not_sanitized", "it says: " + r.Outcome, "treat the drive as holding data"})
 		if r.Code == CodeOK {
@@ -119,7 +124,11 @@ func (r SummaryReport) AllowSimulated() SummaryReport {
 		return r
 	}
 	r.Code = CodeOK
-	if r.Reasons = r.Reasons[1:]; !r.sanitized() {
+	r.Reasons = slices.DeleteFunc(slices.Clone(r.Reasons), func(reason Reason) bool { return reason.Code == "simulated" })
+	switch {
+	case slices.ContainsFunc(r.Reasons, func(reason Reason) bool { return reason.Code == "summary_only" }):
+		r.Code = CodePolicy
+	case !r.sanitized():
 		r.Code = CodeOutcome
 	}
 	return r

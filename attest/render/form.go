@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"strings"
 
 	"github.com/expunge-dev/expunge/attest"
 )
@@ -30,10 +31,42 @@ func New(r attest.Report, bundle []byte, site Site) (*Form, error) {
 		return nil, ErrUnverified
 	}
 	sum := sha256.Sum256(bundle)
-	return &Form{again, bundle, hex.EncodeToString(sum[:]), again.Summary, site}, nil
+	f := &Form{again, bundle, hex.EncodeToString(sum[:]), again.Summary, site}
+	if len(again.Standing()) > 0 {
+		f.summary = "" // the code of a page says what was signed, and cannot say that it does not stand
+	}
+	return f, nil
 }
 
-func (f *Form) result() attest.Result { return *f.report.Result }
+// result is what was signed, with what people say now in place of what they said.
+func (f *Form) result() attest.Result {
+	r := *f.report.Result
+	r.Given = f.report.Given()
+	return r
+}
+
+// standing is why the certificate does not stand, in a word: the codes of reasons; "" where it does.
+func (f *Form) standing() string {
+	var codes []string
+	for _, reason := range f.report.Standing() {
+		codes = append(codes, reason.Code)
+	}
+	return strings.Join(codes, ", ")
+}
+
+// words is the outcome as people say it, and whether it stands.
+func (f *Form) words() string {
+	words := attest.Words(f.result())
+	switch standing := f.standing(); {
+	case standing == "":
+		return words
+	case strings.Contains(standing, "withdrawn"):
+		return "WITHDRAWN - treat as holding data"
+	case strings.Contains(standing, "escalated"):
+		return "NOT ENOUGH, by its validator - treat as holding data"
+	}
+	return "REJECTED by its validator - treat as holding data"
+}
 
 // Bundle is the certificate itself, byte for byte.
 func (f *Form) Bundle() []byte { return f.bundle }

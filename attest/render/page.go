@@ -95,6 +95,15 @@ const simulatedBand = "SIMULATED - made on a virtual drive. It says nothing abou
 func (f *Form) page(where string) *page {
 	r := f.result()
 	p := &page{site: f.site, title: title(r), name: nameOf(r.Device), verdict: verdictOf(r), drive: driveSection(r), given: givenSection(r.Given), areas: areasOf(r)}
+	if against := f.report.Standing(); len(against) > 0 {
+		p.title = "Record of a certificate that does not stand"
+		before := p.verdict.words
+		p.verdict = verdict{grade: undone, words: f.words()}
+		for _, reason := range against {
+			p.verdict.plain = append(p.verdict.plain, reason.Message+".")
+		}
+		p.verdict.plain = append(p.verdict.plain, "The result, as it was signed before, said: "+before+".", "Treat this drive as holding data.")
+	}
 	if r.Simulated {
 		p.band = simulatedBand
 		p.verdict.words = "SIMULATED: " + p.verdict.words
@@ -104,6 +113,9 @@ func (f *Form) page(where string) *page {
 	}
 	p.intro = fmt.Sprintf("What was done to the data on one drive, as seen and signed by %s %s on %s (host clock).", r.Agent.Name, r.Agent.Version, moment(r.Time.Claimed))
 	p.sections = []section{workSection(r), proofSection(r), limitSection(r)}
+	if later := laterSection(f.report); len(later.rows) > 0 {
+		p.sections = append(p.sections, later)
+	}
 	p.check, p.steps = f.checkSection(where)
 	return p
 }
@@ -219,7 +231,7 @@ func (f *Form) checkSection(where string) (section, []step) {
 	if r.Simulated {
 		accept, answer = " --allow-simulated", "VALID (SIMULATED)"
 	}
-	if r.Outcome.Status != "sanitized" {
+	if r.Outcome.Status != "sanitized" || f.standing() != "" {
 		answer = strings.Replace(answer, "VALID", "AUTHENTIC, NOT SANITIZED", 1)
 	}
 	return s, []step{

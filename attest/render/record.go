@@ -59,7 +59,7 @@ var columns = []column{
 	{"scope", text(func(r attest.Result) string { return r.Scope })},
 	{"simulated", func(_ *Form, r attest.Result) any { return r.Simulated }},
 	{"outcome", text(func(r attest.Result) string { return r.Outcome.Status })},
-	{"words", text(attest.Words)},
+	{"words", func(f *Form, _ attest.Result) any { return f.words() }},
 	{"method", text(func(r attest.Result) string { return r.Outcome.Method })},
 	{"reason", text(func(r attest.Result) string { return r.Outcome.Reason })},
 	{"exception_bytes", number(func(r attest.Result) int64 { return r.Outcome.ExceptionBytes })},
@@ -111,6 +111,7 @@ var columns = []column{
 	{"log_size", func(f *Form, _ attest.Result) any { return f.report.LogSize }},
 	{"plan_sha256", text(func(r attest.Result) string { return r.Evidence.PlanSHA256 })},
 	{"journal_sha256", text(func(r attest.Result) string { return r.Evidence.JournalSHA256 })},
+	{"standing", func(f *Form, _ attest.Result) any { return said(f.standing()) }},
 }
 
 // plainText is a value as a cell has it.

@@ -280,3 +280,19 @@ func hiddenAreas(list []attest.HiddenArea) string {
 	}
 	return strings.Join(words, "; ")
 }
+
+// laterSection is what was said of the result after it was signed.
+func laterSection(r attest.Report) section {
+	s := section{title: "What was said later"}
+	for _, v := range r.Validations {
+		s.add("Validation", joined(", ", v.Decision+" by "+v.By.Name, v.By.Title, v.By.Organization, moment(v.Time.Claimed), v.Reason))
+	}
+	for _, x := range r.Supersessions {
+		what := "what people said was corrected"
+		if x.Withdrawn {
+			what = "the certificate was withdrawn"
+		}
+		s.add("Supersession", joined(", ", what, moment(x.Time.Claimed), x.Reason))
+	}
+	return s
+}

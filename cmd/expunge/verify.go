@@ -48,6 +48,9 @@ func (a *app) verifyCommand() *cobra.Command {
 		if err == nil {
 			o.Trust, err = a.trust("--trust", trust, pin)
 		}
+		if err == nil && wanted < 0 {
+			err = usage("--min-cosigners N, from 0", fmt.Errorf("--min-cosigners %d", wanted))
+		}
 		if err == nil && cosigners != "" {
 			o.Cosigners, err = readCosigners(cosigners)
 		}

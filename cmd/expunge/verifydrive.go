@@ -13,8 +13,7 @@ import (
 // inHand is a drive that certificates are held against: is it the one that they speak of, and was it used since?
 type inHand struct {
 	drive  devices.Drive
-	health devices.Health
-	asked  bool // it told of its condition
+	health devices.Health // empty where it cannot be asked
 }
 
 // driveInHand finds a drive of this machine and asks it. It is only looked at.
@@ -32,8 +31,7 @@ func (a *app) driveInHand(ctx context.Context, name string) (*inHand, error) {
 		return nil, err
 	}
 	h := &inHand{drive: found[0]}
-	h.health, err = host.Health(ctx, h.drive)
-	if h.asked = err == nil; err != nil && !errors.Is(err, devices.ErrNoDoor) {
+	if h.health, err = host.Health(ctx, h.drive); err != nil && !errors.Is(err, devices.ErrNoDoor) {
 		return nil, fmt.Errorf("ask %s %s for its condition: %w", h.drive.Model, h.drive.Serial, err)
 	}
 	return h, nil
@@ -70,18 +68,23 @@ func (h *inHand) against(r attest.Report) []attest.Reason {
 	if r.Result.Health != nil {
 		then = r.Result.Health.After
 	}
-	if then == nil || !h.asked {
-		say("drive_use_unknown", "look at the drive's content, or sanitize it again", "%s does not tell, or the certificate does not know, by which to see whether it was used since", what)
-		return list
+	if then == nil {
+		then = &attest.Condition{}
 	}
+	counted := false
 	for _, counter := range h.counters(then) {
 		switch {
 		case counter.now == nil || counter.then == nil:
+			continue
 		case *counter.now < *counter.then:
 			say("drive_rewound", "it is another drive that bears this serial number, or its counters were changed", "%s tells of %d %s, and had %d when it was certified", what, *counter.now, counter.name, *counter.then)
 		case counter.writes && *counter.now > *counter.then:
 			say("drive_written", again, "%s was written to since it was certified: %d %s, and %d then", what, *counter.now, counter.name, *counter.then)
 		}
+		counted = counted || counter.writes
+	}
+	if !counted {
+		say("drive_use_unknown", "look at the drive's content, or sanitize it again", "%s does not count what is written, or did not when it was certified: nobody can tell whether it was used since", what)
 	}
 	return list
 }

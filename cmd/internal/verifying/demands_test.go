@@ -20,7 +20,6 @@ func TestDemands(t *testing.T) {
 		{"", good, "", 0},
 		{"method: clear\nscope: logical\nverification: sampled\ntechniques: [host overwrite]\nforbid: [block erase]\npolicies: [nist-800-88r2]\nsigned-after: 2026-01-01T00:00:00Z\nsigned-before: 2027-01-01T00:00:00Z\nno-warnings: true\nissuer-known: true", good, "", 0},
 		{"method: purge", good, "policy_method", 12},
-		{"method: destroy", good, "policy_method", 12},
 		{"scope: device", good, "policy_scope", 12},
 		{"verification: full", good, "policy_verification", 12},
 		{"techniques: [block erase]", good, "policy_technique", 12},
@@ -64,7 +63,7 @@ func TestDemands(t *testing.T) {
 func TestDemandsThatAreNone(t *testing.T) {
 	for name, text := range map[string]string{
 		"empty": "", "no name": "method: purge", "unknown word": "demands: x\nmethods: purge", "unknown method": "demands: x\nmethod: erase",
-		"unknown technique": "demands: x\nforbid: [shred]", "unknown given": "demands: x\ngiven: [shoe size]", "twice": "demands: x\nmethod: purge\nmethod: clear",
+		"no method of a host": "demands: x\nmethod: destroy", "all forbidden": "demands: x\ntechniques: [format]\nforbid: [format]", "unknown technique": "demands: x\nforbid: [shred]", "unknown given": "demands: x\ngiven: [shoe size]", "twice": "demands: x\nmethod: purge\nmethod: clear",
 		"two documents": "demands: x\n---\ndemands: y\n", "no time": "demands: x\nsigned-after: yesterday", "never": "demands: x\nsigned-after: 2027-01-01T00:00:00Z\nsigned-before: 2026-01-01T00:00:00Z",
 		"too long": "demands: x\n" + strings.Repeat("#", maxDemands), "no YAML": "\x00", "a list": "[demands]",
 	} {

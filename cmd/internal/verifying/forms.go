@@ -2,7 +2,6 @@ package verifying
 
 import (
 	"bytes"
-	"errors"
 
 	"github.com/expunge-dev/expunge/attest"
 )
@@ -10,34 +9,17 @@ import (
 // isPage says whether a file begins as a PDF does.
 func isPage(data []byte) bool { return bytes.HasPrefix(data, []byte("%PDF-")) }
 
-// report judges a certificate, a record, or the certificate in a page.
-func (o Options) report(data []byte) attest.Report {
-	if !isPage(data) {
-		return o.verifier.Verify(data)
-	}
-	page, err := attest.OpenPDF(data)
-	if err != nil {
-		return badPage(err)
-	}
-	r := o.verifier.Verify(page.Bundle)
-	if r.Result == nil {
-		return r
-	}
-	if err := r.CheckSeal(page); err != nil {
-		return badPage(err)
-	}
-	return r
+// isOurPage says whether a PDF among other files looks like a page of a certificate, or as if it had been one.
+func isOurPage(data []byte) bool {
+	return isPage(data) && (bytes.HasPrefix(data, []byte(attest.PDFHeader)) && bytes.Contains(data, []byte(attest.PDFAttachment)) || bytes.Contains(data, []byte(attest.PDFSealLine)))
 }
 
-// badPage is what a page is worth that is not as it was issued. The certificate in it may be; nobody should look at the page.
-func badPage(err error) attest.Report {
-	reason := attest.PDFNotOurs
-	var page *attest.PDFError
-	if errors.As(err, &page) {
-		reason = page.Reason
+// report judges a certificate, a record, or the certificate in a page.
+func (o Options) report(data []byte) attest.Report {
+	if isPage(data) {
+		return o.verifier.VerifyPage(data)
 	}
-	return attest.Report{Code: attest.CodeInvalid, Trust: "untrusted", Reasons: []attest.Reason{{Code: reason, Message: err.Error(),
-		Hint: "do not rely on what the page shows; save its attachment, certificate.json, and verify that, or get the page again"}}}
+	return o.verifier.Verify(data)
 }
 
 // judgeSummary answers for the text of a code on a page.

@@ -116,3 +116,51 @@ func TestCodes(t *testing.T) {
 		t.Errorf("a summary closed a drive of the list: %+v", a)
 	}
 }
+
+// What is asked of certificates is asked of a record in vain: it never answers for a drive in their place.
+func TestRecordsAnswerForThemselvesAlone(t *testing.T) {
+	_, _, trust := pageAndTrust(t) // of the same host
+	for _, name := range []string{"manifest.v1.json", "destruction.v1.json"} {
+		data, err := os.ReadFile("../../../attest/testdata/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := ParseDemands([]byte("demands: x\nmethod: purge"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for what, o := range map[string]Options{
+			"demands":  {Demands: &d},
+			"a drive":  {Also: func(attest.Report) []attest.Reason { return nil }},
+			"evidence": {Check: func(attest.Result) *attest.Reason { return nil }},
+		} {
+			o.Paths, o.Trust = []string{put(t, t.TempDir(), name, data)}, trust
+			if a := ask(t, Options{Paths: o.Paths, Trust: trust}, ""); a.ExitStatus != 0 {
+				t.Fatalf("by itself: %d %+v", a.ExitStatus, a.Items[0].Reasons)
+			}
+			a := ask(t, o, "")
+			found := false
+			for _, r := range a.Items[0].Reasons {
+				found = found || r.Code == "record_only"
+			}
+			if a.ExitStatus != attest.CodePolicy || !found {
+				t.Errorf("%s against %s: %d %+v", name, what, a.ExitStatus, a.Items[0].Reasons)
+			}
+		}
+	}
+}
+
+// A PDF that has nothing to do with this is not judged where it lies among others, and is when it is named.
+func TestOtherPDFs(t *testing.T) {
+	page, _, trust := pageAndTrust(t)
+	dir := t.TempDir()
+	put(t, dir, "good.pdf", page)
+	other := put(t, dir, "invoice.pdf", []byte("%PDF-1.4\n1 0 obj\n<<>>\nendobj\n%%EOF\n"))
+	put(t, dir, "cut.pdf", page[:len(page)-300])
+	if a := ask(t, Options{Paths: []string{dir}, Trust: trust}, ""); a.ExitStatus != attest.CodeInvalid || a.Summary != (Summary{Certificates: 2, Sanitized: 1, Invalid: 1, NotJudged: 1}) {
+		t.Errorf("%d %+v", a.ExitStatus, a.Summary)
+	}
+	if a := ask(t, Options{Paths: []string{other}, Trust: trust}, ""); a.ExitStatus != attest.CodeInvalid {
+		t.Errorf("%d", a.ExitStatus)
+	}
+}

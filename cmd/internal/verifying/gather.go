@@ -194,7 +194,7 @@ func (j *job) judge(o Options) told {
 			return told{item: &item}
 		}
 	}
-	if j.maybe && !attest.Resembles(data) && !isPage(data) {
+	if j.maybe && !attest.Resembles(data) && !isOurPage(data) {
 		return told{skip: &NotJudged{j.path, []attest.Reason{{Code: "not_a_certificate", Message: "no certificate, nor what is left of one"}}}}
 	}
 	if attest.ResemblesSummary(data) {
@@ -207,6 +207,9 @@ func (j *job) judge(o Options) told {
 	}
 	if o.AllowSimulated {
 		r = r.AllowSimulated()
+	}
+	if r.IsRecord() && (o.Demands != nil || o.Also != nil || o.Check != nil) {
+		r = r.Object([]attest.Reason{{Code: "record_only", Message: "a record cannot be held against what is asked of certificates", Hint: "verify it by itself"}})
 	}
 	if o.Demands != nil {
 		r = r.Meet(*o.Demands)

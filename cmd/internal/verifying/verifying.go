@@ -7,6 +7,7 @@ import (
 	"io"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/expunge-dev/expunge/attest"
 )
@@ -184,6 +185,13 @@ func Run(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer, o Optio
 func run(ctx context.Context, stdin io.Reader, p printer, o Options) (int, error) {
 	o.verifier = attest.NewVerifier(o.Trust)
 	o.verifier.Cosigners = o.Cosigners
+	if named := o.Trust.Cosigners(); o.Cosigners.Empty() && len(named) > 0 {
+		known, err := attest.ParseCosigners([]byte(strings.Join(named, "\n")))
+		if err != nil {
+			return 0, fmt.Errorf("cosigners of the trust root: %w", err)
+		}
+		o.verifier.Cosigners = known
+	}
 	working, stop := context.WithCancel(ctx)
 	defer stop()
 	workers := runtime.GOMAXPROCS(0)

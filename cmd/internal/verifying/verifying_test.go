@@ -116,7 +116,7 @@ func ask(t testing.TB, o Options, stdin string) answer {
 	if err := json.Unmarshal(out.Bytes(), &a); err != nil {
 		t.Fatalf("%v\n%s%s", err, &out, &errs)
 	}
-	if a.ExitStatus != code || len(a.Items) != a.Summary.Certificates || len(a.NotJudged) != a.Summary.NotJudged {
+	if a.ExitStatus != code || len(a.Items) != a.Summary.Certificates+a.Summary.Records || len(a.NotJudged) != a.Summary.NotJudged {
 		t.Fatalf("exit code %d, %+v", code, a)
 	}
 	return a
