@@ -60,6 +60,10 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "expunge-verify: %v\n%s", err, usage)
 		return 2
 	}
+	if o.MinCosigners < 0 {
+		fmt.Fprintf(stderr, "expunge-verify: --min-cosigners %d\n%s", o.MinCosigners, usage)
+		return 2
+	}
 	if o.Paths = flags.Args(); len(o.Paths) == 0 {
 		fmt.Fprintf(stderr, "expunge-verify: no certificate is named\n%s", usage)
 		return 2
