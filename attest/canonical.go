@@ -98,7 +98,11 @@ func reorderArray(out, in []byte) ([]byte, []byte, error) {
 }
 
 func reorderObject(out, in []byte) ([]byte, []byte, error) {
-	var members [][2][]byte // name with its quotation marks, value
+	type member struct {
+		name  string
+		value []byte
+	}
+	var members []member
 	for len(in) > 0 && in[0] != '}' {
 		if in[0] == ',' {
 			in = in[1:]
@@ -107,23 +111,29 @@ func reorderObject(out, in []byte) ([]byte, []byte, error) {
 		if name >= len(in) {
 			return nil, nil, io.ErrUnexpectedEOF
 		}
+		m := member{name: string(in[1:max(1, name-1)])}
+		if strings.Contains(m.name, `\`) {
+			if err := json.Unmarshal(in[:name], &m.name); err != nil {
+				return nil, nil, err
+			}
+		}
 		value := in[name+1:]
 		n := skip(value)
-		members = append(members, [2][]byte{in[:name], value[:n]})
-		in = value[n:]
+		m.value = value[:n]
+		members, in = append(members, m), value[n:]
 	}
 	if len(in) == 0 {
 		return nil, nil, io.ErrUnexpectedEOF
 	}
-	slices.SortFunc(members, func(a, b [2][]byte) int { return bytes.Compare(a[0], b[0]) })
+	slices.SortFunc(members, func(a, b member) int { return strings.Compare(a.name, b.name) })
 	out = append(out, '{')
 	for i, m := range members {
 		if i > 0 {
 			out = append(out, ',')
 		}
-		out = append(append(out, m[0]...), ':')
+		out = append(append(append(out, '"'), escapes.Replace(m.name)...), `":`...)
 		var err error
-		if out, _, err = reorder(out, m[1]); err != nil {
+		if out, _, err = reorder(out, m.value); err != nil {
 			return nil, nil, err
 		}
 	}

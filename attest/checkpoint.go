@@ -2,7 +2,7 @@ package attest
 
 import (
 	"errors"
-	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,21 +42,29 @@ func openCheckpoint(data []byte, log LogPublic) (checkpoint, error) {
 	if len(n.Sigs) != 2 || n.Sigs[0].Hash != log.verifiers[0].KeyHash() || n.Sigs[1].Hash != log.verifiers[1].KeyHash() {
 		return checkpoint{}, errors.New("checkpoint does not have both signatures of its log")
 	}
-	var again strings.Builder
-	fmt.Fprintf(&again, "%s\n", n.Text)
-	for _, s := range append(n.Sigs, n.UnverifiedSigs...) {
-		fmt.Fprintf(&again, "— %s %s\n", s.Name, s.Base64)
-	}
 	var cp tnote.Checkpoint
 	rest, err := cp.Unmarshal([]byte(n.Text))
 	if err != nil {
 		return checkpoint{}, err
 	}
-	if again.String() != string(data) || len(rest) > 0 || string(cp.Marshal()) != n.Text || text+"\n" != n.Text {
+	if !oneForm(n, data) || len(rest) > 0 || string(cp.Marshal()) != n.Text || text+"\n" != n.Text {
 		return checkpoint{}, bad
 	}
 	if cp.Origin != log.Origin || len(cp.Hash) != tlog.HashSize || cp.Size > 1<<40 {
 		return checkpoint{}, errors.New("checkpoint is of another log")
 	}
 	return checkpoint{int64(cp.Size), tlog.Hash(cp.Hash), n.UnverifiedSigs, n.Text}, nil
+}
+
+// oneForm says whether a note that was opened is in the one form of its text and signatures: no byte of it can be changed, and no
+// signature spelled otherwise.
+func oneForm(n *note.Note, data []byte) bool {
+	again := n.Text + "\n"
+	for _, s := range append(slices.Clone(n.Sigs), n.UnverifiedSigs...) {
+		if _, err := decodeBase64(s.Base64); err != nil {
+			return false
+		}
+		again += "— " + s.Name + " " + s.Base64 + "\n"
+	}
+	return again == string(data)
 }

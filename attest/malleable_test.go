@@ -225,3 +225,57 @@ func TestSignerIsLookedAfter(t *testing.T) {
 		t.Fatal("something was logged")
 	}
 }
+
+// respelled spells the last base64 of a text with other spare bits, which decode to the same bytes.
+func respelled(t *testing.T, text string, nth int) string {
+	t.Helper()
+	at := -1
+	for range nth {
+		at += 1 + strings.Index(text[at+1:], "=\n")
+	}
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+	i := strings.IndexByte(alphabet, text[at-1])
+	if at < 1 || i < 0 || i%4 != 0 {
+		t.Fatalf("no base64 with spare bits: %q", text)
+	}
+	return text[:at-1] + alphabet[i+1:i+2] + text[at:]
+}
+
+// Signatures of notes have one spelling, too: base64 has spare bits at its end, which other readers pass over.
+func TestNotesHaveOneSpelling(t *testing.T) {
+	is := testIssuer(t, testKey(1, RoleHost))
+	data := mustIssue(t, is, "S", "j")
+	trust := mustTrust(t, append(is.Key.PublicPEM(), is.Log.key.PublicPEM()...))
+	for name, change := range map[string]func(*Certificate){
+		"Ed25519 of the checkpoint":   func(c *Certificate) { c.Checkpoint = respelled(t, c.Checkpoint, 2) }, // the first is the root
+		"ML-DSA-44 of the checkpoint": func(c *Certificate) { c.Checkpoint = respelled(t, c.Checkpoint, 3) },
+		"root of the checkpoint":      func(c *Certificate) { c.Checkpoint = respelled(t, c.Checkpoint, 1) },
+		"the summary":                 func(c *Certificate) { c.Summary = respelled(t, c.Summary, 1) },
+		"a hash of a proof":           func(c *Certificate) { c.Proofs[2] = respelled(t, c.Proofs[2], 1) },
+	} {
+		if r := Verify(edited(t, data, change), trust); r.Code != CodeInvalid {
+			t.Errorf("%s is taken in another spelling: code %d", name, r.Code)
+		}
+	}
+	edited(t, data, func(c *Certificate) {
+		if r := VerifySummary([]byte(c.Summary), trust); r.Code != CodeOK {
+			t.Errorf("%v", r.Reasons)
+		}
+		if r := VerifySummary([]byte(respelled(t, c.Summary, 1)), trust); r.Code != CodeInvalid {
+			t.Errorf("a summary is taken in another spelling")
+		}
+	})
+	page := pageFile(t)
+	p, err := OpenPDF(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := Verify(p.Bundle, Trust{})
+	if err := r.CheckSeal(p); err != nil {
+		t.Fatal(err)
+	}
+	p.Seal = respelled(t, p.Seal, 1)
+	if r.CheckSeal(p) == nil {
+		t.Error("a seal is taken in another spelling")
+	}
+}

@@ -220,7 +220,7 @@ func (o *opened) summarizes(text string, r Result, digest string) error {
 		return fmt.Errorf("summary: %w", err)
 	}
 	want := summary(r, digest)
-	if len(n.UnverifiedSigs) > 0 || n.Text != want || text != fmt.Sprintf("%s\n— %s %s\n", want, n.Sigs[0].Name, n.Sigs[0].Base64) {
+	if len(n.Sigs) != 1 || len(n.UnverifiedSigs) > 0 || n.Text != want || !oneForm(n, []byte(text)) {
 		return errors.New("the summary is not that of the result")
 	}
 	return nil

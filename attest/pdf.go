@@ -110,7 +110,7 @@ func (r Report) CheckSeal(p PDF) error {
 	if err != nil {
 		return notPDF(PDFSeal, "the seal is not of the certificate's log: %w", err)
 	}
-	if n.Text != p.SealedText || len(n.UnverifiedSigs) > 0 || p.Seal != fmt.Sprintf("%s\n\u2014 %s %s\n", n.Text, n.Sigs[0].Name, n.Sigs[0].Base64) {
+	if n.Text != p.SealedText || len(n.Sigs) != 1 || len(n.UnverifiedSigs) > 0 || !oneForm(n, []byte(p.Seal)) {
 		return notPDF(PDFSeal, "the seal is not of this page and this attachment, or not in its one form")
 	}
 	return nil

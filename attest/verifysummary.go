@@ -80,7 +80,7 @@ func verifySummary(data []byte, trust Trust) (SummaryReport, error) {
 	if err != nil {
 		return SummaryReport{}, fmt.Errorf("the summary: %w", err)
 	}
-	if len(n.UnverifiedSigs) > 0 || text != fmt.Sprintf("%s\n— %s %s\n", n.Text, n.Sigs[0].Name, n.Sigs[0].Base64) {
+	if len(n.Sigs) != 1 || len(n.UnverifiedSigs) > 0 || !oneForm(n, []byte(text)) {
 		return SummaryReport{}, errors.New("the summary is not in its one form")
 	}
 	r.judge(trust)
