@@ -286,32 +286,34 @@ func (d *demo) certificates() error {
 	list.Items = slices.DeleteFunc(list.Items, func(c certificateItem) bool { return c.Record != "" }) // manifests are listed, too
 	d.check(len(list.Items) == 12, "%d certificates, want 12", len(list.Items))
 	key := filepath.Join(d.dir, "agent/keys/simulation.pub")
+	good := filepath.Join(d.dir, demoGood+".json")
+	d.expunge(exitOK, "certificate", "export", demoGood, "-o", good)
+	d.expunge(exitOK, "verify", good, "--trust", key, "--allow-simulated")
+	d.step("A virtual drive's certificate says so, and is not taken for a real one.")
+	d.expunge(exitPolicy, "verify", good, "--trust", key)
+	d.step("One changed byte, and it is rejected.")
+	data, err := os.ReadFile(good)
+	if err != nil {
+		return err
+	}
+	data[len(data)/3] ^= 1
+	forged := filepath.Join(d.dir, "forged.json")
+	if err := os.WriteFile(forged, data, 0o600); err != nil {
+		return err
+	}
+	d.expunge(exitInvalid, "verify", forged, "--trust", key, "--allow-simulated")
+	d.step("The others are as authentic, and say what went wrong.")
+	all := filepath.Join(d.dir, "certificates")
+	d.expunge(exitOK, "certificate", "export", "--all", "-o", all+"/", "--format", "json")
 	for _, c := range list.Items {
-		want := map[string]int{demoWorn: exitOutcome, demoLiar: exitOutcome, demoFalse: exitOutcome, demoFails: exitOutcome}[c.Serial] // 0 for the others
-		file := filepath.Join(d.dir, c.Serial+".json")
-		d.expunge(exitOK, "certificate", "export", c.Serial, "-o", file)
-		d.expunge(want, "verify", file, "--trust", key, "--allow-simulated")
 		if c.Serial != demoGood {
-			continue
+			want := map[string]int{demoWorn: exitOutcome, demoLiar: exitOutcome, demoFalse: exitOutcome, demoFails: exitOutcome}[c.Serial] // 0 for the others
+			d.expunge(want, "verify", filepath.Join(all, c.Serial+"-"+c.Job+".json"), "--trust", key, "--allow-simulated")
 		}
-		d.step("A virtual drive's certificate says so, and is not taken for a real one.")
-		d.expunge(exitPolicy, "verify", file, "--trust", key)
-		d.step("One changed byte, and it is rejected.")
-		data, err := os.ReadFile(file)
-		if err != nil {
-			return err
-		}
-		data[len(data)/3] ^= 1
-		forged := filepath.Join(d.dir, "forged.json")
-		if err := os.WriteFile(forged, data, 0o600); err != nil {
-			return err
-		}
-		d.expunge(exitInvalid, "verify", forged, "--trust", key, "--allow-simulated")
-		d.step("The others are as authentic, and say what went wrong.")
 	}
 	d.step("For people, each is a page that carries the certificate; for other programs, all are rows of a register.")
-	d.expunge(exitOK, "certificate", "export", "--all", "-o", d.dir+"/", "--format", "pdf")
-	d.expunge(exitOK, "certificate", "export", "--all", "-o", filepath.Join(d.dir, "certificates.csv"))
+	d.expunge(exitOK, "certificate", "export", "--all", "-o", all+"/", "--format", "pdf")
+	d.expunge(exitOK, "certificate", "export", "--all", "-o", filepath.Join(all, "all.csv"))
 	d.step("An auditor goes through the whole log: nothing was left out, and every job has a manifest of every drive that was there.")
 	d.expunge(exitOK, "audit")
 	return nil
