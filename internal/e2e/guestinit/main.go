@@ -63,6 +63,9 @@ func main() {
 		defer mu.Unlock()
 		data, _ := json.Marshal(a)
 		text := base64.StdEncoding.EncodeToString(data)
+		// The kernel writes to the same console: a message of its own within an answer would make that unreadable.
+		_, _ = unix.Klogctl(6, nil) // SYSLOG_ACTION_CONSOLE_OFF; what is said meanwhile stays in the ring
+		defer func() { _, _ = unix.Klogctl(7, nil) }()
 		for part := range slices.Chunk([]byte(text), 3000) {
 			fmt.Fprintf(console, "\n@+ %s", part)
 		}
