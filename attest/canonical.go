@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
-
-	"github.com/expunge-dev/expunge/internal/strict"
 )
 
 // The bounds of the JSON profile.
@@ -172,85 +170,81 @@ func skip(in []byte) int {
 	return len(in)
 }
 
-// decodeClosed decodes a canonical document into v and refuses every document but the one that v
-// encodes to: unknown, missing and case-variant members, and other spellings of a value.
-func decodeClosed(data []byte, v any) error {
-	if err := CheckCanonical(data); err != nil {
-		return err
-	}
-	if err := strict.Decode(data, v); err != nil {
-		return err
-	}
-	again, err := encode(v) // equal to data, which is checked
-	if err != nil {
-		return err
-	}
-	if !bytes.Equal(again, data) {
-		return errors.New("members are missing, unknown or spelled otherwise")
-	}
-	return nil
-}
-
-// CheckCanonical says why a document is not in the profile. It reads each byte once and holds no
-// more than its depth.
+// CheckCanonical says why a document is not in the profile. It reads each byte once.
 func CheckCanonical(data []byte) error {
 	if len(data) > MaxSize {
 		return fmt.Errorf("%d bytes, at most %d", len(data), MaxSize)
 	}
-	s := &scanner{data: data}
-	if err := s.value(0); err != nil {
+	s := &scanner{text: string(data)}
+	return s.whole(func() error { return s.value(0) })
+}
+
+// scanner reads a document of the profile from its start to its end.
+type scanner struct {
+	text string
+	at   int
+}
+
+var errDepth = fmt.Errorf("nested deeper than %d", maxDepth)
+
+// whole reads a value that is all of the document.
+func (s *scanner) whole(value func() error) error {
+	if err := value(); err != nil {
 		return fmt.Errorf("at byte %d: %w", s.at, err)
 	}
-	if s.at != len(data) {
+	if s.at != len(s.text) {
 		return fmt.Errorf("at byte %d: more after the end of the document", s.at)
 	}
 	return nil
 }
 
-type scanner struct {
-	data []byte
-	at   int
-}
-
 func (s *scanner) peek() byte {
-	if s.at < len(s.data) {
-		return s.data[s.at]
+	if s.at < len(s.text) {
+		return s.text[s.at]
 	}
 	return 0
 }
 
+// word passes a word if it is the next.
+func (s *scanner) word(w string) bool {
+	if !strings.HasPrefix(s.text[s.at:], w) {
+		return false
+	}
+	s.at += len(w)
+	return true
+}
+
+// value passes a value of any kind.
 func (s *scanner) value(depth int) error {
 	if depth > maxDepth {
-		return fmt.Errorf("nested deeper than %d", maxDepth)
+		return errDepth
 	}
 	switch c := s.peek(); {
 	case c == '{':
-		return s.object(depth)
+		return s.object(func(string) error { return s.value(depth + 1) })
 	case c == '[':
-		return s.array(depth)
+		return s.array(func() error { return s.value(depth + 1) })
 	case c == '"':
 		_, err := s.str()
 		return err
 	case c == '-' || c >= '0' && c <= '9':
-		return s.number()
+		_, err := s.number()
+		return err
 	}
-	for _, word := range []string{"true", "false", "null"} {
-		if bytes.HasPrefix(s.data[s.at:], []byte(word)) {
-			s.at += len(word)
-			return nil
-		}
+	if s.word("true") || s.word("false") || s.word("null") {
+		return nil
 	}
 	return errors.New("not a value")
 }
 
-func (s *scanner) object(depth int) error {
+// object reads an object, and the value of each member by a function.
+func (s *scanner) object(value func(name string) error) error {
 	s.at++
-	previous, first := "", true
-	for ; ; first = false {
-		if first && s.peek() == '}' {
-			s.at++
-			return nil
-		}
+	if s.peek() == '}' {
+		s.at++
+		return nil
+	}
+	for previous, first := "", true; ; first = false {
 		if s.peek() != '"' {
 			return errors.New("a member's name is missing")
 		}
@@ -266,7 +260,7 @@ func (s *scanner) object(depth int) error {
 			return errors.New("a colon is missing")
 		}
 		s.at++
-		if err := s.value(depth + 1); err != nil {
+		if err := value(name); err != nil {
 			return err
 		}
 		if end, err := s.next('}'); end || err != nil {
@@ -275,14 +269,15 @@ func (s *scanner) object(depth int) error {
 	}
 }
 
-func (s *scanner) array(depth int) error {
+// array reads an array, and each value by a function.
+func (s *scanner) array(value func() error) error {
 	s.at++
 	if s.peek() == ']' {
 		s.at++
 		return nil
 	}
 	for {
-		if err := s.value(depth + 1); err != nil {
+		if err := value(); err != nil {
 			return err
 		}
 		if end, err := s.next(']'); end || err != nil {
@@ -304,7 +299,7 @@ func (s *scanner) next(closing byte) (end bool, err error) {
 	return false, errors.New("neither a comma nor an end")
 }
 
-func (s *scanner) number() error {
+func (s *scanner) number() (int64, error) {
 	start := s.at
 	if s.peek() == '-' {
 		s.at++
@@ -313,49 +308,64 @@ func (s *scanner) number() error {
 	for s.peek() >= '0' && s.peek() <= '9' {
 		s.at++
 	}
-	text := string(s.data[digits:s.at])
-	n, err := strconv.ParseInt(text, 10, 64)
+	n, err := strconv.ParseInt(s.text[start:s.at], 10, 64)
 	switch {
-	case err != nil || n > maxInt:
-		return errors.New("an integer is out of range")
-	case len(text) > 1 && text[0] == '0', n == 0 && digits > start:
-		return errors.New("an integer is not in its shortest form")
-	case strings.IndexByte(".eE", s.peek()) >= 0 && s.at < len(s.data):
-		return errors.New("a number is not an integer")
+	case err != nil || n > maxInt || n < -maxInt:
+		return 0, errors.New("an integer is out of range")
+	case s.at-digits > 1 && s.text[digits] == '0', n == 0 && digits > start:
+		return 0, errors.New("an integer is not in its shortest form")
+	case s.peek() == '.' || s.peek() == 'e' || s.peek() == 'E':
+		return 0, errors.New("a number is not an integer")
 	}
-	return nil
+	return n, nil
 }
 
-// str reads a string and returns it with escapes undone.
+// plain are the bytes that stand for themselves in a string.
+var plain = func() (table [256]bool) {
+	for c := byte(0x20); c < 0x7f; c++ {
+		table[c] = c != '"' && c != '\\'
+	}
+	return
+}()
+
+// str reads a string and returns it with escapes undone. One without any is part of the document.
 func (s *scanner) str() (string, error) {
+	s.at++
+	start := s.at
+	for s.at < len(s.text) && plain[s.text[s.at]] {
+		s.at++
+	}
+	if s.peek() == '"' {
+		s.at++
+		return s.text[start : s.at-1], nil
+	}
 	var out strings.Builder
-	for s.at++; s.at < len(s.data); {
-		c := s.data[s.at]
-		switch {
+	out.WriteString(s.text[start:s.at])
+	for s.at < len(s.text) {
+		switch c := s.text[s.at]; {
 		case c == '"':
 			s.at++
 			return out.String(), nil
 		case c == '\\':
-			if s.at+1 >= len(s.data) {
+			if s.at+1 >= len(s.text) {
 				return "", errors.New("a string has no end")
 			}
-			switch s.data[s.at+1] {
+			switch s.text[s.at+1] {
 			case '"', '\\':
-				out.WriteByte(s.data[s.at+1])
+				out.WriteByte(s.text[s.at+1])
 			case 'n':
 				out.WriteByte('\n')
 			default:
 				return "", errors.New("an escape other than \\\" \\\\ \\n")
 			}
 			s.at += 2
-		case c < 0x80:
-			if c < 0x20 || c == 0x7f {
-				return "", errors.New("a control character")
-			}
+		case plain[c]:
 			out.WriteByte(c)
 			s.at++
+		case c < 0x80:
+			return "", errors.New("a control character")
 		default:
-			r, n := utf8.DecodeRune(s.data[s.at:])
+			r, n := utf8.DecodeRuneInString(s.text[s.at:])
 			if r == utf8.RuneError && n == 1 {
 				return "", errors.New("not UTF-8")
 			}
