@@ -92,8 +92,8 @@ func TestAuditOfALongLog(t *testing.T) {
 			}
 		}, "leaves_missing:0 tile_missing:0 tile_missing:0 leaves_missing:256 tile_missing:256", CodeInvalid},
 		{"names of files that promise more than there is", func(log, _ fstest.MapFS) {
-			log["tile/0/x999/x999/x999/000"] = &fstest.MapFile{}
-			log["tile/entries/x999/x999/x999/000"] = &fstest.MapFile{}
+			log["tile/0/x999/x999/x999/000"] = &fstest.MapFile{Data: []byte("x")}
+			log["tile/entries/x999/x999/x999/000"] = &fstest.MapFile{Data: []byte("x")}
 			log["tile/nothing"] = &fstest.MapFile{}
 		}, "log_rewound", CodeInvalid},
 		{"a narrower tile left by a cut", func(log, _ fstest.MapFS) {

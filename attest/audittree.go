@@ -88,6 +88,9 @@ func inventory(log fs.FS) (map[tileAt][]int, error) {
 		if err != nil {
 			return nil // not of the tree: what a cut write left
 		}
+		if info, err := d.Info(); err != nil || info.Size() == 0 {
+			return nil // a cut left the name alone, or another process has just replaced it by a wider one
+		}
 		at := tileAt{t.L, t.N}
 		list[at] = append(list[at], t.W)
 		slices.Sort(list[at])

@@ -283,31 +283,18 @@ func (t *tree) add(l leaf, e Envelope) (int64, error) {
 	return index, t.commit(index+1, root, written)
 }
 
-// commit writes the statement, tiles and entries, in any order and at once, and then the checkpoint that makes them count.
+// commit writes the statement, tiles and entries, in any order and at once, and the checkpoint that makes them count.
 func (t *tree) commit(size int64, root tlog.Hash, written map[string][]byte) error {
-	errs := make(chan error, len(written))
+	files := make(map[string][]byte, len(written))
 	for name, data := range written {
-		go func() {
-			path := filepath.Join(t.log.dir, name)
-			if err := durable.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-				errs <- err
-				return
-			}
-			errs <- durable.WriteFile(path, data, 0o644)
-		}()
+		files[filepath.Join(t.log.dir, name)] = data
 	}
-	var failed error
-	for range written {
-		failed = errors.Join(failed, <-errs)
+	var checkpoint []byte
+	sign := func() (_ []byte, err error) {
+		checkpoint, err = signCheckpoint(size, root, t.log.key, t.log.now())
+		return checkpoint, err
 	}
-	if failed != nil {
-		return fmt.Errorf("append to log: %w", failed)
-	}
-	checkpoint, err := signCheckpoint(size, root, t.log.key, t.log.now())
-	if err != nil {
-		return fmt.Errorf("sign checkpoint: %w", err)
-	}
-	if err := durable.WriteFile(filepath.Join(t.log.dir, "checkpoint"), checkpoint, 0o644); err != nil {
+	if err := durable.Commit(files, filepath.Join(t.log.dir, "checkpoint"), sign, 0o644); err != nil {
 		return fmt.Errorf("append to log: %w", err)
 	}
 	t.size, t.root, t.checkpoint, t.tiles = size, root, checkpoint, map[string][]byte{}

@@ -43,26 +43,29 @@ func CreateFile(name string, data []byte, perm fs.FileMode) error {
 	return SyncDir(filepath.Dir(name))
 }
 
+// writeTemp makes a file beside name whose contents are on disk.
 func writeTemp(name string, data []byte, perm fs.FileMode) (tmp string, err error) {
+	f, err := temp(name, data, perm)
+	if err != nil {
+		return "", err
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return "", errors.Join(fmt.Errorf("write %s: %w", name, err), os.Remove(f.Name()))
+	}
+	return f.Name(), nil
+}
+
+// temp is a new file beside name with its contents, which may not be on disk yet.
+func temp(name string, data []byte, perm fs.FileMode) (*os.File, error) {
 	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*.tmp")
 	if err != nil {
-		return "", fmt.Errorf("write %s: %w", name, err)
+		return nil, fmt.Errorf("write %s: %w", name, err)
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(fmt.Errorf("write %s: %w", name, err), f.Close(), os.Remove(f.Name()))
-		}
-	}()
-	if err := f.Chmod(perm); err != nil {
-		return "", err
+	_, err = f.Write(data)
+	if err := errors.Join(err, f.Chmod(perm)); err != nil {
+		return nil, errors.Join(fmt.Errorf("write %s: %w", name, err), f.Close(), os.Remove(f.Name()))
 	}
-	if _, err := f.Write(data); err != nil {
-		return "", err
-	}
-	if err := f.Sync(); err != nil {
-		return "", err
-	}
-	return f.Name(), f.Close()
+	return f, nil
 }
 
 // Mkdir makes one directory that was not there before; the error is fs.ErrExist when it was.
