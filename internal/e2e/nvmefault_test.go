@@ -61,7 +61,7 @@ func TestNVMeResets(t *testing.T) {
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			f := f.in(t)
-			n := f.add(t, virtual.Spec{Profile: "nvme-ssd", Serial: x.serial, SizeBytes: 4 << 20, EraseSeconds: 10})
+			n := f.add(t, virtual.Spec{Profile: "nvme-ssd", Serial: x.serial, SizeBytes: 1 << 20, EraseSeconds: 10})
 			defer f.g.disconnect(f.g.connect(n))
 			r := record(n, x.decide)
 			d, _, code := f.run(t, x.serial, "--method", "purge", "--technique", "block")
@@ -80,7 +80,7 @@ func TestNVMeResets(t *testing.T) {
 	}
 	t.Run("the command never arrives", func(t *testing.T) {
 		f := f.in(t)
-		n := f.add(t, virtual.Spec{Profile: "nvme-ssd", Serial: "NEVER", SizeBytes: 4 << 20})
+		n := f.add(t, virtual.Spec{Profile: "nvme-ssd", Serial: "NEVER", SizeBytes: 1 << 20})
 		defer f.g.disconnect(f.g.connect(n))
 		r := record(n, once(1, severed, isSanitize))
 		d, _, code := f.run(t, "NEVER", "--method", "purge", "--technique", "block")
@@ -248,7 +248,7 @@ func TestNVMeWithoutCapability(t *testing.T) {
 func TestNVMeGuestKilled(t *testing.T) {
 	t.Parallel()
 	f := newFabric(t, hardware{})
-	n := f.add(t, virtual.Spec{Profile: "nvme-ssd", Serial: "KILLED", SizeBytes: 4 << 20, EraseSeconds: 30})
+	n := f.add(t, virtual.Spec{Profile: "nvme-ssd", Serial: "KILLED", SizeBytes: 1 << 20, EraseSeconds: 30})
 	f.g.connect(n)
 	f.g.spawn("expunge", "--state", "/host/state", "run", "KILLED", "--allow-fabric", "--confirm", "KILLED", "--method", "purge", "--technique", "crypto+block")
 	f.g.until("the drive sanitizes itself", func() bool { return len(f.medium(t, "KILLED").Begun()) > 0 })

@@ -49,7 +49,7 @@ func TestNVMeFaults(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(x.profile, " ", x.technique, " ", x.fault, x.scope), func(t *testing.T) {
 			f := f.in(t)
-			spec := virtual.Spec{Profile: x.profile, Serial: fmt.Sprintf("FAULT-%d", i), SizeBytes: 4 << 20, EraseSeconds: 1,
+			spec := virtual.Spec{Profile: x.profile, Serial: fmt.Sprintf("FAULT-%d", i), SizeBytes: 1 << 20, EraseSeconds: 1,
 				SecondNamespace: x.scope != nil, AttachAll: x.scope != nil, FormatScope: x.scope}
 			request := sanitize.Request{Method: sanitize.Purge, Technique: x.technique, Verify: sanitize.VerifyFull, BlockSize: x.reformat}
 			if x.technique == sanitize.HostOverwrite || x.technique == sanitize.Format {

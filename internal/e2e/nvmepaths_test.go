@@ -77,7 +77,7 @@ func TestNVMePaths(t *testing.T) {
 func TestNVMePathLost(t *testing.T) {
 	t.Parallel()
 	f := newFabric(t, hardware{})
-	first := f.add(t, virtual.Spec{Profile: "nvme-multipath", Serial: "LOSES", SizeBytes: 4 << 20, EraseSeconds: 10})
+	first := f.add(t, virtual.Spec{Profile: "nvme-multipath", Serial: "LOSES", SizeBytes: 1 << 20, EraseSeconds: 10})
 	f.g.connect(first, "ctrl_loss_tmo=3")
 	second := first.path(t)
 	f.g.connectPath(second, "ctrl_loss_tmo=3")
