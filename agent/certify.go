@@ -256,12 +256,10 @@ func wordsOf(e sanitize.Evidence) (attest.Result, error) {
 func operations(list []sanitize.OperationEvidence) []attest.Operation {
 	var to []attest.Operation
 	for _, o := range list {
-		page, bytes := attest.CutPage(o.StatusPage)
-		before, bytesBefore := attest.CutPage(o.Before)
 		to = append(to, attest.Operation{
 			Technique: string(o.Technique), Kind: string(o.Kind), Command: o.Command, Code: fmt.Sprintf("0x%08x", o.Code), Unit: int64(o.Unit), Commands: int64(o.Sends),
 			Started: utc(o.Started), Finished: utc(o.Finished), Complete: o.Complete, Because: o.Because, Status: o.Status,
-			StatusPage: page, StatusPageBytes: bytes, StatusPageBefore: before, StatusPageBeforeBytes: bytesBefore, EstimateSeconds: o.EstimateSeconds, ElapsedSeconds: o.ElapsedSeconds, Timing: o.Timing,
+			StatusPage: attest.PackPage(o.StatusPage), StatusPageBefore: attest.PackPage(o.Before), EstimateSeconds: o.EstimateSeconds, ElapsedSeconds: o.ElapsedSeconds, Timing: o.Timing,
 		})
 	}
 	return to

@@ -109,7 +109,7 @@ func manyCertificates(t testing.TB, k *Key, drives int) [][]byte {
 		return e, Logged{size - 1, hash}
 	}
 	clock := Time{"2026-01-02T03:06:00Z", "host clock"}
-	s := Session{Agent: Agent{"expunge", "test"}, Key: run.entry(), Time: clock, Log: LogAt{Origin: logKey.Origin, Keys: []string{logKey.Ed25519.ID, logKey.MLDSA44.ID}}}
+	s := Session{Agent: Agent{"expunge", "test"}, Key: run.entry(), Time: clock, Log: LogAt{Keys: []string{logKey.Ed25519.ID, logKey.MLDSA44.ID}}}
 	payload, err := Canonical(Statement[Session]{StatementType, s.subjects(), SessionType, s})
 	must(err)
 	session, _ := log(leaf{Kind: kindSession, Session: run.ID}, payload, k)

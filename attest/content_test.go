@@ -2,6 +2,7 @@ package attest
 
 import (
 	"bytes"
+	"encoding/base64"
 	"strings"
 	"testing"
 )
@@ -10,12 +11,11 @@ import (
 func sanitizedNVMe(r *Result) {
 	page := make([]byte, 512)
 	page[2], page[3], page[4] = 1, 1, 2
-	text, bytes := CutPage(page)
 	r.Device.Protocol = "nvme"
 	r.Sanitization.Technique, r.Sanitization.Passes, r.Sanitization.BytesWritten = "block erase", []Pass{}, 0
 	r.Sanitization.RestsOn = []string{"the drive's report"}
 	r.Sanitization.Operations = []Operation{{Technique: "block erase", Kind: "NVMe Sanitize", Command: "NVMe Sanitize", Code: "0x00000002", Commands: 1,
-		Started: "2026-01-02T03:04:05Z", Finished: "2026-01-02T03:05:05Z", Complete: true, Because: "it was seen running", StatusPage: text, StatusPageBytes: bytes}}
+		Started: "2026-01-02T03:04:05Z", Finished: "2026-01-02T03:05:05Z", Complete: true, Because: "it was seen running", StatusPage: PackPage(page)}}
 	zero := int64(0)
 	r.Sanitization.Commands = []Command{{Time: "2026-01-02T03:04:05Z", Name: "Sanitize", Bytes: "840000000000000002" + strings.Repeat("0", 46), Status: "successful completion", ElapsedMs: &zero}}
 	r.Verification.Markers = &Markers{Set: 100, Changed: 100, Seed: hash("d"), PRNG: "aes"}
@@ -63,8 +63,10 @@ func TestContentDoesNotContradictTheOutcome(t *testing.T) {
 				r.Sanitization.Commands = append(r.Sanitization.Commands, r.Sanitization.Commands[0])
 			}
 		},
-		"a cut page that is whole":       func(r *Result) { r.Sanitization.Operations[0].StatusPageBytes = 4 },
-		"a page of another length":       func(r *Result) { r.Sanitization.Operations[0].StatusPageBytes = 4096 },
+		"a page of another length": func(r *Result) {
+			o := &r.Sanitization.Operations[0]
+			o.StatusPage = PackPage(append(unpackPage(o.StatusPage), 0))
+		},
 		"a page that is none":            func(r *Result) { r.Sanitization.Operations[0].StatusPageBefore = "?" },
 		"a bundle without its length":    func(r *Result) { r.Evidence.BundleBytes = 0 },
 		"a length without a bundle":      func(r *Result) { r.Evidence.BundleSHA256 = "" },
@@ -88,26 +90,27 @@ func TestContentDoesNotContradictTheOutcome(t *testing.T) {
 	}
 }
 
-// A long page comes back as it was, and no other text stands for it.
-func TestPagesAreCutAndMadeWhole(t *testing.T) {
-	for _, length := range []int{0, 18, 512, 513, 4096} {
+// A page comes back as it was, and no other text stands for it.
+func TestPagesArePackedAndUnpacked(t *testing.T) {
+	for _, length := range []int{1, 18, 255, 256, 512, 513, 4096, maxPage} {
 		for _, filled := range []int{0, 1, 18, length} {
 			page := make([]byte, length)
 			for i := range page[:min(filled, length)] {
-				page[i] = 7
+				page[length-1-i] = 7
 			}
-			text, n := CutPage(page)
-			if got := whole(text, n); !bytes.Equal(got, page) || got == nil {
-				t.Errorf("%d of %d bytes: %q, %d", filled, length, text, n)
+			text := PackPage(page)
+			if got := unpackPage(text); !bytes.Equal(got, page) || !isPage(text) {
+				t.Errorf("%d of %d bytes: %q", filled, length, text)
 			}
-			if length > longPage && filled < length && len(text) > 2*filled+4 {
-				t.Errorf("%d of %d bytes are not cut: %d", filled, length, len(text))
+			if most := 2*filled + 4*(length/255+2); len(text) > most {
+				t.Errorf("%d of %d bytes take %d, more than %d", filled, length, len(text), most)
 			}
 		}
 	}
-	for text, n := range map[string]int64{"AA==": 4096, "Bw==": 64, "Bw": 0, "BwA=": 1000, "CA==": 7000, "\n": 0} {
-		if whole(text, n) != nil {
-			t.Errorf("%q of %d bytes is taken", text, n)
+	spelled := func(packed ...byte) string { return base64.StdEncoding.EncodeToString(packed) }
+	for _, text := range []string{"Bw", "\n", "?", spelled(0), spelled(0, 0), spelled(7, 0), spelled(0, 1, 0, 1), spelled(0, 254, 0, 2), spelled(0, 255, 0, 0), spelled(bytes.Repeat([]byte{0, 255}, 25)...), "Bx=="} {
+		if isPage(text) {
+			t.Errorf("%q is taken", text)
 		}
 	}
 }

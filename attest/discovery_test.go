@@ -1,7 +1,6 @@
 package attest
 
 import (
-	"encoding/base64"
 	"encoding/binary"
 	"testing"
 )
@@ -13,7 +12,7 @@ func level0(flags byte, features ...[]byte) string {
 		p = append(p, f...)
 	}
 	binary.BigEndian.PutUint32(p, uint32(len(p)-4))
-	return base64.StdEncoding.EncodeToString(p)
+	return PackPage(p)
 }
 
 // What a self-encrypting drive said of itself has to bear out that its keys are gone, whoever wrote the statement.
@@ -35,7 +34,7 @@ func TestErasesByKeys(t *testing.T) {
 		"of a Pyrite drive":                  {"TCG Revert", "0x00000102", "ata", level0(encrypts|active, pyrite), level0(encrypts, pyrite), true, false},
 		"of one that does not encrypt":       {"TCG Revert", "0x00000102", "ata", level0(1 | active), level0(1), true, false},
 		"without a page before":              {"TCG Revert", "0x00000102", "ata", "", level0(encrypts), true, false},
-		"cut short":                          {"TCG Revert", "0x00000102", "ata", level0(encrypts | active), level0(encrypts)[:64], true, false},
+		"cut short":                          {"TCG Revert", "0x00000102", "ata", level0(encrypts | active), PackPage(unpackPage(level0(encrypts))[:48]), true, false},
 		"a revert by the code of new keys":   {"TCG Revert", "0x00000004", "ata", level0(encrypts | active), level0(encrypts), false, true},
 		"of a card":                          {"TCG Revert", "0x00000002", "mmc", level0(encrypts | active), level0(encrypts), false, true},
 		"new keys":                           {"TCG GenKey or Erase", "0x00000104", "nvme", level0(encrypts | active), level0(encrypts | active | shadow | shown), true, true},

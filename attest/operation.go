@@ -1,7 +1,6 @@
 package attest
 
 import (
-	"encoding/base64"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -25,18 +24,14 @@ type Operation struct {
 	Complete bool   `json:"complete"`
 	Because  string `json:"because,omitempty"` // what ties the success to this operation
 	Status   string `json:"status,omitempty"`  // the drive's last word
-	// StatusPage is the drive's own account as it came, in base64: NVMe log page 81h or Identify
+	// StatusPage is the drive's own account as PackPage spells it: NVMe log page 81h or Identify
 	// Namespace, the sense data of SANITIZE STATUS EXT or REQUEST SENSE, IDENTIFY DEVICE, TCG Level 0 discovery. StatusPageBefore is what it was when
 	// the command had not been sent yet.
 	StatusPage       string `json:"statusPage,omitempty"`
 	StatusPageBefore string `json:"statusPageBefore,omitempty"`
-	// StatusPageBytes and StatusPageBeforeBytes are the lengths of pages that are here without the zeros at their
-	// end; absent where a page is whole.
-	StatusPageBytes       int64  `json:"statusPageBytes,omitempty"`
-	StatusPageBeforeBytes int64  `json:"statusPageBeforeBytes,omitempty"`
-	EstimateSeconds       *int64 `json:"estimateSeconds,omitempty"` // the drive's own, before the command
-	ElapsedSeconds        int64  `json:"elapsedSeconds"`
-	Timing                string `json:"timing,omitempty"`
+	EstimateSeconds  *int64 `json:"estimateSeconds,omitempty"` // the drive's own, before the command
+	ElapsedSeconds   int64  `json:"elapsedSeconds"`
+	Timing           string `json:"timing,omitempty"`
 }
 
 // steps are the operations of techniques that the drive carries out.
@@ -97,7 +92,7 @@ func (r Result) checkOperations(done bool) error {
 			{byDrive && i < len(want) && o.Technique == want[i] && o.Unit == int64(i/len(sequence)) && o.isCommand(r.Device.Protocol), "the operations are not those of the technique"},
 			{o.Commands > 0 && o.Command != "" && isTime(o.Started) && optional(o.Finished, isTime) && o.ElapsedSeconds >= 0, "an operation is impossible"},
 			{(o.EstimateSeconds == nil || *o.EstimateSeconds >= 0) && o.Complete == (o.Finished != "") && o.Complete == (o.Because != ""), "an operation is impossible"},
-			{whole(o.StatusPage, o.StatusPageBytes) != nil && whole(o.StatusPageBefore, o.StatusPageBeforeBytes) != nil, "the page of an operation is not one, or not cut as it should be"},
+			{isPage(o.StatusPage) && isPage(o.StatusPageBefore), "the page of an operation is not one, or not packed as it should be"},
 			{!o.Complete || o.succeeded(), "an operation is called complete, and the drive's own page does not say so"},
 		}); err != nil {
 			return err
@@ -121,7 +116,7 @@ func (s Sanitization) barredBefore() bool {
 	if len(s.Operations) == 0 {
 		return false
 	}
-	page := whole(s.Operations[0].StatusPageBefore, s.Operations[0].StatusPageBeforeBytes)
+	page := unpackPage(s.Operations[0].StatusPageBefore)
 	switch s.Operations[0].Kind {
 	case "NVMe Sanitize":
 		return len(page) == 512 && page[2]&7 == 3
@@ -174,7 +169,7 @@ var reshapes = []string{"host protected area", "accessible max address", "device
 
 // succeeded reads the drive's own page.
 func (o Operation) succeeded() bool {
-	page, before := whole(o.StatusPage, o.StatusPageBytes), whole(o.StatusPageBefore, o.StatusPageBeforeBytes)
+	page, before := unpackPage(o.StatusPage), unpackPage(o.StatusPageBefore)
 	switch o.Kind {
 	case "NVMe Sanitize":
 		// Log page 81h: a successful status, the command that this operation is, and global data
@@ -213,37 +208,6 @@ func (o Operation) succeeded() bool {
 		return atRest(page)
 	}
 	return false
-}
-
-// maxPage bounds a page of a drive, and longPage is the length up to which one is never cut.
-const (
-	maxPage  = 6144
-	longPage = 64
-)
-
-// CutPage spells a page of a drive in base64, without the zeros at its end where it is a long one; bytes is its
-// whole length then, and 0 otherwise.
-func CutPage(page []byte) (text string, bytes int64) {
-	cut := page
-	if len(page) > longPage {
-		cut = []byte(strings.TrimRight(string(page), "\x00"))
-	}
-	if len(cut) < len(page) {
-		bytes = int64(len(page))
-	}
-	return base64.StdEncoding.EncodeToString(cut), bytes
-}
-
-// whole is a page as the drive gave it, from what CutPage made of it; nil when CutPage makes nothing such.
-func whole(text string, bytes int64) []byte {
-	page, err := base64.StdEncoding.Strict().DecodeString(text)
-	if err != nil || base64.StdEncoding.EncodeToString(page) != text || len(page) > maxPage || bytes != 0 && (bytes <= max(longPage, int64(len(page))) || bytes > maxPage) {
-		return nil
-	}
-	if bytes != 0 && len(page) > 0 && page[len(page)-1] == 0 {
-		return nil
-	}
-	return append(page, make([]byte, max(0, bytes-int64(len(page))))...)
 }
 
 // ataReturn finds the ATA status return descriptor in sense data; nil where there is none.

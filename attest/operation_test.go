@@ -1,7 +1,6 @@
 package attest
 
 import (
-	"encoding/base64"
 	"strings"
 	"testing"
 )
@@ -73,7 +72,7 @@ func TestOperationsAreJudgedByTheirOwnPages(t *testing.T) {
 		{"a sanitize called format", "scsi", "format", "SCSI SANITIZE", "0x00000082", fixed(0, 0), fixed(0, 0), false, true},
 		{"unknown", "scsi", "block erase", "SCSI UNMAP", "0x00000000", fixed(0, 0), fixed(0, 0), false, false},
 	} {
-		o := Operation{Technique: c.technique, Kind: c.kind, Code: c.code, StatusPage: base64.StdEncoding.EncodeToString(c.page), StatusPageBefore: base64.StdEncoding.EncodeToString(c.before)}
+		o := Operation{Technique: c.technique, Kind: c.kind, Code: c.code, StatusPage: PackPage(c.page), StatusPageBefore: PackPage(c.before)}
 		if o.isCommand(c.protocol) != c.command || o.succeeded() != c.success {
 			t.Errorf("%s: a command of it %v, success %v", c.name, o.isCommand(c.protocol), o.succeeded())
 		}
@@ -88,7 +87,7 @@ func TestOperationsAreJudgedByTheirOwnPages(t *testing.T) {
 		"ATA idle": {"ATA SANITIZE DEVICE", ata(1, 0x50, 0, 1), false}, "SCSI failed": {"SCSI SANITIZE", fixed(3, 0x31), true}, "SCSI at rest": {"SCSI SANITIZE", fixed(0, 0), false},
 		"password": {"ATA SECURITY ERASE UNIT", identify(3), false}, "no page": {"NVMe Sanitize", nil, false},
 	} {
-		s := Sanitization{Operations: []Operation{{Kind: c.kind, StatusPageBefore: base64.StdEncoding.EncodeToString(c.page)}}}
+		s := Sanitization{Operations: []Operation{{Kind: c.kind, StatusPageBefore: PackPage(c.page)}}}
 		if s.barredBefore() != c.want {
 			t.Errorf("%s: barred %v", name, s.barredBefore())
 		}
@@ -147,7 +146,7 @@ func TestFormatsAreWhatTheyAreCalled(t *testing.T) {
 		s := &r.Sanitization
 		r.Time, r.Signers = Time{Claimed: s.Started, Source: "host clock"}, []string{}
 		s.Technique, s.Passes, s.BytesWritten, s.RestsOn = c.technique, []Pass{}, 0, []string{"the drive's report"}
-		encoded := base64.StdEncoding.EncodeToString(page)
+		encoded := PackPage(page)
 		s.Operations = []Operation{{Technique: c.technique, Kind: c.kind, Command: "c", Code: c.code, Commands: 1, Started: s.Started, Finished: s.Finished,
 			Complete: true, Because: "it was", StatusPage: encoded, StatusPageBefore: encoded}}
 		r.Verification.Markers = &Markers{Set: 4, Changed: 4, Seed: hash("0"), PRNG: "p"}

@@ -41,10 +41,9 @@ type Host struct {
 
 // LogAt is a log as it was when the session began: what comes after it in the log was made after this.
 type LogAt struct {
-	Origin string   `json:"origin"`
-	Keys   []string `json:"keys"`           // ids of its Ed25519 and its ML-DSA-44 key
-	Root   string   `json:"root,omitempty"` // hex; absent while it was empty
-	Size   int64    `json:"size"`
+	Keys []string `json:"keys"`           // ids of its Ed25519 key, which is in the log's origin, and its ML-DSA-44 key
+	Root string   `json:"root,omitempty"` // hex; absent while it was empty
+	Size int64    `json:"size"`
 }
 
 func (s Session) check() error {
@@ -58,7 +57,7 @@ func (s Session) check() error {
 		{s.Agent.Name != "" && s.Agent.Version != "", "the agent is missing"},
 		{optional(s.Binary, isHash), "the program's hash is not one"},
 		{isASCII(words...), "the host's words are not printable ASCII"},
-		{len(s.Log.Keys) == 2 && s.Log.Origin == origin(s.Log.Keys[0]), "the log's keys are not two, or not those of its origin"},
+		{len(s.Log.Keys) == 2 && isHash(s.Log.Keys[0]) && isHash(s.Log.Keys[1]), "the log's keys are not two ids"},
 		{s.Log.Size >= 0 && (s.Log.Size > 0) == (s.Log.Root != "") && optional(s.Log.Root, isHash), "the log's size and root do not fit"},
 		{isTime(s.Time.Claimed) && s.Time.Source != "", "the time is not UTC in seconds"},
 	})
@@ -123,7 +122,7 @@ func (is Issuer) session(t *tree) (*Key, error) {
 		return nil, err
 	}
 	s := Session{Agent: r.Agent, Binary: r.Binary, Host: r.Host, Key: key.entry(), Simulated: r.Simulated, Time: is.time(), Log: LogAt{
-		Origin: is.Log.key.Origin, Keys: []string{is.Log.key.Ed25519.ID, is.Log.key.MLDSA44.ID}, Size: t.size,
+		Keys: []string{is.Log.key.Ed25519.ID, is.Log.key.MLDSA44.ID}, Size: t.size,
 	}}
 	if t.size > 0 {
 		s.Log.Root = hashText(t.root)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/pem"
 	"os"
 	"path/filepath"
@@ -110,7 +109,7 @@ func n(v int64) *int64 { return &v }
 func sanitizePage(code byte) string {
 	page := make([]byte, 512)
 	page[2], page[3], page[4] = 1, 1, code
-	return base64.StdEncoding.EncodeToString(page)
+	return attest.PackPage(page)
 }
 
 // purged is what most certificates of an NVMe drive are like.
