@@ -45,6 +45,13 @@ func (h *Health) addStatistics(ctx context.Context, t Transport, block int) erro
 	if s.SectorsWritten != nil {
 		h.DataWritten = dataUnits(*s.SectorsWritten, block)
 	}
+	page, err = ataData(ctx, t, ata.ReadTemperatures())
+	if err != nil {
+		return onlyGone(err)
+	}
+	if limit, known, bad := ata.ParseMaximumTemperature(page); bad == nil && known {
+		h.WarningC = some(int64(limit))
+	}
 	return nil
 }
 

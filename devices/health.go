@@ -14,6 +14,10 @@ import (
 // does not say is nil.
 type Health struct {
 	TemperatureC *int64 `json:"temperature_c,omitempty"`
+	// WarningC and CriticalC are the drive's own limits: from the first it should be warmed no further, from the
+	// second it may be damaged, or stop.
+	WarningC     *int64 `json:"warning_temperature_c,omitempty"`
+	CriticalC    *int64 `json:"critical_temperature_c,omitempty"`
 	PowerOnHours *int64 `json:"power_on_hours,omitempty"`
 	PowerCycles  *int64 `json:"power_cycles,omitempty"`
 	StartStops   *int64 `json:"start_stop_cycles,omitempty"` // of a SCSI disk's spindle
@@ -77,6 +81,9 @@ func readSCSIHealth(ctx context.Context, t Transport) (Health, error) {
 	if known {
 		h.TemperatureC = some(int64(celsius))
 	}
+	if limit, known, bad := scsi.ParseReferenceTemperature(page); bad == nil && known {
+		h.WarningC = some(int64(limit))
+	}
 	if h.PowerOnHours, err = powerOnHours(ctx, t); err != nil {
 		return Health{}, err
 	}
@@ -115,10 +122,23 @@ func readSMART(ctx context.Context, t Transport) (Health, error) {
 		Critical: some(int64(s.CriticalWarning)), SparePercent: some(int64(s.AvailableSpare)), UsedPercent: some(int64(s.PercentageUsed)),
 		PowerOnHours: counter(s.PowerOnHours), PowerCycles: counter(s.PowerCycles), DataWritten: counter(s.DataWritten), MediaErrors: counter(s.MediaErrors), Page: page,
 	}
-	if c := int64(s.Temperature) - 273; s.Temperature != 0 && c > -60 && c < 200 {
-		h.TemperatureC = &c
+	h.TemperatureC = celsius(s.Temperature)
+	page, err = admin(ctx, t, nvme.IdentifyController{}.Command())
+	if err != nil {
+		return h, onlyGone(err)
+	}
+	if c, bad := nvme.ParseController(page); bad == nil {
+		h.WarningC, h.CriticalC = celsius(int(c.WCTEMP)), celsius(int(c.CCTEMP))
 	}
 	return h, nil
+}
+
+// celsius is nil for what is no temperature of a drive.
+func celsius(kelvin int) *int64 {
+	if c := int64(kelvin) - 273; kelvin != 0 && c > -60 && c < 200 {
+		return &c
+	}
+	return nil
 }
 
 func readATASMART(ctx context.Context, t Transport) (Health, error) {

@@ -86,6 +86,8 @@ type Controller struct {
 	CNTRLTYPE uint8
 	OACS      uint16
 	FRMW      uint8
+	WCTEMP    uint16 // kelvin, from which a warning is raised; 0 not told
+	CCTEMP    uint16 // kelvin, from which it is critical
 	TNVMCAP   uint64 // bytes; the high half of the field is not kept
 	UNVMCAP   uint64
 	RPMBS     uint32
@@ -107,7 +109,7 @@ func ParseController(b []byte) (Controller, error) {
 	c := Controller{
 		VID: le.Uint16(b[0:]), SN: ascii(b[4:24]), MN: ascii(b[24:64]), FR: ascii(b[64:72]),
 		CMIC: b[76], MDTS: b[77], CNTLID: le.Uint16(b[78:]), VER: le.Uint32(b[80:]), BPCAP: b[102], CNTRLTYPE: b[111],
-		OACS: le.Uint16(b[256:]), FRMW: b[260], TNVMCAP: low128(b[280:]), UNVMCAP: low128(b[296:]),
+		OACS: le.Uint16(b[256:]), FRMW: b[260], WCTEMP: le.Uint16(b[266:]), CCTEMP: le.Uint16(b[268:]), TNVMCAP: low128(b[280:]), UNVMCAP: low128(b[296:]),
 		RPMBS: le.Uint32(b[312:]), SANICAP: le.Uint32(b[328:]),
 		NN: le.Uint32(b[516:]), ONCS: le.Uint16(b[520:]), FNA: b[524], VWC: b[525], SUBNQN: text(b[768:1024]),
 	}

@@ -60,6 +60,19 @@ func ParseTemperature(b []byte) (celsius int, known bool, err error) {
 	return int(v[1]), true, nil
 }
 
+// ParseReferenceTemperature decodes the highest temperature at which the drive may work all the time, parameter 1 of
+// the temperature page; false where it does not tell.
+func ParseReferenceTemperature(b []byte) (celsius int, known bool, err error) {
+	v, err := logParameter(b, LogTemperature, 1)
+	if err != nil {
+		return 0, false, err
+	}
+	if len(v) < 2 {
+		return 0, false, fmt.Errorf("log page 0dh: a reference temperature of %d bytes", len(v))
+	}
+	return int(v[1]), v[1] != 0 && v[1] != 0xff, nil
+}
+
 // ParsePowerOnMinutes decodes the accumulated power on minutes of the background scan status, which
 // is parameter 0 of the background scan page; false where they are not counted.
 func ParsePowerOnMinutes(b []byte) (minutes uint32, known bool, err error) {

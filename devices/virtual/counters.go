@@ -36,10 +36,10 @@ func (d *drive) readLog(g *registers) ([]byte, error) {
 	switch {
 	case log == 0 && number == 0:
 		le.PutUint16(page, 1)
-		le.PutUint16(page[8:], 2) // pages of log 04h
+		le.PutUint16(page[8:], 6) // pages of log 04h, up to the last
 	case log == 4 && number == 0:
 		le.PutUint64(page, 1)
-		page[8], page[9], page[10] = 2, 0, 1
+		page[8], page[9], page[10], page[11] = 3, 0, 1, 5
 	case log == 4 && number == 1:
 		bytes, err := d.bytesWritten()
 		if err != nil {
@@ -49,6 +49,10 @@ func (d *drive) readLog(g *registers) ([]byte, error) {
 		le.PutUint64(page[8:], supported|d.powerCycles())
 		le.PutUint64(page[16:], supported|d.memory.Hours)
 		le.PutUint64(page[24:], supported|bytes/uint64(d.memory.Units[0].Block))
+	case log == 4 && number == 5:
+		le.PutUint64(page, 5<<16|1)
+		le.PutUint64(page[8:], supported|uint64(d.temperature()))
+		le.PutUint64(page[88:], supported|warm)
 	default:
 		g.failure = abrt
 		return nil, nil

@@ -37,6 +37,8 @@ type drive struct {
 	alarms  int             // power-ons and resets, which SCSI drives tell of once
 	last    byte            // the ATA command before this one; 0 is a read or write
 	free    time.Time       // when a slow drive will have done what it was asked
+	heat    int64           // bytes written to a drive that gets hot, less those that it has cooled by
+	asked   int64           // writes when it was last asked how warm it is
 }
 
 // lineSize is the unit of the cache.
@@ -338,6 +340,7 @@ func (d *drive) write(t *transport, p []byte, off int64) (int, error) {
 		return 0, err
 	}
 	d.written += int64(n)
+	d.heat += int64(n)
 	if n < len(p) {
 		return n, errIO
 	}

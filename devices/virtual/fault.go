@@ -28,6 +28,7 @@ const (
 	PowerCut         = "power-cut"
 	Pulled           = "pulled"
 	Slow             = "slow"
+	Hot              = "hot" // KiB for each degree Celsius
 	Hang             = "hang"
 	Reset            = "reset"
 	SanitizeFail     = "sanitize-fail"
@@ -81,6 +82,7 @@ var forms = []form{
 	{kind: PowerCut, want: "N", example: "1000", help: "power fails in the n-th write from the next opening on; it is back at the opening after that", most: math.MaxInt64},
 	{kind: Pulled, want: "N", example: "1000", help: "the drive is gone from the n-th request on, until the fault is cleared", most: math.MaxInt64},
 	{kind: Slow, want: "BYTES", example: "1000000", help: "at most so many bytes per second", most: math.MaxInt64},
+	{kind: Hot, want: "KIB", example: "64", help: "it warms by a degree with every so many KiB written, and cools by five when it is asked and nothing was", most: 1 << 31},
 	{kind: Hang, want: "SECONDS", example: "30", help: "the first write takes so long, and meanwhile the drive answers nothing", most: 1 << 31},
 	{kind: Reset, want: "N", example: "3", help: "the n-th command is carried out, and a reset of the controller takes its answer away", most: math.MaxInt64},
 	{kind: SanitizeFail, want: "PERCENT", example: "40", help: "an erase by the drive fails after so much of it", most: 99},

@@ -84,6 +84,8 @@ func (d *drive) describeController(page []byte, id uint16) {
 	}
 	page[260] = 2 << 1 // firmware slots
 	page[261] = 1 << 1 // the effects log
+	le.PutUint16(page[266:], warm+273)
+	le.PutUint16(page[268:], hot+273)
 	le.PutUint64(page[280:], uint64(d.info.addressable()+d.info.Spec.UnallocatedBytes))
 	le.PutUint64(page[296:], uint64(d.info.Spec.UnallocatedBytes))
 	var caps uint32

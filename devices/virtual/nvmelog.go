@@ -43,8 +43,23 @@ func (d *drive) logPage(c *nvme.Command) uint16 {
 	return 0
 }
 
-// temperature is a made-up one: a drive at work is warmer.
+// From these degrees Celsius on a drive warns, and may stop.
+const (
+	warm = 70
+	hot  = 80
+)
+
+// temperature is a made-up one: a drive at work is warmer. One that gets hot warms with what is written, and cools while
+// nothing is, by five degrees each time that it is asked.
 func (d *drive) temperature() int {
+	if f, ok := d.faults().find(Hot); ok {
+		degree := f.Count << 10
+		if d.asked == d.writes {
+			d.heat = max(0, d.heat-5*degree)
+		}
+		d.asked = d.writes
+		return 34 + int(min(d.heat/degree, 60))
+	}
 	if slices.ContainsFunc(d.memory.Units, func(u unit) bool { return u.Operation != nil }) {
 		return 48
 	}

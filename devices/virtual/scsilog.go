@@ -18,7 +18,7 @@ func (d *drive) logSense(c *scsi.Command) scsi.Result {
 	case code == 0x00:
 		body = []byte{0x00, 0x0d, 0x0e, 0x15, 0x19}
 	case code == 0x0d:
-		body = []byte{0, 0, 3, 2, 0, byte(d.temperature()), 0, 1, 3, 2, 0, 65}
+		body = []byte{0, 0, 3, 2, 0, byte(d.temperature()), 0, 1, 3, 2, 0, warm}
 	case code == 0x0e && d.profile.Media == devices.MediaMagnetic:
 		body = append([]byte{0, 4, 3, 4}, be.AppendUint32(nil, uint32(d.powerCycles()))...)
 	case code == 0x19:
