@@ -279,7 +279,7 @@ func health(h sanitize.HealthEvidence) *attest.Health {
 			MediaErrors: c.MediaErrors, Reallocated: c.Reallocated, Pending: c.Pending, Uncorrectable: c.Uncorrectable,
 		}
 	}
-	return &attest.Health{Before: condition(h.Before), After: condition(h.After), MaxTemperatureC: h.MaxTemperatureC, Samples: int64(h.Samples)}
+	return &attest.Health{Before: condition(h.Before), After: condition(h.After), MaxTemperatureC: h.MaxTemperatureC, Samples: int64(h.Samples), Slowed: int64(h.Slowed), Paused: int64(h.Paused)}
 }
 
 // short bounds a reason: the journal has all of it.

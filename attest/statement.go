@@ -237,6 +237,10 @@ type Health struct {
 	After           *Condition `json:"after,omitempty"`
 	MaxTemperatureC *int64     `json:"maxTemperatureC,omitempty"`
 	Samples         int64      `json:"samples"` // times it was asked
+	// Slowed and Paused count how often it was worked more slowly at its own warning temperature, and not at all at
+	// its critical one, until it was five degrees cooler.
+	Slowed int64 `json:"slowed,omitempty"`
+	Paused int64 `json:"paused,omitempty"`
 }
 
 // Condition is one answer. What the drive does not say is absent.

@@ -39,6 +39,7 @@ const (
 	kindVerifyBegun  = "verify_begun"       // after the erase: which extents will be read
 	kindVerified     = "extents_read"       // what was read, what could not be, what did not match
 	kindVerifyDone   = "verify_done"        // nothing is left to read
+	kindPaced        = "paced"              // the drive's temperature changed how fast it is worked
 	kindStopped      = "stopped"            // the work ended early and can be resumed
 	kindFinished     = "finished"           // the work ended for good
 )
@@ -73,6 +74,13 @@ type healthRecord struct {
 	When   string         `json:"when"` // before, during or after
 	Health devices.Health `json:"health"`
 	Error  string         `json:"error,omitempty"` // why the drive did not say
+}
+
+type pacedRecord struct {
+	Pace         string `json:"pace"`      // full, slowed or paused
+	InFlight     int    `json:"in_flight"` // requests, at most
+	TemperatureC *int64 `json:"temperature_c,omitempty"`
+	LimitC       *int64 `json:"limit_c,omitempty"` // the drive's own, that counts
 }
 
 type restoreRecord struct {

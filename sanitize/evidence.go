@@ -115,6 +115,7 @@ type HealthEvidence struct {
 	Before, After   *devices.Health
 	MaxTemperatureC *int64
 	Samples         int
+	Slowed, Paused  int // times that the drive was at its own warning, and its critical temperature
 }
 
 // Exception is an area that was not sanitized, or not proven to be.

@@ -108,18 +108,20 @@ func (r *recorder) append(kind string, data any) error {
 // run is an Execution under way.
 type run struct {
 	recorder
-	drive    DrivePlan
-	handle   *devices.Handle
-	secrets  *secrets
-	volatile bool
-	pin      func() (string, error)
-	meter    *Meter
-	budget   *overwrite.Budget
-	now      func() time.Time
-	wait     func(ctx context.Context, d time.Duration) error
-	resets   int64     // that the drive has told of
-	looked   time.Time // when the drive was last asked for its condition
-	sending  bool      // an operation, or what activates it, is being sent
+	drive     DrivePlan
+	handle    *devices.Handle
+	secrets   *secrets
+	volatile  bool
+	pin       func() (string, error)
+	meter     *Meter
+	budget    *overwrite.Budget
+	now       func() time.Time
+	wait      func(ctx context.Context, d time.Duration) error
+	resets    int64          // that the drive has told of
+	looked    time.Time      // when the drive was last asked for its condition
+	condition devices.Health // what it said then
+	thermal   thermal
+	sending   bool // an operation, or what activates it, is being sent
 }
 
 // fault is an end for good that the drive or the host reported.
@@ -355,7 +357,7 @@ func (r *run) operated(i int) bool { return i < len(r.operations) && r.operation
 // failed for that: the journal has that it did not.
 func (r *run) look(ctx context.Context, when string) error {
 	h, err := r.handle.Health(ctx)
-	r.looked = r.now()
+	r.looked, r.condition = r.now(), h
 	if errors.Is(err, devices.ErrNoDoor) {
 		return nil
 	}
@@ -363,14 +365,6 @@ func (r *run) look(ctx context.Context, when string) error {
 		return err
 	}
 	return r.takeHealth(when, h, err)
-}
-
-// lookNow is look for stages that take long, once a minute.
-func (r *run) lookNow(ctx context.Context) error {
-	if r.now().Sub(r.looked) < healthTime {
-		return nil
-	}
-	return r.look(context.WithoutCancel(ctx), "during")
 }
 
 // reidentify makes sure, before a step, that the open drive is the planned one.

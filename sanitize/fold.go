@@ -183,6 +183,7 @@ func (e *Evidence) driveWork(s *state) {
 	if s.markers != nil && s.markers.isSet {
 		e.Markers = s.markers.evidence(s)
 	}
+	e.Health.paced(s.paces)
 	for _, h := range s.health {
 		e.Health.Samples++
 		switch {
@@ -195,6 +196,18 @@ func (e *Evidence) driveWork(s *state) {
 		}
 		if c := h.Health.TemperatureC; c != nil && (e.Health.MaxTemperatureC == nil || *c > *e.Health.MaxTemperatureC) {
 			e.Health.MaxTemperatureC = c
+		}
+	}
+}
+
+// paced counts how often heat slowed the work, or stopped it.
+func (h *HealthEvidence) paced(paces []string) {
+	for _, p := range paces {
+		switch p {
+		case PaceSlowed:
+			h.Slowed++
+		case PacePaused:
+			h.Paused++
 		}
 	}
 }

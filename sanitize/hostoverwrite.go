@@ -57,10 +57,7 @@ func (r *run) overwrite(ctx context.Context, pass int) error {
 			if err := r.answering(ctx, p.Failed); err != nil {
 				return err
 			}
-			if err := r.append(kindExtents, extentsRecord{pass, shift(p.Done, s.base), shift(p.Failed, s.base), text(p.Cause)}); err != nil {
-				return err
-			}
-			return r.lookNow(ctx)
+			return r.append(kindExtents, extentsRecord{pass, shift(p.Done, s.base), shift(p.Failed, s.base), text(p.Cause)})
 		})
 		o.BadLimit = max(1, r.drive.badLimit()-now().failed.Bytes())
 		if s.zones.Count > 0 {

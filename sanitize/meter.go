@@ -18,6 +18,7 @@ type Meter struct {
 	before int64 // done in earlier attempts
 	since  time.Time
 	own    bool // the drive does it
+	pace   string
 }
 
 // Reading is what a Meter says at one moment.
@@ -32,12 +33,14 @@ type Reading struct {
 	Before int64     `json:"before_bytes"`
 	// ByDrive: the drive does it, and Done and Total are shares of its own progress, not bytes.
 	ByDrive bool `json:"by_drive,omitempty"`
+	// Pace is "slowed" or "paused" while the drive is too warm to be worked as fast as it could be.
+	Pace string `json:"pace,omitempty"`
 }
 
 func (m *Meter) begin(stage string, total, before int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.stage, m.total, m.before, m.since, m.own = stage, total, before, time.Now(), false
+	m.stage, m.total, m.before, m.since, m.own, m.pace = stage, total, before, time.Now(), false, ""
 	m.moved.Store(0)
 }
 
@@ -52,6 +55,15 @@ func (m *Meter) beginOwn(stage string) {
 	m.own = true
 }
 
+// setPace says that heat slows the stage, or stops it.
+func (m *Meter) setPace(pace string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.pace = pace; pace == PaceFull {
+		m.pace = ""
+	}
+}
+
 // set says how far a stage is that the drive itself carries out.
 func (m *Meter) set(done int64) { m.moved.Store(done) }
 
@@ -60,5 +72,5 @@ func (m *Meter) Read() Reading {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	done := min(m.before+m.moved.Load(), m.total)
-	return Reading{m.stage, done, m.total, m.bad.Load(), m.since, m.before, m.own}
+	return Reading{m.stage, done, m.total, m.bad.Load(), m.since, m.before, m.own, m.pace}
 }

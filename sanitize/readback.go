@@ -65,10 +65,7 @@ func (r *run) readBack(ctx context.Context, compare func(queue, space, []overwri
 			record := verifiedRecord{
 				Done: shift(p.Done, s.base), Failed: shift(p.Failed, s.base), Mismatch: shift(p.Mismatch, s.base), Error: text(p.Cause), Zeros: zeros, Ones: ones,
 			}
-			if err := r.append(kindVerified, record); err != nil {
-				return err
-			}
-			return r.lookNow(ctx)
+			return r.append(kindVerified, record)
 		})
 		o.BadLimit = r.drive.badLimit()
 		return pumped(h, func(q queue) error { return compare(q, s, todo, o) })

@@ -27,6 +27,7 @@ type state struct {
 	reshapes     []Reshape
 
 	health []healthAt
+	paces  []string // as they changed
 	// commands are the latest that could destroy; unanswered says that the last of them is.
 	commands        []CommandEvidence
 	commandsOmitted int
@@ -106,6 +107,11 @@ func (s *state) apply(r journal.Record) error {
 		var h healthRecord
 		err := r.Decode(&h)
 		s.health = append(s.health, healthAt{r.Time, h})
+		return err
+	case kindPaced:
+		var p pacedRecord
+		err := r.Decode(&p)
+		s.paces = append(s.paces, p.Pace)
 		return err
 	case kindIdentified:
 		return s.applyIdentified(r)

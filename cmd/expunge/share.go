@@ -70,6 +70,9 @@ func (m *metered) line(r sanitize.Reading, pad int, short bool) string {
 	if r.Bad > 0 {
 		line += fmt.Sprintf("  %s BAD", size(r.Bad))
 	}
+	if r.Pace != "" {
+		line += "  " + r.Pace + ": too warm"
+	}
 	return line
 }
 

@@ -21,7 +21,8 @@ func (p *pump) due() bool {
 		return false
 	}
 	over := len(p.todo) == 0 && len(p.retry) == 0 && len(p.suspect) == 0 && p.inFlight == 0
-	return over || p.bytes >= p.CommitBytes || p.Now().Sub(p.since) >= p.CommitEvery
+	paused := p.Pace != nil && p.most == 0 && p.inFlight == 0
+	return over || paused || p.bytes >= p.CommitBytes || p.Now().Sub(p.since) >= p.CommitEvery
 }
 
 // beginCommit makes the pending extents stable, without stopping the stream: a flush covers

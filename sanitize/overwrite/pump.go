@@ -50,7 +50,12 @@ type Options struct {
 	// Moved counts bytes transferred, for progress displays. It may be nil.
 	Moved *atomic.Int64
 
-	Now func() time.Time // for CommitEvery; nil is time.Now
+	// Pace says how much may be in flight. It is asked before the first request and from the goroutine that called
+	// Fill or Check; its error ends the work. nil is as much as there is room for.
+	Pace func(context.Context) (Pace, error)
+
+	Now  func() time.Time                                 // nil is time.Now
+	Wait func(ctx context.Context, d time.Duration) error // for pauses of Pace, which needs it
 
 	inspect func(got []byte, off int64) []Extent
 }
@@ -121,6 +126,9 @@ type pump struct {
 	bad      int64    // bytes failed or mismatched in all
 	since    time.Time
 	dead     bool // the drive or the journal failed: nothing more can be committed
+
+	most   int // requests in flight by Pace
+	paceAt time.Time
 }
 
 const flushTag = ^uint64(0)
@@ -167,6 +175,9 @@ func (p *pump) prepare() error {
 	if p.Now == nil {
 		p.Now = time.Now
 	}
+	if p.Pace != nil && p.Wait == nil {
+		return fmt.Errorf("%v at a pace, and nothing waits for it", p.op)
+	}
 	if p.Moved == nil {
 		p.Moved = new(atomic.Int64)
 	}
@@ -208,6 +219,9 @@ func (p *pump) work(ctx context.Context) error {
 		}
 		if p.BadLimit > 0 && p.bad > p.BadLimit {
 			return fmt.Errorf("%w: %d bytes, at most %d", ErrTooManyBad, p.bad, p.BadLimit)
+		}
+		if err := p.keepPace(ctx); err != nil {
+			return err
 		}
 		if err := p.submit(); err != nil {
 			return err
@@ -254,6 +268,9 @@ func (p *pump) submit() error {
 	p.alone = p.alone && len(p.suspect) > 0
 	for i := range p.slots {
 		s := &p.slots[i]
+		if p.held() {
+			return nil
+		}
 		if s.buf != nil {
 			continue
 		}

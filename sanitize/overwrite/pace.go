@@ -1,0 +1,46 @@
+package overwrite
+
+import (
+	"context"
+	"time"
+)
+
+// Pace is what a drive can stand for now.
+type Pace struct {
+	Most  int           // requests in flight; 0: none, until it is asked again
+	Again time.Duration // until it is asked again
+}
+
+// keepPace asks how much may be in flight when it is time to. It waits out a pause, once what was in flight has ended
+// and is committed: a drive that must cool may as well stop for good.
+func (p *pump) keepPace(ctx context.Context) error {
+	for p.Pace != nil {
+		now := p.Now()
+		if now.Before(p.paceAt) {
+			if p.most > 0 || p.inFlight > 0 || !p.pending.empty() || p.idle() {
+				return nil
+			}
+			if err := p.Wait(ctx, p.paceAt.Sub(now)); err != nil {
+				return err
+			}
+		}
+		pace, err := p.Pace(ctx)
+		if err != nil {
+			return err
+		}
+		p.most, p.paceAt = pace.Most, p.Now().Add(pace.Again)
+		if p.most > 0 {
+			return nil
+		}
+	}
+	return nil
+}
+
+// held says whether no more may be in flight than is.
+func (p *pump) held() bool {
+	n := p.inFlight
+	if p.flushing {
+		n--
+	}
+	return p.Pace != nil && n >= p.most
+}

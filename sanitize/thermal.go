@@ -1,0 +1,92 @@
+package sanitize
+
+import (
+	"context"
+	"time"
+
+	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/sanitize/overwrite"
+)
+
+// The paces of a drive that the host writes or reads (house rule: a drive is never worked beyond the temperatures
+// that it names itself).
+const (
+	PaceFull   = "full"
+	PaceSlowed = "slowed" // at its warning: half of what is in flight, and half of that again while it stays so
+	PacePaused = "paused" // at its critical temperature
+)
+
+const (
+	coolBy      = 5                // degrees below a limit that end what the limit began
+	watchBelow  = 10               // degrees below its warning from which a drive is looked at often
+	thermalTime = 10 * time.Second // between two looks then
+)
+
+// thermal is how fast a drive can go, by what it last said of its temperature.
+type thermal struct {
+	pace string
+	most int // requests in flight
+}
+
+// judge takes a look at the drive into account. full is what may be in flight of a cool one. A drive that does not
+// tell its temperature, or no limit, is not slowed; one that stops telling it goes on slowly.
+func (t thermal) judge(h devices.Health, full int) thermal {
+	warns := h.Critical != nil && *h.Critical&(1<<1) != 0 // of its temperature (NVMe base 2.0, figure 208)
+	at := func(limit *int64, less int64) bool {
+		return limit != nil && h.TemperatureC != nil && *h.TemperatureC >= *limit-less
+	}
+	unknown := t.pace != PaceFull && h.TemperatureC == nil && !warns
+	switch {
+	case at(h.CriticalC, 0) || t.pace == PacePaused && at(h.CriticalC, coolBy-1):
+		return thermal{PacePaused, 0}
+	case at(h.WarningC, 0) || warns:
+		if t.pace == PacePaused {
+			return thermal{PaceSlowed, 1}
+		}
+		return thermal{PaceSlowed, max(1, t.most/2)}
+	case t.pace != PaceFull && at(h.WarningC, coolBy-1), unknown:
+		return thermal{PaceSlowed, max(1, t.most)}
+	}
+	return thermal{PaceFull, full}
+}
+
+// near says whether the drive has to be looked at often.
+func (t thermal) near(h devices.Health) bool {
+	return t.pace != PaceFull || h.WarningC != nil && h.TemperatureC != nil && *h.TemperatureC >= *h.WarningC-watchBelow
+}
+
+// paced is overwrite.Options.Pace: it looks at the drive from time to time, and notes when its temperature changes
+// how fast it is worked.
+func (r *run) paced(ctx context.Context, full int) (overwrite.Pace, error) {
+	if r.thermal.pace == "" {
+		r.thermal = thermal{PaceFull, full}
+	}
+	every := healthTime
+	if r.thermal.near(r.condition) {
+		every = thermalTime
+	}
+	if due := r.looked.Add(every); r.now().Before(due) && r.thermal.pace == PaceFull {
+		r.thermal.most = full
+		return overwrite.Pace{Most: full, Again: due.Sub(r.now())}, nil
+	}
+	if err := r.look(context.WithoutCancel(ctx), "during"); err != nil {
+		return overwrite.Pace{}, err
+	}
+	next := r.thermal.judge(r.condition, full)
+	if next.pace != r.thermal.pace {
+		limit := r.condition.WarningC
+		if next.pace == PacePaused {
+			limit = r.condition.CriticalC
+		}
+		if err := r.append(kindPaced, pacedRecord{next.pace, next.most, r.condition.TemperatureC, limit}); err != nil {
+			return overwrite.Pace{}, err
+		}
+	}
+	r.thermal = next
+	r.meter.setPace(next.pace)
+	every = healthTime
+	if next.near(r.condition) {
+		every = thermalTime
+	}
+	return overwrite.Pace{Most: next.most, Again: every}, nil
+}
