@@ -186,7 +186,7 @@ func (c cell) expected() string {
 	case !can(p, t), empties, byDrive && !security && mute, !bySanitize && veiled, t == sanitize.DriveOverwrite && kind == "hba-zero", security && strings.HasPrefix(c.profile, "usb-"),
 		byDrive && c.profile == "nvme-firmware-pending", security && c.profile == "sata-ssd-frozen", !byDrive && c.profile == "nvme-two-namespaces":
 		return "cannot"
-	case (scsi || nvme && len(p.Sanitize) > 0) && c.fault == "pulled:9", c.profile == "sas-multipath" && c.fault == "pulled:40":
+	case (scsi || nvme) && c.fault == "pulled:9", c.profile == "sas-multipath" && c.fault == "pulled:40":
 		return "refused" // while it was still being asked what it is
 	case !byDrive && kind == "write-error":
 		return "exceptions"

@@ -69,8 +69,15 @@ func (r *run) eachSpace(ctx context.Context, set overwrite.Set, do func(h device
 func (r *run) options(s space, commit func(overwrite.Progress) error) overwrite.Options {
 	return overwrite.Options{
 		Block: s.block, Budget: r.budget, Boundary: s.zones.CapacityBytes, Gone: devices.IsGone, Moved: &r.meter.moved, Commit: commit,
-		Pace: func(ctx context.Context) (overwrite.Pace, error) { return r.paced(ctx, queueDepth-1) }, Now: r.now, Wait: r.wait,
+		Pace: func(ctx context.Context) (overwrite.Pace, error) { return r.paced(ctx, mostRequests) }, Now: r.now, Wait: r.wait,
 	}
+}
+
+// streaming are options for long runs of blocks: how many requests are in flight is found out.
+func (r *run) streaming(o overwrite.Options, t *overwrite.Tuner) overwrite.Options {
+	o.Tuner = t
+	o.Pace = func(ctx context.Context) (overwrite.Pace, error) { return r.paced(ctx, t.InFlight()) }
+	return o
 }
 
 // verifyErase reads back what the drive's own erase left: all of it, or samples drawn now. After a

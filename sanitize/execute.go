@@ -121,7 +121,8 @@ type run struct {
 	looked    time.Time      // when the drive was last asked for its condition
 	condition devices.Health // what it said then
 	thermal   thermal
-	sending   bool // an operation, or what activates it, is being sent
+	tuners    [2]*overwrite.Tuner // of writes and of reads
+	sending   bool                // an operation, or what activates it, is being sent
 }
 
 // fault is an end for good that the drive or the host reported.

@@ -21,9 +21,31 @@ import (
 	"github.com/expunge-dev/expunge/sanitize/overwrite"
 )
 
-// queueDepth bounds what is in flight: eight requests and a flush, enough for a drive of any kind to be
-// busy all the time.
-const queueDepth = 9
+// Requests of a mebibyte in flight. A hard disk has one head: a few keep it busy, and what is more only waits. Drives
+// without one begin with eight, which is nearly always enough, and are tried with up to sixteen.
+const (
+	magneticRequests = 4
+	usualRequests    = 8
+	mostRequests     = 16
+	queueDepth       = mostRequests + 1 // and a flush
+)
+
+// tuner says how many requests are in flight. It is kept for a drive and a direction, so that what was found out counts
+// for later passes. That a drive has a head is its own word, not a bridge's or a virtual machine's.
+func (r *run) tuner(reads bool) *overwrite.Tuner {
+	at := 0
+	if reads {
+		at = 1
+	}
+	if r.tuners[at] == nil {
+		from, most := usualRequests, mostRequests
+		if r.drive.Media == devices.MediaMagnetic && (r.drive.Protocol == devices.ProtocolATA || r.drive.Protocol == devices.ProtocolSCSI) {
+			from, most = magneticRequests, magneticRequests
+		}
+		r.tuners[at] = overwrite.NewTuner(r.budget.Group(r.handle.Adapter()), from, most)
+	}
+	return r.tuners[at]
+}
 
 // badLimit is how many bytes may fail before the drive is called failed rather than sanitized
 // with exceptions: a hundredth of it, or a few thousand blocks where that is more.
@@ -52,13 +74,13 @@ func (r *run) overwrite(ctx context.Context, pass int) error {
 				return err
 			}
 		}
-		o := r.options(s, func(p overwrite.Progress) error {
+		o := r.streaming(r.options(s, func(p overwrite.Progress) error {
 			r.meter.bad.Add(overwrite.NewSet(p.Failed...).Bytes())
 			if err := r.answering(ctx, p.Failed); err != nil {
 				return err
 			}
 			return r.append(kindExtents, extentsRecord{pass, shift(p.Done, s.base), shift(p.Failed, s.base), text(p.Cause)})
-		})
+		}), r.tuner(false))
 		o.BadLimit = max(1, r.drive.badLimit()-now().failed.Bytes())
 		if s.zones.Count > 0 {
 			if todo, err = r.intoZones(ctx, h, s, todo, &o); err != nil {

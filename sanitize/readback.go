@@ -56,7 +56,7 @@ func (r *run) readBack(ctx context.Context, compare func(queue, space, []overwri
 	}
 	r.meter.begin("verify", extents.Bytes(), extents.Bytes()-todo.Bytes())
 	err = r.eachSpace(ctx, todo, func(h devices.Space, s space, todo []overwrite.Extent) error {
-		o := r.options(s, func(p overwrite.Progress) error {
+		o := r.streaming(r.options(s, func(p overwrite.Progress) error {
 			r.meter.bad.Add(overwrite.NewSet(p.Failed...).Bytes() + overwrite.NewSet(p.Mismatch...).Bytes())
 			if err := r.answering(ctx, p.Failed); err != nil {
 				return err
@@ -66,7 +66,7 @@ func (r *run) readBack(ctx context.Context, compare func(queue, space, []overwri
 				Done: shift(p.Done, s.base), Failed: shift(p.Failed, s.base), Mismatch: shift(p.Mismatch, s.base), Error: text(p.Cause), Zeros: zeros, Ones: ones,
 			}
 			return r.append(kindVerified, record)
-		})
+		}), r.tuner(true))
 		o.BadLimit = r.drive.badLimit()
 		return pumped(h, func(q queue) error { return compare(q, s, todo, o) })
 	})

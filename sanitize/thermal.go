@@ -28,9 +28,9 @@ type thermal struct {
 	most int // requests in flight
 }
 
-// judge takes a look at the drive into account. full is what may be in flight of a cool one. A drive that does not
+// judge takes a look at the drive into account. usual is what is in flight of a cool one. A drive that does not
 // tell its temperature, or no limit, is not slowed; one that stops telling it goes on slowly.
-func (t thermal) judge(h devices.Health, full int) thermal {
+func (t thermal) judge(h devices.Health, usual int) thermal {
 	warns := h.Critical != nil && *h.Critical&(1<<1) != 0 // of its temperature (NVMe base 2.0, figure 208)
 	at := func(limit *int64, less int64) bool {
 		return limit != nil && h.TemperatureC != nil && *h.TemperatureC >= *limit-less
@@ -43,11 +43,14 @@ func (t thermal) judge(h devices.Health, full int) thermal {
 		if t.pace == PacePaused {
 			return thermal{PaceSlowed, 1}
 		}
+		if t.pace == PaceFull {
+			t.most = usual
+		}
 		return thermal{PaceSlowed, max(1, t.most/2)}
 	case t.pace != PaceFull && at(h.WarningC, coolBy-1), unknown:
 		return thermal{PaceSlowed, max(1, t.most)}
 	}
-	return thermal{PaceFull, full}
+	return thermal{PaceFull, mostRequests}
 }
 
 // near says whether the drive has to be looked at often.
@@ -56,23 +59,22 @@ func (t thermal) near(h devices.Health) bool {
 }
 
 // paced is overwrite.Options.Pace: it looks at the drive from time to time, and notes when its temperature changes
-// how fast it is worked.
-func (r *run) paced(ctx context.Context, full int) (overwrite.Pace, error) {
+// how fast it is worked. usual is how many requests are in flight of a cool one.
+func (r *run) paced(ctx context.Context, usual int) (overwrite.Pace, error) {
 	if r.thermal.pace == "" {
-		r.thermal = thermal{PaceFull, full}
+		r.thermal = thermal{PaceFull, mostRequests}
 	}
 	every := healthTime
 	if r.thermal.near(r.condition) {
 		every = thermalTime
 	}
 	if due := r.looked.Add(every); r.now().Before(due) && r.thermal.pace == PaceFull {
-		r.thermal.most = full
-		return overwrite.Pace{Most: full, Again: due.Sub(r.now())}, nil
+		return overwrite.Pace{Most: mostRequests, Again: due.Sub(r.now())}, nil
 	}
 	if err := r.look(context.WithoutCancel(ctx), "during"); err != nil {
 		return overwrite.Pace{}, err
 	}
-	next := r.thermal.judge(r.condition, full)
+	next := r.thermal.judge(r.condition, usual)
 	if next.pace != r.thermal.pace {
 		limit := r.condition.WarningC
 		if next.pace == PacePaused {

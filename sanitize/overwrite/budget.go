@@ -17,10 +17,27 @@ type Budget struct {
 	total   int      // buffers in all
 	free    [][]byte // made, and given back
 	sharers int
+	groups  map[string]*Group
 }
 
 // NewBudget makes a budget of so many requests of DefaultRequest bytes.
 func NewBudget(requests int) *Budget { return &Budget{left: requests, total: requests} }
+
+// Group is the drives behind an adapter of this name; those behind none are each alone.
+func (b *Budget) Group(adapter string) *Group {
+	if b == nil || adapter == "" {
+		return nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.groups == nil {
+		b.groups = map[string]*Group{}
+	}
+	if b.groups[adapter] == nil {
+		b.groups[adapter] = &Group{}
+	}
+	return b.groups[adapter]
+}
 
 // ownRequest is the size of the one request that a drive can always have in flight.
 const ownRequest = 128 << 10
@@ -56,6 +73,13 @@ func (b *Budget) take(has int) []byte {
 	buf := b.free[n-1]
 	b.free = b.free[:n-1]
 	return buf
+}
+
+// share is how many buffers one drive can have.
+func (b *Budget) share() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return max(1, b.total/max(1, b.sharers))
 }
 
 func (b *Budget) give(buf []byte) {

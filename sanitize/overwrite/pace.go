@@ -38,9 +38,26 @@ func (p *pump) keepPace(ctx context.Context) error {
 
 // held says whether no more may be in flight than is.
 func (p *pump) held() bool {
-	n := p.inFlight
+	n, most := p.inFlight, p.Tuner.limit(len(p.slots))
 	if p.flushing {
 		n--
 	}
-	return p.Pace != nil && n >= p.most
+	if p.Pace != nil {
+		most = min(most, p.most)
+	}
+	return n >= most
+}
+
+// tell lets the tuner know of a request that ended well. When something else bounds what is in flight there is nothing
+// to be learned from it.
+func (p *pump) tell(bytes int64) {
+	if p.Tuner == nil {
+		return
+	}
+	limit := p.Tuner.limit(len(p.slots))
+	if p.Pace != nil && p.most < limit || p.alone || p.Budget.share() < limit {
+		p.Tuner.disturbed()
+		return
+	}
+	p.Tuner.ended(p.Now(), bytes)
 }

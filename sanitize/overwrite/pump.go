@@ -54,6 +54,9 @@ type Options struct {
 	// Fill or Check; its error ends the work. nil is as much as there is room for.
 	Pace func(context.Context) (Pace, error)
 
+	// Tuner says how many requests the drive needs in flight; nil is as many as the queue has room for.
+	Tuner *Tuner
+
 	Now  func() time.Time                                 // nil is time.Now
 	Wait func(ctx context.Context, d time.Duration) error // for pauses of Pace, which needs it
 
@@ -141,6 +144,7 @@ func run(ctx context.Context, q blockio.Queue, op blockio.Op, todo []Extent, pat
 	}
 	p.Budget.join()
 	defer p.Budget.leave()
+	defer p.Tuner.leave()
 	stopped := p.work(ctx)
 	// Nothing more is started, but buffers are the queue's until their requests have ended.
 	settled := p.settle(context.WithoutCancel(ctx))
@@ -376,6 +380,7 @@ func (p *pump) judge(s *slot, c blockio.Completion) error {
 	case c.Err == nil:
 		p.Moved.Add(e.Length)
 		p.bytes += e.Length
+		p.tell(e.Length)
 		p.pending.Done = append(p.pending.Done, e)
 		if p.op == blockio.Read {
 			p.compare(s.buf[:e.Length], e)
