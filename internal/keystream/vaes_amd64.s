@@ -14,10 +14,7 @@ TEXT ·fillVAES256(SB), NOSPLIT, $0-40
 	VBROADCASTI128 4288(SI), Y12
 	VBROADCASTI128 4304(SI), Y11
 	VBROADCASTI128 4320(SI), Y10
-loop:
-	CMPQ CX, $256
-	JLT done
-	// Round 1 without the counter's last byte, the same in all blocks of the group:
+renew:
 	MOVQ BX, AX
 	ANDQ $-256, AX
 	BSWAPQ AX
@@ -29,7 +26,14 @@ loop:
 	VPXOR Y9, Y8, Y8
 	VBROADCASTI128 4112(SI), Y9
 	VAESENC Y9, Y8, Y8
-	// What that byte adds, for each block:
+loop:
+	CMPQ CX, $256
+	JLT done
+	PREFETCHT0 1536(DI)
+	PREFETCHT0 1600(DI)
+	PREFETCHT0 1664(DI)
+	PREFETCHT0 1728(DI)
+	// What the counter's last byte adds, for each block:
 	MOVQ BX, DX
 	ANDQ $255, DX
 	SHLQ $4, DX
@@ -164,7 +168,9 @@ loop:
 	ADDQ $256, DI
 	ADDQ $16, BX
 	SUBQ $256, CX
-	JMP loop
+	TESTB BX, BX
+	JNZ loop
+	JMP renew
 done:
 	VZEROUPPER
 	RET
@@ -181,10 +187,7 @@ TEXT ·equalVAES256(SB), NOSPLIT, $0-41
 	VBROADCASTI128 4288(SI), Y12
 	VBROADCASTI128 4304(SI), Y11
 	VBROADCASTI128 4320(SI), Y10
-loop:
-	CMPQ CX, $256
-	JLT same
-	// Round 1 without the counter's last byte, the same in all blocks of the group:
+renew:
 	MOVQ BX, AX
 	ANDQ $-256, AX
 	BSWAPQ AX
@@ -196,7 +199,14 @@ loop:
 	VPXOR Y9, Y8, Y8
 	VBROADCASTI128 4112(SI), Y9
 	VAESENC Y9, Y8, Y8
-	// What that byte adds, for each block:
+loop:
+	CMPQ CX, $256
+	JLT same
+	PREFETCHT0 1536(DI)
+	PREFETCHT0 1600(DI)
+	PREFETCHT0 1664(DI)
+	PREFETCHT0 1728(DI)
+	// What the counter's last byte adds, for each block:
 	MOVQ BX, DX
 	ANDQ $255, DX
 	SHLQ $4, DX
@@ -340,7 +350,9 @@ loop:
 	ADDQ $256, DI
 	ADDQ $16, BX
 	SUBQ $256, CX
-	JMP loop
+	TESTB BX, BX
+	JNZ loop
+	JMP renew
 same:
 	VZEROUPPER
 	MOVB $1, ret+40(FP)
@@ -371,10 +383,7 @@ TEXT ·fillVAES512(SB), NOSPLIT, $0-40
 	VBROADCASTI32X4 4288(SI), Z12
 	VBROADCASTI32X4 4304(SI), Z11
 	VBROADCASTI32X4 4320(SI), Z10
-loop:
-	CMPQ CX, $512
-	JLT done
-	// Round 1 without the counter's last byte, the same in all blocks of the group:
+renew:
 	MOVQ BX, AX
 	ANDQ $-256, AX
 	BSWAPQ AX
@@ -384,7 +393,18 @@ loop:
 	VPUNPCKLQDQ Z8, Z9, Z8
 	VPXORQ Z24, Z8, Z8
 	VAESENC Z23, Z8, Z8
-	// What that byte adds, for each block:
+loop:
+	CMPQ CX, $512
+	JLT done
+	PREFETCHT0 1536(DI)
+	PREFETCHT0 1600(DI)
+	PREFETCHT0 1664(DI)
+	PREFETCHT0 1728(DI)
+	PREFETCHT0 1792(DI)
+	PREFETCHT0 1856(DI)
+	PREFETCHT0 1920(DI)
+	PREFETCHT0 1984(DI)
+	// What the counter's last byte adds, for each block:
 	MOVQ BX, DX
 	ANDQ $255, DX
 	SHLQ $4, DX
@@ -512,7 +532,9 @@ loop:
 	ADDQ $512, DI
 	ADDQ $32, BX
 	SUBQ $512, CX
-	JMP loop
+	TESTB BX, BX
+	JNZ loop
+	JMP renew
 done:
 	VZEROUPPER
 	RET
@@ -538,10 +560,7 @@ TEXT ·equalVAES512(SB), NOSPLIT, $0-41
 	VBROADCASTI32X4 4288(SI), Z12
 	VBROADCASTI32X4 4304(SI), Z11
 	VBROADCASTI32X4 4320(SI), Z10
-loop:
-	CMPQ CX, $512
-	JLT same
-	// Round 1 without the counter's last byte, the same in all blocks of the group:
+renew:
 	MOVQ BX, AX
 	ANDQ $-256, AX
 	BSWAPQ AX
@@ -551,7 +570,18 @@ loop:
 	VPUNPCKLQDQ Z8, Z9, Z8
 	VPXORQ Z24, Z8, Z8
 	VAESENC Z23, Z8, Z8
-	// What that byte adds, for each block:
+loop:
+	CMPQ CX, $512
+	JLT same
+	PREFETCHT0 1536(DI)
+	PREFETCHT0 1600(DI)
+	PREFETCHT0 1664(DI)
+	PREFETCHT0 1728(DI)
+	PREFETCHT0 1792(DI)
+	PREFETCHT0 1856(DI)
+	PREFETCHT0 1920(DI)
+	PREFETCHT0 1984(DI)
+	// What the counter's last byte adds, for each block:
 	MOVQ BX, DX
 	ANDQ $255, DX
 	SHLQ $4, DX
@@ -682,7 +712,9 @@ loop:
 	ADDQ $512, DI
 	ADDQ $32, BX
 	SUBQ $512, CX
-	JMP loop
+	TESTB BX, BX
+	JNZ loop
+	JMP renew
 same:
 	VZEROUPPER
 	MOVB $1, ret+40(FP)
