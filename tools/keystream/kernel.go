@@ -34,7 +34,7 @@ const (
 	schedule = general("SI")
 	data     = general("DI")
 	left     = general("CX")
-	block    = general("BX")
+	number   = general("BX")
 	upper    = general("AX") // the counter without its last byte
 	delta    = general("DX")
 )
@@ -71,7 +71,7 @@ func (p plan) begin(name string) {
 	p.do("MOVQ", argument{"s", 0}, schedule)
 	p.do("MOVQ", argument{name + "_base", 8}, data)
 	p.do("MOVQ", argument{name + "_len", 16}, left)
-	p.do("MOVQ", argument{"block", 32}, block)
+	p.do("MOVQ", argument{"block", 32}, number)
 	for round := range rounds + 1 {
 		if v, ok := p.resident(round); ok {
 			p.do(p.repeat, memory{schedule, keys + 16*round}, v)
@@ -82,7 +82,7 @@ func (p plan) begin(name string) {
 // renew makes the base: round 1 without the counter's last byte, which is the same in 256 blocks.
 func (p plan) renew() {
 	p.at("renew")
-	p.do("MOVQ", block, upper)
+	p.do("MOVQ", number, upper)
 	p.do("ANDQ", immediate(-256), upper)
 	p.do("BSWAPQ", upper)
 	p.do("VMOVQ", upper, vector{'X', p.base().n})
@@ -106,7 +106,7 @@ func (p plan) stream(end label) {
 		p.do("PREFETCHT0", memory{data, ahead + at})
 	}
 	p.note("What the counter's last byte adds, for each block:")
-	p.do("MOVQ", block, delta)
+	p.do("MOVQ", number, delta)
 	p.do("ANDQ", immediate(255), delta)
 	p.do("SHLQ", immediate(4), delta)
 	p.do("ADDQ", schedule, delta)
@@ -128,9 +128,9 @@ func (p plan) stream(end label) {
 // next goes to the group that follows, with another base where the last byte begins anew.
 func (p plan) next() {
 	p.do("ADDQ", immediate(p.group()), data)
-	p.do("ADDQ", immediate(p.group()/16), block)
+	p.do("ADDQ", immediate(p.group()/16), number)
 	p.do("SUBQ", immediate(p.group()), left)
-	p.do("TESTB", block, block)
+	p.do("TESTB", number, number)
 	p.do("JNZ", label("loop"))
 	p.do("JMP", label("renew"))
 }
