@@ -42,7 +42,7 @@ func NewUsing(name string, key []byte) (*Stream, error) {
 			return newStream(key, &v)
 		}
 	}
-	return nil, fmt.Errorf("keystream by %s: this CPU has %v", name, Implementations())
+	return nil, fmt.Errorf("keystream by %s: what can be trusted here is %v", name, Implementations())
 }
 
 func newStream(key []byte, v *vector) (*Stream, error) {
