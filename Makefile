@@ -30,6 +30,7 @@ test:
 	$(TEST) ./agent
 	$(TEST) -run EveryByteCounts ./attest
 	$(GO) test -count 1 -run Sixty ./cmd/expunge
+	cd tools && $(GO) vet ./keystream && $(GO) test -count 1 ./keystream
 
 # Kernels and tools are Debian's, unpacked into a cache; what cannot be had is skipped, and said.
 test-e2e:
@@ -48,7 +49,7 @@ fuzz:
 	done
 
 bench:
-	$(GO) test -run '^$$' -bench . ./sanitize/overwrite ./attest ./attest/render
+	$(GO) test -run '^$$' -bench . ./internal/keystream ./sanitize/overwrite ./attest ./attest/render
 	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/expunge-verify ./cmd/expunge-verify && wc -c bin/expunge-verify
 
 fmt:

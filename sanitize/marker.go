@@ -73,6 +73,9 @@ type markerPattern struct {
 // Fill implements overwrite.Pattern.
 func (m markerPattern) Fill(p []byte, off int64) { m.stream.Fill(p, m.base+off) }
 
+// Equal implements overwrite.Pattern.
+func (m markerPattern) Equal(p []byte, off int64) bool { return m.stream.Equal(p, m.base+off) }
+
 func newMarkerPattern(seed []byte, base int64) (markerPattern, error) {
 	key := sha256.Sum256(append([]byte("expunge marker "), seed...))
 	stream, err := overwrite.NewKeystream(key[:])

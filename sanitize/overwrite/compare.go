@@ -1,34 +1,30 @@
 package overwrite
 
-import "bytes"
-
-// compare regenerates the pattern and lists the blocks that differ.
+// compare lists the blocks that are not the pattern.
 func (p *pump) compare(got []byte, e Extent) {
-	if p.inspect != nil {
-		wrong := NewSet(p.inspect(got, e.Offset)...)
-		p.pending.Mismatch = append(p.pending.Mismatch, wrong.extents...)
-		p.bad += wrong.Bytes()
-		return
-	}
-	for len(got) > 0 {
-		part := got[:min(len(got), len(p.want))]
-		p.compareWith(p.want[:len(part)], part, e.Offset)
-		got, e.Offset = got[len(part):], e.Offset+int64(len(part))
-	}
-}
-
-// compareWith does it in a buffer that need not be as large as a request.
-func (p *pump) compareWith(want, got []byte, off int64) {
-	p.pattern.Fill(want, off)
-	if bytes.Equal(got, want) {
-		return
-	}
 	var wrong Set
-	for at := 0; at < len(got); at += p.Block {
-		if !bytes.Equal(got[at:at+p.Block], want[at:at+p.Block]) {
-			wrong.Add(Extent{off + int64(at), int64(p.Block)})
-		}
+	switch {
+	case p.inspect != nil:
+		wrong = NewSet(p.inspect(got, e.Offset)...)
+	case p.pattern.Equal(got, e.Offset):
+		return
+	default:
+		wrong = p.differing(got, e)
 	}
 	p.pending.Mismatch = append(p.pending.Mismatch, wrong.extents...)
 	p.bad += wrong.Bytes()
+}
+
+// differing names the blocks of a request that is not the pattern.
+func (p *pump) differing(got []byte, e Extent) Set {
+	var wrong Set
+	for at := 0; at < len(got); at += p.Block {
+		if off := e.Offset + int64(at); !p.pattern.Equal(got[at:at+p.Block], off) {
+			wrong.Add(Extent{off, int64(p.Block)})
+		}
+	}
+	if wrong.Bytes() == 0 {
+		wrong.Add(e) // the whole differs and no part does: that cannot be, and proves nothing
+	}
+	return wrong
 }

@@ -49,7 +49,7 @@ func TestGoodNeighboursOfBadBlocks(t *testing.T) {
 		for _, b := range bad {
 			m.badWrite[b], m.badRead[b] = true, true
 		}
-		p := keystream(t)
+		p := anyStream(t)
 		var g gather
 		if err := Fill(t.Context(), m, []Extent{{0, 256 * 512}}, p, Options{Block: 512, Request: 8192, Commit: g.commit(t, m.medium, p)}); err != nil {
 			t.Fatal(err)

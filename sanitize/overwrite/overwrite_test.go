@@ -3,11 +3,9 @@ package overwrite
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os/exec"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -112,7 +110,7 @@ func (m *medium) Complete(ctx context.Context, done []blockio.Completion) (int, 
 	return n, nil
 }
 
-func keystream(t testing.TB) Keystream {
+func anyStream(t testing.TB) Keystream {
 	t.Helper()
 	k, err := NewKeystream(bytes.Repeat([]byte{7}, KeySize))
 	if err != nil {
@@ -164,7 +162,7 @@ func TestFillAccountsForEveryBlock(t *testing.T) {
 			bad.Add(Extent{int64(b) * 512, 512})
 		}
 		var g gather
-		p := keystream(t)
+		p := anyStream(t)
 		err := Fill(t.Context(), m, []Extent{{0, int64(blocks) * 512}}, p, Options{
 			Block: 512, Request: 512 * rapid.IntRange(1, 40).Draw(rt, "request"),
 			CommitBytes: 512 * int64(rapid.IntRange(1, 300).Draw(rt, "commit")),
@@ -218,7 +216,7 @@ func TestStopKeepsWhatWasWritten(t *testing.T) {
 		}
 	}
 	var g gather
-	p := keystream(t)
+	p := anyStream(t)
 	err := Fill(ctx, m, []Extent{{0, 256 * 512}}, p, Options{Block: 512, Request: 512, Commit: g.commit(t, m, p)})
 	if !errors.Is(err, stop) {
 		t.Fatalf("error %v, want the cause of the stop", err)
@@ -232,7 +230,7 @@ func TestStopKeepsWhatWasWritten(t *testing.T) {
 }
 
 func TestErrorsThatEndTheWork(t *testing.T) {
-	p := Pattern(keystream(t))
+	p := Pattern(anyStream(t))
 	all := []Extent{{0, 256 * 512}}
 	gone := func(err error) bool { return errors.Is(err, errGone) }
 	t.Run("gone", func(t *testing.T) {
@@ -301,7 +299,7 @@ func TestCheckFindsExactlyWhatDiffers(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		blocks := rapid.IntRange(1, 200).Draw(rt, "blocks")
 		m := newMedium(blocks, 512)
-		p := keystream(t)
+		p := anyStream(t)
 		p.Fill(m.cache, 0)
 		var wrong, unread Set
 		for _, b := range rapid.SliceOfN(rapid.IntRange(0, blocks-1), 0, 6).Draw(rt, "wrong") {
@@ -335,65 +333,4 @@ func TestCheckFindsExactlyWhatDiffers(t *testing.T) {
 			rt.Fatalf("unread %v, want %v", got, want)
 		}
 	})
-}
-
-// A stranger regenerates any block with openssl alone.
-func TestKeystreamIsOpenSSLs(t *testing.T) {
-	openssl, err := exec.LookPath("openssl")
-	if err != nil {
-		t.Skip("openssl is not installed: the keystream cannot be compared with it")
-	}
-	key := bytes.Repeat([]byte{0xA1, 2}, 16)
-	k, err := NewKeystream(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, off := range []int64{0, 512, 1 << 20, 1 << 40, (1 << 62) + 4096} {
-		cmd := exec.CommandContext(t.Context(), openssl, "enc", "-aes-256-ctr", "-K", hex.EncodeToString(key), "-iv", fmt.Sprintf("%032x", off/16))
-		cmd.Stdin = bytes.NewReader(make([]byte, 1000))
-		want, err := cmd.Output()
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := make([]byte, 1000)
-		k.Fill(got, off)
-		if !bytes.Equal(got, want) {
-			t.Fatalf("keystream at %d differs from openssl's", off)
-		}
-	}
-	if _, err := NewKeystream(make([]byte, KeySize)); err == nil {
-		t.Fatal("an all-zero key was accepted")
-	}
-	if _, err := NewKeystream(key[:16]); err == nil {
-		t.Fatal("a short key was accepted")
-	}
-}
-
-// Any part of a pattern is the same however it is cut: resuming and verifying depend on it.
-func TestPatternsAreFunctionsOfTheOffset(t *testing.T) {
-	unit, err := hex.DecodeString("924924")
-	if err != nil {
-		t.Fatal(err)
-	}
-	three, err := NewRepeating(unit)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, p := range map[string]Pattern{"keystream": keystream(t), "three bytes": three} {
-		t.Run(name, func(t *testing.T) {
-			whole := expect(p, 5000)
-			rapid.Check(t, func(rt *rapid.T) {
-				off := rapid.IntRange(0, 4999).Draw(rt, "off")
-				n := rapid.IntRange(0, 5000-off).Draw(rt, "n")
-				part := make([]byte, n)
-				p.Fill(part, int64(off))
-				if !bytes.Equal(part, whole[off:off+n]) {
-					rt.Fatalf("bytes %d+%d differ from the same bytes of the whole", off, n)
-				}
-			})
-		})
-	}
-	if want := []byte{0x92, 0x49, 0x24, 0x92}; !bytes.Equal(expect(three, 4), want) {
-		t.Fatalf("three-byte pattern begins %x", expect(three, 4))
-	}
 }

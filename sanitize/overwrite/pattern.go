@@ -2,11 +2,9 @@ package overwrite
 
 import (
 	"bytes"
-	"crypto/aes"
-	"crypto/cipher"
-	"encoding/binary"
-	"errors"
 	"fmt"
+
+	"github.com/expunge-dev/expunge/internal/keystream"
 )
 
 // Pattern is what a drive shall hold, byte for byte, as a function of the offset alone: any part
@@ -14,6 +12,8 @@ import (
 type Pattern interface {
 	// Fill writes the pattern's bytes for [off, off+len(p)) to p.
 	Fill(p []byte, off int64)
+	// Equal says whether p is what Fill would write to it. It needs no second buffer.
+	Equal(p []byte, off int64) bool
 }
 
 // Repeating is a byte string repeated from the drive's first byte on: byte i of the drive is
@@ -45,35 +45,35 @@ func (r Repeating) Fill(p []byte, off int64) {
 	}
 }
 
+// Equal implements Pattern.
+func (r Repeating) Equal(p []byte, off int64) bool {
+	first := p[:min(len(p), len(r.unit))]
+	phase := int(off % int64(len(r.unit)))
+	for i, b := range first {
+		if b != r.unit[(phase+i)%len(r.unit)] {
+			return false
+		}
+	}
+	// The rest repeats it when it is equal to itself, a unit on.
+	return bytes.Equal(p[len(first):], p[:len(p)-len(first)])
+}
+
 // KeySize is the size of a keystream's key in bytes: AES-256.
-const KeySize = 32
+const KeySize = keystream.KeySize
 
 // Keystream is AES-256 in counter mode with the drive's byte offset as position: the counter
 // block of byte offset o is o / 16 as 128-bit big-endian number and nothing else. openssl makes
 // the same bytes: enc -aes-256-ctr -K <key> -iv <o/16 as 32 hex digits>, over zeros.
-type Keystream struct{ block cipher.Block }
+type Keystream struct{ stream *keystream.Stream }
 
-// NewKeystream makes the stream of one key of KeySize bytes.
+// NewKeystream makes the stream of one key of KeySize bytes, which must not be all zero.
 func NewKeystream(key []byte) (Keystream, error) {
-	if len(key) != KeySize {
-		return Keystream{}, fmt.Errorf("keystream key of %d bytes, want %d", len(key), KeySize)
-	}
-	if bytes.Equal(key, make([]byte, KeySize)) {
-		return Keystream{}, errors.New("keystream key is all zero")
-	}
-	block, err := aes.NewCipher(key)
-	return Keystream{block}, err
+	stream, err := keystream.New(key)
+	return Keystream{stream}, err
 }
 
 // Fill implements Pattern.
-func (k Keystream) Fill(p []byte, off int64) {
-	var counter [aes.BlockSize]byte
-	binary.BigEndian.PutUint64(counter[8:], uint64(off)/aes.BlockSize)
-	stream := cipher.NewCTR(k.block, counter[:])
-	if skip := off % aes.BlockSize; skip > 0 {
-		var before [aes.BlockSize]byte
-		stream.XORKeyStream(before[:skip], before[:skip])
-	}
-	clear(p)
-	stream.XORKeyStream(p, p)
-}
+func (k Keystream) Fill(p []byte, off int64) { k.stream.Fill(p, off) }
+
+// Equal implements Pattern.
+func (k Keystream) Equal(p []byte, off int64) bool { return k.stream.Equal(p, off) }

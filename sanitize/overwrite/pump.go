@@ -118,7 +118,6 @@ type pump struct {
 	slots   []slot
 	own     []byte // the buffer that is nobody else's; nil while it is in flight
 	taken   int    // buffers of the budget
-	want    []byte // Check: the pattern to compare with
 
 	inFlight int
 	ended    []blockio.Completion
@@ -202,11 +201,7 @@ func (p *pump) prepare() error {
 	if p.Budget == nil {
 		p.Budget = NewBudget(slots)
 	}
-	small := p.whole(min(p.Request, ownRequest))
-	p.own = blockio.AlignedBuffer(small)
-	if p.op == blockio.Read {
-		p.want = make([]byte, small)
-	}
+	p.own = blockio.AlignedBuffer(p.whole(min(p.Request, ownRequest)))
 	p.ended = make([]blockio.Completion, p.q.Depth())
 	p.since = p.Now()
 	return nil

@@ -104,7 +104,7 @@ func TestFillZones(t *testing.T) {
 		for _, n := range rapid.SliceOfN(rapid.Int64Range(0, int64(len(m.pointers))-1), 0, 2).Draw(rt, "dead") {
 			m.dead[n] = true
 		}
-		g, p := &gather{}, keystream(t)
+		g, p := &gather{}, anyStream(t)
 		all := Extent{0, int64(len(m.stable))}
 		if err := Fill(t.Context(), m, []Extent{all}, p, m.options(t, g, p, m.active)); err != nil {
 			rt.Fatal(err)
@@ -155,7 +155,7 @@ func TestZoneGoesOnAfterAFailure(t *testing.T) {
 			delete(m.badWrite, 6)
 		}
 	}
-	g, p := &gather{}, keystream(t)
+	g, p := &gather{}, anyStream(t)
 	if err := Fill(t.Context(), m, []Extent{{0, 16 * 512}}, p, m.options(t, g, p, 0)); err != nil || len(m.wrong) > 0 {
 		t.Fatal(err, m.wrong)
 	}
@@ -167,7 +167,7 @@ func TestZoneGoesOnAfterAFailure(t *testing.T) {
 // A part that could not be ended is not to be relied on.
 func TestPartThatDoesNotEnd(t *testing.T) {
 	m := newZonedMedium(2, 8, 512)
-	g, p := &gather{}, keystream(t)
+	g, p := &gather{}, anyStream(t)
 	o := m.options(t, g, p, 0)
 	o.Zoned.End = func(part Extent, _ bool) error {
 		if part.Offset > 0 {
@@ -187,7 +187,7 @@ func TestZonesNeedABoundary(t *testing.T) {
 	m := newZonedMedium(1, 8, 512)
 	o := m.options(t, &gather{}, nil, 0)
 	o.Boundary = 0
-	if err := Fill(t.Context(), m, []Extent{{0, 4096}}, keystream(t), o); err == nil || m.writes > 0 {
+	if err := Fill(t.Context(), m, []Extent{{0, 4096}}, anyStream(t), o); err == nil || m.writes > 0 {
 		t.Error(err)
 	}
 }
@@ -200,7 +200,7 @@ func TestBoundary(t *testing.T) {
 			t.Errorf("%v %d+%d", r.Op, r.Offset, len(r.Data))
 		}
 	}
-	p := keystream(t)
+	p := anyStream(t)
 	o := Options{Block: 512, Request: 8 * 512, Boundary: 5 * 512}
 	if err := Fill(t.Context(), m, []Extent{{512, 60 * 512}}, p, o); err != nil {
 		t.Fatal(err)

@@ -1,0 +1,3 @@
+module github.com/expunge-dev/expunge/tools
+
+go 1.26.0
