@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -149,36 +150,57 @@ func (g *gather) commit(t testing.TB, m *medium, p Pattern) func(Progress) error
 	}
 }
 
-// Whatever the layout, order, faults and commit sizes: everything is written or reported, and
-// nothing is reported that is not on stable media.
+// Whatever the layout, order, faults, commit sizes, memory, heat and tuning: everything is written or reported,
+// nothing is reported that is not on stable media, and the medium holds the pattern where nothing failed.
 func TestFillAccountsForEveryBlock(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		blocks := rapid.IntRange(1, 200).Draw(rt, "blocks")
-		m := newMedium(blocks, 512)
+		blocks, block := rapid.IntRange(1, 200).Draw(rt, "blocks"), rapid.SampledFrom([]int{512, 520, 4096, 4160}).Draw(rt, "block")
+		size := int64(blocks * block)
+		m := newMedium(blocks, block)
 		m.depth = rapid.IntRange(2, 8).Draw(rt, "depth")
 		var bad Set
 		for _, b := range rapid.SliceOfN(rapid.IntRange(0, blocks-1), 0, 9).Draw(rt, "bad") {
 			m.badWrite[int64(b)] = true
-			bad.Add(Extent{int64(b) * 512, 512})
+			bad.Add(Extent{int64(b * block), int64(block)})
 		}
 		var g gather
 		p := anyStream(t)
-		err := Fill(t.Context(), m, []Extent{{0, int64(blocks) * 512}}, p, Options{
-			Block: 512, Request: 512 * rapid.IntRange(1, 40).Draw(rt, "request"),
-			CommitBytes: 512 * int64(rapid.IntRange(1, 300).Draw(rt, "commit")),
+		now := time.Unix(0, 0)
+		o := Options{
+			Block: block, Request: block * rapid.IntRange(1, 40).Draw(rt, "request"),
+			CommitBytes: int64(block * rapid.IntRange(1, 300).Draw(rt, "commit")),
 			Commit:      g.commit(t, m, p),
-		})
-		if err != nil {
-			rt.Fatal(err)
+			Budget:      NewBudget(rapid.IntRange(0, 9).Draw(rt, "budget")),
+			Now:         func() time.Time { now = now.Add(time.Duration(m.rng.Int64N(int64(time.Second)))); return now },
+			Wait:        func(_ context.Context, d time.Duration) error { now = now.Add(d); return nil },
+		}
+		if rapid.Bool().Draw(rt, "tuned") {
+			o.Tuner = NewTuner(nil, rapid.IntRange(1, 4).Draw(rt, "from"), 8)
+		}
+		if rapid.Bool().Draw(rt, "warm") {
+			o.Pace = func(context.Context) (Pace, error) { return Pace{m.rng.IntN(4), time.Second}, nil }
+		}
+		// In two goes, as after an interruption, over extents that are cut anywhere.
+		cut := int64(block * rapid.IntRange(0, blocks).Draw(rt, "cut"))
+		for _, todo := range [][]Extent{{{0, cut}}, {{cut, size - cut}}} {
+			if err := Fill(t.Context(), m, todo, p, o); err != nil {
+				rt.Fatal(err)
+			}
 		}
 		if got := g.failed.Extents(); fmt.Sprint(got) != fmt.Sprint(bad.Extents()) {
 			rt.Fatalf("failed extents %v, want exactly %v", got, bad.Extents())
 		}
-		if left := NewSet(Extent{0, int64(blocks) * 512}).Without(g.done).Without(g.failed); left.Bytes() != 0 {
+		if left := NewSet(Extent{0, size}).Without(g.done).Without(g.failed); left.Bytes() != 0 {
 			rt.Fatalf("neither written nor reported: %v", left.Extents())
 		}
 		if g.done.Intersect(g.failed).Bytes() != 0 {
 			rt.Fatal("an extent is both done and failed")
+		}
+		want := expect(p, int(size))
+		for _, e := range g.done.Extents() {
+			if !bytes.Equal(m.stable[e.Offset:e.End()], want[e.Offset:e.End()]) {
+				rt.Fatalf("%v does not hold the pattern", e)
+			}
 		}
 	})
 }
