@@ -209,6 +209,7 @@ func (q *carried) result(slot int, result int64) {
 	case result == 0 && f.Op == Read:
 		q.end(slot, io.EOF)
 	case result < left && (f.again || result == 0):
+		f.moved += int(result)
 		q.end(slot, io.ErrUnexpectedEOF)
 	default:
 		f.moved += int(result)

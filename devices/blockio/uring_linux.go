@@ -160,7 +160,7 @@ func (u *uring) prepare(p *uringParams, file *os.File, depth int) error {
 }
 
 func (u *uring) engine() string {
-	if u.buffers.on {
+	if u.buffers.on && (u.buffers.why == nil || len(u.buffers.held) > 0) {
 		return "io_uring with fixed buffers"
 	}
 	return "io_uring"
