@@ -456,16 +456,27 @@ func testLeaks(t *testing.T, target Target) {
 		closed(t, q)
 	}
 	use()
-	before, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Skip("descriptors cannot be counted here")
-	}
+	descriptors, mappings := holdings(t)
 	for range 30 {
 		use()
 	}
-	if after, err := os.ReadDir("/proc/self/fd"); err != nil || len(after) > len(before) {
-		t.Fatalf("%d descriptors are open, were %d (%v)", len(after), len(before), err)
+	if d, m := holdings(t); d > descriptors || m > mappings {
+		t.Fatalf("%d descriptors and %d mappings of queues, were %d and %d", d, m, descriptors, mappings)
 	}
+}
+
+// holdings counts open descriptors, and what the kernel maps for queues.
+func holdings(t *testing.T) (descriptors, mappings int) {
+	t.Helper()
+	list, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Skip("descriptors cannot be counted here")
+	}
+	maps, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		t.Skip("mappings cannot be counted here")
+	}
+	return len(list), bytes.Count(maps, []byte("[aio]")) + bytes.Count(maps, []byte("[io_uring]"))
 }
 
 func testBadBlock(t *testing.T, target Target) {
