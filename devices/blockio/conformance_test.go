@@ -112,6 +112,38 @@ func TestLoopConformance(t *testing.T) {
 	}
 }
 
+// What is closed is free at once: a kernel that takes a queue apart later must not hold the claim on the drive.
+func TestClosedQueueLetsGo(t *testing.T) {
+	for engine, open := range engines {
+		t.Run(engine, func(t *testing.T) {
+			node, _ := devicetest.Loop(t, 1<<20, nil)
+			has(t, engine, direct(t, node))
+			for i := range 50 {
+				f, err := os.OpenFile(node, os.O_RDWR|unix.O_DIRECT|unix.O_EXCL|unix.O_CLOEXEC, 0)
+				if err != nil {
+					t.Fatalf("opened and closed %d times, and then: %v", i, err)
+				}
+				q, err := open(nodeOf(f), 4)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, op := range []blockio.Op{blockio.Write, blockio.Read, blockio.Flush} {
+					r := blockio.Request{Op: op}
+					if op != blockio.Flush {
+						r.Data = blockio.AlignedBuffer(64 << 10)
+					}
+					if err := q.Submit(r); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if err := errors.Join(q.Close(), f.Close()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 func target(open func(blockio.Node, int) (blockio.Queue, error), f *os.File, size int64, block int, file string, grows bool) blockiotest.Target {
 	return blockiotest.Target{
 		Size: size, Block: block, File: grows, Read: stored(file),
