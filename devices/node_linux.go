@@ -70,6 +70,11 @@ func OpenNode(_ context.Context, name string, access Access) (Transport, error) 
 }
 
 func (n *node) claim(access Access) error {
+	// O_NONBLOCK was for the open alone, which it keeps from waiting for a medium. I/O that a kernel's queue
+	// carries would fail with EAGAIN where it could wait for a place among the drive's requests.
+	if err := unix.SetNonblock(int(n.file.Fd()), false); err != nil {
+		return fmt.Errorf("open node %s: %w", n.name, err)
+	}
 	var st unix.Stat_t
 	if err := unix.Fstat(int(n.file.Fd()), &st); err != nil {
 		return fmt.Errorf("stat open node %s: %w", n.name, err)
@@ -94,7 +99,9 @@ func (n *node) claim(access Access) error {
 	return nil
 }
 
-func (n *node) Queue(depth int) (blockio.Queue, error) { return blockio.NewPool(n, depth) }
+func (n *node) Queue(depth int) (blockio.Queue, error) {
+	return blockio.Open(blockio.Node{File: n.file, Backend: n, Wrap: nodeError}, depth)
+}
 
 func (n *node) Number() Number { return n.number }
 
@@ -111,17 +118,13 @@ func (n *node) Close() error {
 // ReadAt implements blockio.Backend.
 func (n *node) ReadAt(p []byte, off int64) (int, error) {
 	done, err := n.file.ReadAt(p, off)
-	if errors.Is(err, io.EOF) {
-		// A drive has no end of file: it became smaller than its plan.
-		err = fmt.Errorf("end of device: %w", ErrGone)
-	}
-	return done, wrapGone(err)
+	return done, nodeError(err)
 }
 
 // WriteAt implements blockio.Backend.
 func (n *node) WriteAt(p []byte, off int64) (int, error) {
 	done, err := n.file.WriteAt(p, off)
-	return done, wrapGone(err)
+	return done, nodeError(err)
 }
 
 // Flush implements blockio.Backend: fdatasync on a block device sends the drive a cache flush.
@@ -129,9 +132,18 @@ func (n *node) Flush() error {
 	for {
 		err := unix.Fdatasync(int(n.file.Fd()))
 		if !errors.Is(err, unix.EINTR) {
-			return wrapGone(err)
+			return nodeError(err)
 		}
 	}
+}
+
+// nodeError says what an error of I/O means for a drive.
+func nodeError(err error) error {
+	if errors.Is(err, io.EOF) {
+		// A drive has no end of file: it became smaller than its plan.
+		err = fmt.Errorf("end of device: %w", ErrGone)
+	}
+	return wrapGone(err)
 }
 
 func (n *node) DropCaches(context.Context) error {

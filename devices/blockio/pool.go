@@ -24,13 +24,20 @@ type pool struct {
 	requests chan Request
 	ended    chan Completion
 	workers  sync.WaitGroup
+	why      error // there is no better one
+}
+
+const mostDepth = 4096
+
+func errDepth(depth int) error {
+	return fmt.Errorf("queue of depth %d: 1 to %d are possible", depth, mostDepth)
 }
 
 // NewPool makes a queue of depth goroutines over blocking I/O. It is the queue that works
 // everywhere; queues of the kernel's own kind implement the same interface.
 func NewPool(b Backend, depth int) (Queue, error) {
-	if depth < 1 || depth > 4096 {
-		return nil, fmt.Errorf("queue of depth %d: 1 to 4096 are possible", depth)
+	if depth < 1 || depth > mostDepth {
+		return nil, errDepth(depth)
 	}
 	p := &pool{backend: b, depth: depth, requests: make(chan Request, depth), ended: make(chan Completion, depth)}
 	for range depth {
@@ -64,6 +71,9 @@ func (p *pool) carryOut(r Request) Completion {
 }
 
 func (p *pool) Depth() int { return p.depth }
+
+func (p *pool) engine() string { return "pool" }
+func (p *pool) refused() error { return p.why }
 
 func (p *pool) Submit(r Request) error {
 	if p.inFlight == p.depth {

@@ -12,7 +12,7 @@ import (
 
 // Loop makes a loop device over a new file that is full of a byte string, and detaches it when
 // the test ends. It needs root, and skips the test, saying so, without it.
-func Loop(t *testing.T, size int64, fill []byte) (node, file string) {
+func Loop(t testing.TB, size int64, fill []byte) (node, file string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("loop devices need root: run the tests as root to have this one")
