@@ -58,7 +58,7 @@ type Agent struct {
 }
 
 // budget is how many requests of a mebibyte the agent has in flight, on all drives together: as many as
-// sixteen drives can use at once, and more drives each have a share.
+// twelve fast drives can use at once, or forty-eight hard disks; of more drives each has a share.
 const budget = 192
 
 // Open opens the state directory, which is made on first use. The error is an *OwnerError when it
