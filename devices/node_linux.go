@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -42,7 +43,7 @@ const (
 // OpenNode opens a real block device with direct I/O. Exclusive claims the whole drive against
 // the kernel's other exclusive users (O_EXCL: mounts, swap, md, dm) and, by flock, against other
 // programs that ask. A file, a directory and a partition are refused.
-func OpenNode(_ context.Context, name string, access Access) (Transport, error) {
+func OpenNode(ctx context.Context, name string, access Access) (Transport, error) {
 	info, err := os.Stat(name)
 	if err != nil {
 		return nil, fmt.Errorf("open node: %w", err)
@@ -54,7 +55,7 @@ func OpenNode(_ context.Context, name string, access Access) (Transport, error) 
 	if access == Exclusive {
 		flags = os.O_RDWR | unix.O_EXCL
 	}
-	f, err := os.OpenFile(name, flags|unix.O_DIRECT|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	f, err := openFree(ctx, name, flags|unix.O_DIRECT|unix.O_NONBLOCK|unix.O_CLOEXEC)
 	if errors.Is(err, unix.EBUSY) {
 		return nil, &InUseError{Node: name, State: StateInUse, Reasons: []Reason{{Code: "busy",
 			Message: "the kernel or another program holds it", Hint: "run: expunge show " + name}}}
@@ -67,6 +68,23 @@ func OpenNode(_ context.Context, name string, access Access) (Transport, error) 
 		return nil, errors.Join(err, f.Close())
 	}
 	return n, nil
+}
+
+// lingering is how long a claim is waited for. The kernel takes the io_uring of a process that was killed apart in its
+// own time, a tenth of a second on a busy machine, and the claim ends with it: an agent that is
+// started again at once must not find its own drive in use.
+const lingering = time.Second
+
+// openFree opens a node, and tries again for a while when another has claimed it.
+func openFree(ctx context.Context, name string, flags int) (*os.File, error) {
+	end := time.Now().Add(lingering)
+	for {
+		f, err := os.OpenFile(name, flags, 0)
+		if !errors.Is(err, unix.EBUSY) || ctx.Err() != nil || time.Now().After(end) {
+			return f, err
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 func (n *node) claim(access Access) error {

@@ -1,8 +1,12 @@
 package devices_test
 
 import (
+	"errors"
+	"io"
 	"os"
+	"os/exec"
 	"testing"
+	"time"
 
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/devices/blockio"
@@ -86,6 +90,77 @@ func TestClosedNodeIsFree(t *testing.T) {
 		}
 		if err := tr.Close(); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// A program that is killed while it writes, and started again at once, has its drive again.
+func TestNodeOfAKilledProcessIsFree(t *testing.T) {
+	const variable = "DEVICES_NODE_TO_WRITE"
+	if node := os.Getenv(variable); node != "" {
+		t.Fatal(writeForever(t, node))
+	}
+	node, _ := devicetest.Loop(t, 16<<20, nil)
+	for round := range 10 {
+		c := exec.Command(os.Args[0], "-test.run", "^"+t.Name()+"$")
+		c.Env = append(os.Environ(), variable+"="+node)
+		out, err := c.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		said := make([]byte, len(writing))
+		if _, err := io.ReadFull(out, said); err != nil || string(said) != writing {
+			rest, _ := io.ReadAll(out) // for people
+			t.Fatalf("%s%s, %v", said, rest, err)
+		}
+		time.Sleep(time.Duration(round) * time.Millisecond)
+		if err := c.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = c.Wait() // it was killed
+		tr, err := devices.OpenNode(t.Context(), node, devices.Exclusive)
+		if err != nil {
+			t.Fatalf("killed %d times, and then: %v", round+1, err)
+		}
+		if err := tr.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+const writing = "writing\n"
+
+// writeForever keeps a node's queue full, until the process is killed.
+func writeForever(t *testing.T, node string) error {
+	tr, err := devices.OpenNode(t.Context(), node, devices.Exclusive)
+	if err != nil {
+		return err
+	}
+	q, err := tr.Queue(8)
+	if err != nil {
+		return err
+	}
+	var buffers [8][]byte
+	done := make([]blockio.Completion, len(buffers))
+	for i := range buffers {
+		buffers[i] = blockio.AlignedBuffer(1 << 20)
+		done[i].Tag = uint64(i)
+	}
+	if _, err := os.Stdout.WriteString(writing); err != nil {
+		return err
+	}
+	for n := len(done); ; {
+		for _, c := range done[:n] {
+			err = errors.Join(err, c.Err, q.Submit(blockio.Request{Op: blockio.Write, Offset: int64(c.Tag) << 20, Data: buffers[c.Tag], Tag: c.Tag}))
+		}
+		if err != nil {
+			return err
+		}
+		if n, err = q.Complete(t.Context(), done); err != nil {
+			return err
 		}
 	}
 }
