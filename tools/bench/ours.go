@@ -60,7 +60,7 @@ const engineName = "expunge's engine"
 func engine() tool {
 	return tool{name: engineName, clock: byProcess, ours: true, does: func(Pass) bool { return true },
 		run: func(ctx context.Context, s *set, pass Pass, _ *watch) (time.Duration, error) {
-			before, err := processTime()
+			before, err := usedBy(unix.RUSAGE_SELF)
 			if err != nil {
 				return 0, err
 			}
@@ -71,17 +71,9 @@ func engine() tool {
 				all.Go(func() { errs[i] = sanitizeOne(ctx, l, pass, shared) })
 			}
 			all.Wait()
-			after, err := processTime()
+			after, err := usedBy(unix.RUSAGE_SELF)
 			return after - before, errors.Join(append(errs, err)...)
 		}}
-}
-
-func processTime() (time.Duration, error) {
-	var used unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &used); err != nil {
-		return 0, fmt.Errorf("time of this process: %w", err)
-	}
-	return time.Duration(used.Utime.Nano() + used.Stime.Nano()), nil
 }
 
 // sanitizeOne does a pass to one drive.

@@ -162,7 +162,7 @@ func (s *set) once(ctx context.Context, t tool, pass Pass) (Sample, error) {
 	used, err := t.run(ctx, s, pass, w)
 	took := time.Since(begin)
 	saw := w.end()
-	if err := errors.Join(err, saw.error); err != nil {
+	if err := errors.Join(err, saw.err); err != nil {
 		return Sample{}, err
 	}
 	if t.name == engineName {

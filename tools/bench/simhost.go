@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/expunge-dev/expunge/devices/blockio"
 	"github.com/expunge-dev/expunge/sanitize/overwrite"
 )
@@ -70,7 +72,7 @@ func (h simHost) simulate(ctx context.Context, o Options) (SimRow, error) {
 	}
 	took, errs := make([]time.Duration, h.drives), make([]error, h.drives)
 	shared := overwrite.NewBudget(budget)
-	before, err := processTime()
+	before, err := usedBy(unix.RUSAGE_SELF)
 	if err != nil {
 		return row, err
 	}
@@ -88,7 +90,7 @@ func (h simHost) simulate(ctx context.Context, o Options) (SimRow, error) {
 	}
 	healthy.Wait()
 	elapsed := time.Since(begin)
-	after, err := processTime()
+	after, err := usedBy(unix.RUSAGE_SELF)
 	if err != nil {
 		return row, err
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -31,6 +32,8 @@ type tool struct {
 	run func(context.Context, *set, Pass, *watch) (time.Duration, error)
 	// ready is called once for each set, before anything is measured. It may be nil.
 	ready func(context.Context, *set) error
+	// commands are the command lines of a program that is nothing more than those.
+	commands func(*set, Pass) [][]string
 }
 
 // set is the drives of one comparison and where programs see them.
@@ -60,7 +63,7 @@ func (s *set) each(command func(l Loop) []string) [][]string {
 // program is a tool made of command lines: one process for all drives, or one for each.
 func program(name string, c clock, commands func(s *set, pass Pass) [][]string) tool {
 	return tool{
-		name: name, clock: c,
+		name: name, clock: c, commands: commands,
 		does: func(p Pass) bool { return commands(&set{loops: []Loop{{}}}, p) != nil },
 		run: func(ctx context.Context, s *set, pass Pass, w *watch) (time.Duration, error) {
 			return s.runAll(ctx, commands(s, pass), w)
@@ -71,6 +74,12 @@ func program(name string, c clock, commands func(s *set, pass Pass) [][]string) 
 // runAll runs commands side by side in the cell. The time is that of the processes and of the children that
 // they waited for.
 func (s *set) runAll(ctx context.Context, commands [][]string, w *watch) (time.Duration, error) {
+	// Some programs take no name for all drives.
+	for _, words := range commands {
+		if !slices.ContainsFunc(s.nodes(), func(node string) bool { return names(words, node) }) {
+			return 0, fmt.Errorf("%q names no drive of ours: %w", words, ErrNotOurs)
+		}
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type ran struct {
@@ -102,6 +111,11 @@ func (s *set) runAll(ctx context.Context, commands [][]string, w *watch) (time.D
 		used += r.cmd.ProcessState.UserTime() + r.cmd.ProcessState.SystemTime()
 	}
 	return used, first
+}
+
+// names says whether one of a command's words is a node, or what follows an option's equals sign is.
+func names(words []string, node string) bool {
+	return slices.ContainsFunc(words, func(w string) bool { return w == node || strings.HasSuffix(w, "="+node) })
 }
 
 // tail is the end of what a program said, on one line.

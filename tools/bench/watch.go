@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -14,7 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// watchEvery is how often the drives' counters are looked at, and so how exact a span is.
+// watchEvery is how often the counters of a drive are looked at, and so how exact a span is. Several drives
+// are looked at less often: looking takes time from those that are measured.
 const watchEvery = 2 * time.Millisecond
 
 // busyStep is how much a program must move between two looks to be at work: its log is less.
@@ -24,29 +24,29 @@ const busyStep = 64 << 10
 // time from the first write to the end of the last request is counted.
 type watch struct {
 	pid  atomic.Int64 // of the program, when it is one
-	stop chan struct{}
+	stop atomic.Bool
 	seen chan seen
 }
 
 // seen is what a watch saw.
 type seen struct {
-	span  time.Duration // from the first write to the end of the last request; 0 when there was none
-	read  int64         // bytes that the drives were asked to read
-	cpu   time.Duration // that the watching took
-	error error
+	span time.Duration // from the first write to the end of the last request; 0 when there was none
+	read int64         // bytes that the drives were asked to read
+	cpu  time.Duration // that the watching took
+	err  error
 }
 
 func watchDrives(loops []Loop) *watch {
-	w := &watch{stop: make(chan struct{}), seen: make(chan seen, 1)}
+	w := &watch{seen: make(chan seen, 1)}
 	go func() {
-		runtime.LockOSThread()
+		runtime.LockOSThread() // it sleeps in the kernel, and its time is the thread's
 		w.seen <- w.look(loops)
 	}()
 	return w
 }
 
 func (w *watch) end() seen {
-	close(w.stop)
+	w.stop.Store(true)
 	return <-w.seen
 }
 
@@ -54,34 +54,35 @@ func (w *watch) look(loops []Loop) (s seen) {
 	var files []*os.File
 	defer func() {
 		for _, f := range files {
-			s.error = errors.Join(s.error, f.Close())
+			s.err = errors.Join(s.err, f.Close())
 		}
 	}()
 	for _, l := range loops {
 		f, err := os.Open(fmt.Sprintf("/sys/dev/block/%d:%d/stat", loopMajor, l.minor))
 		if err != nil {
-			return seen{error: err}
+			return seen{err: err}
 		}
 		files = append(files, f)
 	}
+	began, err := usedBy(unix.RUSAGE_THREAD)
+	if err != nil {
+		return seen{err: err}
+	}
 	begin, err := counters(files)
 	if err != nil {
-		return seen{error: err}
+		return seen{err: err}
 	}
-	tick := time.NewTicker(watchEvery)
-	defer tick.Stop()
+	pause := unix.NsecToTimespec(int64(watchEvery) * int64(1+len(loops)/8))
 	var first, last time.Time
 	before, moved, previous := begin, int64(0), time.Now()
 	for stopped := false; !stopped; {
-		select {
-		case <-tick.C:
-		case <-w.stop:
-			stopped = true
+		if stopped = w.stop.Load(); !stopped {
+			_ = unix.Nanosleep(&pause, nil) // woken early, it looks early
 		}
 		now := time.Now()
 		c, err := counters(files)
 		if err != nil {
-			return seen{error: err}
+			return seen{err: err}
 		}
 		m := w.moved()
 		byItself := m-moved >= busyStep
@@ -100,12 +101,18 @@ func (w *watch) look(loops []Loop) (s seen) {
 	if !first.IsZero() {
 		s.span = last.Sub(first)
 	}
-	var used unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_THREAD, &used); err != nil {
-		return seen{error: fmt.Errorf("time of a thread: %w", err)}
-	}
-	s.cpu = time.Duration(used.Utime.Nano() + used.Stime.Nano())
+	used, err := usedBy(unix.RUSAGE_THREAD)
+	s.cpu, s.err = used-began, err
 	return s
+}
+
+// usedBy is the processor time of this process or of this thread so far, whatever it did before.
+func usedBy(who int) (time.Duration, error) {
+	var used unix.Rusage
+	if err := unix.Getrusage(who, &used); err != nil {
+		return 0, fmt.Errorf("ask for processor time: %w", err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano()), nil
 }
 
 // counts is what a drive's counters say, in bytes and requests.
@@ -116,23 +123,35 @@ func counters(files []*os.File) (counts, error) {
 	var sum counts
 	var line [512]byte
 	for _, f := range files {
-		n, err := f.ReadAt(line[:], 0)
-		if n == 0 {
+		n, err := unix.Pread(int(f.Fd()), line[:], 0)
+		if err != nil {
 			return sum, fmt.Errorf("read %s: %w", f.Name(), err)
 		}
-		fields := bytes.Fields(line[:n])
-		if len(fields) < 16 {
-			return sum, fmt.Errorf("%s has %d fields", f.Name(), len(fields))
+		var v [17]int64
+		if fields := numbers(line[:n], v[:]); fields < 16 {
+			return sum, fmt.Errorf("%s has %d fields", f.Name(), fields)
 		}
-		var v [3]int64
-		for i, at := range [...]int{2, 6, 15} {
-			if v[i], err = strconv.ParseInt(string(fields[at]), 10, 64); err != nil {
-				return sum, fmt.Errorf("%s: %w", f.Name(), err)
-			}
-		}
-		sum.read, sum.written, sum.flushes = sum.read+v[0]*512, sum.written+v[1]*512, sum.flushes+v[2]
+		sum.read, sum.written, sum.flushes = sum.read+v[2]*512, sum.written+v[6]*512, sum.flushes+v[15]
 	}
 	return sum, nil
+}
+
+// numbers reads decimal numbers with spaces between them and returns how many there were.
+func numbers(text []byte, to []int64) (n int) {
+	within := false
+	for _, b := range text {
+		switch digit := b >= '0' && b <= '9'; {
+		case digit && !within && n == len(to):
+			return n
+		case digit && !within:
+			to[n], within, n = int64(b-'0'), true, n+1
+		case digit:
+			to[n-1] = to[n-1]*10 + int64(b-'0')
+		default:
+			within = false
+		}
+	}
+	return n
 }
 
 // moved is what the program asked the kernel to read and write, also what went to memory alone. It is 0
