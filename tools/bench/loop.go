@@ -77,6 +77,26 @@ var ErrNotOurs = errors.New("not a loop device that this program made")
 // Own makes sure that the node still is the loop device over our file: by what the kernel says of the
 // node's number before it is opened, and by the file's inode when it is.
 func (l Loop) Own() error {
+	if err := l.named(); err != nil {
+		return err
+	}
+	device, err := os.Open(l.Node)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = device.Close() }() // only asked
+	info, err := unix.IoctlLoopGetStatus64(int(device.Fd()))
+	if err != nil {
+		return fmt.Errorf("%s: %w: %v", l.Node, ErrNotOurs, err)
+	}
+	if info.Device != l.dev || info.Inode != l.inode {
+		return fmt.Errorf("%s: %w: its file is inode %d of device %d", l.Node, ErrNotOurs, info.Inode, info.Device)
+	}
+	return nil
+}
+
+// named is the part of Own that opens nothing.
+func (l Loop) named() error {
 	var st unix.Stat_t
 	if err := unix.Lstat(l.Node, &st); err != nil {
 		return fmt.Errorf("%s: %w: %v", l.Node, ErrNotOurs, err)
@@ -90,18 +110,6 @@ func (l Loop) Own() error {
 	}
 	if backing != l.File || l.File == "" {
 		return fmt.Errorf("%s: %w: it is over %q and not over %q", l.Node, ErrNotOurs, backing, l.File)
-	}
-	device, err := os.Open(l.Node)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = device.Close() }() // only asked
-	info, err := unix.IoctlLoopGetStatus64(int(device.Fd()))
-	if err != nil {
-		return fmt.Errorf("%s: %w: %v", l.Node, ErrNotOurs, err)
-	}
-	if info.Device != l.dev || info.Inode != l.inode {
-		return fmt.Errorf("%s: %w: its file is inode %d of device %d", l.Node, ErrNotOurs, info.Inode, info.Device)
 	}
 	return nil
 }

@@ -50,7 +50,8 @@ func TestNodesThatAreNotOursAreRefused(t *testing.T) {
 		"another's loop":   {Node: "/dev/loop0", File: file, minor: 0},
 		"another's number": {Node: "/dev/loop0", File: file, minor: 1},
 	} {
-		if err := l.Own(); !errors.Is(err, ErrNotOurs) {
+		// None of them may even be opened to find out.
+		if err := l.named(); !errors.Is(err, ErrNotOurs) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -76,6 +77,9 @@ func TestLoopsOfOursAndOthers(t *testing.T) {
 		if q, err := openQueue(t.Context(), l); !errors.Is(err, ErrNotOurs) || q != nil {
 			t.Errorf("%s was opened: %v", name, err)
 		}
+	}
+	if err := swapped.named(); !errors.Is(err, ErrNotOurs) {
+		t.Errorf("the other's node would be opened: %v", err)
 	}
 	if err := detach(ours.minor, other.File); err != nil || ours.Own() != nil {
 		t.Errorf("a device that has another file was detached: %v, %v", err, ours.Own())

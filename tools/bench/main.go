@@ -77,7 +77,7 @@ func (o Options) runAll(ctx context.Context) (err error) {
 		}
 	}
 	if problems := r.problems(o); o.Quick && len(problems) > 0 {
-		return errors.New(strings.Join(problems, "\n"))
+		return fmt.Errorf("%d of its figures are void or missing, the first: %s", len(problems), problems[0])
 	}
 	return nil
 }

@@ -63,6 +63,9 @@ func TestNwipeGeneratorsAreThoseOfTheBuild(t *testing.T) {
 	if got := names("(mersenne|twister|isaac|isaac64)", false); !slices.Equal(got, []string{"nwipe", "nwipe isaac64", "nwipe twister"}) {
 		t.Errorf("%q", got)
 	}
+	if got := names("twister splitmix64 chacha20", false); !slices.Equal(got, []string{"nwipe", "nwipe splitmix64", "nwipe chacha20"}) {
+		t.Errorf("%q", got)
+	}
 	if got := names("splitmix64 aes_ctr_prng chacha20", true); !slices.Equal(got, []string{"nwipe", "nwipe splitmix64"}) {
 		t.Errorf("%q", got)
 	}

@@ -133,7 +133,6 @@ func (s *set) pass(ctx context.Context, rounds int, tools []tool, pass Pass, bro
 			}
 			if err != nil {
 				rows[i].Void = err.Error()
-				say("%s: void: %v", does[i].name, err)
 				if errors.Is(err, ErrNotOurs) {
 					return rows, err
 				}

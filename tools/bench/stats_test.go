@@ -89,6 +89,12 @@ func TestRowsAndProblems(t *testing.T) {
 	if p := missing.problems(o); len(p) != 1 {
 		t.Errorf("without a row of the engine: %v", p)
 	}
+	unproven := r
+	unproven.Rows = slices.Clone(r.Rows)
+	unproven.Rows[0].Overwritten = false
+	if p := unproven.problems(o); len(p) != 1 {
+		t.Errorf("with a row of the engine of which nothing is known: %v", p)
+	}
 	void := r
 	void.Rows = slices.Clone(r.Rows)
 	void.Rows[2].Void = "it did not write"

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -105,7 +106,7 @@ func (s *set) runAll(ctx context.Context, commands [][]string, w *watch) (time.D
 	var used time.Duration
 	for _, r := range started {
 		if err := r.cmd.Wait(); err != nil && first == nil {
-			first = fmt.Errorf("%s: %w: %s", strings.Join(r.cmd.Args, " "), err, tail(r.output.String()))
+			first = fmt.Errorf("%s: %w: %s", filepath.Base(r.cmd.Path), err, tail(r.output.String()))
 			cancel() // what remains of it would be measured for nothing
 		}
 		used += r.cmd.ProcessState.UserTime() + r.cmd.ProcessState.SystemTime()
@@ -121,8 +122,8 @@ func names(words []string, node string) bool {
 // tail is the end of what a program said, on one line.
 func tail(said string) string {
 	said = strings.Join(strings.Fields(said), " ")
-	if len(said) > 400 {
-		said = "… " + said[len(said)-400:]
+	if len(said) > 240 {
+		said = "… " + said[len(said)-240:]
 	}
 	return said
 }
@@ -169,12 +170,15 @@ func find(ctx context.Context, o Options, work string) found {
 
 // version is the first line of what a program says of itself.
 func version(ctx context.Context, path string) string {
-	said, err := exec.CommandContext(ctx, path, "--version").CombinedOutput()
-	line, _, _ := strings.Cut(strings.TrimSpace(string(said)), "\n")
-	if err != nil {
-		return fmt.Sprintf("%s (%v)", line, err)
+	line := ""
+	for _, option := range []string{"--version", "-V"} {
+		said, err := exec.CommandContext(ctx, path, option).CombinedOutput()
+		line, _, _ = strings.Cut(strings.TrimSpace(string(said)), "\n")
+		if line != "" && err == nil {
+			return line
+		}
 	}
-	return line
+	return cmp.Or(line, "unknown")
 }
 
 func help(ctx context.Context, path string) string {
