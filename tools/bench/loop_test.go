@@ -154,3 +154,44 @@ func TestCompare(t *testing.T) {
 		t.Errorf("left: %v, %v", left, err)
 	}
 }
+
+// What a run that was killed has left goes when the next begins, and nothing of one that lives.
+func TestRoomsOfTheDeadAreCleared(t *testing.T) {
+	if _, err := os.Stat(memory); err != nil {
+		t.Skipf("no files in memory: %v", err)
+	}
+	dead, err := newRoom()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dead.path, "drive"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	alive, err := newRoom()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := dead.lock.Close(); err != nil { // as when its process ends
+		t.Fatal(err)
+	}
+	next, err := newRoom()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{dead.path, dead.work} {
+		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s is left: %v", path, err)
+		}
+	}
+	for _, path := range []string{alive.path, alive.work, next.path, next.work} {
+		if _, err := os.Stat(path); err != nil {
+			t.Errorf("a run that lives lost its %s", path)
+		}
+	}
+	if err := errors.Join(alive.clear(), next.clear()); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(next.work); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s is left: %v", next.work, err)
+	}
+}

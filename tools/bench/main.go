@@ -89,13 +89,8 @@ func (o Options) loops(ctx context.Context, r *Report) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, room.clear()) }()
-	work, err := os.MkdirTemp("", prefix)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
 	o.dir = room.path
-	return o.start(ctx, "loop", work, r)
+	return o.start(ctx, "loop", room.work, r)
 }
 
 // start runs a part in a process of its own and decodes its answer into what was given.

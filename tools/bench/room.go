@@ -21,8 +21,12 @@ const (
 // run lives.
 type room struct {
 	path string
+	work string // a directory on a disk, which belongs to it
 	lock *os.File
 }
+
+// workLink leads from a room to its work, so that a later run finds what it has to clear.
+const workLink = "work"
 
 // newRoom makes it, after what a run that was killed has left was cleared away.
 func newRoom() (*room, error) {
@@ -41,7 +45,17 @@ func newRoom() (*room, error) {
 	if err != nil {
 		return nil, err
 	}
-	return lockRoom(path)
+	r, err := lockRoom(path)
+	if err != nil {
+		return nil, errors.Join(err, os.Remove(path))
+	}
+	if r.work, err = os.MkdirTemp("", prefix); err == nil {
+		err = os.Symlink(r.work, filepath.Join(path, workLink))
+	}
+	if err != nil {
+		return nil, errors.Join(err, r.clear())
+	}
+	return r, nil
 }
 
 func lockRoom(path string) (*room, error) {
@@ -52,12 +66,20 @@ func lockRoom(path string) (*room, error) {
 	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), dir.Close())
 	}
-	return &room{path, dir}, nil
+	r := &room{path: path, lock: dir}
+	if link, err := os.Readlink(filepath.Join(path, workLink)); err == nil && strings.HasPrefix(filepath.Base(link), prefix) {
+		r.work = link
+	}
+	return r, nil
 }
 
 // clear detaches the loop devices over its files and removes it.
 func (r *room) clear() error {
-	return errors.Join(detachBelow(r.path), os.RemoveAll(r.path), r.lock.Close())
+	err := detachBelow(r.path)
+	if r.work != "" {
+		err = errors.Join(err, os.RemoveAll(r.work))
+	}
+	return errors.Join(err, os.RemoveAll(r.path), r.lock.Close())
 }
 
 // free is how many bytes of memory files can be made without harm to others.
