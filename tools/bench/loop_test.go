@@ -129,7 +129,11 @@ func TestCompare(t *testing.T) {
 		return s.each(func(l Loop) []string { return []string{"true", l.Node} })
 	})
 	o := Options{Rounds: 2, MiB: 16, dir: filepath.Dir(l.File)}
-	rows, err := compare(t.Context(), o, append([]tool{engine(), never}, dd(path)...), 2, t.TempDir(), t.Logf)
+	var rows []Row
+	err = compare(t.Context(), o, append([]tool{engine(), never}, dd(path)...), 2, t.TempDir(), t.Logf, func(of []Row) error {
+		rows = append(rows, of...)
+		return nil
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -47,23 +49,27 @@ func (o Options) runAll(ctx context.Context) (err error) {
 	if o.Loop && os.Geteuid() != 0 {
 		r.Skipped = append(r.Skipped, "loop devices: they need root")
 	} else if o.Loop {
-		if err := o.loops(ctx, &r); err != nil {
-			return err
-		}
+		err = o.loops(ctx, &r)
 	}
 	for _, h := range simHosts {
-		if !o.Sim || ctx.Err() != nil {
+		if !o.Sim || err != nil || ctx.Err() != nil {
 			break
 		}
 		row := SimRow{Host: h.what}
-		if err := o.start(ctx, "sim "+h.name, "", &row); err != nil {
+		if err := start(ctx, o, "sim "+h.name, "", &row); err != nil {
 			row.Void = err.Error()
 		}
 		r.Hosts = append(r.Hosts, row)
 	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+	if err = cmp.Or(context.Cause(ctx), err); err != nil {
+		r.Skipped = append(r.Skipped, "what is missing below: "+err.Error())
 	}
+	// What was measured before somebody stopped it, or something broke, is worth to be told.
+	return errors.Join(err, o.tell(r))
+}
+
+// tell prints the report, and judges it when that was asked for.
+func (o Options) tell(r Report) error {
 	if err := r.write(os.Stdout); err != nil {
 		return err
 	}
@@ -90,11 +96,12 @@ func (o Options) loops(ctx context.Context, r *Report) (err error) {
 	}
 	defer func() { err = errors.Join(err, room.clear()) }()
 	o.dir = room.path
-	return o.start(ctx, "loop", room.work, r)
+	return start(ctx, o, "loop", room.work, r)
 }
 
-// start runs a part in a process of its own and decodes its answer into what was given.
-func (o Options) start(ctx context.Context, part, work string, answer any) error {
+// start runs a part in a process of its own. What that answers last takes the place of what was given, also
+// when it ends before its time.
+func start[T any](ctx context.Context, o Options, part, work string, answer *T) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -104,18 +111,39 @@ func (o Options) start(ctx context.Context, part, work string, answer any) error
 		return err
 	}
 	cmd := exec.CommandContext(ctx, self, append(os.Args[1:], "-part", part, "-dir", o.dir+":"+work)...)
-	cmd.Stdin, cmd.Stderr = strings.NewReader(string(given)), os.Stderr
+	cmd.Stdin, cmd.Stderr = bytes.NewReader(given), os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	// It has got the signal, too, when it came from a terminal; it ends its programs and clears up.
 	cmd.Cancel, cmd.WaitDelay = func() error { return cmd.Process.Signal(unix.SIGTERM) }, 15*time.Second
-	said, err := cmd.Output()
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
+	said, err := cmd.StdoutPipe()
 	if err != nil {
-		return fmt.Errorf("%s: %w", part, err)
+		return err
 	}
-	return json.Unmarshal(said, answer)
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	answered, decodeErr := last(json.NewDecoder(said), answer)
+	if err := cmd.Wait(); err != nil {
+		return cmp.Or(context.Cause(ctx), fmt.Errorf("%s: %w", part, err))
+	}
+	if answered == 0 && decodeErr == nil {
+		decodeErr = io.ErrUnexpectedEOF
+	}
+	return decodeErr
+}
+
+// last decodes all answers, and keeps the last that is whole.
+func last[T any](from *json.Decoder, answer *T) (n int, err error) {
+	for ; ; n++ {
+		var next T
+		switch err := from.Decode(&next); {
+		case errors.Is(err, io.EOF):
+			return n, nil
+		case err != nil:
+			return n, fmt.Errorf("what a part answered: %w", err)
+		}
+		*answer = next
+	}
 }
 
 // runPart is what such a process does.
@@ -144,13 +172,11 @@ func (o Options) runPart(ctx context.Context) error {
 	if err := json.Unmarshal(given, &r); err != nil {
 		return err
 	}
-	if err := o.compareAll(ctx, &r, work); err != nil {
-		return err
-	}
-	return json.NewEncoder(os.Stdout).Encode(r)
+	return o.compareAll(ctx, &r, work, func() error { return json.NewEncoder(os.Stdout).Encode(r) })
 }
 
-func (o Options) compareAll(ctx context.Context, r *Report, work string) error {
+// compareAll calls told whenever there is more to tell.
+func (o Options) compareAll(ctx context.Context, r *Report, work string, told func() error) error {
 	say := func(format string, words ...any) { fmt.Fprintf(os.Stderr, "bench: "+format+"\n", words...) }
 	f := find(ctx, o, work)
 	r.Versions, r.Missing = f.Versions, f.Missing
@@ -169,9 +195,10 @@ func (o Options) compareAll(ctx context.Context, r *Report, work string) error {
 	}
 	tools = append(append(tools, product(path)), f.Tools...)
 	for _, n := range o.Drives {
-		rows, err := compare(ctx, o, tools, n, work, say)
-		r.Rows = append(r.Rows, rows...)
-		if err != nil {
+		if err := compare(ctx, o, tools, n, work, say, func(rows []Row) error {
+			r.Rows = append(r.Rows, rows...)
+			return told()
+		}); err != nil {
 			return err
 		}
 	}

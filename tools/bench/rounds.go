@@ -36,26 +36,26 @@ type Row struct {
 	ours        bool
 }
 
-// compare runs every tool on n drives, in turns.
-func compare(ctx context.Context, o Options, tools []tool, n int, work string, say func(string, ...any)) (rows []Row, err error) {
+// compare runs every tool on n drives, in turns. The rows of each pass are told when all of them are there.
+func compare(ctx context.Context, o Options, tools []tool, n int, work string, say func(string, ...any), told func([]Row) error) (err error) {
 	free, err := free()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	size, err := o.sizeOf(n, free)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	s := &set{work: work}
 	defer func() { err = errors.Join(err, s.remove()) }()
 	for i := range n {
 		file := filepath.Join(o.dir, fmt.Sprintf("drives%d-%d", n, i+1))
 		if err := fillFile(file, size); err != nil {
-			return nil, err
+			return err
 		}
 		l, err := attach(file)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		s.loops = append(s.loops, l)
 		if !l.Direct() {
@@ -63,7 +63,7 @@ func compare(ctx context.Context, o Options, tools []tool, n int, work string, s
 		}
 	}
 	if s.cell, err = newCell(s.loops); err != nil {
-		return nil, err
+		return err
 	}
 	defer s.cell.close()
 	broken := map[string]string{}
@@ -75,13 +75,15 @@ func compare(ctx context.Context, o Options, tools []tool, n int, work string, s
 		}
 	}
 	for _, pass := range passes {
-		of, err := s.pass(ctx, o.Rounds, tools, pass, broken, say)
-		rows = append(rows, of...)
+		rows, err := s.pass(ctx, o.Rounds, tools, pass, broken, say)
+		if err == nil {
+			err = told(rows)
+		}
 		if err != nil {
-			return rows, err
+			return err
 		}
 	}
-	return rows, nil
+	return nil
 }
 
 // fillFile makes a file whose memory is all there.
@@ -129,12 +131,12 @@ func (s *set) pass(ctx context.Context, rounds int, tools []tool, pass Pass, bro
 			}
 			sample, err := s.once(ctx, does[i], pass)
 			if ctx.Err() != nil {
-				return rows, context.Cause(ctx)
+				return nil, context.Cause(ctx)
 			}
 			if err != nil {
 				rows[i].Void = err.Error()
 				if errors.Is(err, ErrNotOurs) {
-					return rows, err
+					return nil, err
 				}
 				continue
 			}
