@@ -2,6 +2,7 @@
 # make truth  prints what every technique claims on every virtual drive with every fault, and what is true
 # make test   runs everything that must hold: vet, unit tests with the race detector, scripts, fuzz seeds
 # make test-e2e  the program in real kernels, beside other people's tools: docs/testing.md
+# make bench  what it costs, and beside fio, dd, shred, scrub and nwipe where they are installed (as root: docs/testing.md)
 # Tests on loop devices run when make test is run as root, and say so when they are skipped.
 
 GO ?= go
@@ -12,7 +13,7 @@ MEMORY = $(if $(TMPDIR),,$(shell awk '$$2 == "/dev/shm" { on = $$4 } END { exit 
 	[ "$$(df -Pk /dev/shm | awk 'END { print $$4 }')" -gt 8388608 ] && echo TMPDIR=/dev/shm))
 TEST = $(GO) test -count 1 -timeout 30m -exec "env GOGC=off GOMEMLIMIT=512MiB $(MEMORY)"
 
-.PHONY: demo test test-e2e truth build fuzz bench fmt clean
+.PHONY: demo test test-e2e truth build fuzz bench bench-quick fmt clean
 
 demo: build
 	./bin/expunge demo
@@ -30,7 +31,7 @@ test:
 	$(TEST) ./agent
 	$(TEST) -run EveryByteCounts ./attest
 	$(GO) test -count 1 -run Sixty ./cmd/expunge
-	cd tools && $(GO) vet ./keystream && $(GO) test -count 1 ./keystream
+	cd tools && $(GO) vet ./... && $(GO) test -count 1 ./...
 
 # Kernels and tools are Debian's, unpacked into a cache; what cannot be had is skipped, and said.
 test-e2e:
@@ -51,6 +52,11 @@ fuzz:
 bench:
 	$(GO) test -run '^$$' -bench . ./internal/keystream ./sanitize/overwrite ./attest ./attest/render
 	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/expunge-verify ./cmd/expunge-verify && wc -c bin/expunge-verify
+	cd tools && $(GO) run ./bench $(BENCH)
+
+# Only that the comparison works: tiny drives, one round, no speeds. It fails when a drive was not overwritten.
+bench-quick:
+	cd tools && $(GO) run ./bench -quick
 
 fmt:
 	gofmt -w .
