@@ -48,7 +48,7 @@ fuzz:
 	done
 
 bench:
-	$(GO) test -run '^$$' -bench . ./sanitize/overwrite ./attest ./attest/render
+	$(GO) test -run '^$$' -bench . ./devices/blockio ./sanitize/overwrite ./attest ./attest/render
 	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/expunge-verify ./cmd/expunge-verify && wc -c bin/expunge-verify
 
 fmt:
