@@ -50,11 +50,7 @@ fuzz:
 	done
 
 bench:
-<<<<<<< HEAD
-	$(GO) test -run '^$$' -bench . ./internal/keystream ./sanitize/overwrite ./attest ./attest/render
-=======
-	$(GO) test -run '^$$' -bench . ./devices/blockio ./sanitize/overwrite ./attest ./attest/render
->>>>>>> uring
+	$(GO) test -run '^$$' -bench . ./internal/keystream ./devices/blockio ./sanitize/overwrite ./attest ./attest/render
 	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/expunge-verify ./cmd/expunge-verify && wc -c bin/expunge-verify
 	cd tools && $(GO) run ./bench $(BENCH)
 
