@@ -33,7 +33,6 @@ type Row struct {
 	OursFaster  *float64 `json:"ours_faster,omitempty"`   // medians: the engine's rate by this one's
 	OursLessCPU *float64 `json:"ours_less_cpu,omitempty"` // medians: this one's time per GB by the engine's
 	Overwritten bool     `json:"overwritten"`             // every mark was gone after every run
-	ours        bool
 }
 
 // compare runs every tool on n drives, in turns. The rows of each pass are told when all of them are there.
@@ -120,7 +119,7 @@ func (s *set) pass(ctx context.Context, rounds int, tools []tool, pass Pass, bro
 	for _, t := range tools {
 		if t.does(pass) {
 			does = append(does, t)
-			rows = append(rows, Row{Pass: pass, Drives: len(s.loops), Bytes: int64(len(s.loops)) * s.loops[0].Size, Tool: t.name, Clock: t.clock, ours: t.ours, Void: broken[t.name]})
+			rows = append(rows, Row{Pass: pass, Drives: len(s.loops), Bytes: int64(len(s.loops)) * s.loops[0].Size, Tool: t.name, Clock: t.clock, Samples: []Sample{}, Void: broken[t.name]})
 		}
 	}
 	for round := range rounds {
