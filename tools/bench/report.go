@@ -114,8 +114,8 @@ const notes = `
 GB are 10^9 bytes of drive. With verification each byte is written and read; it counts once. Medians of rounds in which all take turns;
 ratios are of medians, and above 1 where the engine is better: its rate by the other's, the other's processor time per GB by its own.
 Time is that of the whole process. Where marked * it is from the first write to the end of the last request, because the program sleeps
-before or after; this is to its advantage. Processor time is that of the process and its children; the kernel's loop workers and its
-writing back of cached pages are in none. The engine runs in this process, from opening the drives to closing them.
+or prepares before and after, and so is its processor time; this is to its advantage. Processor time is that of the process and its
+children; the kernel's loop workers and its writing back of cached pages are in none. The engine runs in this process, from opening the drives to closing them.
 Simulated drives keep nothing: processor time is that of making the stream and handing it over. At a scale below 1 a request lasts longer
 than on a real drive, and a delay of the host weighs less by as much.
 `

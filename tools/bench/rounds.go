@@ -13,7 +13,7 @@ import (
 type Sample struct {
 	Process float64 `json:"process_seconds"` // from its start to its end
 	Drives  float64 `json:"drives_seconds"`  // from its first write to the end of its last request
-	CPU     float64 `json:"cpu_seconds"`     // of the process and its children
+	CPU     float64 `json:"cpu_seconds"`     // of the process and its children, from where its time begins
 	Read    int64   `json:"bytes_read_from_drives"`
 }
 
@@ -167,6 +167,9 @@ func (s *set) once(ctx context.Context, t tool, pass Pass) (Sample, error) {
 	}
 	if t.name == engineName {
 		used = max(0, used-saw.cpu) // the watching is done by the same process
+	}
+	if t.clock == byDrives {
+		used = max(0, used-saw.idle)
 	}
 	return Sample{took.Seconds(), saw.span.Seconds(), used.Seconds(), saw.read}, m.gone(pass)
 }
