@@ -58,7 +58,7 @@ const engineName = "expunge's engine"
 
 // engine writes all drives at once in this process.
 func engine() tool {
-	return tool{name: engineName, clock: byProcess, ours: true, does: func(Pass) bool { return true },
+	return tool{name: engineName, clock: byProcess, does: func(Pass) bool { return true },
 		run: func(ctx context.Context, s *set, pass Pass, _ *watch) (time.Duration, error) {
 			before, err := usedBy(unix.RUSAGE_SELF)
 			if err != nil {

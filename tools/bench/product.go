@@ -35,7 +35,7 @@ func build(ctx context.Context, to string) error {
 // product is the row of the program at a path.
 func product(path string) tool {
 	serials := map[string]string{} // by node and backing file
-	return tool{name: productName, clock: byProcess, ours: true, does: func(Pass) bool { return true },
+	return tool{name: productName, clock: byProcess, does: func(Pass) bool { return true },
 		run: func(ctx context.Context, s *set, pass Pass, w *watch) (time.Duration, error) {
 			state := filepath.Join(s.work, "state")
 			words := []string{path, "run", "--state", state, "--json"}

@@ -45,16 +45,18 @@ func (r Report) header(w io.Writer) {
 // write prints the report for people.
 func (r Report) write(w io.Writer) error {
 	r.header(w)
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	var last Row
-	for _, row := range r.Rows {
-		if row.Pass != last.Pass || row.Drives != last.Drives {
-			fmt.Fprintf(t, "\n%s, %d × %d MiB\tGB/s\tmin–max\tCPU-s/GB\tmin–max\tours is\tours needs\n", row.Pass, row.Drives, row.Bytes/int64(row.Drives)>>20)
+	for at := 0; at < len(r.Rows); {
+		end := at + 1
+		for end < len(r.Rows) && r.Rows[end].Pass == r.Rows[at].Pass && r.Rows[end].Drives == r.Rows[at].Drives {
+			end++
 		}
-		last = row
-		row.line(t)
+		if err := table(w, r.Rows[at:end]); err != nil {
+			return err
+		}
+		at = end
 	}
 	if len(r.Hosts) > 0 {
+		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		fmt.Fprintf(t, "\nsimulated host\tscale\tlimit of each\tshare: min\tmedian\tGB/s\tCPU-s/GB\tcores\tpeak MiB\n")
 		for _, h := range r.Hosts {
 			if h.Void != "" {
@@ -63,42 +65,57 @@ func (r Report) write(w io.Writer) error {
 			}
 			fmt.Fprintf(t, "%s\t%g\t%.1f MB/s\t%.3f\t%.3f\t%.2f\t%.3f\t%.2f\t%d\n", h.Host, h.Scale, h.Limit, h.Share.Min, h.Share.Median, h.Total, h.CPU, h.Cores, h.PeakMiB)
 		}
-	}
-	if err := t.Flush(); err != nil {
-		return err
+		if err := t.Flush(); err != nil {
+			return err
+		}
 	}
 	_, err := io.WriteString(w, notes)
 	return err
 }
 
-func (r Row) line(w io.Writer) {
-	name := r.Tool
-	if r.Clock == byDrives {
-		name += " *"
+// table prints the rows of one pass on so many drives; what is to be said of some of them comes after it.
+func table(w io.Writer, rows []Row) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	first := rows[0]
+	fmt.Fprintf(t, "\n%s, %d × %d MiB\tGB/s\tmin–max\tours ÷ its\tCPU-s/GB\tmin–max\tits ÷ ours\n", first.Pass, first.Drives, first.Bytes/int64(first.Drives)>>20)
+	var said []string
+	for _, row := range rows {
+		name := row.Tool
+		if row.Clock == byDrives {
+			name += " *"
+		}
+		if row.Void != "" {
+			said = append(said, fmt.Sprintf("%s: VOID: %s", row.Tool, row.Void))
+			continue
+		}
+		fmt.Fprintf(t, "%s\t%.2f\t%.2f–%.2f\t%s\t%.3f\t%.3f–%.3f\t%s\n", name, row.GBps.Median, row.GBps.Min, row.GBps.Max, times(row.OursFaster),
+			row.CPU.Median, row.CPU.Min, row.CPU.Max, times(row.OursLessCPU))
+		if row.Note != "" {
+			said = append(said, fmt.Sprintf("%s: %s", row.Tool, row.Note))
+		}
 	}
-	if r.Void != "" {
-		fmt.Fprintf(w, "%s\tVOID: %s\n", name, r.Void)
-		return
+	if err := t.Flush(); err != nil {
+		return err
 	}
-	faster, less := "", ""
-	if r.OursFaster != nil {
-		faster = fmt.Sprintf("%.2f×", *r.OursFaster)
+	for _, line := range said {
+		fmt.Fprintf(w, "  %s\n", line)
 	}
-	if r.OursLessCPU != nil {
-		less = fmt.Sprintf("1/%.1f CPU", *r.OursLessCPU)
+	return nil
+}
+
+func times(ratio *float64) string {
+	if ratio == nil {
+		return ""
 	}
-	fmt.Fprintf(w, "%s\t%.2f\t%.2f–%.2f\t%.3f\t%.3f–%.3f\t%s\t%s\n", name, r.GBps.Median, r.GBps.Min, r.GBps.Max, r.CPU.Median, r.CPU.Min, r.CPU.Max, faster, less)
-	if r.Note != "" {
-		fmt.Fprintf(w, "  %s\n", r.Note)
-	}
+	return fmt.Sprintf("%.2f×", *ratio)
 }
 
 const notes = `
 GB are 10^9 bytes of drive. With verification each byte is written and read; it counts once. Medians of rounds in which all take turns;
-ratios are of medians: the engine's rate by the other's, the other's processor time per GB by the engine's.
+ratios are of medians, and above 1 where the engine is better: its rate by the other's, the other's processor time per GB by its own.
 Time is that of the whole process. Where marked * it is from the first write to the end of the last request, because the program sleeps
-before or after; this is to its advantage. Processor time is that of the process and its children; the kernel's loop workers and its
-writing back of cached pages are in none. The engine runs in this process, from opening the drives to closing them.
+or prepares before and after, and so is its processor time; this is to its advantage. Processor time is that of the process and its
+children; the kernel's loop workers and its writing back of cached pages are in none. The engine runs in this process, from opening the drives to closing them.
 Simulated drives keep nothing: processor time is that of making the stream and handing it over. At a scale below 1 a request lasts longer
 than on a real drive, and a delay of the host weighs less by as much.
 `

@@ -13,7 +13,7 @@ import (
 type Sample struct {
 	Process float64 `json:"process_seconds"` // from its start to its end
 	Drives  float64 `json:"drives_seconds"`  // from its first write to the end of its last request
-	CPU     float64 `json:"cpu_seconds"`     // of the process and its children
+	CPU     float64 `json:"cpu_seconds"`     // of the process and its children, from where its time begins
 	Read    int64   `json:"bytes_read_from_drives"`
 }
 
@@ -33,7 +33,6 @@ type Row struct {
 	OursFaster  *float64 `json:"ours_faster,omitempty"`   // medians: the engine's rate by this one's
 	OursLessCPU *float64 `json:"ours_less_cpu,omitempty"` // medians: this one's time per GB by the engine's
 	Overwritten bool     `json:"overwritten"`             // every mark was gone after every run
-	ours        bool
 }
 
 // compare runs every tool on n drives, in turns. The rows of each pass are told when all of them are there.
@@ -120,7 +119,7 @@ func (s *set) pass(ctx context.Context, rounds int, tools []tool, pass Pass, bro
 	for _, t := range tools {
 		if t.does(pass) {
 			does = append(does, t)
-			rows = append(rows, Row{Pass: pass, Drives: len(s.loops), Bytes: int64(len(s.loops)) * s.loops[0].Size, Tool: t.name, Clock: t.clock, ours: t.ours, Void: broken[t.name]})
+			rows = append(rows, Row{Pass: pass, Drives: len(s.loops), Bytes: int64(len(s.loops)) * s.loops[0].Size, Tool: t.name, Clock: t.clock, Samples: []Sample{}, Void: broken[t.name]})
 		}
 	}
 	for round := range rounds {
@@ -168,6 +167,9 @@ func (s *set) once(ctx context.Context, t tool, pass Pass) (Sample, error) {
 	}
 	if t.name == engineName {
 		used = max(0, used-saw.cpu) // the watching is done by the same process
+	}
+	if t.clock == byDrives {
+		used = max(0, used-saw.idle)
 	}
 	return Sample{took.Seconds(), saw.span.Seconds(), used.Seconds(), saw.read}, m.gone(pass)
 }

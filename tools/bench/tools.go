@@ -27,7 +27,6 @@ const (
 type tool struct {
 	name  string
 	clock clock
-	ours  bool
 	does  func(Pass) bool
 	// run does a pass to all drives of a set at once, and returns the processor time that it took.
 	run func(context.Context, *set, Pass, *watch) (time.Duration, error)

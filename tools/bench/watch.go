@@ -32,6 +32,7 @@ type watch struct {
 type seen struct {
 	span time.Duration // from the first write to the end of the last request; 0 when there was none
 	read int64         // bytes that the drives were asked to read
+	idle time.Duration // processor time of the program before its first write
 	cpu  time.Duration // that the watching took
 	err  error
 }
@@ -79,7 +80,7 @@ func (w *watch) look(loops []Loop) (s seen) {
 		if stopped = w.stop.Load(); !stopped {
 			_ = unix.Nanosleep(&pause, nil) // woken early, it looks early
 		}
-		now := time.Now()
+		now, spent := time.Now(), w.spent()
 		c, err := counters(files)
 		if err != nil {
 			return seen{err: err}
@@ -88,6 +89,9 @@ func (w *watch) look(loops []Loop) (s seen) {
 		byItself := m-moved >= busyStep
 		if first.IsZero() && (c.written != begin.written || byItself) {
 			first = previous
+		}
+		if first.IsZero() {
+			s.idle = spent
 		}
 		if c != before || byItself {
 			last = now
@@ -113,6 +117,20 @@ func usedBy(who int) (time.Duration, error) {
 		return 0, fmt.Errorf("ask for processor time: %w", err)
 	}
 	return time.Duration(used.Utime.Nano() + used.Stime.Nano()), nil
+}
+
+// spent is the processor time of all threads of the program so far, 0 when it is not one or has ended.
+func (w *watch) spent() time.Duration {
+	pid := w.pid.Load()
+	if pid == 0 {
+		return 0
+	}
+	var t unix.Timespec
+	// The clock of another process, CPUCLOCK_SCHED (linux/posix-timers.h).
+	if err := unix.ClockGettime(int32(^pid<<3|2), &t); err != nil {
+		return 0
+	}
+	return time.Duration(t.Nano())
 }
 
 // counts is what a drive's counters say, in bytes and requests.
