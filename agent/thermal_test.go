@@ -57,3 +57,34 @@ func TestHeatSlowsAndPauses(t *testing.T) {
 		})
 	}
 }
+
+// A drive that stays too hot though nothing is written to it is left alone after an hour. Its job can be resumed when
+// it is cooler, and knows what was done.
+func TestHeatThatStays(t *testing.T) {
+	s, c := erasing(t, virtual.Spec{Profile: "nvme-ssd", SizeBytes: 32 << 20}, "hot:1")
+	a, err := Open(Options{Host: s.rack.Host(nil), StateDir: s.state, Owner: Owner{"rack", s.rack.ID()}, Version: "test", Now: hasty{c}.Now, Wait: c.Wait})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.agent = a
+	d := s.run(s.plan(sanitize.Request{Method: sanitize.Clear, Technique: sanitize.HostOverwrite}, "A"))
+	want(t, d, sanitize.Interrupted, "")
+	if d.Err == nil || !strings.Contains(d.Err.Error(), "cool it, and resume") || d.Certificate != "" {
+		t.Fatalf("%v, certificate %q", d.Err, d.Certificate)
+	}
+	left := holds(t, s.rack, "A")
+	if left == 0 {
+		t.Fatal("nothing was left to do")
+	}
+	if err := s.rack.ClearFaults("A"); err != nil {
+		t.Fatal(err)
+	}
+	j, err := s.agent.Resume(t.Context(), d.Job, Observer{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, j.Drives[0], sanitize.Sanitized, "")
+	if left := holds(t, s.rack, "A"); left != 0 {
+		t.Errorf("%d canaries are left", left)
+	}
+}

@@ -2,6 +2,7 @@ package sanitize
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/expunge-dev/expunge/devices"
@@ -20,12 +21,15 @@ const (
 	coolBy      = 5                // degrees below a limit that end what the limit began
 	watchBelow  = 10               // degrees below its warning from which a drive is looked at often
 	thermalTime = 10 * time.Second // between two looks then
+	longestRest = time.Hour        // at its critical temperature: it is not the work that warms it
+	leastLimit  = 40               // degrees below which a limit is none: drives are that warm in a warm room
 )
 
 // thermal is how fast a drive can go, by what it last said of its temperature.
 type thermal struct {
-	pace string
-	most int // requests in flight
+	pace  string
+	most  int       // requests in flight
+	since time.Time // of a pause
 }
 
 // judge takes a look at the drive into account. usual is what is in flight of a cool one. A drive that does not
@@ -33,24 +37,24 @@ type thermal struct {
 func (t thermal) judge(h devices.Health, usual int) thermal {
 	warns := h.Critical != nil && *h.Critical&(1<<1) != 0 // of its temperature (NVMe base 2.0, figure 208)
 	at := func(limit *int64, less int64) bool {
-		return limit != nil && h.TemperatureC != nil && *h.TemperatureC >= *limit-less
+		return limit != nil && *limit >= leastLimit && h.TemperatureC != nil && *h.TemperatureC >= *limit-less
 	}
 	unknown := t.pace != PaceFull && h.TemperatureC == nil && !warns
 	switch {
 	case at(h.CriticalC, 0) || t.pace == PacePaused && at(h.CriticalC, coolBy-1):
-		return thermal{PacePaused, 0}
+		return thermal{pace: PacePaused, since: t.since}
 	case at(h.WarningC, 0) || warns:
 		if t.pace == PacePaused {
-			return thermal{PaceSlowed, 1}
+			return thermal{pace: PaceSlowed, most: 1}
 		}
 		if t.pace == PaceFull {
 			t.most = usual
 		}
-		return thermal{PaceSlowed, max(1, t.most/2)}
+		return thermal{pace: PaceSlowed, most: max(1, t.most/2)}
 	case t.pace != PaceFull && at(h.WarningC, coolBy-1), unknown:
-		return thermal{PaceSlowed, max(1, t.most)}
+		return thermal{pace: PaceSlowed, most: max(1, t.most)}
 	}
-	return thermal{PaceFull, mostRequests}
+	return thermal{pace: PaceFull, most: mostRequests}
 }
 
 // near says whether the drive has to be looked at often.
@@ -62,7 +66,7 @@ func (t thermal) near(h devices.Health) bool {
 // how fast it is worked. usual is how many requests are in flight of a cool one.
 func (r *run) paced(ctx context.Context, usual int) (overwrite.Pace, error) {
 	if r.thermal.pace == "" {
-		r.thermal = thermal{PaceFull, mostRequests}
+		r.thermal = thermal{pace: PaceFull, most: mostRequests}
 	}
 	every := healthTime
 	if r.thermal.near(r.condition) {
@@ -83,6 +87,12 @@ func (r *run) paced(ctx context.Context, usual int) (overwrite.Pace, error) {
 		if err := r.append(kindPaced, pacedRecord{next.pace, next.most, r.condition.TemperatureC, limit}); err != nil {
 			return overwrite.Pace{}, err
 		}
+	}
+	if next.pace == PacePaused && next.since.IsZero() {
+		next.since = r.now()
+	}
+	if next.pace == PacePaused && r.now().Sub(next.since) >= longestRest {
+		return overwrite.Pace{}, fmt.Errorf("%s has rested for %v and is still at %d degrees Celsius, %d are critical: cool it, and resume the job", r.drive.Serial, longestRest, *r.condition.TemperatureC, *r.condition.CriticalC)
 	}
 	r.thermal = next
 	r.meter.setPace(next.pace)
