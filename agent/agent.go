@@ -57,10 +57,6 @@ type Agent struct {
 	testOnlyObserve func(journal.Record) // every record, after it is on disk
 }
 
-// budget is how many requests of a mebibyte the agent has in flight, on all drives together: as many as
-// twelve fast drives can use at once, or forty-eight hard disks; of more drives each has a share.
-const budget = 192
-
 // Open opens the state directory, which is made on first use. The error is an *OwnerError when it
 // belongs to another host or rack.
 func Open(o Options) (*Agent, error) {
@@ -76,7 +72,7 @@ func Open(o Options) (*Agent, error) {
 	}
 	a := &Agent{
 		host: o.Host, dir: o.StateDir, owner: owner, version: o.Version,
-		budget: overwrite.NewBudget(budget), wait: o.Wait, pin: o.PIN, log: o.Log.Named("agent"), now: func() time.Time { return o.Now().UTC().Round(0) },
+		budget: overwrite.NewBudget(overwrite.DefaultBudget), wait: o.Wait, pin: o.PIN, log: o.Log.Named("agent"), now: func() time.Time { return o.Now().UTC().Round(0) },
 	}
 	a.keys = &keystore.Store{Dir: filepath.Join(a.dir, keysDir), Role: a.keyRole(), Unlock: o.Unlock}
 	a.attestRun = sync.OnceValue(a.newRun)

@@ -16,7 +16,7 @@ type queue = blockio.Queue
 
 // pumped opens a queue on a node for as long as do needs it.
 func pumped(h devices.Space, do func(queue) error) error {
-	q, err := h.Queue(queueDepth)
+	q, err := h.Queue(overwrite.QueueDepth)
 	if err != nil {
 		return fmt.Errorf("open queue: %w", err)
 	}
@@ -72,7 +72,7 @@ func (r *run) eachSpace(ctx context.Context, set overwrite.Set, do func(h device
 func (r *run) options(s space, commit func(overwrite.Progress) error) overwrite.Options {
 	return overwrite.Options{
 		Block: s.block, Budget: r.budget, Boundary: s.zones.CapacityBytes, Gone: devices.IsGone, Moved: &r.meter.moved, Commit: commit,
-		Pace: func(ctx context.Context) (overwrite.Pace, error) { return r.paced(ctx, mostRequests) }, Now: r.now, Wait: r.wait,
+		Pace: func(ctx context.Context) (overwrite.Pace, error) { return r.paced(ctx, overwrite.MostRequests) }, Now: r.now, Wait: r.wait,
 	}
 }
 

@@ -21,15 +21,6 @@ import (
 	"github.com/expunge-dev/expunge/sanitize/overwrite"
 )
 
-// Requests of a mebibyte in flight. A hard disk has one head: a few keep it busy, and what is more only waits. Drives
-// without one begin with eight, which is nearly always enough, and are tried with up to sixteen.
-const (
-	magneticRequests = 4
-	usualRequests    = 8
-	mostRequests     = 16
-	queueDepth       = mostRequests + 1 // and a flush
-)
-
 // tuner says how many requests are in flight. It is kept for a drive and a direction, so that what was found out counts
 // for later passes. That a drive has a head is its own word, not a bridge's or a virtual machine's.
 func (r *run) tuner(reads bool) *overwrite.Tuner {
@@ -38,9 +29,9 @@ func (r *run) tuner(reads bool) *overwrite.Tuner {
 		at = 1
 	}
 	if r.tuners[at] == nil {
-		from, most := usualRequests, mostRequests
+		from, most := overwrite.UsualRequests, overwrite.MostRequests
 		if r.drive.Media == devices.MediaMagnetic && (r.drive.Protocol == devices.ProtocolATA || r.drive.Protocol == devices.ProtocolSCSI) {
-			from, most = magneticRequests, magneticRequests
+			from, most = overwrite.MagneticRequests, overwrite.MagneticRequests
 		}
 		r.tuners[at] = overwrite.NewTuner(r.budget.Group(r.handle.Adapter()), from, most)
 	}

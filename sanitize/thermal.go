@@ -54,7 +54,7 @@ func (t thermal) judge(h devices.Health, usual int) thermal {
 	case t.pace != PaceFull && at(h.WarningC, coolBy-1), unknown:
 		return thermal{pace: PaceSlowed, most: max(1, t.most)}
 	}
-	return thermal{pace: PaceFull, most: mostRequests}
+	return thermal{pace: PaceFull, most: overwrite.MostRequests}
 }
 
 // near says whether the drive has to be looked at often.
@@ -66,14 +66,14 @@ func (t thermal) near(h devices.Health) bool {
 // how fast it is worked. usual is how many requests are in flight of a cool one.
 func (r *run) paced(ctx context.Context, usual int) (overwrite.Pace, error) {
 	if r.thermal.pace == "" {
-		r.thermal = thermal{pace: PaceFull, most: mostRequests}
+		r.thermal = thermal{pace: PaceFull, most: overwrite.MostRequests}
 	}
 	every := healthTime
 	if r.thermal.near(r.condition) {
 		every = thermalTime
 	}
 	if due := r.looked.Add(every); r.now().Before(due) && r.thermal.pace == PaceFull {
-		return overwrite.Pace{Most: mostRequests, Again: due.Sub(r.now())}, nil
+		return overwrite.Pace{Most: overwrite.MostRequests, Again: due.Sub(r.now())}, nil
 	}
 	if err := r.look(context.WithoutCancel(ctx), "during"); err != nil {
 		return overwrite.Pace{}, err

@@ -21,6 +21,18 @@ const (
 	DefaultCommitEvery = 5 * time.Second
 )
 
+// Requests of DefaultRequest bytes in flight. A hard disk has one head: a few keep it busy, and what is more only
+// waits. Drives without one begin with eight, which is nearly always enough, and are tried with up to sixteen.
+const (
+	MagneticRequests = 4
+	UsualRequests    = 8
+	MostRequests     = 16
+	QueueDepth       = MostRequests + 1 // and a flush
+	// DefaultBudget is for all drives together: as many as twelve fast drives can use at once, or forty-eight hard
+	// disks; of more drives each has a share.
+	DefaultBudget = 192
+)
+
 // Options tune Fill and Check. Block is required; the zero value of the rest works.
 type Options struct {
 	Block   int // bytes of a logical block: what requests are multiples of

@@ -15,13 +15,6 @@ import (
 	"github.com/expunge-dev/expunge/sanitize/overwrite"
 )
 
-// What the program itself uses: a queue of eight requests and a flush for each drive, and so many
-// requests of a mebibyte for all of them.
-const (
-	queueDepth = 9
-	budget     = 128
-)
-
 // opened is a drive of ours with its queue.
 type opened struct {
 	blockio.Queue
@@ -44,7 +37,7 @@ func openQueue(ctx context.Context, l Loop) (*opened, error) {
 	if err := l.Own(); err != nil {
 		return nil, errors.Join(err, node.Close())
 	}
-	q, err := node.Queue(queueDepth)
+	q, err := node.Queue(overwrite.QueueDepth)
 	if err != nil {
 		return nil, errors.Join(err, node.Close())
 	}
@@ -64,7 +57,7 @@ func engine() tool {
 			if err != nil {
 				return 0, err
 			}
-			shared := overwrite.NewBudget(budget)
+			shared := overwrite.NewBudget(overwrite.DefaultBudget)
 			errs := make([]error, len(s.loops))
 			var all sync.WaitGroup
 			for i, l := range s.loops {
@@ -88,7 +81,7 @@ func sanitizeOne(ctx context.Context, l Loop, pass Pass, shared *overwrite.Budge
 	}
 	defer func() { err = errors.Join(err, q.close()) }()
 	all := []overwrite.Extent{{Offset: 0, Length: l.Size}}
-	o, done := reckoned(loopBlock, shared)
+	o, done := reckoned(loopBlock, shared, flash())
 	if err := overwrite.Fill(ctx, q, all, pattern, o); err != nil {
 		return err
 	}
@@ -101,7 +94,7 @@ func sanitizeOne(ctx context.Context, l Loop, pass Pass, shared *overwrite.Budge
 	if err := q.node.DropCaches(ctx); err != nil {
 		return err
 	}
-	o, done = reckoned(loopBlock, shared)
+	o, done = reckoned(loopBlock, shared, flash())
 	if err := overwrite.Check(ctx, q, all, pattern, o); err != nil {
 		return err
 	}
@@ -120,10 +113,15 @@ func patternOf(pass Pass) (overwrite.Pattern, error) {
 	return overwrite.NewKeystream(key)
 }
 
+// flash finds out how many requests a drive without a head needs, as the program does.
+func flash() *overwrite.Tuner {
+	return overwrite.NewTuner(nil, overwrite.UsualRequests, overwrite.MostRequests)
+}
+
 // reckoned are options that count what was done, and end with the first block that was not.
-func reckoned(block int, shared *overwrite.Budget) (overwrite.Options, *int64) {
+func reckoned(block int, shared *overwrite.Budget, tuner *overwrite.Tuner) (overwrite.Options, *int64) {
 	done := new(int64)
-	return overwrite.Options{Block: block, Budget: shared, Gone: devices.IsGone, Commit: func(p overwrite.Progress) error {
+	return overwrite.Options{Block: block, Budget: shared, Tuner: tuner, Gone: devices.IsGone, Commit: func(p overwrite.Progress) error {
 		if len(p.Failed) > 0 || len(p.Mismatch) > 0 {
 			return fmt.Errorf("blocks failed at %v, differ at %v: %v", p.Failed, p.Mismatch, p.Cause)
 		}

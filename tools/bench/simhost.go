@@ -24,12 +24,13 @@ type simHost struct {
 	rate    float64 // bytes per second and drive
 	latency time.Duration
 	hangs   bool // one of them hangs after a quarter of its work
+	heads   bool // they are hard disks
 }
 
 var simHosts = []simHost{
-	{"hdd", "90 hard disks, 270 MB/s", 90, 270e6, 500 * time.Microsecond, false},
-	{"hdd-hang", "the same, one hangs", 90, 270e6, 500 * time.Microsecond, true},
-	{"nvme", "2 NVMe drives, 7 GB/s", 2, 7e9, 20 * time.Microsecond, false},
+	{"hdd", "90 hard disks, 270 MB/s", 90, 270e6, 500 * time.Microsecond, false, true},
+	{"hdd-hang", "the same, one hangs", 90, 270e6, 500 * time.Microsecond, true, true},
+	{"nvme", "2 NVMe drives, 7 GB/s", 2, 7e9, 20 * time.Microsecond, false, false},
 }
 
 // SimRow is what a simulated host shows. A drive's share is its rate over its limit, from the common
@@ -63,7 +64,7 @@ func (h simHost) simulate(ctx context.Context, o Options) (SimRow, error) {
 	clock := newSimClock()
 	drives := make([]*simDrive, h.drives)
 	for i := range drives {
-		drives[i] = newSimDrive(clock, queueDepth, h.rate*o.Scale, h.latency, adapter)
+		drives[i] = newSimDrive(clock, overwrite.QueueDepth, h.rate*o.Scale, h.latency, adapter)
 	}
 	hung := -1
 	if h.hangs {
@@ -71,7 +72,7 @@ func (h simHost) simulate(ctx context.Context, o Options) (SimRow, error) {
 		drives[hung].hangs = size / 4
 	}
 	took, errs := make([]time.Duration, h.drives), make([]error, h.drives)
-	shared := overwrite.NewBudget(budget)
+	shared := overwrite.NewBudget(overwrite.DefaultBudget)
 	before, err := usedBy(unix.RUSAGE_SELF)
 	if err != nil {
 		return row, err
@@ -84,7 +85,7 @@ func (h simHost) simulate(ctx context.Context, o Options) (SimRow, error) {
 			group = &stuck
 		}
 		group.Go(func() {
-			errs[i] = simulateOne(ctx, d, size, shared)
+			errs[i] = h.simulateOne(ctx, d, size, shared)
 			took[i] = time.Since(begin)
 		})
 	}
@@ -122,14 +123,18 @@ func (h simHost) simulate(ctx context.Context, o Options) (SimRow, error) {
 	return row, err
 }
 
-func simulateOne(ctx context.Context, d *simDrive, size int64, shared *overwrite.Budget) (err error) {
+func (h simHost) simulateOne(ctx context.Context, d *simDrive, size int64, shared *overwrite.Budget) (err error) {
 	pattern, err := patternOf(Random)
 	if err != nil {
 		return err
 	}
 	var q blockio.Queue = d
 	defer func() { err = errors.Join(err, q.Close()) }()
-	o, done := reckoned(4096, shared)
+	tuner := flash()
+	if h.heads {
+		tuner = overwrite.NewTuner(nil, overwrite.MagneticRequests, overwrite.MagneticRequests)
+	}
+	o, done := reckoned(4096, shared, tuner)
 	o.Gone = func(err error) bool { return errors.Is(err, errHung) }
 	if err := overwrite.Fill(ctx, q, []overwrite.Extent{{Offset: 0, Length: size}}, pattern, o); err != nil {
 		return err
