@@ -92,7 +92,7 @@ func TestLanes(t *testing.T) {
 // The row is made of the drives that did not hang, and the one that did was seen to.
 func TestSimulatedHost(t *testing.T) {
 	o := Options{Scale: 1, SimTime: 100 * time.Millisecond, HBA: 1}
-	row, err := simHost{"test", "5 drives", 5, 50e6, 0, true}.simulate(t.Context(), o)
+	row, err := simHost{"test", "5 drives", 5, 50e6, 0, true, false}.simulate(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestSimulatedHost(t *testing.T) {
 		t.Errorf("%+v", row)
 	}
 	o.HBA = 0.1
-	if row, err = (simHost{"test", "5 drives", 5, 50e6, 0, false}).simulate(t.Context(), o); err != nil || row.Limit != 20 || row.Hung != 0 {
+	if row, err = (simHost{"test", "5 drives", 5, 50e6, 0, false, false}).simulate(t.Context(), o); err != nil || row.Limit != 20 || row.Hung != 0 {
 		t.Errorf("behind an adapter: %+v, %v", row, err)
 	}
 }
