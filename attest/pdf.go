@@ -46,7 +46,7 @@ func notPDF(reason, format string, args ...any) *PDFError {
 }
 
 const (
-	maxPDF        = 64 << 20 // bytes
+	MaxPDF        = 4 << 20 // bytes of a page
 	maxPDFObjects = 4096
 	maxPDFSeal    = 900 // bytes of the lines: viewers look for the end of the document in the last 1024
 )
@@ -118,8 +118,8 @@ func (r Report) CheckSeal(p PDF) error {
 
 // framePDF finds the one end of the document, and what is behind it.
 func framePDF(data []byte) (page []byte, tail string, err error) {
-	if len(data) > maxPDF {
-		return nil, "", notPDF(PDFNotOurs, "%d bytes, at most %d", len(data), maxPDF)
+	if len(data) > MaxPDF {
+		return nil, "", notPDF(PDFNotOurs, "%d bytes, at most %d", len(data), MaxPDF)
 	}
 	if !bytes.HasPrefix(data, []byte(PDFHeader)) {
 		return nil, "", notPDF(PDFNotOurs, "it does not begin as the pages of this program")

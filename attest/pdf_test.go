@@ -264,7 +264,7 @@ func TestEveryByteOfAPageCounts(t *testing.T) {
 }
 
 func TestPageIsBounded(t *testing.T) {
-	if _, err := OpenPDF(append([]byte(PDFHeader), make([]byte, maxPDF)...)); reasonOf(t, err) != PDFNotOurs {
+	if _, err := OpenPDF(append([]byte(PDFHeader), make([]byte, MaxPDF)...)); reasonOf(t, err) != PDFNotOurs {
 		t.Fatal(err)
 	}
 	page, bundle := smallPage(t), []byte("{}\n")

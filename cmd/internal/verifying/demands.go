@@ -64,6 +64,9 @@ func ParseDemands(data []byte) (attest.Demands, error) {
 	if f.Demands == "" {
 		return attest.Demands{}, errors.New("it has no name: begin with \"demands: NAME\"")
 	}
+	if f.After.Nanosecond() != 0 || f.Before.Nanosecond() != 0 {
+		return attest.Demands{}, errors.New("certificates are signed at a second: a time has no fraction of one")
+	}
 	d := attest.Demands{
 		Name: f.Demands, Method: f.Method, Scope: f.Scope, Verification: f.Verification, Techniques: f.Techniques, Forbid: f.Forbid,
 		Policies: f.Policies, Given: f.Given, After: stamp(f.After), Before: stamp(f.Before), NoWarnings: f.NoWarnings, Validation: f.Validation, Cosigners: f.Cosigners, NotSelf: f.NotSelf,

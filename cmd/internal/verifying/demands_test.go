@@ -1,6 +1,7 @@
 package verifying
 
 import (
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -64,7 +65,7 @@ func TestDemandsThatAreNone(t *testing.T) {
 	for name, text := range map[string]string{
 		"empty": "", "no name": "method: purge", "unknown word": "demands: x\nmethods: purge", "unknown method": "demands: x\nmethod: erase",
 		"no method of a host": "demands: x\nmethod: destroy", "all forbidden": "demands: x\ntechniques: [format]\nforbid: [format]", "unknown technique": "demands: x\nforbid: [shred]", "unknown given": "demands: x\ngiven: [shoe size]", "twice": "demands: x\nmethod: purge\nmethod: clear",
-		"two documents": "demands: x\n---\ndemands: y\n", "no time": "demands: x\nsigned-after: yesterday", "never": "demands: x\nsigned-after: 2027-01-01T00:00:00Z\nsigned-before: 2026-01-01T00:00:00Z",
+		"two documents": "demands: x\n---\ndemands: y\n", "no time": "demands: x\nsigned-after: yesterday", "a fraction": "demands: x\nsigned-after: 2026-01-01T00:00:00.5Z", "never": "demands: x\nsigned-after: 2027-01-01T00:00:00Z\nsigned-before: 2026-01-01T00:00:00Z",
 		"too long": "demands: x\n" + strings.Repeat("#", maxDemands), "no YAML": "\x00", "a list": "[demands]",
 	} {
 		if d, err := ParseDemands([]byte(text)); err == nil {
@@ -105,4 +106,14 @@ func FuzzParseDemands(f *testing.F) {
 			t.Fatalf("%+v", d)
 		}
 	})
+}
+
+// A page can be larger than a certificate, and nothing else can: whatever is given, no more than that is read.
+func TestOnlyPagesAreLarge(t *testing.T) {
+	for begin, most := range map[string]int{"%PDF-1.7\n": attest.MaxPDF + 1, `{"schema":`: attest.MaxSize + 1, "\x00": attest.MaxSize + 1} {
+		got, err := readAll(io.MultiReader(strings.NewReader(begin), strings.NewReader(strings.Repeat("x", 8<<20))), 0)
+		if err != nil || len(got) != most {
+			t.Errorf("%q: %d bytes, %v; want %d", begin, len(got), err, most)
+		}
+	}
 }

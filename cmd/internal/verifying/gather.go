@@ -267,9 +267,18 @@ func read(path string, found bool) ([]byte, error) {
 	if opened, err := f.Stat(); err != nil || !os.SameFile(info, opened) {
 		return nil, errors.Join(errors.New("it was exchanged for another while it was opened"), err)
 	}
+	return readAll(f, info.Size())
+}
+
+// readAll reads as much as a document can have, and one byte more; of a page, as much as that can have. size is what
+// there probably is.
+func readAll(in io.Reader, size int64) ([]byte, error) {
 	var b bytes.Buffer
-	b.Grow(int(min(info.Size(), attest.MaxSize)) + bytes.MinRead)
-	_, err = b.ReadFrom(io.LimitReader(f, attest.MaxSize+1))
+	b.Grow(int(min(size, attest.MaxSize)) + bytes.MinRead)
+	_, err := b.ReadFrom(io.LimitReader(in, attest.MaxSize+1))
+	if err == nil && b.Len() > attest.MaxSize && bytes.HasPrefix(b.Bytes(), []byte("%PDF-")) {
+		_, err = b.ReadFrom(io.LimitReader(in, attest.MaxPDF-attest.MaxSize))
+	}
 	return b.Bytes(), err
 }
 

@@ -28,7 +28,7 @@ func (g *gatherer) standardInput() {
 	g.stdinTaken = true
 	in := bufio.NewReaderSize(g.stdin, largeLine)
 	if begin, err := in.Peek(2); err != nil || string(begin) != `{"` {
-		data, err := io.ReadAll(io.LimitReader(in, attest.MaxSize+1))
+		data, err := readAll(in, 0)
 		if err != nil {
 			g.unreadable("-", err)
 			return
