@@ -71,7 +71,7 @@ func (r *run) eachSpace(ctx context.Context, set overwrite.Set, do func(h device
 // options are those of reading and writing a space, with what is done at each commit.
 func (r *run) options(s space, commit func(overwrite.Progress) error) overwrite.Options {
 	return overwrite.Options{
-		Block: s.block, Budget: r.budget, Boundary: s.zones.CapacityBytes, Gone: devices.IsGone, Moved: &r.meter.moved, Commit: commit,
+		Block: s.block, Budget: r.budget, Boundary: s.zones.CapacityBytes, Gone: devices.IsGone, Resets: r.handle.Resets, Moved: &r.meter.moved, Commit: commit,
 		Pace: func(ctx context.Context) (overwrite.Pace, error) { return r.paced(ctx, overwrite.MostRequests) }, Now: r.now, Wait: r.wait,
 	}
 }

@@ -117,9 +117,10 @@ type run struct {
 	budget    *overwrite.Budget
 	now       func() time.Time
 	wait      func(ctx context.Context, d time.Duration) error
-	resets    int64          // that the drive has told of
-	looked    time.Time      // when the drive was last asked for its condition
-	condition devices.Health // what it said then
+	resets    int64         // that the drive has told of
+	looked    time.Time     // when the drive was last asked for its condition
+	heat      temperatures  // what counts of what it said
+	lookSlows time.Duration // at least, between two looks
 	thermal   thermal
 	tuners    [2]*overwrite.Tuner // of writes and of reads
 	sending   bool                // an operation, or what activates it, is being sent
@@ -358,7 +359,8 @@ func (r *run) operated(i int) bool { return i < len(r.operations) && r.operation
 // failed for that: the journal has that it did not.
 func (r *run) look(ctx context.Context, when string) error {
 	h, err := r.handle.Health(ctx)
-	r.looked, r.condition = r.now(), h
+	r.looked = r.now()
+	r.heat.take(h)
 	if errors.Is(err, devices.ErrNoDoor) {
 		return nil
 	}

@@ -202,13 +202,15 @@ func (e *Evidence) driveWork(s *state) {
 
 // paced counts how often heat slowed the work, or stopped it.
 func (h *HealthEvidence) paced(paces []string) {
+	before := PaceFull
 	for _, p := range paces {
-		switch p {
-		case PaceSlowed:
+		switch {
+		case p == PaceSlowed && before != PaceSlowed:
 			h.Slowed++
-		case PacePaused:
+		case p == PacePaused && before != PacePaused:
 			h.Paused++
 		}
+		before = p
 	}
 }
 

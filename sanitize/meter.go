@@ -19,6 +19,7 @@ type Meter struct {
 	since  time.Time
 	own    bool // the drive does it
 	pace   string
+	warm   [2]*int64 // degrees Celsius of the drive, and the limit that its pace is for
 }
 
 // Reading is what a Meter says at one moment.
@@ -35,12 +36,16 @@ type Reading struct {
 	ByDrive bool `json:"by_drive,omitempty"`
 	// Pace is "slowed" or "paused" while the drive is too warm to be worked as fast as it could be.
 	Pace string `json:"pace,omitempty"`
+	// TemperatureC and LimitC are how warm it was then, and its own limit, where it told them.
+	TemperatureC *int64 `json:"temperature_c,omitempty"`
+	LimitC       *int64 `json:"limit_c,omitempty"`
 }
 
 func (m *Meter) begin(stage string, total, before int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.stage, m.total, m.before, m.since, m.own, m.pace = stage, total, before, time.Now(), false, ""
+	m.warm = [2]*int64{}
 	m.moved.Store(0)
 }
 
@@ -56,11 +61,11 @@ func (m *Meter) beginOwn(stage string) {
 }
 
 // setPace says that heat slows the stage, or stops it.
-func (m *Meter) setPace(pace string) {
+func (m *Meter) setPace(pace string, degrees, limit *int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.pace = pace; pace == PaceFull {
-		m.pace = ""
+	if m.pace, m.warm = pace, [2]*int64{degrees, limit}; pace == PaceFull {
+		m.pace, m.warm = "", [2]*int64{}
 	}
 }
 
@@ -72,5 +77,5 @@ func (m *Meter) Read() Reading {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	done := min(m.before+m.moved.Load(), m.total)
-	return Reading{m.stage, done, m.total, m.bad.Load(), m.since, m.before, m.own, m.pace}
+	return Reading{m.stage, done, m.total, m.bad.Load(), m.since, m.before, m.own, m.pace, m.warm[0], m.warm[1]}
 }

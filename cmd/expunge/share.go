@@ -72,6 +72,9 @@ func (m *metered) line(r sanitize.Reading, pad int, short bool) string {
 	}
 	if r.Pace != "" {
 		line += "  " + r.Pace + ": too warm"
+		if r.TemperatureC != nil && r.LimitC != nil {
+			line += fmt.Sprintf(" (%d °C, its limit is %d)", *r.TemperatureC, *r.LimitC)
+		}
 	}
 	return line
 }

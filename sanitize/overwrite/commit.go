@@ -22,7 +22,8 @@ func (p *pump) due() bool {
 	}
 	over := len(p.todo) == 0 && len(p.retry) == 0 && len(p.suspect) == 0 && p.inFlight == 0
 	paused := p.Pace != nil && p.most == 0 && p.inFlight == 0
-	return over || paused || p.bytes >= p.CommitBytes || p.Now().Sub(p.since) >= p.CommitEvery
+	waited := p.Now().Sub(p.since)
+	return over || paused || p.bytes >= p.CommitBytes || waited >= p.CommitEvery || waited < 0
 }
 
 // beginCommit makes the pending extents stable, without stopping the stream: a flush covers
@@ -34,7 +35,7 @@ func (p *pump) beginCommit() error {
 	}
 	if err := p.q.Submit(blockio.Request{Op: blockio.Flush, Tag: flushTag}); err != nil {
 		p.dead = true
-		return &FlushError{err}
+		return fmt.Errorf("flush: %w", err) // nothing was asked of the drive
 	}
 	p.flushing = true
 	p.inFlight++
@@ -44,6 +45,8 @@ func (p *pump) beginCommit() error {
 func (p *pump) endFlush(err error) error {
 	p.flushing = false
 	switch {
+	case err == nil && p.Resets != nil && p.Resets() != p.resets:
+		return p.writeAgain()
 	case err == nil:
 		return p.commit()
 	case p.Gone(err):
@@ -52,6 +55,21 @@ func (p *pump) endFlush(err error) error {
 	}
 	p.dead = true
 	return &FlushError{err}
+}
+
+// writeAgain takes back what was written since the last commit: the drive told of a reset, and its cache may not have
+// held it any more when it was flushed. Zones cannot be written again in their middle: then the work ends.
+func (p *pump) writeAgain() error {
+	p.resets = p.Resets()
+	lost := NewSet(append(p.covered.Done, p.pending.Done...)...)
+	if p.Zoned != nil {
+		p.dead = true
+		return errors.New("the drive was reset while its zones were written: what it held in its cache may be lost")
+	}
+	p.covered.Done, p.pending.Done, p.bytes = nil, nil, 0
+	p.Moved.Add(-lost.Bytes())
+	p.todo = NewSet(append(p.todo, lost.extents...)...).extents
+	return p.commit()
 }
 
 func (p *pump) commit() error {

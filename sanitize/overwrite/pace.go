@@ -15,12 +15,16 @@ type Pace struct {
 // and is committed: a drive that must cool may as well stop for good.
 func (p *pump) keepPace(ctx context.Context) error {
 	for p.Pace != nil {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		// A clock that was put back must not make minutes into hours.
 		now := p.Now()
-		if now.Before(p.paceAt) {
+		if left := p.paceAt.Sub(now); left > 0 && left <= p.paceFor {
 			if p.most > 0 || p.inFlight > 0 || !p.pending.empty() || p.idle() {
 				return nil
 			}
-			if err := p.Wait(ctx, p.paceAt.Sub(now)); err != nil {
+			if err := p.Wait(ctx, left); err != nil {
 				return err
 			}
 		}
@@ -28,7 +32,7 @@ func (p *pump) keepPace(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		p.most, p.paceAt = pace.Most, p.Now().Add(pace.Again)
+		p.most, p.paceFor, p.paceAt = pace.Most, pace.Again, p.Now().Add(pace.Again)
 		if p.most > 0 {
 			return nil
 		}

@@ -2,6 +2,7 @@ package overwrite
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
@@ -52,6 +53,10 @@ type Options struct {
 	Commit      func(Progress) error
 	CommitBytes int64
 	CommitEvery time.Duration
+
+	// Resets counts how often the drive told that it was reset, or lost its power: what its cache held then may be
+	// lost. nil is never.
+	Resets func() int64
 
 	// Gone tells errors that mean that the drive no longer answers: they end the work at once.
 	Gone func(error) bool
@@ -141,8 +146,12 @@ type pump struct {
 	since    time.Time
 	dead     bool // the drive or the journal failed: nothing more can be committed
 
-	most   int // requests in flight by Pace
-	paceAt time.Time
+	most    int // requests in flight by Pace
+	paceAt  time.Time
+	paceFor time.Duration
+
+	mark   [8]byte // what the next read leaves in each block if it does not read
+	resets int64   // that are known
 }
 
 const flushTag = ^uint64(0)
@@ -212,6 +221,13 @@ func (p *pump) prepare() error {
 	p.slots = make([]slot, slots)
 	if p.Budget == nil {
 		p.Budget = NewBudget(slots)
+	}
+	if q := p.q.Depth(); q < 2 {
+		return fmt.Errorf("%v with a queue of depth %d: one place is for flushes", p.op, q)
+	}
+	rand.Read(p.mark[:])
+	if p.Resets != nil {
+		p.resets = p.Resets()
 	}
 	p.own = blockio.AlignedBuffer(p.whole(min(p.Request, ownRequest)))
 	p.ended = make([]blockio.Completion, p.q.Depth())
@@ -297,10 +313,7 @@ func (p *pump) submit() error {
 		if p.op == blockio.Write {
 			p.pattern.Fill(data, e.Offset)
 		} else {
-			// What a read leaves in the buffer without having read it must not look like what is there.
-			for at := 0; at < len(data); at += p.Block {
-				data[at] ^= 0xff
-			}
+			s.mark = p.markBlocks(data)
 		}
 		err := p.q.Submit(blockio.Request{Op: p.op, Offset: e.Offset, Data: data, Tag: uint64(i)})
 		if err != nil {
@@ -380,6 +393,9 @@ func (p *pump) judge(s *slot, c blockio.Completion) error {
 	e := s.extent
 	if c.Err == nil && int64(c.N) != e.Length {
 		c.Err = fmt.Errorf("%d of %d bytes moved and no error", c.N, e.Length)
+	}
+	if p.op == blockio.Read && c.Err == nil && p.marked(s.buf[:e.Length], s.mark) {
+		c.Err = errUnread
 	}
 	switch {
 	case p.Zoned != nil && (c.Err == nil || !p.dead && !p.Gone(c.Err)):

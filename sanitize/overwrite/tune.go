@@ -19,6 +19,8 @@ const (
 	leastLoss  = 0.99 // of each pair, for less in flight
 	groupGain  = 1.01 // of all drives of the adapter together
 
+	silence = 5 * time.Second // after which a drive that tries is taken to hang
+
 	shiftTime  = 10 * time.Second // a window in which a settled drive is watched
 	shiftRatio = 0.15
 	shifts     = 3 // windows in a row that differ so much from the first
@@ -95,9 +97,14 @@ func (t *Tuner) ended(now time.Time, bytes int64) {
 		t.watch(now, bytes)
 		return
 	}
-	if t.trial == 0 && !t.begin() {
+	if t.trial == 0 && !t.begin(now) {
 		return
 	}
+	if t.group.trying.Load() != t {
+		t.drop() // it was silent for so long that another took its turn
+		return
+	}
+	t.group.heard.Store(now.UnixNano())
 	if t.skip > 0 {
 		if t.skip--; t.skip == 0 {
 			t.epoch = epoch{since: now, total: t.group.moved.Load()}
@@ -122,7 +129,7 @@ func (t *Tuner) ended(now time.Time, bytes int64) {
 }
 
 // begin chooses what to try next; false when it is another drive's turn to try.
-func (t *Tuner) begin() bool {
+func (t *Tuner) begin(now time.Time) bool {
 	next := min(2*t.depth, t.most)
 	if t.smaller || next == t.depth {
 		t.smaller, next = true, t.depth/2
@@ -131,7 +138,7 @@ func (t *Tuner) begin() bool {
 		t.settle()
 		return false
 	}
-	if !t.group.trying.CompareAndSwap(nil, t) {
+	if !t.group.turn(t, now) {
 		return false
 	}
 	t.trial, t.trials, t.gains, t.totals = next, t.trials+1, nil, nil
@@ -246,8 +253,19 @@ func (t *Tuner) leave() {
 type Group struct {
 	moved   atomic.Int64 // bytes of all
 	trying  atomic.Pointer[Tuner]
+	heard   atomic.Int64 // when a request of that one last ended, in nanoseconds
 	crowded atomic.Bool
 	changes atomic.Int64
+}
+
+// turn gives a drive the turn to try, unless another has it. One of which nothing is heard loses it.
+func (g *Group) turn(t *Tuner, now time.Time) bool {
+	has := g.trying.Load()
+	if has != nil && now.Sub(time.Unix(0, g.heard.Load())).Abs() < silence || !g.trying.CompareAndSwap(has, t) {
+		return false
+	}
+	g.heard.Store(now.UnixNano())
+	return true
 }
 
 func (g *Group) crowd() {

@@ -205,3 +205,26 @@ type nothing struct{}
 
 func (nothing) Fill([]byte, int64)       {}
 func (nothing) Equal([]byte, int64) bool { return true }
+
+// A drive that hangs while it is tried does not keep its neighbours from being tried.
+func TestTurnOfADriveThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		group := &Group{}
+		far := func() *simulated {
+			return &simulated{adapter: adapter{rate: 8000 * mega}, latency: 2 * time.Millisecond}
+		}
+		hung := NewTuner(group, 8, 16)
+		for n := 0; group.trying.Load() != hung; n++ {
+			hung.ended(time.Now(), 1<<20)
+		}
+		tuner := NewTuner(group, 8, 16)
+		writes(t, 64<<30, 64, func(int) *Tuner { return tuner }, far())
+		if tuner.depth != 16 {
+			t.Errorf("%d in flight in the end", tuner.depth)
+		}
+		hung.ended(time.Now(), 1<<20) // it goes on: its trial is over
+		if hung.turn || hung.trial != 0 && group.trying.Load() != hung {
+			t.Errorf("it tries out of turn: %+v", hung)
+		}
+	})
+}
