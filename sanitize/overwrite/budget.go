@@ -95,7 +95,6 @@ type slot struct {
 	extent Extent
 	own    bool // the buffer is the pump's own
 	alone  bool // nothing else was in flight with it
-	mark   [8]byte
 	lane   lane // when written zone by zone
 }
 

@@ -150,7 +150,7 @@ type pump struct {
 	paceAt  time.Time
 	paceFor time.Duration
 
-	mark   [8]byte // what the next read leaves in each block if it does not read
+	mark   [8]byte // what is in memory before it is read into
 	resets int64   // that are known
 }
 
@@ -313,7 +313,7 @@ func (p *pump) submit() error {
 		if p.op == blockio.Write {
 			p.pattern.Fill(data, e.Offset)
 		} else {
-			s.mark = p.markBlocks(data)
+			p.markBlocks(data)
 		}
 		err := p.q.Submit(blockio.Request{Op: p.op, Offset: e.Offset, Data: data, Tag: uint64(i)})
 		if err != nil {
@@ -394,7 +394,7 @@ func (p *pump) judge(s *slot, c blockio.Completion) error {
 	if c.Err == nil && int64(c.N) != e.Length {
 		c.Err = fmt.Errorf("%d of %d bytes moved and no error", c.N, e.Length)
 	}
-	if p.op == blockio.Read && c.Err == nil && p.marked(s.buf[:e.Length], s.mark) {
+	if p.op == blockio.Read && c.Err == nil && p.marked(s.buf[:e.Length]) {
 		c.Err = errUnread
 	}
 	switch {

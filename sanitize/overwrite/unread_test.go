@@ -82,6 +82,7 @@ func TestResetWritesAgain(t *testing.T) {
 func TestClockPutBack(t *testing.T) {
 	now, asked, looks, commits, back := time.Unix(1e9, 0), 0, 0, 0, 20
 	var longest time.Duration
+	rests := true
 	o := Options{
 		Block: 4096, Request: 4096, CommitEvery: 5 * time.Second, Commit: func(Progress) error { commits++; return nil },
 		Now: func() time.Time {
@@ -91,7 +92,13 @@ func TestClockPutBack(t *testing.T) {
 			}
 			return now
 		},
-		Pace: func(context.Context) (Pace, error) { looks++; return Pace{looks % 2, 10 * time.Second}, nil },
+		Pace: func(context.Context) (Pace, error) {
+			looks++
+			if !rests {
+				return Pace{1, 10 * time.Second}, nil
+			}
+			return Pace{looks % 2, 10 * time.Second}, nil
+		},
 		Wait: func(_ context.Context, d time.Duration) error {
 			longest = max(longest, d)
 			now = now.Add(d)
@@ -99,6 +106,7 @@ func TestClockPutBack(t *testing.T) {
 		},
 	}
 	for back = range 40 {
+		rests = back%2 == 0
 		asked, looks, commits = 0, 0, 0
 		if err := Fill(t.Context(), &sink{}, []Extent{{0, 300 << 12}}, Repeating{[]byte{0}}, o); err != nil {
 			t.Fatal(err)
