@@ -12,49 +12,52 @@ import (
 // returns. When it returns nil all of them survive a power cut. When it is cut, name is the old file, or the
 // new one with all others there; of the others any may be there then, whole, or after a power cut empty.
 //
-// It waits for the disk twice: for all contents at once, which a file system with a journal puts there in one go
-// when nobody asks earlier, and for the name. head is called while the files are made.
-func Commit(files map[string][]byte, name string, head func() ([]byte, error), perm fs.FileMode) (err error) {
-	type headed struct {
-		data []byte
+// It waits for the disk twice: for all contents at once, and for the name. head is called meanwhile.
+func Commit(files map[string][]byte, name string, head func() ([]byte, error), perm fs.FileMode) error {
+	type next struct {
+		name string
 		err  error
 	}
-	heading := make(chan headed, 1)
+	heading := make(chan next, 1)
 	go func() {
 		data, err := head()
-		heading <- headed{data, err}
+		if err != nil {
+			heading <- next{err: err}
+			return
+		}
+		tmp, err := writeTemp(name, data, perm)
+		heading <- next{tmp, err}
 	}()
-	written, dirs := []*os.File{}, map[string]bool{}
+	err := createAll(files, perm)
+	h := <-heading
+	if err = errors.Join(err, h.err); err == nil {
+		err = os.Rename(h.name, name)
+	}
+	if err == nil {
+		return SyncDir(filepath.Dir(name))
+	}
+	if h.name != "" {
+		err = errors.Join(err, os.Remove(h.name))
+	}
+	return err
+}
+
+// createAll makes files, first all of them and then all durable, which a file system with a journal does in one go.
+func createAll(files map[string][]byte, perm fs.FileMode) (err error) {
+	made, dirs := []*os.File{}, map[string]bool{}
 	defer func() {
-		for _, f := range written {
+		for _, f := range made {
 			err = errors.Join(err, f.Close())
 		}
 	}()
-	for file, data := range files {
-		f, err := create(file, data, perm)
+	for name, data := range files {
+		f, err := create(name, data, perm)
 		if err != nil {
-			<-heading
 			return err
 		}
-		written = append(written, f)
-		dirs[filepath.Dir(file)] = true
+		made, dirs[filepath.Dir(name)] = append(made, f), true
 	}
-	h := <-heading
-	if h.err != nil {
-		return h.err
-	}
-	next, err := temp(name, h.data, perm)
-	if err != nil {
-		return err
-	}
-	written = append(written, next)
-	if err := syncAll(written, dirs); err != nil {
-		return errors.Join(err, os.Remove(next.Name()))
-	}
-	if err := os.Rename(next.Name(), name); err != nil {
-		return errors.Join(err, os.Remove(next.Name()))
-	}
-	return SyncDir(filepath.Dir(name))
+	return syncAll(made, dirs)
 }
 
 // create makes a file and its directories. Nothing of it is on disk yet.
