@@ -29,7 +29,7 @@ test:
 	GOOS=windows CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/expunge-verify
 	$(TEST) -race -short ./...
 	$(TEST) ./agent
-	$(TEST) -run EveryByteCounts ./attest
+	$(TEST) -run 'EveryByteCounts|ClosedIsThreeReadings' ./attest
 	$(GO) test -count 1 -run Sixty ./cmd/expunge
 	cd tools && $(GO) vet ./... && $(GO) test -count 1 ./...
 

@@ -98,12 +98,14 @@ func TestClosedIsThreeReadings(t *testing.T) {
 		}
 		tried := 0
 		again := func() {
+			if tried++; testing.Short() && tried%11 != 0 {
+				return
+			}
 			data, err := encode(tree)
 			if err != nil {
 				t.Fatal(err)
 			}
 			compareReadings(t, data, kind)
-			tried++
 		}
 		mangle(tree, func(any) {}, again)
 		if tried < 50 {

@@ -45,7 +45,7 @@ func (p *pump) beginCommit() error {
 func (p *pump) endFlush(err error) error {
 	p.flushing = false
 	switch {
-	case err == nil && p.Resets != nil && p.Resets() != p.resets:
+	case err == nil && p.Zoned == nil && p.Resets != nil && p.Resets() != p.resets:
 		return p.writeAgain()
 	case err == nil:
 		return p.commit()
@@ -58,14 +58,11 @@ func (p *pump) endFlush(err error) error {
 }
 
 // writeAgain takes back what was written since the last commit: the drive told of a reset, and its cache may not have
-// held it any more when it was flushed. Zones cannot be written again in their middle: then the work ends.
+// held it any more when it was flushed. Of zones that are written in order the drive itself tells, when all is written,
+// how much of each it holds.
 func (p *pump) writeAgain() error {
 	p.resets = p.Resets()
 	lost := NewSet(append(p.covered.Done, p.pending.Done...)...)
-	if p.Zoned != nil {
-		p.dead = true
-		return errors.New("the drive was reset while its zones were written: what it held in its cache may be lost")
-	}
 	p.covered.Done, p.pending.Done, p.bytes = nil, nil, 0
 	p.Moved.Add(-lost.Bytes())
 	p.todo = NewSet(append(p.todo, lost.extents...)...).extents
