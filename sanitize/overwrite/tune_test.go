@@ -58,8 +58,9 @@ func (s *simulated) Submit(r blockio.Request) error {
 	}
 	s.inFlight++
 	c := blockio.Completion{Tag: r.Tag, N: len(r.Data), Err: s.fails}
+	takes := time.Until(at) + s.latency
 	go func() {
-		time.Sleep(time.Until(at) + s.latency)
+		time.Sleep(takes)
 		if s.hangs != nil {
 			<-s.hangs
 		}
@@ -96,7 +97,7 @@ func writes(t *testing.T, size int64, budget int, tuner func(int) *Tuner, drives
 		}
 		all.Go(func() {
 			from := time.Now()
-			err := Fill(t.Context(), d, []Extent{{0, size}}, Repeating{[]byte{0}}, Options{Block: 4096, Budget: b, Tuner: tuner(i)})
+			err := Fill(t.Context(), d, []Extent{{0, size}}, nothing{}, Options{Block: 4096, Budget: b, Tuner: tuner(i)})
 			if !errors.Is(err, d.fails) {
 				t.Errorf("drive %d: %v", i, err)
 			}
@@ -182,15 +183,15 @@ func TestSickDrivesHoldUpNoOther(t *testing.T) {
 // When a settled drive's rate changes for long it is tried again.
 func TestTunerTriesAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := &simulated{adapter: adapter{rate: 400 * mega}, latency: 100 * time.Microsecond}
+		d := &simulated{adapter: adapter{rate: 40 * mega}, latency: time.Millisecond}
 		tuner := NewTuner(&Group{}, 8, 16)
 		few := 0
 		var once sync.Once
 		d.ended = make(chan blockio.Completion, simulatedDepth)
 		d.through = &adapter{}
-		err := Fill(t.Context(), d, []Extent{{0, 200 << 30}}, nothing{}, Options{Block: 4096, Tuner: tuner, CommitEvery: time.Second, Commit: func(Progress) error {
+		err := Fill(t.Context(), d, []Extent{{0, 16 << 30}}, nothing{}, Options{Block: 4096, Tuner: tuner, CommitEvery: time.Second, Commit: func(Progress) error {
 			if tuner.settled && tuner.usual > 0 {
-				once.Do(func() { few, d.latency, d.rate = tuner.depth, 8*time.Millisecond, 8000*mega })
+				once.Do(func() { few, d.latency, d.rate = tuner.depth, 80*time.Millisecond, 800*mega })
 			}
 			return nil
 		}})
@@ -211,14 +212,14 @@ func TestTurnOfADriveThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		group := &Group{}
 		far := func() *simulated {
-			return &simulated{adapter: adapter{rate: 8000 * mega}, latency: 2 * time.Millisecond}
+			return &simulated{adapter: adapter{rate: 800 * mega}, latency: 20 * time.Millisecond}
 		}
 		hung := NewTuner(group, 8, 16)
 		for n := 0; group.trying.Load() != hung; n++ {
 			hung.ended(time.Now(), 1<<20)
 		}
 		tuner := NewTuner(group, 8, 16)
-		writes(t, 64<<30, 64, func(int) *Tuner { return tuner }, far())
+		writes(t, 8<<30, 64, func(int) *Tuner { return tuner }, far())
 		if tuner.depth != 16 {
 			t.Errorf("%d in flight in the end", tuner.depth)
 		}
