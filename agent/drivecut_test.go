@@ -180,7 +180,7 @@ func begunAs(o sanitize.Operation) string {
 // drive stays locked.
 func TestDriveGoesOnWhenTheHostStops(t *testing.T) {
 	for n, x := range cutSweeps {
-		if testing.Short() && n%8 != 0 {
+		if testing.Short() && n%24 != 0 {
 			continue // hundreds of moments each, which the run without the race detector has
 		}
 		t.Run(x.profile+"/"+strings.ReplaceAll(string(x.technique)+string(x.tcg), " ", "-"), func(t *testing.T) {

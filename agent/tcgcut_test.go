@@ -90,7 +90,7 @@ func TestTCGAnswersLost(t *testing.T) {
 		s.lose(c, all)
 		want(t, s.run(s.plan(request, "A")), sanitize.Sanitized, "")
 		for k := 1; k <= all.count; k += 3 + k%3 {
-			if testing.Short() && k%5 != 0 {
+			if testing.Short() && k%17 != 0 {
 				continue
 			}
 			for _, how := range []string{"lost", "gone", "gone and without power"} {

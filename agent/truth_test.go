@@ -41,7 +41,7 @@ func few[T any](list []T) []T {
 		return list
 	}
 	var some []T
-	for i := 0; i < len(list); i += 37 {
+	for i := 0; i < len(list); i += 97 {
 		some = append(some, list[i])
 	}
 	return some

@@ -98,7 +98,7 @@ func TestClosedIsThreeReadings(t *testing.T) {
 		}
 		tried := 0
 		again := func() {
-			if tried++; testing.Short() && tried%11 != 0 {
+			if tried++; testing.Short() && tried%41 != 0 {
 				return
 			}
 			data, err := encode(tree)
