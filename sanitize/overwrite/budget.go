@@ -95,6 +95,7 @@ type slot struct {
 	extent Extent
 	own    bool // the buffer is the pump's own
 	alone  bool // nothing else was in flight with it
+	again  bool // it may have been written before a reset, and is written again
 	lane   lane // when written zone by zone
 }
 

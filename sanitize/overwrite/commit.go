@@ -57,8 +57,8 @@ func (p *pump) endFlush(err error) error {
 	return &FlushError{err}
 }
 
-// writeAgain takes back what was written since the last commit: the drive told of a reset, and its cache may not have
-// held it any more when it was flushed. Of zones that are written in order the drive itself tells, when all is written,
+// writeAgain takes back what was written since the last commit, and what is in flight: the drive told of a reset, and
+// its cache may not have held it any more when it was flushed. Of zones that are written in order the drive itself tells, when all is written,
 // how much of each it holds.
 func (p *pump) writeAgain() error {
 	p.resets = p.Resets()
@@ -66,6 +66,9 @@ func (p *pump) writeAgain() error {
 	p.covered.Done, p.pending.Done, p.bytes = nil, nil, 0
 	p.Moved.Add(-lost.Bytes())
 	p.todo = NewSet(append(p.todo, lost.extents...)...).extents
+	for i := range p.slots {
+		p.slots[i].again = p.slots[i].buf != nil
+	}
 	return p.commit()
 }
 

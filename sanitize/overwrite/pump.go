@@ -400,6 +400,9 @@ func (p *pump) judge(s *slot, c blockio.Completion) error {
 	switch {
 	case p.Zoned != nil && (c.Err == nil || !p.dead && !p.Gone(c.Err)):
 		return p.judgeInZone(s, c)
+	case c.Err == nil && s.again:
+		p.todo = NewSet(append(p.todo, e)...).extents
+		return nil
 	case c.Err == nil:
 		p.Moved.Add(e.Length)
 		p.bytes += e.Length

@@ -3,6 +3,7 @@ package overwrite
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -57,24 +58,28 @@ func TestReadsThatMoveNothing(t *testing.T) {
 	}
 }
 
-// What a drive held in its cache when it was reset is written again, and not called done before.
+// What a drive held in its cache when it was reset is written again, and not called done before; also what had been
+// written by then and was not told yet.
 func TestResetWritesAgain(t *testing.T) {
-	m := newMedium(256, 512)
 	p := anyStream(t)
-	resets := int64(0)
-	m.onSubmit = func(r blockio.Request) {
-		if m.writes == 100 && resets == 0 {
-			resets = 1
-			copy(m.cache, m.stable) // what was not flushed is lost
+	for seed := range uint64(200) {
+		m := newMedium(256, 512)
+		m.depth, m.rng = 9, rand.New(rand.NewPCG(seed, 1))
+		resets := int64(0)
+		m.onSubmit = func(blockio.Request) {
+			if m.writes == 100 && resets == 0 {
+				resets = 1
+				copy(m.cache, m.stable) // what was not flushed is lost
+			}
 		}
-	}
-	var g gather
-	o := Options{Block: 512, Request: 512, CommitBytes: 64 * 512, Commit: g.commit(t, m, p), Resets: func() int64 { return resets }}
-	if err := Fill(t.Context(), m, []Extent{{0, 256 * 512}}, p, o); err != nil {
-		t.Fatal(err)
-	}
-	if g.done.Bytes() != 256*512 || m.writes <= 256 {
-		t.Errorf("%d bytes are done after %d writes", g.done.Bytes(), m.writes)
+		var g gather
+		o := Options{Block: 512, Request: 512, CommitBytes: 4 * 512, Commit: g.commit(t, m, p), Resets: func() int64 { return resets }}
+		if err := Fill(t.Context(), m, []Extent{{0, 256 * 512}}, p, o); err != nil {
+			t.Fatal(err)
+		}
+		if g.done.Bytes() != 256*512 || m.writes <= 256 {
+			t.Errorf("%d bytes are done after %d writes", g.done.Bytes(), m.writes)
+		}
 	}
 }
 
