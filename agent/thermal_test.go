@@ -14,6 +14,18 @@ type hasty struct{ *clock }
 
 func (h hasty) Now() time.Time { h.pass(10 * time.Second); return h.clock.Now() }
 
+// overwritten has the host overwrite a drive that warms, on such a clock.
+func overwritten(t *testing.T, profile, fault string) (*site, DriveResult) {
+	t.Helper()
+	s, c := erasing(t, virtual.Spec{Profile: profile, SizeBytes: 32 << 20}, fault)
+	a, err := Open(Options{Host: s.rack.Host(nil), StateDir: s.state, Owner: Owner{"rack", s.rack.ID()}, Version: "test", Now: hasty{c}.Now, Wait: c.Wait})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.agent = a
+	return s, s.run(s.plan(sanitize.Request{Method: sanitize.Clear, Technique: sanitize.HostOverwrite}, "A"))
+}
+
 // A drive that gets too warm is worked more slowly at its own warning, not at all at its critical temperature, and as
 // fast as before when it has cooled; the certificate says so, and the work is done all the same.
 func TestHeatSlowsAndPauses(t *testing.T) {
@@ -22,13 +34,7 @@ func TestHeatSlowsAndPauses(t *testing.T) {
 		pauses  bool // it tells a critical temperature
 	}{{"nvme-ssd", true}, {"sata-ssd", false}, {"sas-ssd", false}} {
 		t.Run(x.profile, func(t *testing.T) {
-			s, c := erasing(t, virtual.Spec{Profile: x.profile, SizeBytes: 32 << 20}, "hot:200")
-			a, err := Open(Options{Host: s.rack.Host(nil), StateDir: s.state, Owner: Owner{"rack", s.rack.ID()}, Version: "test", Now: hasty{c}.Now, Wait: c.Wait})
-			if err != nil {
-				t.Fatal(err)
-			}
-			s.agent = a
-			d := s.run(s.plan(sanitize.Request{Method: sanitize.Clear, Technique: sanitize.HostOverwrite}, "A"))
+			s, d := overwritten(t, x.profile, "hot:200")
 			want(t, d, sanitize.Sanitized, "")
 			if left := holds(t, s.rack, "A"); left != 0 {
 				t.Errorf("%d canaries are left", left)
@@ -61,13 +67,7 @@ func TestHeatSlowsAndPauses(t *testing.T) {
 // A drive that stays too hot though nothing is written to it is left alone after an hour. Its job can be resumed when
 // it is cooler, and knows what was done.
 func TestHeatThatStays(t *testing.T) {
-	s, c := erasing(t, virtual.Spec{Profile: "nvme-ssd", SizeBytes: 32 << 20}, "hot:1")
-	a, err := Open(Options{Host: s.rack.Host(nil), StateDir: s.state, Owner: Owner{"rack", s.rack.ID()}, Version: "test", Now: hasty{c}.Now, Wait: c.Wait})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.agent = a
-	d := s.run(s.plan(sanitize.Request{Method: sanitize.Clear, Technique: sanitize.HostOverwrite}, "A"))
+	s, d := overwritten(t, "nvme-ssd", "hot:1")
 	want(t, d, sanitize.Interrupted, "")
 	if d.Err == nil || !strings.Contains(d.Err.Error(), "cool it, and resume") || d.Certificate != "" {
 		t.Fatalf("%v, certificate %q", d.Err, d.Certificate)
