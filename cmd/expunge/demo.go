@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"github.com/expunge-dev/expunge/agent/api"
 	"io"
 	"os"
 	"path/filepath"
@@ -235,13 +236,13 @@ func planDigest(file string) (string, error) {
 func (d *demo) outcomes(rack *virtual.Rack) error {
 	var jobs struct {
 		Items []struct {
-			Drives []driveItem `json:"drives"`
+			Drives []api.JobDrive `json:"drives"`
 		} `json:"items"`
 	}
 	if err := d.ask(&jobs, "jobs"); err != nil {
 		return fmt.Errorf("list jobs: %w", err)
 	}
-	var drives []driveItem
+	var drives []api.JobDrive
 	for _, j := range jobs.Items {
 		drives = append(drives, j.Drives...)
 	}
@@ -266,7 +267,7 @@ func (d *demo) outcomes(rack *virtual.Rack) error {
 		}
 		fmt.Fprintf(d.app.stdout, "%-17s %7d old records in blocks that the host can address, %6d in hidden ones\n", want.serial, left, hidden)
 		d.check((left > 0) == want.left && (hidden > 0) == want.hidden, "%d old records on %s, %d hidden", left, want.serial, hidden)
-		at := slices.IndexFunc(drives, func(i driveItem) bool { return i.Serial == want.serial })
+		at := slices.IndexFunc(drives, func(i api.JobDrive) bool { return i.Serial == want.serial })
 		outcome := ""
 		if at >= 0 {
 			outcome = string(drives[at].Outcome)

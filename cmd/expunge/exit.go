@@ -2,34 +2,28 @@ package main
 
 import (
 	"errors"
-	"io/fs"
-	"syscall"
 
-	"github.com/expunge-dev/expunge/agent"
-	"github.com/expunge-dev/expunge/attest"
-	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/agent/api"
 	"github.com/expunge-dev/expunge/devices/virtual"
-	"github.com/expunge-dev/expunge/sanitize"
-	"github.com/expunge-dev/expunge/sanitize/journal"
 )
 
-// The exit codes. They are part of the interface: a code is never given a second meaning.
+// The exit codes.
 const (
-	exitOK          = 0
-	exitInternal    = 1
-	exitUsage       = 2
-	exitNotFound    = 3
-	exitPermission  = 4
-	exitRefused     = 5
-	exitCannot      = 6
-	exitFailed      = 7
-	exitUnproven    = 8
-	exitExceptions  = 9
-	exitInterrupted = 10
-	exitInvalid     = 11
-	exitPolicy      = 12
-	exitOutcome     = 13
-	exitSignal      = 130
+	exitOK          = api.ExitOK
+	exitInternal    = api.ExitInternal
+	exitUsage       = api.ExitUsage
+	exitNotFound    = api.ExitNotFound
+	exitPermission  = api.ExitPermission
+	exitRefused     = api.ExitRefused
+	exitCannot      = api.ExitCannot
+	exitFailed      = api.ExitFailed
+	exitUnproven    = api.ExitUnproven
+	exitExceptions  = api.ExitExceptions
+	exitInterrupted = api.ExitInterrupted
+	exitInvalid     = api.ExitInvalid
+	exitPolicy      = api.ExitPolicy
+	exitOutcome     = api.ExitOutcome
+	exitSignal      = api.ExitSignal
 )
 
 // exitTable is what README and man page print.
@@ -68,133 +62,15 @@ func usage(hint string, err error) *problem {
 
 // problemOf gives any error its exit code. What nobody thought of is internal.
 func problemOf(err error) *problem {
-	var (
-		p         *problem
-		request   *sanitize.RequestError
-		selecting *devices.SelectError
-		owner     *agent.OwnerError
-		key       *attest.KeyFileError
-		log       *attest.LogError
-		format    *sanitize.PlanFormatError
-		refused   *agent.RefusedError
-		inUse     *devices.InUseError
-		corrupt   *journal.CorruptError
-		pin       *agent.PINError
-		record    *attest.RecordError
-	)
+	var p *problem
 	switch {
 	case errors.As(err, &p):
 		return p
 	case errors.Is(err, errStopped):
 		return &problem{code: exitSignal, name: "signal", err: errors.New("stopped by a signal; nothing was begun")}
-	case errors.As(err, &request):
-		return &problem{code: exitUsage, name: "usage", err: err, hint: "expunge plan --help lists what is possible"}
-	case errors.As(err, &selecting):
-		return &problem{code: selectCode(selecting), name: selecting.Reason.Code, err: err, hint: selecting.Reason.Hint}
-	case errors.As(err, &owner):
-		return &problem{code: exitUsage, name: "foreign_state", err: err, hint: "give each host and each rack a --state of its own"}
-	case errors.As(err, &key):
-		return &problem{code: exitPermission, name: "key_file", err: err, hint: key.Hint}
-	case errors.As(err, &log):
-		return &problem{code: exitInternal, name: "log", err: err, hint: "keep the directory as it is; a new --state begins a new log"}
-	case errors.As(err, &format):
-		return &problem{code: exitUsage, name: "plan_format", err: err, hint: "make one with: expunge plan -o FILE"}
-	case errors.As(err, &pin):
-		return &problem{code: exitRefused, name: "pin_missing", err: err, hint: "--pin-file FILE gives it; a PSID is printed on the drive's label"}
-	case errors.As(err, &record):
-		return &problem{code: exitRefused, name: record.Code, err: err, hint: record.Hint}
-	case errors.As(err, &refused), errors.As(err, &inUse):
-		return &problem{code: exitRefused, name: "refused", err: err}
-	case errors.As(err, &corrupt):
-		return &problem{code: exitUnproven, name: "journal", err: err, hint: "keep the file; sanitize the drive in a new job"}
-	case errors.Is(err, sanitize.ErrPlanEdited), errors.Is(err, sanitize.ErrPlanExpired), errors.Is(err, sanitize.ErrPlanForeign),
-		errors.Is(err, sanitize.ErrPlanChanged), errors.Is(err, agent.ErrJobBusy):
-		return &problem{code: exitRefused, name: "refused", err: err}
-	case errors.Is(err, devices.ErrWrongPassword):
-		return &problem{code: exitCannot, name: "wrong_password", err: err, hint: "after five wrong ones a drive takes none until its power is cycled; --master for its master password"}
-	case errors.Is(err, agent.ErrNoJob):
-		return &problem{code: exitNotFound, name: "not_found", err: err, hint: "expunge jobs lists them"}
 	case errors.Is(err, virtual.ErrNotRack):
 		return &problem{code: exitUsage, name: "not_a_rack", err: err, hint: "make one with: expunge rack create DIR"}
-	case errors.Is(err, agent.ErrNoRoom), errors.Is(err, syscall.ENOSPC):
-		return &problem{code: exitInternal, name: "no_room", err: err, hint: "make room there, or choose another --state"}
-	case errors.Is(err, syscall.EROFS):
-		return &problem{code: exitPermission, name: "read_only", err: err, hint: "the state must be writable: choose another --state"}
-	case errors.Is(err, fs.ErrPermission):
-		return &problem{code: exitPermission, name: "permission", err: err, hint: "run as root, or choose another --state"}
-	case errors.Is(err, devices.ErrNotFound), errors.Is(err, devices.ErrAmbiguous):
-		return &problem{code: exitNotFound, name: "not_found", err: err, hint: "expunge list shows all drives"}
 	}
-	return &problem{code: exitInternal, name: "internal", err: err}
-}
-
-func selectCode(e *devices.SelectError) int {
-	switch e.Reason.Code {
-	case "empty", "duplicate":
-		return exitUsage
-	case "partition", "file", "directory":
-		return exitRefused
-	}
-	return exitNotFound
-}
-
-// driveCode is the exit code of one drive of a run.
-func driveCode(r agent.DriveResult) int {
-	var certificate *agent.CertificateError
-	if errors.As(r.Err, &certificate) {
-		return exitInternal
-	}
-	switch r.Outcome {
-	case sanitize.Sanitized:
-		if r.Err != nil || r.Certificate == "" {
-			return exitInternal
-		}
-		return exitOK
-	case sanitize.Exceptions:
-		return exitExceptions
-	case sanitize.Failed:
-		return exitFailed
-	case sanitize.Interrupted:
-		return exitInterrupted
-	case sanitize.RefusedRun:
-		return exitRefused
-	}
-	return exitUnproven
-}
-
-// refusedCode is the exit code of a drive that was refused when it was planned.
-func refusedCode(r sanitize.Refused) int {
-	switch {
-	case r.Cannot:
-		return exitCannot
-	case r.Reasons[0].Code == "permission":
-		return exitPermission
-	}
-	return exitRefused
-}
-
-// worst combines the codes of several drives: 1 > 8 > 7 > 10 > 9 > 6 > 5, and 9 when some are
-// done and the others were refused.
-func worst(codes []int) int {
-	has := map[int]bool{}
-	for _, c := range codes {
-		has[c] = true
-	}
-	for _, c := range []int{exitInternal, exitUnproven, exitFailed, exitInterrupted, exitExceptions} {
-		if has[c] {
-			return c
-		}
-	}
-	refused := []int{exitCannot, exitRefused, exitPermission}
-	for _, c := range refused {
-		if has[c] && has[exitOK] {
-			return exitExceptions
-		}
-	}
-	for _, c := range refused {
-		if has[c] {
-			return c
-		}
-	}
-	return exitOK
+	told := api.ProblemOf(err)
+	return &problem{code: told.ExitStatus, name: told.Code, err: err, hint: told.Hint}
 }

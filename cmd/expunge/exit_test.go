@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"github.com/expunge-dev/expunge/agent/api"
 	"regexp"
 	"strings"
 	"testing"
@@ -42,7 +43,7 @@ func TestWorstOfAllCombinations(t *testing.T) {
 		case has[exitPermission]:
 			want = 4
 		}
-		if got := worst(codes); got != want {
+		if got := api.Worst(codes); got != want {
 			t.Errorf("worst of %v is %d, want %d", codes, got, want)
 		}
 	}
@@ -95,7 +96,7 @@ func TestExitCodeOfPlanAndRun(t *testing.T) {
 			if got := code((&app{}).runProblem(j)); got != c.of {
 				t.Errorf("run: exit %d, want %d", got, c.of)
 			}
-			if list := items(j); len(list) != len(c.plan.Drives)+len(c.plan.Refused) {
+			if list := api.JobOf(j).Drives; len(list) != len(c.plan.Drives)+len(c.plan.Refused) {
 				t.Errorf("%d drives are told of", len(list))
 			}
 		})
@@ -104,7 +105,7 @@ func TestExitCodeOfPlanAndRun(t *testing.T) {
 
 // What needs somebody comes first, in the order of how much it does; the others by node.
 func TestManyAreSortedByWhatToDo(t *testing.T) {
-	var list []driveItem
+	var list []api.JobDrive
 	for n, x := range []struct {
 		outcome sanitize.Outcome
 		code    int
@@ -114,7 +115,7 @@ func TestManyAreSortedByWhatToDo(t *testing.T) {
 		{sanitize.Exceptions, exitExceptions, "/dev/sdc"}, {sanitize.Unknown, exitUnproven, "/dev/sdd"}, {sanitize.Sanitized, exitOK, "/dev/sdz"},
 		{sanitize.Unproven, exitUnproven, "/dev/sde"}, {sanitize.Failed, exitFailed, "/dev/sdf"}, {sanitize.Sanitized, exitInternal, "/dev/sdg"},
 	} {
-		list = append(list, driveItem{Serial: fmt.Sprint("S", n), Outcome: x.outcome, code: x.code, node: x.node, words: string(x.outcome)})
+		list = append(list, api.JobDrive{Serial: fmt.Sprint("S", n), Outcome: x.outcome, ExitStatus: x.code, Nodes: strings.Fields(x.node), Words: string(x.outcome)})
 	}
 	var out strings.Builder
 	if err := manyText(&out, list); err != nil {

@@ -9,24 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/expunge-dev/expunge/agent"
+	"github.com/expunge-dev/expunge/agent/api"
 )
-
-type jobItem struct {
-	ID      string      `json:"id"`
-	Created string      `json:"created,omitempty"`
-	Drives  []driveItem `json:"drives"`
-	Problem string      `json:"problem,omitempty"`
-}
-
-func jobItemOf(j agent.Job) jobItem {
-	item := jobItem{ID: j.ID, Drives: items(j)}
-	if j.Problem != nil {
-		item.Problem = j.Problem.Error()
-		return item
-	}
-	item.Created = j.Plan.Created.Format("2006-01-02T15:04:05Z")
-	return item
-}
 
 func (a *app) jobsCommand() *cobra.Command {
 	c := &cobra.Command{
@@ -36,9 +20,9 @@ func (a *app) jobsCommand() *cobra.Command {
 			if err != nil {
 				return answer{}, err
 			}
-			list := make([]jobItem, 0, len(jobs))
+			list := make([]api.Job, 0, len(jobs))
 			for _, j := range jobs {
-				list = append(list, jobItemOf(j))
+				list = append(list, api.JobOf(j))
 			}
 			return answer{items: list, text: func(w io.Writer) error { return jobsText(w, list) }}, nil
 		}),
@@ -110,7 +94,7 @@ func (a *app) completeJobs(*cobra.Command, []string, string) ([]string, cobra.Sh
 	return words, cobra.ShellCompDirectiveNoFileComp
 }
 
-func jobsText(w io.Writer, list []jobItem) error {
+func jobsText(w io.Writer, list []api.Job) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "JOB\tCREATED\tSERIAL\tOUTCOME")
 	for _, j := range list {
@@ -118,7 +102,7 @@ func jobsText(w io.Writer, list []jobItem) error {
 			fmt.Fprintf(t, "%s\t-\t-\tUNREADABLE: %s\n", j.ID, j.Problem)
 		}
 		for _, d := range j.Drives {
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", j.ID, j.Created, dash(d.Serial), d.words)
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", j.ID, j.Created, dash(d.Serial), d.Words)
 		}
 	}
 	if len(list) == 0 {

@@ -9,56 +9,21 @@ import (
 	"time"
 
 	"github.com/expunge-dev/expunge/agent"
+	"github.com/expunge-dev/expunge/agent/api"
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/sanitize"
 )
 
 type runResult struct {
-	Job    string      `json:"job,omitempty"`
-	Plan   string      `json:"plan_digest,omitempty"`
-	Drives []driveItem `json:"drives"`
+	Job    string         `json:"job,omitempty"`
+	Plan   string         `json:"plan_digest,omitempty"`
+	Drives []api.JobDrive `json:"drives"`
 	// Manifest accounts for every drive of the host; absent before the job's end.
 	Manifest string `json:"manifest,omitempty"`
 }
 
-// driveItem is how one drive of a job stands.
-type driveItem struct {
-	ID           devices.ID         `json:"id"`
-	Serial       string             `json:"serial"`
-	Model        string             `json:"model"`
-	Outcome      sanitize.Outcome   `json:"outcome"`
-	Method       sanitize.Method    `json:"method,omitempty"` // achieved
-	Technique    sanitize.Technique `json:"technique,omitempty"`
-	BytesWritten int64              `json:"bytes_written"`
-	Seconds      float64            `json:"seconds"`
-	Verification *verificationItem  `json:"verification,omitempty"`
-	Exceptions   int64              `json:"exception_bytes"`
-	Attempts     int                `json:"attempts"`
-	Operations   []operationItem    `json:"operations,omitempty"` // what the drive did by itself
-	Markers      *markerItem        `json:"markers,omitempty"`
-	Warnings     []string           `json:"warnings,omitempty"`
-	Reasons      []devices.Reason   `json:"reasons"`
-	Certificate  *string            `json:"certificate"` // null: none could be made, or not yet
-	Error        string             `json:"error,omitempty"`
-	code         int
-	words        string
-	node         string
-	size         int64
-	excludes     []string // what the technique left as it was
-}
-
-type operationItem struct {
-	Technique sanitize.Technique `json:"technique"`
-	Status    string             `json:"status"` // the drive's last word
-	Because   string             `json:"because,omitempty"`
-	Complete  bool               `json:"complete"`
-	Unit      int                `json:"unit,omitempty"` // of the drive's logical units
-	Seconds   int64              `json:"seconds"`
-	Estimate  *int64             `json:"estimate_seconds,omitempty"`
-}
-
-// text is the drive's own word, and what ties it to this job.
-func (o operationItem) text() string {
+// operationText is the drive's own word, and what ties it to this job.
+func operationText(o api.Operation) string {
 	what := string(o.Technique)
 	if o.Unit > 0 {
 		what += fmt.Sprintf(" of unit %d", o.Unit)
@@ -69,104 +34,8 @@ func (o operationItem) text() string {
 	return fmt.Sprintf("%s: the drive reports: %s, after %v; %s", what, o.Status, time.Duration(o.Seconds)*time.Second, o.Because)
 }
 
-type markerItem struct {
-	Set        int64 `json:"set"`
-	Changed    int64 `json:"changed"`
-	Unchanged  int64 `json:"unchanged"`
-	Unreadable int64 `json:"unreadable"`
-}
-
-type verificationItem struct {
-	Mode       sanitize.VerifyMode `json:"mode"`
-	Result     string              `json:"result"`
-	Samples    int64               `json:"samples"`
-	Bytes      int64               `json:"bytes"`
-	Mismatches int64               `json:"mismatches"`
-	ReadErrors int64               `json:"read_errors"`
-	Unwritten  int64               `json:"unwritten_blocks,omitempty"` // above write pointers of zones: not read
-}
-
-func itemOf(r agent.DriveResult) driveItem {
-	item := driveItem{
-		ID: r.Drive.ID, Serial: r.Drive.Serial, Model: r.Drive.Model, Outcome: r.Outcome, Technique: r.Drive.Technique,
-		Seconds: r.Seconds(), Reasons: r.Reasons, code: driveCode(r), words: words(r),
-		node: strings.Join(r.Drive.Nodes, " "), size: r.Drive.SizeBytes,
-	}
-	if item.Reasons == nil {
-		item.Reasons = []devices.Reason{}
-	}
-	if r.Err != nil {
-		item.Error = r.Err.Error()
-	}
-	if r.Certificate != "" {
-		item.Certificate = &r.Certificate
-	}
-	if e := r.Evidence; e != nil {
-		item.BytesWritten, item.Exceptions, item.Attempts = e.BytesWritten, e.ExceptionBytes, e.Attempts
-		v := e.Verification
-		item.Verification = &verificationItem{v.Mode, v.Result, v.Samples, v.Bytes, v.Mismatches, v.ReadErrors, v.Unwritten}
-		item.Warnings = e.Warnings
-		for _, o := range e.Operations {
-			item.Operations = append(item.Operations, operationItem{o.Technique, o.Status, o.Because, o.Complete, o.Unit, o.ElapsedSeconds, o.EstimateSeconds})
-		}
-		if m := e.Markers; m != nil {
-			item.Markers = &markerItem{m.Set, m.Changed, max(m.Unchanged, m.UnchangedEver), m.Unreadable}
-		}
-		if r.Outcome == sanitize.Sanitized || r.Outcome == sanitize.Exceptions {
-			for _, x := range e.Drive.Excludes {
-				item.excludes = append(item.excludes, x.Message)
-			}
-			item.Method = e.Drive.Method
-		}
-	}
-	return item
-}
-
-// words are the outcome as people say it.
-func words(r agent.DriveResult) string {
-	how := "verified"
-	if r.Drive.Verification == sanitize.VerifyStatus {
-		how = "status only"
-	}
-	achieved := map[sanitize.Method]string{sanitize.Clear: "CLEARED", sanitize.Purge: "PURGED"}[r.Drive.Method]
-	switch r.Outcome {
-	case sanitize.Sanitized:
-		return achieved + " " + how
-	case sanitize.Exceptions:
-		return fmt.Sprintf("%s %s, but for %d bytes", achieved, how, r.Evidence.ExceptionBytes)
-	case sanitize.RefusedRun:
-		return "REFUSED - not touched"
-	case sanitize.Interrupted:
-		if len(r.Reasons) > 0 && r.Reasons[0].Code == agent.ReasonPowerCycle {
-			return "POWER CYCLE NEEDED - holds data, resumable"
-		}
-		if len(r.Reasons) > 0 && r.Reasons[0].Code == agent.ReasonRunning {
-			return "RUNNING - holds data until it has ended"
-		}
-		return "INTERRUPTED - holds data, resumable"
-	case sanitize.Unproven:
-		return "UNPROVEN - holds data"
-	case sanitize.Unknown:
-		return "UNKNOWN - treat as holding data"
-	}
-	return "FAILED - holds data"
-}
-
-// items lists every drive of a job, also those that planning refused.
-func items(j agent.Job) []driveItem {
-	list := []driveItem{}
-	for _, r := range j.Drives {
-		list = append(list, itemOf(r))
-	}
-	for _, r := range j.Plan.Refused {
-		list = append(list, driveItem{ID: r.ID, Serial: r.Serial, Model: r.Model, Outcome: sanitize.RefusedRun, Reasons: r.Reasons, code: refusedCode(r), words: "REFUSED - not touched",
-			node: strings.Join(r.Nodes, " ")})
-	}
-	return list
-}
-
 func (a *app) runAnswer(j agent.Job) answer {
-	list := items(j)
+	list := api.JobOf(j).Drives
 	return answer{
 		result: runResult{j.ID, j.Plan.Digest(), list, j.Manifest},
 		text:   func(w io.Writer) error { return outcomesText(w, list) },
@@ -175,21 +44,21 @@ func (a *app) runAnswer(j agent.Job) answer {
 
 // outcomesText is the outcomes one after the other, in the order of the plan; those of many drives as
 // tables.
-func outcomesText(w io.Writer, list []driveItem) error {
+func outcomesText(w io.Writer, list []api.JobDrive) error {
 	if len(list) > many {
 		return manyText(w, list)
 	}
 	for _, i := range list {
-		if _, err := io.WriteString(w, i.text()); err != nil {
+		if _, err := io.WriteString(w, driveText(i)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (i driveItem) text() string {
+func driveText(i api.JobDrive) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s: %s\n", i.Model, i.Serial, i.words)
+	fmt.Fprintf(&b, "%s %s: %s\n", i.Model, i.Serial, i.Words)
 	for _, r := range i.Reasons {
 		fmt.Fprintf(&b, "  %s\n", withHint(r))
 	}
@@ -197,21 +66,21 @@ func (i driveItem) text() string {
 		fmt.Fprintf(&b, "  %s\n", strings.ReplaceAll(i.Error, "\n", "\n  "))
 	}
 	for _, o := range i.Operations {
-		fmt.Fprintf(&b, "  %s\n", o.text())
+		fmt.Fprintf(&b, "  %s\n", operationText(o))
 	}
 	if m := i.Markers; m != nil && m.Changed+m.Unchanged+m.Unreadable > 0 {
-		fmt.Fprintf(&b, "  markers: %d of %d gone, %d left, %d unreadable; %s\n", m.Changed, m.Set, m.Unchanged, m.Unreadable, i.Verification.text())
+		fmt.Fprintf(&b, "  markers: %d of %d gone, %d left, %d unreadable; %s\n", m.Changed, m.Set, m.Unchanged, m.Unreadable, verificationText(i.Verification))
 	}
 	for _, w := range i.Warnings {
 		fmt.Fprintf(&b, "  note: %s\n", w)
 	}
 	switch v := i.Verification; {
 	case i.BytesWritten > 0:
-		fmt.Fprintf(&b, "  %s written, %s\n", size(i.BytesWritten), v.text())
+		fmt.Fprintf(&b, "  %s written, %s\n", size(i.BytesWritten), verificationText(v))
 	case v != nil && i.Markers == nil && v.Result != "none":
-		fmt.Fprintf(&b, "  %s\n", v.text())
+		fmt.Fprintf(&b, "  %s\n", verificationText(v))
 	}
-	for _, e := range i.excludes {
+	for _, e := range i.Excludes {
 		fmt.Fprintf(&b, "  not reached %s\n", e)
 	}
 	if i.Certificate != nil {
@@ -220,7 +89,7 @@ func (i driveItem) text() string {
 	return b.String()
 }
 
-func (v *verificationItem) text() string {
+func verificationText(v *api.Verification) string {
 	if v.Mode == sanitize.VerifyStatus {
 		return "nothing read back"
 	}
@@ -239,16 +108,16 @@ func (v *verificationItem) text() string {
 
 // runProblem is the exit code of a job. What is wrong was printed with each drive.
 func (a *app) runProblem(j agent.Job) error {
-	list := items(j)
+	list := api.JobOf(j).Drives
 	codes := make([]int, len(list))
 	var words []string
 	for n, i := range list {
-		codes[n] = i.code
-		if i.code != exitOK {
-			words = append(words, i.Serial+": "+i.words)
+		codes[n] = i.ExitStatus
+		if i.ExitStatus != exitOK {
+			words = append(words, i.Serial+": "+i.Words)
 		}
 	}
-	code := worst(codes)
+	code := api.Worst(codes)
 	if j.ManifestErr != nil {
 		return &problem{code: exitInternal, name: "manifest", err: j.ManifestErr, hint: "remove the cause, then run: expunge certificate reissue SERIAL"}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/expunge-dev/expunge/agent/api"
 	"io"
 	"os"
 	"path/filepath"
@@ -117,7 +118,7 @@ func planProblem(p sanitize.Plan) error {
 	}
 	var words, hints []string
 	for _, r := range p.Refused {
-		codes = append(codes, refusedCode(r))
+		codes = append(codes, api.RefusedExit(r))
 		for i, reason := range r.Reasons {
 			if i == 0 || !r.Cannot {
 				words = append(words, fmt.Sprintf("%s %s: %s", r.Model, r.Serial, reason.Message))
@@ -127,7 +128,7 @@ func planProblem(p sanitize.Plan) error {
 			}
 		}
 	}
-	return &problem{code: worst(codes), name: p.Refused[0].Reasons[0].Code, err: errors.New(strings.Join(words, "\n")), hint: strings.Join(hints, "\n")}
+	return &problem{code: api.Worst(codes), name: p.Refused[0].Reasons[0].Code, err: errors.New(strings.Join(words, "\n")), hint: strings.Join(hints, "\n")}
 }
 
 func planText(w io.Writer, p sanitize.Plan, result planResult) error {

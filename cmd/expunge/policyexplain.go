@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"github.com/expunge-dev/expunge/agent/api"
 	"io"
 	"slices"
 	"text/tabwriter"
@@ -86,7 +87,7 @@ func explainProblem(list []explained) error {
 	if first == nil {
 		return nil
 	}
-	first.code = worst(codes)
+	first.code = api.Worst(codes)
 	return first
 }
 

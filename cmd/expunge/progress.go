@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/expunge-dev/expunge/agent"
+	"github.com/expunge-dev/expunge/agent/api"
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/internal/terminal"
 	"github.com/expunge-dev/expunge/sanitize"
@@ -95,20 +96,20 @@ func (p *progress) observer() agent.Observer {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			p.drives = slices.DeleteFunc(p.drives, func(m *metered) bool { return m.drive.ID == r.Drive.ID })
-			p.ended(itemOf(r))
+			p.ended(api.DriveOf(r))
 		},
 	}
 }
 
 // ended takes a drive's outcome. What needs somebody is told at once.
-func (p *progress) ended(i driveItem) {
-	if i.urgency() == 0 {
+func (p *progress) ended(i api.JobDrive) {
+	if urgency(i) == 0 {
 		p.good++
 		p.untold = append(p.untold, i.Serial)
 		return
 	}
-	line := i.Serial + ": " + i.words
-	if i.code == exitInternal {
+	line := i.Serial + ": " + i.Words
+	if i.ExitStatus == exitInternal {
 		line += ", and NOT CERTIFIED"
 	}
 	p.trouble = append(p.trouble, line)

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/expunge-dev/expunge/agent"
+	"github.com/expunge-dev/expunge/agent/api"
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/sanitize"
 )
@@ -78,14 +79,14 @@ func (a *app) recover(ctx context.Context, ag *agent.Agent) (answer, error) {
 	result := recoverResult{Jobs: []runResult{}, Left: []leftItem{}}
 	var codes []int
 	for _, j := range jobs {
-		list := items(j)
+		list := api.JobOf(j).Drives
 		result.Jobs = append(result.Jobs, runResult{j.ID, j.Plan.Digest(), list, j.Manifest})
 		if j.ManifestErr != nil {
 			a.say("%v", j.ManifestErr)
 			codes = append(codes, exitInternal)
 		}
 		for _, i := range list {
-			codes = append(codes, i.code)
+			codes = append(codes, i.ExitStatus)
 		}
 	}
 	for _, l := range left {
@@ -100,7 +101,7 @@ func (a *app) recover(ctx context.Context, ag *agent.Agent) (answer, error) {
 		}
 	}
 	var problem error
-	if code := worst(codes); code != exitOK {
+	if code := api.Worst(codes); code != exitOK {
 		problem = silently(code)
 	}
 	return answer{result: result, text: func(w io.Writer) error { return recoverText(w, result) }}, problem

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"github.com/expunge-dev/expunge/agent/api"
 	"io"
 	"slices"
 	"strings"
@@ -92,11 +93,11 @@ func (l likeness) title() string {
 }
 
 // urgency orders outcomes by what a person has to do about them; 0 is nothing.
-func (i driveItem) urgency() int {
+func urgency(i api.JobDrive) int {
 	switch {
-	case i.code == exitOK:
+	case i.ExitStatus == exitOK:
 		return 0
-	case i.code == exitInternal:
+	case i.ExitStatus == exitInternal:
 		return 1 // done, perhaps, and not certified
 	}
 	order := []sanitize.Outcome{sanitize.Failed, sanitize.Unproven, sanitize.Unknown, sanitize.Exceptions, sanitize.RefusedRun, sanitize.Interrupted}
@@ -108,21 +109,21 @@ func (i driveItem) urgency() int {
 
 // manyText is the outcomes of many drives: what needs somebody in full, then the others a line each in
 // the order of their nodes, then how many of each there are and what that comes to.
-func manyText(w io.Writer, list []driveItem) error {
+func manyText(w io.Writer, list []api.JobDrive) error {
 	sorted := slices.Clone(list)
-	slices.SortStableFunc(sorted, func(a, b driveItem) int {
-		if by := a.urgency() - b.urgency(); by != 0 || a.urgency() > 0 {
+	slices.SortStableFunc(sorted, func(a, b api.JobDrive) int {
+		if by := urgency(a) - urgency(b); by != 0 || urgency(a) > 0 {
 			return by
 		}
-		return byNode(a.node, b.node)
+		return byNode(node(a), node(b))
 	})
-	good := slices.IndexFunc(sorted, func(i driveItem) bool { return i.urgency() > 0 })
+	good := slices.IndexFunc(sorted, func(i api.JobDrive) bool { return urgency(i) > 0 })
 	if good < 0 {
 		good = len(sorted)
 	}
 	var b strings.Builder
 	for _, i := range sorted[good:] {
-		b.WriteString(i.text())
+		b.WriteString(driveText(i))
 	}
 	if good > 0 {
 		if good < len(sorted) {
@@ -143,12 +144,12 @@ func byNode(a, b string) int {
 	return strings.Compare(a, b)
 }
 
-func goodTable(list []driveItem) string {
+func goodTable(list []api.JobDrive) string {
 	var b strings.Builder
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "NODE\tSERIAL\tMODEL\tSIZE\tTIME\tOUTCOME")
 	for _, i := range list {
-		outcome := i.words
+		outcome := i.Words
 		switch n := len(i.Warnings); {
 		case n == 1:
 			outcome += ", 1 note"
@@ -156,28 +157,28 @@ func goodTable(list []driveItem) string {
 			outcome += fmt.Sprintf(", %d notes", n)
 		}
 		took := time.Duration(i.Seconds * float64(time.Second)).Round(time.Second)
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%v\t%s\n", firstNode(i.node), dash(i.Serial), shortened(i.Model, 16), size(i.size), took, outcome)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%v\t%s\n", firstNode(node(i)), dash(i.Serial), shortened(i.Model, 16), size(i.SizeBytes), took, outcome)
 	}
 	return flushed(t, &b) + "certificates, with what was read back, what was not reached and all notes: expunge certificate show SERIAL\n"
 }
 
 // tally counts the outcomes, in the order in which they come, and says what they come to.
-func tally(list []driveItem) string {
+func tally(list []api.JobDrive) string {
 	var order []string
 	count := map[string]int{}
 	codes := make([]int, len(list))
 	for n, i := range list {
-		if count[i.words]++; count[i.words] == 1 {
-			order = append(order, i.words)
+		if count[i.Words]++; count[i.Words] == 1 {
+			order = append(order, i.Words)
 		}
-		codes[n] = i.code
+		codes[n] = i.ExitStatus
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d drives\n", len(list))
 	for _, words := range order {
 		fmt.Fprintf(&b, "%5d  %s\n", count[words], words)
 	}
-	code := worst(codes)
+	code := api.Worst(codes)
 	fmt.Fprintf(&b, "exit status of the run: %d, %s\n", code, meaning(code))
 	return b.String()
 }
@@ -191,3 +192,6 @@ func meaning(code int) string {
 	}
 	return "failure"
 }
+
+// node is the nodes of a drive in one word.
+func node(i api.JobDrive) string { return strings.Join(i.Nodes, " ") }

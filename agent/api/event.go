@@ -1,0 +1,39 @@
+package api
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/sanitize"
+)
+
+// The types of events.
+const (
+	EventRecord   = "record"   // something was recorded of a drive, durably
+	EventProgress = "progress" // how far a drive is; told from time to time, and to nobody again
+	EventDrive    = "drive"    // a drive has come to an end
+	EventJob      = "job"      // the job has ended, or nobody is at work on it; the last event
+)
+
+// Event is something that happened in a job. Which members it has depends on its type.
+type Event struct {
+	Type   string     `json:"type"`
+	Job    string     `json:"job,omitempty"`
+	ID     devices.ID `json:"id,omitempty"` // of the drive
+	Serial string     `json:"serial,omitempty"`
+
+	// Of a record: what the journal says.
+	Seq  int64           `json:"seq,omitempty"` // in the drive's journal, from 1
+	Time *time.Time      `json:"time,omitempty"`
+	Kind string          `json:"kind,omitempty"`
+	Data json.RawMessage `json:"data,omitempty"`
+
+	*sanitize.Reading `json:",omitempty"` // of progress
+
+	Drive *JobDrive `json:"drive,omitempty"`  // of a drive's end
+	Whole *Job      `json:"result,omitempty"` // of the job's end
+
+	// Cursor says after which records the event comes: Events goes on from there. Progress has none.
+	Cursor string `json:"cursor,omitempty"`
+}

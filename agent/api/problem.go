@@ -1,0 +1,145 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"syscall"
+
+	"github.com/expunge-dev/expunge/agent"
+	"github.com/expunge-dev/expunge/attest"
+	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/sanitize"
+	"github.com/expunge-dev/expunge/sanitize/journal"
+)
+
+// Problem is an error as the interface tells it (RFC 9457): Code is stable, the words are not.
+type Problem struct {
+	Type       string           `json:"type"` // a URI that names the code
+	Title      string           `json:"title"`
+	Status     int              `json:"status"` // of HTTP
+	Detail     string           `json:"detail"`
+	Code       string           `json:"code"`
+	ExitStatus int              `json:"exit_status"`
+	Hint       string           `json:"hint,omitempty"`
+	Reasons    []devices.Reason `json:"reasons,omitempty"` // why drives were refused
+	Errors     []FieldProblem   `json:"errors,omitempty"`  // what is wrong with a request, and where
+	err        error
+}
+
+// FieldProblem is what is wrong with one member of a request.
+type FieldProblem struct {
+	Location string `json:"location"` // "body.drives[0]"
+	Message  string `json:"message"`
+}
+
+func (p *Problem) Error() string { return p.Detail }
+func (p *Problem) Unwrap() error { return p.err }
+
+// problemURI is what the type of a problem begins with. Nothing need be there: it is a name.
+const problemURI = "https://github.com/expunge-dev/expunge/problems/"
+
+// NewProblem makes a problem of one error.
+func NewProblem(exit int, code, hint string, err error) *Problem {
+	status := statusOf(exit, code)
+	return &Problem{Type: problemURI + code, Title: http.StatusText(status), Status: status, Detail: err.Error(), Code: code, ExitStatus: exit, Hint: hint, err: err}
+}
+
+// Refusef is a refusal by the agent itself: nothing was touched.
+func Refusef(code, hint, format string, args ...any) *Problem {
+	return NewProblem(ExitRefused, code, hint, fmt.Errorf(format, args...))
+}
+
+// statuses are those of codes that mean something to HTTP.
+var statuses = map[string]int{
+	"unauthorized": http.StatusUnauthorized, "forbidden": http.StatusForbidden, "key_missing": http.StatusBadRequest, "key_reused": http.StatusConflict,
+	"busy": http.StatusConflict, "too_many_requests": http.StatusTooManyRequests, "halted": http.StatusServiceUnavailable, "stopping": http.StatusServiceUnavailable,
+	"method_not_allowed": http.StatusMethodNotAllowed, "too_large": http.StatusRequestEntityTooLarge, "media_type": http.StatusUnsupportedMediaType, "no_room": http.StatusInsufficientStorage,
+	"too_slow": http.StatusRequestTimeout, "not_acceptable": http.StatusNotAcceptable,
+}
+
+func statusOf(exit int, code string) int {
+	if s := statuses[code]; s != 0 {
+		return s
+	}
+	switch exit {
+	case ExitUsage:
+		return http.StatusUnprocessableEntity
+	case ExitNotFound:
+		return http.StatusNotFound
+	case ExitPermission:
+		return http.StatusForbidden
+	case ExitRefused, ExitCannot, ExitInterrupted, ExitFailed, ExitUnproven:
+		return http.StatusConflict
+	}
+	return http.StatusInternalServerError
+}
+
+// ProblemOf gives any error its code and exit status. What nobody thought of is internal.
+func ProblemOf(err error) *Problem {
+	var (
+		p         *Problem
+		request   *sanitize.RequestError
+		selecting *devices.SelectError
+		owner     *agent.OwnerError
+		key       *attest.KeyFileError
+		log       *attest.LogError
+		format    *sanitize.PlanFormatError
+		refused   *agent.RefusedError
+		inUse     *devices.InUseError
+		corrupt   *journal.CorruptError
+		pin       *agent.PINError
+		record    *attest.RecordError
+	)
+	switch {
+	case errors.As(err, &p):
+		return p
+	case errors.As(err, &request):
+		return NewProblem(ExitUsage, "usage", "expunge plan --help lists what is possible", err)
+	case errors.As(err, &selecting):
+		return NewProblem(selectCode(selecting), selecting.Reason.Code, selecting.Reason.Hint, err)
+	case errors.As(err, &owner):
+		return NewProblem(ExitUsage, "foreign_state", "give each host and each rack a --state of its own", err)
+	case errors.As(err, &key):
+		return NewProblem(ExitPermission, "key_file", key.Hint, err)
+	case errors.As(err, &log):
+		return NewProblem(ExitInternal, "log", "keep the directory as it is; a new --state begins a new log", err)
+	case errors.As(err, &format):
+		return NewProblem(ExitUsage, "plan_format", "make one with: expunge plan -o FILE", err)
+	case errors.As(err, &pin):
+		return NewProblem(ExitRefused, "pin_missing", "--pin-file FILE gives it; a PSID is printed on the drive's label", err)
+	case errors.As(err, &record):
+		return NewProblem(ExitRefused, record.Code, record.Hint, err)
+	case errors.As(err, &refused), errors.As(err, &inUse):
+		return NewProblem(ExitRefused, "refused", "", err)
+	case errors.As(err, &corrupt):
+		return NewProblem(ExitUnproven, "journal", "keep the file; sanitize the drive in a new job", err)
+	case errors.Is(err, sanitize.ErrPlanEdited), errors.Is(err, sanitize.ErrPlanExpired), errors.Is(err, sanitize.ErrPlanForeign),
+		errors.Is(err, sanitize.ErrPlanChanged), errors.Is(err, agent.ErrJobBusy):
+		return NewProblem(ExitRefused, "refused", "", err)
+	case errors.Is(err, devices.ErrWrongPassword):
+		return NewProblem(ExitCannot, "wrong_password", "after five wrong ones a drive takes none until its power is cycled; --master for its master password", err)
+	case errors.Is(err, agent.ErrNoJob):
+		return NewProblem(ExitNotFound, "not_found", "expunge jobs lists them", err)
+	case errors.Is(err, agent.ErrNoRoom), errors.Is(err, syscall.ENOSPC):
+		return NewProblem(ExitInternal, "no_room", "make room there, or choose another --state", err)
+	case errors.Is(err, syscall.EROFS):
+		return NewProblem(ExitPermission, "read_only", "the state must be writable: choose another --state", err)
+	case errors.Is(err, fs.ErrPermission):
+		return NewProblem(ExitPermission, "permission", "run as root, or choose another --state", err)
+	case errors.Is(err, devices.ErrNotFound), errors.Is(err, devices.ErrAmbiguous):
+		return NewProblem(ExitNotFound, "not_found", "expunge list shows all drives", err)
+	}
+	return NewProblem(ExitInternal, "internal", "", err)
+}
+
+func selectCode(e *devices.SelectError) int {
+	switch e.Reason.Code {
+	case "empty", "duplicate":
+		return ExitUsage
+	case "partition", "file", "directory":
+		return ExitRefused
+	}
+	return ExitNotFound
+}
