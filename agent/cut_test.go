@@ -285,7 +285,7 @@ func TestNoIntentNoWrite(t *testing.T) {
 	s.add(virtual.Spec{Serial: "A", SizeBytes: small})
 	p := s.plan(sanitize.Request{}, "A")
 	j, _, err := func() (*journal.Journal, []journal.Record, error) {
-		if _, err := s.agent.createJob(p); err != nil {
+		if _, err := s.agent.createJob(p, Started{}); err != nil {
 			return nil, nil, err
 		}
 		return s.agent.openJournal(jobName(p), p, p.Drives[0])

@@ -24,6 +24,8 @@ type Observer struct {
 	Planned func(drives []sanitize.DrivePlan)
 	Begun   func(d sanitize.DrivePlan, m *sanitize.Meter)
 	Ended   func(r DriveResult)
+	// Recorded gets every record of a drive's work, after it is on disk. Those before the work and after it are in the journal.
+	Recorded func(d sanitize.DrivePlan, r journal.Record)
 }
 
 // ErrJobBusy: another process runs this job. Wait for it, or stop it.
@@ -46,6 +48,11 @@ func (e *RefusedError) Error() string {
 // drive of the plan. The error says why nothing could be begun; why a drive did not get to its end
 // is in its result. When ctx ends the drives stop resumably.
 func (a *Agent) Run(ctx context.Context, p sanitize.Plan, o Observer) (Job, error) {
+	return a.Start(ctx, p, Started{}, o)
+}
+
+// Start is Run for somebody: who that is, and what permits it, is kept with the job.
+func (a *Agent) Start(ctx context.Context, p sanitize.Plan, by Started, o Observer) (Job, error) {
 	job := jobName(p)
 	if a.WasRun(p) {
 		return a.Resume(ctx, job, o)
@@ -70,7 +77,7 @@ func (a *Agent) Run(ctx context.Context, p sanitize.Plan, o Observer) (Job, erro
 	if err := a.ready(len(p.Drives)); err != nil {
 		return Job{}, err
 	}
-	if _, err := a.createJob(p); err != nil {
+	if _, err := a.createJob(p, by); err != nil {
 		return Job{}, fmt.Errorf("begin job %s: %w", job, err)
 	}
 	a.log.Info("job began", "job", job, "drives", len(p.Drives))
@@ -273,7 +280,7 @@ func (a *Agent) work(ctx context.Context, job string, p sanitize.Plan, d sanitiz
 	}
 	return sanitize.Execute(ctx, sanitize.Execution{
 		Handle: handle, Journal: j, Records: records,
-		Secrets: a.driveFile(job, d.ID, secretsFile), Volatile: a.volatile(), PIN: func() (string, error) { return a.pinOf(d) }, Agent: a.version, Meter: meter, Budget: a.budget, Observe: a.testOnlyObserve,
+		Secrets: a.driveFile(job, d.ID, secretsFile), Volatile: a.volatile(), PIN: func() (string, error) { return a.pinOf(d) }, Agent: a.version, Meter: meter, Budget: a.budget, Observe: a.observe(d, o),
 		Now: a.now, Wait: a.wait,
 	})
 }
@@ -400,4 +407,19 @@ func (a *Agent) unlock(ctx context.Context, j *journal.Journal, records []journa
 		why, err = why+"; its password is lost, and it stays locked unless somebody has a copy of the secrets", nil
 	}
 	return why, errors.Join(err, handle.Close())
+}
+
+// observe passes records on.
+func (a *Agent) observe(d sanitize.DrivePlan, o Observer) func(journal.Record) {
+	if a.testOnlyObserve == nil && o.Recorded == nil {
+		return nil
+	}
+	return func(r journal.Record) {
+		if a.testOnlyObserve != nil {
+			a.testOnlyObserve(r)
+		}
+		if o.Recorded != nil {
+			o.Recorded(d, r)
+		}
+	}
 }

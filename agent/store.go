@@ -26,6 +26,8 @@ const (
 	logDir          = "log"              // the local Merkle log
 	planFile        = "plan.json"        // in a job: what was confirmed
 	requestFile     = "request.json"     // in a job: what was asked for
+	startedFile     = "started.json"     // in a job: who started it, and what permitted that
+	stoppedFile     = "stopped.json"     // in a job: somebody cancelled it; it goes on only when it is resumed
 	lockFile        = "lock"             // in a job: held by the process that runs it
 	journalFile     = "journal"          // in a job's drive: everything that happened
 	secretsFile     = "secrets"          // in a job's drive: keys of overwrite streams
@@ -139,7 +141,7 @@ func (a *Agent) driveFile(job string, id devices.ID, name string) string {
 }
 
 // createJob uses the plan up. It reports false when the job is there already.
-func (a *Agent) createJob(p sanitize.Plan) (made bool, err error) {
+func (a *Agent) createJob(p sanitize.Plan, by Started) (made bool, err error) {
 	plan, err := sanitize.MarshalPlan(p)
 	if err != nil {
 		return false, err
@@ -158,7 +160,13 @@ func (a *Agent) createJob(p sanitize.Plan) (made bool, err error) {
 	if err := durable.Mkdir(draft, 0o700); err != nil {
 		return false, err
 	}
-	for name, data := range map[string][]byte{planFile: plan, requestFile: append(request, '\n')} {
+	files := map[string][]byte{planFile: plan, requestFile: append(request, '\n')}
+	if by.By != "" {
+		if files[startedFile], err = by.encode(); err != nil {
+			return false, err
+		}
+	}
+	for name, data := range files {
 		if err := durable.WriteFile(filepath.Join(draft, name), data, 0o600); err != nil {
 			return false, err
 		}

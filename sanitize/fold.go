@@ -31,6 +31,9 @@ func Fold(p journal.Parsed) (Evidence, error) {
 	if s.intent != nil {
 		e.IntentIndex, e.IntentLeaf = s.intent.Index, s.intent.Leaf
 	}
+	if e.Request.AcceptVolatile {
+		e.warn(wordsVolatile)
+	}
 	for _, pass := range s.passes {
 		e.Passes = append(e.Passes, PassEvidence{
 			Pass: pass.begun.Pass, Pattern: pass.begun.Pattern, KeySHA256: pass.begun.KeySHA256,
@@ -312,6 +315,9 @@ func outcome(s *state, e Evidence) (Outcome, string) {
 	}
 	return Sanitized, ""
 }
+
+// wordsVolatile: somebody has to have copied what proves this elsewhere, before the host lost its power.
+const wordsVolatile = "the journal and the log of this job were kept in memory, which was accepted: a loss of power would have taken them"
 
 // wordsUnmapped: a drive contradicts itself, and what it was to be believed for is not shown.
 const wordsUnmapped = "blocks read as one value, although the drive was told to leave them allocated and reported nothing else: they were unmapped, which does not show that they were erased"

@@ -82,6 +82,8 @@ type Request struct {
 	TCG tcg.Way `json:"tcg,omitempty"`
 	// TCGPIN: a PIN is given when the plan is run. It is not here.
 	TCGPIN bool `json:"tcg_pin,omitempty"`
+	// AcceptVolatile: it was accepted that the state is kept in memory, so that a loss of power takes the evidence with it.
+	AcceptVolatile bool `json:"accept_volatile,omitempty"`
 	// Given is what people say of the drives; a plan has it with each of them.
 	Given *GivenRequest `json:"given,omitempty"`
 }

@@ -36,4 +36,28 @@ type Event struct {
 
 	// Cursor says after which records the event comes: Events goes on from there. Progress has none.
 	Cursor string `json:"cursor,omitempty"`
+
+	encoded []byte
+}
+
+// Encoded keeps the event's JSON with it, so that it is made once for all who watch.
+func (e Event) Encoded() Event {
+	if data, err := json.Marshal(e); err == nil {
+		e.encoded = data
+	}
+	return e
+}
+
+// At is the event with another cursor.
+func (e Event) At(cursor string) Event {
+	e.Cursor, e.encoded = cursor, nil
+	return e
+}
+
+// JSON is the event as one JSON object.
+func (e Event) JSON() ([]byte, error) {
+	if e.encoded != nil {
+		return e.encoded, nil
+	}
+	return json.Marshal(e)
 }

@@ -111,7 +111,16 @@ func ProblemOf(err error) *Problem {
 		return NewProblem(ExitRefused, "pin_missing", "--pin-file FILE gives it; a PSID is printed on the drive's label", err)
 	case errors.As(err, &record):
 		return NewProblem(ExitRefused, record.Code, record.Hint, err)
-	case errors.As(err, &refused), errors.As(err, &inUse):
+	case errors.As(err, &refused):
+		p := NewProblem(ExitRefused, "refused", "make a new plan when what is told of each drive is put right", err)
+		for _, d := range refused.Drives {
+			for _, r := range d.Reasons {
+				r.Message = d.Drive.Model + " " + d.Drive.Serial + ": " + r.Message
+				p.Reasons = append(p.Reasons, r)
+			}
+		}
+		return p
+	case errors.As(err, &inUse):
 		return NewProblem(ExitRefused, "refused", "", err)
 	case errors.As(err, &corrupt):
 		return NewProblem(ExitUnproven, "journal", "keep the file; sanitize the drive in a new job", err)

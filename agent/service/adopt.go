@@ -1,0 +1,73 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/expunge-dev/expunge/agent"
+	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/sanitize"
+)
+
+// Adopt goes on with every job that is not at its end and that nobody cancelled: drives are found by their identity, an overwrite
+// is resumed, an erase that a drive carries out is waited for and proven. What cannot be told becomes unknown, by its journal.
+func (s *Service) Adopt(ctx context.Context) error {
+	return s.adopt(ctx, nil)
+}
+
+// adopt does so for jobs with one of some drives; nil is all.
+func (s *Service) adopt(ctx context.Context, present map[devices.ID]bool) error {
+	s.starting.Lock()
+	defer s.starting.Unlock()
+	if err := s.working(); err != nil {
+		s.log.Warn("unfinished jobs are left as they are", "why", err)
+		return nil
+	}
+	pending, err := s.Agent.Pending()
+	if err != nil {
+		return err
+	}
+	for _, job := range pending {
+		if context.Cause(ctx) != nil {
+			return context.Cause(ctx)
+		}
+		if by, err := s.Agent.StoppedBy(job); err != nil || by.By != "" {
+			s.log.Info("a job was cancelled, and is left as it is", "job", job, "by", by.By)
+			continue
+		}
+		s.mu.Lock()
+		busy := s.running[job] != nil
+		s.mu.Unlock()
+		p, err := s.Agent.PlanOf(job)
+		if busy || err != nil {
+			continue
+		}
+		if present != nil && !slices.ContainsFunc(p.Drives, func(d sanitize.DrivePlan) bool { return present[d.ID] }) {
+			continue
+		}
+		switch err := s.resume(job, p, nil); {
+		case errors.Is(err, agent.ErrJobBusy):
+			s.log.Info("another process runs a job", "job", job)
+		case err != nil:
+			s.log.Error("a job cannot be gone on with", "job", job, "err", err)
+		default:
+			s.log.Info("went on with a job", "job", job)
+		}
+	}
+	return nil
+}
+
+// HostChanged is to be called when drives came or went: jobs that wait for one of those that are there go on.
+func (s *Service) HostChanged(ctx context.Context) error {
+	s.listing.stale()
+	listed, err := s.Host.Drives(ctx)
+	if err != nil {
+		return err
+	}
+	present := map[devices.ID]bool{}
+	for _, d := range listed {
+		present[d.ID] = true
+	}
+	return s.adopt(ctx, present)
+}

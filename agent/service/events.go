@@ -1,0 +1,72 @@
+package service
+
+import (
+	"context"
+	"iter"
+	"time"
+
+	"github.com/expunge-dev/expunge/agent/api"
+)
+
+// lookEvery is how often a job is looked at that another process runs.
+const lookEvery = time.Second
+
+// Events replays what was recorded of a job after a cursor, and follows it.
+func (s *Service) Events(ctx context.Context, id, after string) iter.Seq2[api.Event, error] {
+	return func(yield func(api.Event, error) bool) {
+		if err := s.may(ctx, api.Read, "jobs.events", id); err != nil {
+			yield(api.Event{}, err)
+			return
+		}
+		p, err := s.Agent.PlanOf(id)
+		if err != nil {
+			yield(api.Event{}, err)
+			return
+		}
+		seen, err := parseCursor(after, len(p.Drives))
+		if err != nil {
+			yield(api.Event{}, api.NewProblem(api.ExitUsage, "cursor", "watch from the beginning", err))
+			return
+		}
+		w := &watcher{seen: seen}
+		for {
+			s.mu.Lock()
+			r := s.running[id]
+			s.mu.Unlock()
+			told := r != nil
+			if told && !r.hub.watch(ctx, w, yield) {
+				return
+			}
+			if !replay(id, p.Drives, s.journalOf(id), w.seen, nil, yield) {
+				return
+			}
+			job, err := s.job(id)
+			if err != nil {
+				yield(api.Event{}, err)
+				return
+			}
+			if job.State != api.JobRunning {
+				last(job, w.seen, !told, yield)
+				return
+			}
+			select {
+			case <-ctx.Done():
+				yield(api.Event{}, context.Cause(ctx))
+				return
+			case <-time.After(lookEvery):
+			}
+		}
+	}
+}
+
+// last tells how the drives of a job stand, unless that was told, and then the job.
+func last(job api.Job, seen cursor, drives bool, yield func(api.Event, error) bool) {
+	at := seen.String()
+	for i := range job.Drives {
+		d := &job.Drives[i]
+		if drives && !yield(api.Event{Type: api.EventDrive, Job: job.ID, ID: d.ID, Serial: d.Serial, Drive: d, Cursor: at}, nil) {
+			return
+		}
+	}
+	yield(api.Event{Type: api.EventJob, Job: job.ID, Whole: &job, Cursor: at}, nil)
+}

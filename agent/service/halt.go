@@ -1,0 +1,95 @@
+package service
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/expunge-dev/expunge/agent/api"
+	"github.com/expunge-dev/expunge/internal/durable"
+	"github.com/expunge-dev/expunge/internal/strict"
+	"github.com/expunge-dev/expunge/sanitize"
+)
+
+// haltName is the file that keeps a halt, in the state directory.
+const haltName = "halt.json"
+
+// errHalted is the cause by which jobs stop when the agent is halted.
+var errHalted = errors.New("the agent was halted; it goes on with the job when that is ended")
+
+// readHalt recalls a halt. One whose file is damaged holds.
+func (s *Service) readHalt() (api.Halt, error) {
+	var h api.Halt
+	data, err := os.ReadFile(s.path(haltName))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return api.Halt{GoesOn: []api.CancelledDrive{}}, nil
+	case err != nil:
+		return h, fmt.Errorf("halt: %w", err)
+	}
+	if err := strict.Decode(data, &h); err != nil {
+		h = api.Halt{HaltRequest: api.HaltRequest{Halted: true, Reason: "the note of a halt is damaged: " + err.Error()}, By: "unknown"}
+	}
+	h.GoesOn = []api.CancelledDrive{}
+	return h, nil
+}
+
+// Halt stops the agent from beginning anything destructive: no job begins, and those that run stop before their next request.
+// Drives that erase themselves go on. Ending a halt is for those who approve, and goes on with the jobs that it stopped.
+func (s *Service) Halt(ctx context.Context, r api.HaltRequest) (api.Halt, error) {
+	action, role := "halt", api.Operate
+	if !r.Halted {
+		action, role = "halt.end", api.Approve
+	}
+	if err := s.may(ctx, role, action, ""); err != nil {
+		return api.Halt{}, err
+	}
+	x := Action{Action: action, Detail: bounded(r.Reason)}
+	if r.Halted && r.Reason == "" || len(r.Reason) > 500 {
+		return api.Halt{}, s.refuse(ctx, x, &sanitize.RequestError{Field: "reason", Why: "others must be able to read why, in at most 500 characters"})
+	}
+	// It takes effect even when it cannot be recorded: a full disk must not keep anybody from halting.
+	noted := s.allow(ctx, x)
+	if noted != nil && !r.Halted {
+		return api.Halt{}, noted
+	}
+	h := api.Halt{HaltRequest: r, By: api.PrincipalOf(ctx).Name, Since: s.clock().Format(time.RFC3339), GoesOn: []api.CancelledDrive{}}
+	data, err := json.Marshal(h)
+	if err == nil {
+		err = durable.WriteFile(s.path(haltName), append(data, '\n'), 0o600)
+	}
+	if err != nil && !r.Halted {
+		return api.Halt{}, fmt.Errorf("end of the halt: %w", err)
+	}
+	s.mu.Lock()
+	s.halt = h
+	var stopping []*run
+	if r.Halted {
+		for _, x := range s.running {
+			stopping = append(stopping, x)
+		}
+	}
+	s.mu.Unlock()
+	for _, x := range stopping {
+		for _, d := range x.plan.Drives {
+			if x.byThemselves()[d.ID] {
+				h.GoesOn = append(h.GoesOn, goesOn(d.ID, d.Serial, x.job))
+			}
+		}
+		x.cancel(errHalted)
+	}
+	for _, x := range stopping {
+		s.waitFor(ctx, x)
+	}
+	if !r.Halted {
+		return h, s.Adopt(ctx)
+	}
+	if err = errors.Join(noted, err); err != nil {
+		return h, fmt.Errorf("the agent is halted, until it ends: that could not be kept: %w", err)
+	}
+	return h, nil
+}

@@ -1,0 +1,163 @@
+package service
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/expunge-dev/expunge/agent"
+	"github.com/expunge-dev/expunge/agent/api"
+	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/sanitize"
+	"github.com/expunge-dev/expunge/sanitize/journal"
+)
+
+// run is a job that this process is at work on.
+type run struct {
+	job    string
+	plan   sanitize.Plan
+	cancel context.CancelCauseFunc
+	hub    *hub
+	done   chan struct{} // closed when nobody is at work on it any more
+
+	mu     sync.Mutex // guards the rest
+	atWork map[devices.ID]*sanitize.Meter
+	left   int // drives without an end
+}
+
+// busy is how many of its drives have no end yet.
+func (r *run) busy() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.left
+}
+
+// reading is how far a drive is, where it is worked on.
+func (r *run) reading(id devices.ID) (sanitize.Reading, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m := r.atWork[id]
+	if m == nil {
+		return sanitize.Reading{}, false
+	}
+	return m.Read(), true
+}
+
+// launch begins the work of a job, and returns when it has begun or was refused.
+func (s *Service) launch(job string, p sanitize.Plan, pins map[devices.ID]string, do func(context.Context, agent.Observer) (agent.Job, error)) error {
+	hub, err := newHub(job, p.Drives, func(d sanitize.DrivePlan) string { return s.Agent.JournalOf(job, d) })
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	r := &run{job: job, plan: p, cancel: cancel, hub: hub, done: make(chan struct{}), atWork: map[devices.ID]*sanitize.Meter{}, left: len(p.Drives)}
+	s.mu.Lock()
+	switch {
+	case s.closing:
+		s.mu.Unlock()
+		cancel(nil)
+		return errClosing
+	case s.running[job] != nil:
+		s.mu.Unlock()
+		cancel(nil)
+		return api.Refusef("busy", "GET /v1/jobs/"+job+"/events follows it", "job %s is being run", job)
+	}
+	s.running[job] = r
+	s.lives.Add(1)
+	s.mu.Unlock()
+	s.PINs.put(pins)
+	began := make(chan error, 1)
+	go func() {
+		defer s.lives.Done()
+		_, err := do(ctx, s.observer(r, began))
+		s.ended(r)
+		cancel(nil)
+		select {
+		case began <- err:
+		default: // it had begun: what came of each drive is with the drives
+			if err != nil {
+				s.log.Error("job ended", "job", job, "err", err)
+			}
+		}
+	}()
+	ticks, stop := context.WithCancel(ctx)
+	s.lives.Go(func() { r.progress(ticks) })
+	go func() { <-r.done; stop() }()
+	return <-began
+}
+
+// observer passes on what happens in a job.
+func (s *Service) observer(r *run, began chan<- error) agent.Observer {
+	return agent.Observer{
+		Planned: func(drives []sanitize.DrivePlan) {
+			r.mu.Lock()
+			r.left = len(drives)
+			r.mu.Unlock()
+			began <- nil
+		},
+		Begun: func(d sanitize.DrivePlan, m *sanitize.Meter) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.atWork[d.ID] = m
+		},
+		Recorded: func(d sanitize.DrivePlan, x journal.Record) {
+			if err := r.hub.record(d.ID, x); err != nil {
+				s.log.Error("a record cannot be told", "job", r.job, "err", err)
+			}
+			if s.Told.Recorded != nil {
+				s.Told.Recorded()
+			}
+		},
+		Ended: func(result agent.DriveResult) {
+			r.mu.Lock()
+			delete(r.atWork, result.Drive.ID)
+			r.left--
+			r.mu.Unlock()
+			if err := r.hub.driveEnded(result); err != nil {
+				s.log.Error("a drive's end cannot be told", "job", r.job, "err", err)
+			}
+		},
+	}
+}
+
+// ended is called when nobody is at work on a job any more.
+func (s *Service) ended(r *run) {
+	s.PINs.forget(r.plan.Drives)
+	s.listing.stale()
+	s.mu.Lock()
+	delete(s.running, r.job)
+	s.mu.Unlock()
+	r.hub.end()
+	close(r.done)
+	if _, err := s.settle(r.job); err != nil {
+		s.log.Error("the evidence of a job is not where it should be", "job", r.job, "err", err)
+	}
+	if s.Told.JobEnded != nil {
+		if j, err := s.job(r.job); err == nil {
+			s.Told.JobEnded(j)
+		}
+	}
+}
+
+// progressEvery is how often it is told how far drives are.
+const progressEvery = time.Second
+
+// progress tells how far the drives of a job are, until ctx ends.
+func (r *run) progress(ctx context.Context) {
+	tick := time.NewTicker(progressEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		var list []api.Event
+		for _, d := range r.plan.Drives {
+			if reading, is := r.reading(d.ID); is {
+				list = append(list, api.Event{Type: api.EventProgress, Job: r.job, ID: d.ID, Serial: d.Serial, Reading: &reading}.Encoded())
+			}
+		}
+		r.hub.tick(list)
+	}
+}

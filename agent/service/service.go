@@ -1,0 +1,224 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/expunge-dev/expunge/agent"
+	"github.com/expunge-dev/expunge/agent/api"
+	"github.com/expunge-dev/expunge/attest"
+	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/internal/durable"
+	"github.com/expunge-dev/expunge/sanitize"
+)
+
+// Options say whom a service serves, and what it permits.
+type Options struct {
+	Agent *agent.Agent
+	Host  *devices.Host
+	Log   hclog.Logger // nil is silent
+	Now   func() time.Time
+
+	// Policy is the one policy that plans are made under; nil leaves it to those who ask.
+	Policy *sanitize.Policy
+	Caps   Caps
+	// Approvers are the people whose approvals count; Required is how many a plan needs at least, whatever its policy says.
+	Approvers []Approver
+	Required  int
+	// OwnApproval lets those who asked for a plan approve it themselves.
+	OwnApproval bool
+
+	// Resident: this process serves others. It keeps an audit file, goes on with unfinished jobs, and has the state for itself.
+	Resident bool
+	// Sink is a directory, elsewhere than the state, that journals and certificates are copied to; "" is none.
+	Sink string
+	// AcceptVolatile permits jobs whose evidence is lost with the host's power; certificates say so.
+	AcceptVolatile bool
+	// PINs is what the agent asks for PINs; nil gives none.
+	PINs *PINs
+	// Told gets what is counted: jobs that ended, refusals, decisions of rules. It may be nil.
+	Told Told
+
+	testOnlyVolatile func() bool
+}
+
+// Told is what a service tells those who count. Its functions may be nil; they must not block.
+type Told struct {
+	JobEnded func(api.Job)
+	Refused  func(code string)
+	Recorded func() // a record of a drive's work
+}
+
+// Service is an api.Service over an agent in this process.
+type Service struct {
+	Options
+	log     hclog.Logger
+	started time.Time
+	audit   *auditFile // nil unless resident
+	lock    *durable.Lock
+	listing listing
+
+	starting sync.Mutex // one job begins at a time: two that want one drive are judged one after the other
+	lives    sync.WaitGroup
+
+	mu      sync.Mutex // guards the rest
+	running map[string]*run
+	begun   []time.Time // jobs of the last hour, by this process' clock
+	halt    api.Halt
+	closing bool
+	settled map[string]bool // jobs with nothing left to do, whose evidence is where it should be
+	hotPlug string
+}
+
+var _ api.Service = (*Service)(nil)
+
+// ErrTaken: another process serves this state.
+var ErrTaken = errors.New("another process serves this state")
+
+// New makes a service. A resident one takes the state for itself: the error is ErrTaken when another has it.
+func New(o Options) (*Service, error) {
+	if o.Log == nil {
+		o.Log = hclog.NewNullLogger()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	o.Caps = o.Caps.orDefault()
+	if o.PINs == nil {
+		o.PINs = &PINs{}
+	}
+	s := &Service{Options: o, log: o.Log.Named("service"), started: time.Now(), running: map[string]*run{}, settled: map[string]bool{}}
+	s.listing.host = o.Host
+	if err := s.checkApprovers(); err != nil {
+		return nil, err
+	}
+	if err := durable.MkdirAll(s.path(plansDir), 0o700); err != nil {
+		return nil, fmt.Errorf("plans: %w", err)
+	}
+	if !o.Resident {
+		return s, nil
+	}
+	lock, err := durable.TryLock(s.path("serve.lock"))
+	if errors.Is(err, durable.ErrLocked) {
+		return nil, ErrTaken
+	}
+	if err != nil {
+		return nil, fmt.Errorf("serve: %w", err)
+	}
+	s.lock = lock
+	err = s.open()
+	if err != nil {
+		return nil, errors.Join(err, lock.Unlock())
+	}
+	return s, nil
+}
+
+// open reads what an earlier service left.
+func (s *Service) open() error {
+	var err error
+	if s.audit, err = openAudit(s.path(auditName), s.clock); err != nil {
+		return err
+	}
+	if s.halt, err = s.readHalt(); err != nil {
+		return err
+	}
+	if err := s.recallCaps(); err != nil {
+		return err
+	}
+	return s.prunePlans()
+}
+
+func (s *Service) path(name string) string { return filepath.Join(s.Agent.Dir(), name) }
+
+func (s *Service) clock() time.Time { return s.Now().UTC().Round(0) }
+
+// errClosing is the cause by which jobs stop when the service ends.
+var errClosing = errors.New("the agent was told to stop; it goes on with the job when it starts again")
+
+// Close stops all jobs resumably and waits for them until ctx ends. Nothing can be begun any more.
+func (s *Service) Close(ctx context.Context) error {
+	s.mu.Lock()
+	s.closing = true
+	for _, r := range s.running {
+		r.cancel(errClosing)
+	}
+	s.mu.Unlock()
+	done := make(chan struct{})
+	go func() { s.lives.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		// A drive that answers nothing holds its job up; its journal says what was begun.
+		return fmt.Errorf("jobs did not stop in time: %w", context.Cause(ctx))
+	}
+	var err error
+	if s.audit != nil {
+		err = s.audit.close()
+	}
+	if s.lock != nil {
+		err = errors.Join(err, s.lock.Unlock())
+	}
+	return err
+}
+
+// volatile says whether the state is lost with the host's power.
+func (s *Service) volatile() bool {
+	if s.testOnlyVolatile != nil {
+		return s.testOnlyVolatile()
+	}
+	return s.Agent.Volatile()
+}
+
+// Drives lists the host. What a page asks for many times a second is looked at once.
+func (s *Service) Drives(ctx context.Context) (api.Drives, error) {
+	if err := s.may(ctx, api.Read, "drives.list", ""); err != nil {
+		return api.Drives{}, err
+	}
+	return s.listing.get(ctx)
+}
+
+// Certificates lists those issued, oldest first.
+func (s *Service) Certificates(ctx context.Context) ([]api.Certificate, error) {
+	if err := s.may(ctx, api.Read, "certificates.list", ""); err != nil {
+		return nil, err
+	}
+	issued, err := s.Agent.Certificates()
+	if err != nil {
+		return nil, err
+	}
+	list := []api.Certificate{}
+	for _, c := range issued {
+		item := api.Certificate{Job: c.Job, ID: c.Drive.ID, Serial: c.Drive.Serial, Model: c.Drive.Model, Outcome: "invalid", File: c.File, Issued: c.Issued.UTC().Format(time.RFC3339)}
+		if data, err := readFile(c.File); err == nil {
+			item.SHA256 = hexSHA256(data)
+			if r := attest.Verify(data, attest.Trust{}); r.Result != nil {
+				item.Outcome = r.Result.Outcome.Status
+			}
+		}
+		list = append(list, item)
+	}
+	return list, nil
+}
+
+// Certificate returns the bytes of one.
+func (s *Service) Certificate(ctx context.Context, job string, drive devices.ID) ([]byte, error) {
+	if err := s.may(ctx, api.Read, "certificates.read", job); err != nil {
+		return nil, err
+	}
+	j, err := s.Agent.Job(job)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range j.Drives {
+		if (d.Drive.ID == drive || d.Drive.Serial == string(drive)) && d.Certificate != "" {
+			return readFile(d.Certificate)
+		}
+	}
+	return nil, api.NewProblem(api.ExitNotFound, "not_found", "GET certificates lists those there are", fmt.Errorf("job %s has no certificate of drive %s", job, drive))
+}

@@ -1,0 +1,96 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/expunge-dev/expunge/agent"
+	"github.com/expunge-dev/expunge/agent/api"
+	"github.com/expunge-dev/expunge/attest"
+	"github.com/expunge-dev/expunge/sanitize"
+)
+
+// Start begins a job.
+func (s *Service) Start(ctx context.Context, r api.StartRequest) (api.Job, error) {
+	const action = "jobs.start"
+	if err := s.may(ctx, api.Operate, action, r.PlanID); err != nil {
+		return api.Job{}, err
+	}
+	s.starting.Lock()
+	defer s.starting.Unlock()
+	x := Action{Action: action, Object: bounded(r.PlanID), PlanDigest: bounded(r.PlanDigest)}
+	p, kept, err := s.keptPlan(r.PlanID)
+	if err != nil {
+		return api.Job{}, s.refuse(ctx, x, err)
+	}
+	if err := matches(p, r); err != nil {
+		return api.Job{}, s.refuse(ctx, x, err)
+	}
+	job := agent.JobOf(p)
+	if s.Agent.WasRun(p) {
+		return s.Job(ctx, job) // a plan is used once
+	}
+	by := agent.Started{By: api.PrincipalOf(ctx).Name, At: s.clock()}
+	if by.Approvals, err = s.permitted(ctx, p, kept); err != nil {
+		return api.Job{}, s.refuse(ctx, x, err)
+	}
+	if err := s.allow(ctx, x); err != nil {
+		return api.Job{}, err
+	}
+	err = s.launch(job, p, r.PINs, func(ctx context.Context, o agent.Observer) (agent.Job, error) { return s.Agent.Start(ctx, p, by, o) })
+	if err != nil {
+		return api.Job{}, s.refuse(ctx, x, err)
+	}
+	s.mu.Lock()
+	s.begun = append(s.begun, time.Now())
+	s.mu.Unlock()
+	return s.job(job)
+}
+
+// matches says whether somebody starts the plan that they saw.
+func matches(p sanitize.Plan, r api.StartRequest) error {
+	switch {
+	case r.PlanDigest != p.Digest():
+		return api.Refusef("digest_differs", "read the plan, and give its whole digest", "the plan has another digest than %q", bounded(r.PlanDigest))
+	case r.ExpectDrives != len(p.Drives):
+		return api.Refusef("expect_drives", "read the plan, and count its drives", "the plan has %d drives, and %d are expected", len(p.Drives), r.ExpectDrives)
+	}
+	return nil
+}
+
+// permitted judges what of a plan is not the agent's own to judge: halt, policy, caps, approvals, the state.
+func (s *Service) permitted(ctx context.Context, p sanitize.Plan, kept []keptApproval) ([]attest.Envelope, error) {
+	if err := s.working(); err != nil {
+		return nil, err
+	}
+	if s.Policy != nil && p.Policy.SHA256 != s.Policy.Digest() {
+		return nil, api.Refusef("policy_changed", "make a new plan", "the plan was made under policy %s, which is not in force", p.Policy.Name)
+	}
+	if s.volatile() && s.Sink == "" && !p.Request.AcceptVolatile {
+		return nil, api.Refusef("state_volatile", "put the state on a disk, configure a sink, or accept_volatile, which certificates will say; then make a new plan",
+			"the state is kept in memory: a loss of power would take the evidence with it")
+	}
+	if err := p.Usable(p.Host, p.Simulated, s.clock()); err != nil {
+		return nil, err
+	}
+	envelopes, err := s.approved(p, kept, api.PrincipalOf(ctx).Name)
+	if err != nil {
+		return nil, err
+	}
+	return envelopes, s.withinCaps(ctx, p)
+}
+
+// working says why nothing can be begun now.
+func (s *Service) working() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closing:
+		return api.NewProblem(api.ExitInterrupted, "stopping", "try again when it has started", errors.New("the agent is about to stop"))
+	case s.halt.Halted:
+		return api.NewProblem(api.ExitRefused, "halted", "PUT /v1/halt {\"halted\": false} ends it", fmt.Errorf("the agent is halted by %s since %s: %s", s.halt.By, s.halt.Since, s.halt.Reason))
+	}
+	return nil
+}
