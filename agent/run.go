@@ -41,14 +41,32 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("no drive of the plan can be sanitized now (%d refused)", len(e.Drives))
 }
 
-// Run carries a plan out, all its drives at once. A plan that was run before is not run again:
+// ApprovalError: the plan is not begun before more people have approved it. Nothing was touched and the
+// plan is not used up.
+type ApprovalError struct{ Needed, Have int }
+
+func (e *ApprovalError) Error() string {
+	return fmt.Sprintf("by the rules of its policy the plan needs the approval of %d, and has that of %d", e.Needed, e.Have)
+}
+
+// Run is RunApproved for a plan that nobody approved: one that needs it is refused.
+func (a *Agent) Run(ctx context.Context, p sanitize.Plan, o Observer) (Job, error) {
+	return a.RunApproved(ctx, p, 0, o)
+}
+
+// RunApproved carries a plan out, all its drives at once, which so many people have approved: the caller has
+// made sure that each did, that they are different people, none of them who asked, and that it was the plan of
+// this digest. It is an *ApprovalError when they are too few. A plan that was run before is not run again:
 // what its job has not finished is resumed, what it has is only reported. The results have every
 // drive of the plan. The error says why nothing could be begun; why a drive did not get to its end
 // is in its result. When ctx ends the drives stop resumably.
-func (a *Agent) Run(ctx context.Context, p sanitize.Plan, o Observer) (Job, error) {
+func (a *Agent) RunApproved(ctx context.Context, p sanitize.Plan, approvals int, o Observer) (Job, error) {
 	job := jobName(p)
 	if a.WasRun(p) {
-		return a.Resume(ctx, job, o)
+		return a.Resume(ctx, job, o) // it was approved when it began
+	}
+	if needed := p.ApprovalsNeeded(); approvals < needed {
+		return Job{}, &ApprovalError{needed, approvals}
 	}
 	if err := p.Usable(a.owner.ID, a.Simulated(), a.now()); err != nil {
 		return Job{}, err
@@ -128,10 +146,14 @@ func (a *Agent) recheck(ctx context.Context, d sanitize.DrivePlan, listed []devi
 		return openRefusal(devices.Drive{Serial: d.Serial}, err), nil
 	}
 	table := ""
-	err = d.Holds(now, "", p.Request, policy)
+	judged, err := a.judge(ctx, now, p.Request, policy, asked(p))
+	if err != nil {
+		return nil, err
+	}
+	err = d.Holds(now, "", p.Request, policy, judged)
 	if err == nil {
 		if now, table, err = a.inspect(ctx, now); err == nil {
-			err = d.Holds(now, table, p.Request, policy)
+			err = d.Holds(now, table, p.Request, policy, judged)
 		}
 	}
 	var refusal *sanitize.Refusal
@@ -145,6 +167,9 @@ func (a *Agent) recheck(ctx context.Context, d sanitize.DrivePlan, listed []devi
 	}
 	return nil, err
 }
+
+// asked is how many drives were asked for when the plan was made.
+func asked(p sanitize.Plan) int { return len(p.Drives) + len(p.Refused) }
 
 // findDrive finds the planned drive among those that are there, whatever node it has now.
 func findDrive(listed []devices.Drive, want sanitize.DrivePlan) (devices.Drive, error) {
@@ -298,7 +323,10 @@ func (a *Agent) openDrive(ctx context.Context, d sanitize.DrivePlan, p sanitize.
 		err = d.Continues(want, p.Request.AllowFabric)
 	} else {
 		// The partition table is compared by Execute.
-		err = d.Holds(want, "", p.Request, policy)
+		var judged sanitize.Rulings
+		if judged, err = a.judge(ctx, want, p.Request, policy, asked(p)); err == nil {
+			err = d.Holds(want, "", p.Request, policy, judged)
+		}
 	}
 	if err != nil {
 		return nil, err

@@ -81,6 +81,7 @@ func problemOf(err error) *problem {
 		corrupt   *journal.CorruptError
 		pin       *agent.PINError
 		record    *attest.RecordError
+		approval  *agent.ApprovalError
 	)
 	switch {
 	case errors.As(err, &p):
@@ -103,6 +104,8 @@ func problemOf(err error) *problem {
 		return &problem{code: exitRefused, name: "pin_missing", err: err, hint: "--pin-file FILE gives it; a PSID is printed on the drive's label"}
 	case errors.As(err, &record):
 		return &problem{code: exitRefused, name: record.Code, err: err, hint: record.Hint}
+	case errors.As(err, &approval):
+		return &problem{code: exitRefused, name: "approval_required", err: err, hint: "a running agent (expunge serve) takes approvals and runs it then; nothing was touched"}
 	case errors.As(err, &refused), errors.As(err, &inUse):
 		return &problem{code: exitRefused, name: "refused", err: err}
 	case errors.As(err, &corrupt):

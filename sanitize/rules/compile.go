@@ -109,8 +109,8 @@ func Compile(list []Rule) (*Set, error) {
 		if word, why := r.wrong(); why != "" {
 			return nil, &Error{i, word, why}
 		}
-		if j := slices.IndexFunc(list[:i], func(o Rule) bool { return o.Name == r.Name }); j >= 0 {
-			return nil, &Error{i, "name", fmt.Sprintf("%s is the name of rule %d, too", r.Name, j+1)}
+		if slices.ContainsFunc(list[:i], func(o Rule) bool { return o.Name == r.Name }) {
+			return nil, &Error{i, "name", fmt.Sprintf("%s is the name of an earlier rule, too", r.Name)}
 		}
 		program, why := compile(env, r.When)
 		if why != "" {

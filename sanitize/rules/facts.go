@@ -44,7 +44,7 @@ type Drive struct {
 // Request is what was asked for. What was not asked for is not known: policy chooses it.
 type Request struct {
 	Method      string `yaml:"method" words:"clear,purge" about:"the method asked for"`
-	Technique   string `yaml:"technique" about:"the technique asked for, by the name in plans"`
+	Technique   string `yaml:"technique" words:"crypto+block,crypto,block,drive-overwrite,enhanced-security-erase,security-erase,tcg-revert,format-crypto,format,host-overwrite" about:"the technique asked for"`
 	Verify      string `yaml:"verify" words:"status,sampled,full" about:"the verification asked for"`
 	Disposition string `yaml:"disposition" words:"reuse,decommission" about:"what becomes of the drive"`
 	Category    string `yaml:"category" words:"low,moderate,high" about:"confidentiality of the information"`

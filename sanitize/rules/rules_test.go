@@ -131,7 +131,7 @@ func TestBadRules(t *testing.T) {
 		{"destroy", []Rule{{Name: "r", When: "true", MinMethod: "destroy"}}, "min_method", "not one of clear, purge"},
 		{"two lines", []Rule{{Name: "r", When: "true", Deny: "a\nb"}}, "deny", "one printable line"},
 		{"two reasons", []Rule{{Name: "r", When: "true", Deny: "a", Because: "b"}}, "because", "leave it out"},
-		{"a name twice", []Rule{deny("true"), deny("false")}, "name", "the name of rule 1"},
+		{"a name twice", []Rule{deny("true"), deny("false")}, "name", "the name of an earlier rule"},
 		{"too many", make([]Rule, MaxRules+1), "name", "at most"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
