@@ -36,6 +36,9 @@ type Options struct {
 	PIN func(d sanitize.DrivePlan) (string, error)
 	// Unlock opens the signing key, where that is encrypted.
 	Unlock keystore.Unlock
+	// Decided is told what each rule of a policy came to, once for a drive whenever it is planned or looked at
+	// again: pass, deny, require_approval, min_method or error. From several goroutines; nil is not told.
+	Decided func(rule, decision string)
 }
 
 // Agent serves one host or rack. Its methods may be called from several goroutines and several
@@ -50,6 +53,7 @@ type Agent struct {
 	wait    func(ctx context.Context, d time.Duration) error
 	pin     func(d sanitize.DrivePlan) (string, error)
 	budget  *overwrite.Budget // of all drives that are worked on at once
+	decided func(rule, decision string)
 
 	keys      *keystore.Store
 	attestRun func() *attest.Run // made when something is signed first
@@ -72,7 +76,7 @@ func Open(o Options) (*Agent, error) {
 	}
 	a := &Agent{
 		host: o.Host, dir: o.StateDir, owner: owner, version: o.Version,
-		budget: overwrite.NewBudget(overwrite.DefaultBudget), wait: o.Wait, pin: o.PIN, log: o.Log.Named("agent"), now: func() time.Time { return o.Now().UTC().Round(0) },
+		budget: overwrite.NewBudget(overwrite.DefaultBudget), wait: o.Wait, pin: o.PIN, decided: o.Decided, log: o.Log.Named("agent"), now: func() time.Time { return o.Now().UTC().Round(0) },
 	}
 	a.keys = &keystore.Store{Dir: filepath.Join(a.dir, keysDir), Role: a.keyRole(), Unlock: o.Unlock}
 	a.attestRun = sync.OnceValue(a.newRun)
@@ -123,7 +127,7 @@ func (a *Agent) Plan(ctx context.Context, names []string, request sanitize.Reque
 		Drives: []sanitize.DrivePlan{}, Refused: []sanitize.Refused{},
 	}
 	for _, d := range selected {
-		planned, err := a.choose(ctx, d, request, policy, unfinished)
+		planned, err := a.choose(ctx, d, request, policy, unfinished, len(selected))
 		var refusal *sanitize.Refusal
 		switch {
 		case errors.As(err, &refusal):
@@ -138,25 +142,48 @@ func (a *Agent) Plan(ctx context.Context, names []string, request sanitize.Reque
 	return plan, nil
 }
 
-// choose plans one drive. It is opened, for reading, only when nothing else speaks against it.
-func (a *Agent) choose(ctx context.Context, d devices.Drive, r sanitize.Request, p sanitize.Policy, unfinished map[devices.ID]string) (sanitize.DrivePlan, error) {
+// choose plans one drive of so many. It is opened, for reading, only when nothing else speaks against it.
+func (a *Agent) choose(ctx context.Context, d devices.Drive, r sanitize.Request, p sanitize.Policy, unfinished map[devices.ID]string, drives int) (sanitize.DrivePlan, error) {
 	if job := unfinished[d.ID]; job != "" {
 		return sanitize.DrivePlan{}, unfinishedRefusal(job)
 	}
-	if _, err := sanitize.Choose(d, "", r, p); err != nil {
+	judged, err := a.judge(ctx, d, r, p, drives)
+	if err != nil {
+		return sanitize.DrivePlan{}, err
+	}
+	if _, err := sanitize.Choose(d, "", r, p, judged); err != nil {
 		return sanitize.DrivePlan{}, err
 	}
 	inspected, table, err := a.inspect(ctx, d)
 	if err != nil {
 		return sanitize.DrivePlan{}, err
 	}
-	planned, err := sanitize.Choose(inspected, table, r, p)
+	planned, err := sanitize.Choose(inspected, table, r, p, judged)
 	if err == nil && a.volatile() && slices.ContainsFunc(planned.Operations, func(o sanitize.Operation) bool { return o.Kind == sanitize.ATASecurityErase }) {
 		return planned, &sanitize.Refusal{Reasons: []devices.Reason{{Code: "state_volatile",
 			Message: "the state is kept in memory: a drive would stay locked for ever if this host lost power in a security erase",
 			Hint:    "choose a --state on a disk, or another technique"}}}
 	}
 	return planned, err
+}
+
+// judge judges the policy's rules for one drive of so many, and tells of it. The error is that ctx has ended.
+func (a *Agent) judge(ctx context.Context, d devices.Drive, r sanitize.Request, p sanitize.Policy, drives int) (sanitize.Rulings, error) {
+	judged := p.Judge(ctx, d, r, a.Situation(drives))
+	if cause := context.Cause(ctx); cause != nil {
+		return judged, cause
+	}
+	if a.decided != nil {
+		for _, j := range judged.List() {
+			a.decided(j.Rule.Name, string(j.Decision))
+		}
+	}
+	return judged, nil
+}
+
+// Situation is what the rules of policies are told of this host, now, about a drive of so many.
+func (a *Agent) Situation(drives int) sanitize.Situation {
+	return sanitize.Situation{Host: a.owner.ID, Simulated: a.Simulated(), Drives: drives, Now: a.now()}
 }
 
 // volatile says whether what is kept in the state is lost with the host's power, and the drives are

@@ -43,19 +43,31 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("no drive of the plan can be sanitized now (%d refused)", len(e.Drives))
 }
 
-// Run carries a plan out, all its drives at once. A plan that was run before is not run again:
-// what its job has not finished is resumed, what it has is only reported. The results have every
-// drive of the plan. The error says why nothing could be begun; why a drive did not get to its end
-// is in its result. When ctx ends the drives stop resumably.
+// ApprovalError: the plan is not begun before more people have approved it. Nothing was touched and the
+// plan is not used up.
+type ApprovalError struct{ Needed, Have int }
+
+func (e *ApprovalError) Error() string {
+	return fmt.Sprintf("by the rules of its policy the plan needs the approval of %d, and has that of %d", e.Needed, e.Have)
+}
+
+// Run is Start for somebody at the host, whom nobody had to approve of: a plan that needs that is refused.
 func (a *Agent) Run(ctx context.Context, p sanitize.Plan, o Observer) (Job, error) {
 	return a.Start(ctx, p, Started{}, o)
 }
 
-// Start is Run for somebody: who that is, and what permits it, is kept with the job.
+// Start carries a plan out, all its drives at once. Who starts it, and the approvals that permit it, are kept with the job: the
+// caller has made sure that these are of different people, none of them who asked, for the plan of this digest. It is an
+// *ApprovalError when they are too few. A plan that was run before is not run again: what its job has not finished is resumed,
+// what it has is only reported. The results have every drive of the plan. The error says why nothing could be begun; why a drive
+// did not get to its end is in its result. When ctx ends the drives stop resumably.
 func (a *Agent) Start(ctx context.Context, p sanitize.Plan, by Started, o Observer) (Job, error) {
 	job := jobName(p)
 	if a.WasRun(p) {
-		return a.Resume(ctx, job, o)
+		return a.Resume(ctx, job, o) // it was approved when it began
+	}
+	if needed := p.ApprovalsNeeded(); len(by.Approvals) < needed {
+		return Job{}, &ApprovalError{needed, len(by.Approvals)}
 	}
 	if err := p.Usable(a.owner.ID, a.Simulated(), a.now()); err != nil {
 		return Job{}, err
@@ -135,10 +147,14 @@ func (a *Agent) recheck(ctx context.Context, d sanitize.DrivePlan, listed []devi
 		return openRefusal(devices.Drive{Serial: d.Serial}, err), nil
 	}
 	table := ""
-	err = d.Holds(now, "", p.Request, policy)
+	judged, err := a.judge(ctx, now, p.Request, policy, asked(p))
+	if err != nil {
+		return nil, err
+	}
+	err = d.Holds(now, "", p.Request, policy, judged)
 	if err == nil {
 		if now, table, err = a.inspect(ctx, now); err == nil {
-			err = d.Holds(now, table, p.Request, policy)
+			err = d.Holds(now, table, p.Request, policy, judged)
 		}
 	}
 	var refusal *sanitize.Refusal
@@ -152,6 +168,9 @@ func (a *Agent) recheck(ctx context.Context, d sanitize.DrivePlan, listed []devi
 	}
 	return nil, err
 }
+
+// asked is how many drives were asked for when the plan was made.
+func asked(p sanitize.Plan) int { return len(p.Drives) + len(p.Refused) }
 
 // findDrive finds the planned drive among those that are there, whatever node it has now.
 func findDrive(listed []devices.Drive, want sanitize.DrivePlan) (devices.Drive, error) {
@@ -305,7 +324,10 @@ func (a *Agent) openDrive(ctx context.Context, d sanitize.DrivePlan, p sanitize.
 		err = d.Continues(want, p.Request.AllowFabric)
 	} else {
 		// The partition table is compared by Execute.
-		err = d.Holds(want, "", p.Request, policy)
+		var judged sanitize.Rulings
+		if judged, err = a.judge(ctx, want, p.Request, policy, asked(p)); err == nil {
+			err = d.Holds(want, "", p.Request, policy, judged)
+		}
 	}
 	if err != nil {
 		return nil, err

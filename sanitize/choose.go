@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/sanitize/rules"
 )
 
 // DrivePlan is what will be done to one drive, and everything that must still be so when it is.
@@ -54,11 +55,13 @@ type DrivePlan struct {
 	Operations   []Operation      `json:"operations,omitempty"` // what the drive does by itself, in order
 	Leaves       devices.ReadBack `json:"leaves,omitempty"`     // what reads return after them
 	Verification VerifyMode       `json:"verification"`
-	Rejected     []Rejected       `json:"rejected"`
-	Excludes     []devices.Reason `json:"excludes"`           // what the technique does not reach
-	RestsOn      []devices.Reason `json:"rests_on,omitempty"` // what a host cannot prove
-	Notes        []devices.Reason `json:"notes,omitempty"`
-	Given        *Given           `json:"given,omitempty"` // what people say of it; it decides nothing
+	// Approvals is how many people must approve before it is begun, by the policy's rules.
+	Approvals int              `json:"approvals,omitempty"`
+	Rejected  []Rejected       `json:"rejected"`
+	Excludes  []devices.Reason `json:"excludes"`           // what the technique does not reach
+	RestsOn   []devices.Reason `json:"rests_on,omitempty"` // what a host cannot prove
+	Notes     []devices.Reason `json:"notes,omitempty"`
+	Given     *Given           `json:"given,omitempty"` // what people say of it; it decides nothing
 }
 
 // Namespace is one as a plan binds it. Nodes are left out: they change.
@@ -140,12 +143,18 @@ type Rejected struct {
 
 // Choose decides how the drive is sanitized: the technique of highest assurance that reaches the
 // method. It touches nothing and never settles for less than was asked: the error is then a
-// *Refusal that says what would do. r must be Normal. partitionTable is Host.Inspect's digest.
-func Choose(d devices.Drive, partitionTable string, r Request, p Policy) (DrivePlan, error) {
+// *Refusal that says what would do. r must be Normal. partitionTable is Host.Inspect's digest. judged is
+// what the policy's rules come to (Policy.Judge); a policy that has some refuses without.
+func Choose(d devices.Drive, partitionTable string, r Request, p Policy, judged Rulings) (DrivePlan, error) {
+	return decide(d, partitionTable, r, p, judged, "")
+}
+
+// decide is Choose, for a drive that is planned to reach a method already, or for one that is not yet ("").
+func decide(d devices.Drive, partitionTable string, r Request, p Policy, judged Rulings, already Method) (DrivePlan, error) {
 	if err := choosable(d, r); err != nil {
 		return DrivePlan{}, err
 	}
-	method, err := p.method(r)
+	method, err := p.tightened(r, judged, already)
 	if err != nil {
 		return DrivePlan{}, err
 	}
@@ -161,7 +170,7 @@ func Choose(d devices.Drive, partitionTable string, r Request, p Policy) (DriveP
 		Protocol: d.Protocol, Media: d.Media, Identity: d.Identity,
 		SizeBytes: d.SizeBytes, LogicalBlock: d.LogicalBlock, PhysicalBlock: d.PhysicalBlock,
 		PowerOnHours: d.PowerOnHours, Fabric: d.Fabric, PartitionTable: partitionTable, Unallocated: d.Unallocated, Zones: d.Zones, Areas: slices.Clone(d.Areas),
-		Scope: scopeOf(d), Method: method, Scheme: r.Scheme,
+		Scope: scopeOf(d), Method: method, Scheme: r.Scheme, Approvals: rules.Approvals(judged.list),
 		Verification: verify, Rejected: []Rejected{}, Excludes: []devices.Reason{}, Notes: slices.Clone(d.Notes),
 	}
 	if _, untold := d.Lack(devices.ReasonZonesUntold); d.Zoning == devices.HostAware && !untold {
@@ -177,7 +186,11 @@ func Choose(d devices.Drive, partitionTable string, r Request, p Policy) (DriveP
 		}
 	}
 	if plan.Technique == "" {
-		return DrivePlan{}, cannot(d, method, r, p, plan.Rejected)
+		refusal := cannot(d, method, r, p, plan.Rejected)
+		if least, by := rules.MinMethod(judged.list); r.Method == "" && Method(least) == method {
+			refusal.Reasons = append(refusal.Reasons, devices.Reason{Code: "min_method", Message: fmt.Sprintf("rule %s asks for %s%s", by.Name, least, because(by))})
+		}
+		return DrivePlan{}, refusal
 	}
 	for _, n := range d.Namespaces {
 		ns := planned(n)

@@ -24,7 +24,7 @@ func choose(t testing.TB, r Request) DrivePlan {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, err := Choose(drive(), strings.Repeat("0", 64), r, p)
+	plan, err := Choose(drive(), strings.Repeat("0", 64), r, p, Rulings{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +136,7 @@ func TestChooseRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := drive()
 			c.change(&d)
-			plan, err := Choose(d, "", c.r, policy)
+			plan, err := Choose(d, "", c.r, policy, Rulings{})
 			var refusal *Refusal
 			if !errors.As(err, &refusal) || refusal.Cannot != c.cannot || len(refusal.Reasons) == 0 {
 				t.Fatalf("%+v, %v", plan, err)
@@ -145,7 +145,7 @@ func TestChooseRefuses(t *testing.T) {
 	}
 	d := drive()
 	d.State, d.Fabric, d.Reasons = devices.StateBlocked, "tcp", []devices.Reason{{Code: "fabric"}}
-	if plan, err := Choose(d, "", Request{AllowFabric: true}, policy); err != nil || plan.Fabric != "tcp" {
+	if plan, err := Choose(d, "", Request{AllowFabric: true}, policy, Rulings{}); err != nil || plan.Fabric != "tcp" {
 		t.Fatalf("fabric, allowed: %+v, %v", plan, err)
 	}
 }

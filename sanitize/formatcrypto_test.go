@@ -76,7 +76,7 @@ func TestCryptographicFormatByPolicy(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			plan, err := Choose(d, "", r, p)
+			plan, err := Choose(d, "", r, p, Rulings{})
 			var refusal *Refusal
 			if err != nil && !errors.As(err, &refusal) || plan.Technique != c.want {
 				t.Fatalf("%s, %v; want %q", plan.Technique, err, c.want)
@@ -98,7 +98,7 @@ func TestCryptographicFormatByPolicy(t *testing.T) {
 func TestCryptographicFormatPlanned(t *testing.T) {
 	d := formatDrive()
 	d.FormatNVM.CDW10, d.Unallocated = 1<<9|0x11, 4096
-	plan, err := Choose(d, "", Request{}, Policies()[0])
+	plan, err := Choose(d, "", Request{}, Policies()[0], Rulings{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,7 +29,7 @@ func chooseFor(d devices.Drive, r Request) (DrivePlan, error) {
 	if err != nil {
 		return DrivePlan{}, err
 	}
-	return Choose(d, strings.Repeat("0", 64), r, p)
+	return Choose(d, strings.Repeat("0", 64), r, p, Rulings{})
 }
 
 // page is log page 81h.

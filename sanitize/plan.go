@@ -158,16 +158,20 @@ func (p Plan) Usable(host string, simulated bool, now time.Time) error {
 
 // Holds checks that the drive is still what was planned for and that planning would decide the
 // same again: a plan made by hand cannot claim more than Choose does. The partition table is
-// compared only when one is given: after the first write it is gone.
-func (dp DrivePlan) Holds(d devices.Drive, partitionTable string, r Request, p Policy) error {
+// compared only when one is given: after the first write it is gone. judged is what the policy's rules come to now.
+func (dp DrivePlan) Holds(d devices.Drive, partitionTable string, r Request, p Policy, judged Rulings) error {
 	if partitionTable == "" {
 		partitionTable = dp.PartitionTable
 	}
-	now, err := Choose(d, partitionTable, r, p)
+	now, err := decide(d, partitionTable, r, p, judged, dp.Method)
 	if err != nil {
 		return err
 	}
+	if now.Approvals > dp.Approvals {
+		return refuse("approval_required", fmt.Sprintf("by its rules policy %s asks for %d approvals by now, and the plan says %d", p.Name, now.Approvals, dp.Approvals), "make a new plan")
+	}
 	was := dp
+	now.Approvals = was.Approvals // never fewer than were planned
 	// Nodes change between boots, notes with what is on the drive, hours with time; people say what they say.
 	was.Nodes, now.Nodes, was.Notes, now.Notes, was.Given = nil, nil, nil, nil, nil
 	was.Operations, now.Operations = withoutEstimates(was.Operations), withoutEstimates(now.Operations)

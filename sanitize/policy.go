@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/sanitize/rules"
 )
 
 // Policy says which techniques reach which method, in which order they are taken, what must be read
@@ -19,6 +20,8 @@ type Policy struct {
 	// Media are the kinds of media that it covers; none are all.
 	Media []devices.Media `json:"media,omitempty"`
 	Rows  []Row           `json:"rows"` // the first that fits a drive decides
+	// Rules are a site's conditions, which can only tighten; all are judged.
+	Rules []rules.Rule `json:"rules,omitempty"`
 	// Verify is the verification used when none is asked for, AtLeast the weakest that may be.
 	Verify  map[Method]VerifyMode `json:"verify"`
 	AtLeast map[Method]VerifyMode `json:"at_least,omitempty"`
@@ -31,6 +34,7 @@ type Policy struct {
 	Required map[Category]map[Disposition]Method `json:"required"`
 
 	file *PolicyFile // that it was made of; nil of one that is built in
+	set  *rules.Set  // of Rules
 }
 
 // Row is a line of a policy's table: for drives of a kind, what reaches which method, in the order

@@ -195,7 +195,7 @@ func TestChooseStaysWithinPolicyAndPlan(t *testing.T) {
 		if rapid.IntRange(0, 3).Draw(t, "one technique") == 0 && r.Scheme == "" {
 			r.Technique = rapid.SampledFrom(Techniques()).Draw(t, "technique")
 		}
-		plan, err := Choose(d, strings.Repeat("0", 64), r, p)
+		plan, err := Choose(d, strings.Repeat("0", 64), r, p, Rulings{})
 		var refusal *Refusal
 		if err != nil {
 			if !errors.As(err, &refusal) || len(refusal.Reasons) == 0 || refusal.Reasons[0].Message == "" {

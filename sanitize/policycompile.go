@@ -56,7 +56,7 @@ func (f PolicyFile) compile() (Policy, error) {
 	if err := known(at("media"), f.Media, mediaKinds); err != nil {
 		return Policy{}, err
 	}
-	for _, step := range []func(*Policy) error{f.accept, f.demands, f.rules, f.require} {
+	for _, step := range []func(*Policy) error{f.accept, f.demands, f.rules, f.conditions, f.examples, f.require} {
 		if err := step(&p); err != nil {
 			return Policy{}, err
 		}

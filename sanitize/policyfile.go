@@ -12,6 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/sanitize/rules"
 )
 
 // PolicyFile is what a site says in its own policy: how it differs from a built-in one. It travels
@@ -28,8 +29,9 @@ type PolicyFile struct {
 	// acknowledged models.
 	CryptoConditions string                              `yaml:"crypto-conditions" json:"crypto-conditions,omitempty"`
 	Acknowledged     []Acknowledgement                   `yaml:"acknowledged" json:"acknowledged,omitempty"`
-	Rules            []PolicyRule                        `yaml:"rules" json:"rules,omitempty"` // the first that fits a drive decides
+	Rules            []PolicyRule                        `yaml:"rules" json:"rules,omitempty"`
 	Require          map[Category]map[Disposition]Method `yaml:"require" json:"require,omitempty"`
+	Examples         []rules.Example                     `yaml:"examples" json:"-"` // for Policy.Try; they decide nothing
 }
 
 // Acknowledgement says why the conditions of cryptographic erase are taken to be met by a model.
@@ -38,8 +40,9 @@ type Acknowledgement struct {
 	Statement string `yaml:"statement" json:"statement"`
 }
 
-// PolicyRule is what the file says about drives of a kind. An order is all that is used for its
-// method; what a rule leaves out is as in the base.
+// PolicyRule is what the file says about drives of a kind, of which the first that fits a drive decides; or,
+// with When, a condition in CEL with what follows where it holds, of which all are judged. An order is all that
+// is used for its method; what a rule leaves out is as in the base.
 type PolicyRule struct {
 	Media     []devices.Media      `yaml:"media" json:"media,omitempty"`
 	Bus       []devices.Protocol   `yaml:"bus" json:"bus,omitempty"`
@@ -49,6 +52,13 @@ type PolicyRule struct {
 	Demand    []Technique          `yaml:"demand" json:"demand,omitempty"`
 	Levels    map[Technique]Method `yaml:"levels" json:"levels,omitempty"` // downward only
 	Overwrite string               `yaml:"overwrite" json:"overwrite,omitempty"`
+
+	Name            string `yaml:"name" json:"name,omitempty"`
+	When            string `yaml:"when" json:"when,omitempty"`
+	Deny            string `yaml:"deny" json:"deny,omitempty"`
+	RequireApproval *int   `yaml:"require_approval" json:"require_approval,omitempty"`
+	MinMethod       Method `yaml:"min_method" json:"min_method,omitempty"`
+	Because         string `yaml:"because" json:"because,omitempty"`
 }
 
 // PolicyFileError is a policy file that is none. Line is where, from 1; 0 where that is not one line.

@@ -104,6 +104,26 @@ func TestBadPolicyFiles(t *testing.T) {
 		{"an unknown disposition", "policy: x\nrequire:\n  low: {sell: purge}\n", 3, "not one of reuse"},
 		{"an unknown method", "policy: x\nrequire:\n  low: {reuse: shred}\n", 3, "not one of clear"},
 		{"a method that nothing reaches", "policy: x\nbase: aus-ism\nrequire:\n  low: {reuse: purge}\n", 4, "no technique is left"},
+		{"a condition with a typo", "policy: x\nrules:\n  - name: a\n    when: |\n      drive.serail == \"A\"\n    deny: no\n", 4, "rule a: when: 1:6: undefined field 'serail'\n | drive.serail"},
+		{"a condition that is no condition", "policy: x\nrules:\n  - name: a\n    deny: no\n    when: drive.serial\n", 5, "must be true or false"},
+		{"a condition of a list", "policy: x\nrules:\n  - name: a\n    when: [drive.simulated]\n    deny: no\n", 4, "not the kind of value"},
+		{"a condition without an effect", "policy: x\nrules:\n  - name: a\n    when: drive.simulated\n", 3, "does nothing"},
+		{"a condition with two effects", "policy: x\nrules:\n  - name: a\n    when: drive.simulated\n    deny: no\n    min_method: purge\n", 3, "does two things"},
+		{"an effect without a condition", "policy: x\nrules:\n  - name: a\n    deny: no\n", 3, "no condition"},
+		{"a condition without a name", "policy: x\nrules:\n  - when: drive.simulated\n    deny: no\n", 3, "is no name"},
+		{"two conditions of a name", "policy: x\nrules:\n  - name: a\n    when: drive.simulated\n    deny: no\n  - forbid: [format]\n  - name: a\n    when: \"true\"\n    deny: no\n", 7, "the name of an earlier rule"},
+		{"a condition and a kind of drives", "policy: x\nrules:\n  - media: [ssd]\n    name: a\n    when: drive.simulated\n    deny: no\n", 3, "not both"},
+		{"a condition and an order", "policy: x\nrules:\n  - forbid: [format]\n    when: drive.simulated\n", 3, "not both"},
+		{"approval of none", "policy: x\nrules:\n  - name: a\n    when: drive.simulated\n    require_approval: 0\n    deny: no\n", 5, "0 is not 1 to 4"},
+		{"approval of five", "policy: x\nrules:\n  - name: a\n    when: drive.simulated\n    require_approval: 5\n", 5, "5 is not 1 to 4"},
+		{"approval of many", "policy: x\nrules:\n  - name: a\n    when: drive.simulated\n    require_approval: many\n", 5, "not the kind of value"},
+		{"to destroy at least", "policy: x\nrules:\n  - name: a\n    when: drive.simulated\n    min_method: destroy\n", 5, "not one of clear, purge"},
+		{"an effect that is none", "policy: x\nrules:\n  - name: a\n    when: drive.simulated\n    allow: yes\n", 5, "\"allow\" is not a word"},
+		{"examples of nothing", "policy: x\nexamples:\n  - name: a\n    expect: allow\n", 2, "no rule"},
+		{"an example of an unknown fact", "policy: x\nrules: [{name: a, when: drive.simulated, deny: no}]\nexamples:\n  - name: a\n    drive: {serail: A}\n    expect: allow\n", 5, "\"serail\" is not a word"},
+		{"an example that expects another word", "policy: x\nrules: [{name: a, when: drive.simulated, deny: no}]\nexamples:\n  - name: a\n    expect: refused\n", 5, "not one of error, deny"},
+		{"an example twice", "policy: x\nrules: [{name: a, when: drive.simulated, deny: no}]\nexamples:\n  - name: a\n    expect: allow\n  - name: a\n    expect: allow\n", 6, "said twice"},
+		{"an example of media that are none", "policy: x\nrules: [{name: a, when: drive.simulated, deny: no}]\nexamples:\n  - name: a\n    drive: {media: unknown}\n    expect: allow\n", 5, "one of hdd, ssd"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p, err := ParsePolicy([]byte(c.text))
@@ -155,7 +175,7 @@ func TestExamplePolicy(t *testing.T) {
 		{"destroy", nvme("M"), Request{Category: High, Disposition: Reuse}, "destroy_required"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			plan, err := Choose(c.drive, strings.Repeat("0", 64), c.r, p)
+			plan, err := Choose(c.drive, strings.Repeat("0", 64), c.r, p, Rulings{})
 			got := string(plan.Technique)
 			var refusal *Refusal
 			if errors.As(err, &refusal) {
@@ -245,7 +265,7 @@ func TestRulesOnlyTakeAway(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			p := parsePolicy(t, "policy: x\nbase: nist-800-88r1\nrules:\n  - "+c.rules+"\n")
 			d.Media = c.media
-			plan, err := Choose(d, "", Request{Method: Purge}, p)
+			plan, err := Choose(d, "", Request{Method: Purge}, p, Rulings{})
 			if err == nil && string(plan.Technique) == c.want {
 				return
 			}
@@ -264,15 +284,15 @@ func TestAcceptedReadings(t *testing.T) {
 	d := nvmeDrive()
 	d.Protocol, d.Namespaces, d.Sanitize, d.Security = devices.ProtocolATA, nil, nil, &devices.SecurityState{Enhanced: true}
 	r := Request{Method: Purge}
-	if _, err := Choose(d, "", r, parsePolicy(t, "policy: x\n")); err == nil {
+	if _, err := Choose(d, "", r, parsePolicy(t, "policy: x\n"), Rulings{}); err == nil {
 		t.Error("an enhanced security erase of flash is purge where nobody accepted it")
 	}
 	p := parsePolicy(t, "policy: x\naccept: {enhanced-erase-of-flash-is-purge: true}\n")
-	plan, err := Choose(d, "", r, p)
+	plan, err := Choose(d, "", r, p, Rulings{})
 	if err != nil || plan.Technique != EnhancedSecurityErase || plan.RestsOn[len(plan.RestsOn)-1].Code != "accepted" {
 		t.Errorf("%v, %v", plan.RestsOn, err)
 	}
-	if plan, err = Choose(d, "", Request{Method: Purge, Technique: SecurityErase}, p); err == nil {
+	if plan, err = Choose(d, "", Request{Method: Purge, Technique: SecurityErase}, p, Rulings{}); err == nil {
 		t.Errorf("a security erase is %s", plan.Method)
 	}
 }
@@ -283,6 +303,8 @@ func FuzzParsePolicy(f *testing.F) {
 	f.Add([]byte("policy: x\nbase: aus-ism\nrules:\n  - overwrite: gutmann\n"))
 	f.Add([]byte("policy: x\naccept: {format-crypto-is-purge: true}\nrules:\n  - bus: [nvme]\n    purge: [format-crypto, format]\n"))
 	f.Add([]byte("policy: &a [*a]\n"))
+	f.Add([]byte("policy: x\nrules:\n  - name: a\n    when: drive.size_bytes > 5 && has(drive.wwn)\n    require_approval: 2\n    because: large\n  - {name: b, when: 'now.getHours() in [1, 2] || drive.nodes.exists(n, n.matches(\"^/dev/sd\"))', min_method: purge}\n" +
+		"examples:\n  - {name: a, drive: {size_bytes: 6, nodes: [a]}, requester: {name: u, groups: [g]}, time: 2026-03-02T10:00:00Z, expect: error}\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		p, err := ParsePolicy(data)
 		var bad *PolicyFileError
@@ -300,8 +322,22 @@ func FuzzParsePolicy(f *testing.F) {
 		if err := json.Unmarshal(ref, &again); err != nil {
 			t.Fatal(err)
 		}
-		if q, err := again.Resolve(); err != nil || q.Digest() != p.Digest() || again.SHA256 != p.Digest() {
+		q, err := again.Resolve()
+		if err != nil || q.Digest() != p.Digest() || again.SHA256 != p.Digest() {
 			t.Fatalf("does not travel: %v\n%s", err, ref)
+		}
+		if _, err := TryExamples(t.Context(), data); err != nil {
+			t.Fatal(err)
+		}
+		// Whatever its rules are, a drive in use stays refused, and none is planned for less than without them.
+		d := nvmeDrive()
+		d.State, d.Reasons = devices.StateInUse, []devices.Reason{{Code: "mounted"}}
+		if _, codes, _ := plannedUnder(t, q, d, Request{}, monday); !slices.Equal(codes, []string{"mounted"}) {
+			t.Fatalf("a mounted drive: %v", codes)
+		}
+		plan, _, err := plannedUnder(t, q, nvmeDrive(), Request{Method: Purge}, monday)
+		if err == nil && plan.Method != Purge {
+			t.Fatalf("%s in place of purge", plan.Method)
 		}
 	})
 }

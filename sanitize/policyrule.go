@@ -11,10 +11,13 @@ func (f *PolicyFile) rules(p *Policy) error {
 	var rows []Row
 	for i := range f.Rules {
 		path := at("rules", i)
+		if f.Rules[i].conditional() {
+			continue // conditions takes it
+		}
 		if err := f.Rules[i].normal(path, f.Media); err != nil {
 			return err
 		}
-		if j := slices.IndexFunc(f.Rules[:i], func(earlier PolicyRule) bool { return earlier.covers(f.Rules[i]) }); j >= 0 {
+		if j := slices.IndexFunc(f.Rules[:i], func(earlier PolicyRule) bool { return !earlier.conditional() && earlier.covers(f.Rules[i]) }); j >= 0 {
 			return wrong(path, "never used: rule %d is about all of these drives, and comes first", j+1)
 		}
 		own := narrowed(p.Rows, f.Rules[i].Media, f.Rules[i].Bus)

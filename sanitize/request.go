@@ -86,6 +86,10 @@ type Request struct {
 	AcceptVolatile bool `json:"accept_volatile,omitempty"`
 	// Given is what people say of the drives; a plan has it with each of them.
 	Given *GivenRequest `json:"given,omitempty"`
+	// Requester is who asked, such as "uid:1000", and Groups what they belong to. A service says so of whoever is
+	// connected, whatever they say themselves; "" is a command line on the host.
+	Requester string   `json:"requested_by,omitempty"`
+	Groups    []string `json:"requester_groups,omitempty"`
 }
 
 // RequestError is a request that no drive could fulfil because it is not one. Nothing was looked
@@ -122,6 +126,9 @@ func (r Request) Normal() (Request, error) {
 	}
 	if r.FailureMode == Restricted {
 		r.FailureMode = "" // spelled in one way
+	}
+	if err := r.checkRequester(); err != nil {
+		return r, err
 	}
 	if r.Technique != "" {
 		technique, err := techniqueByName(string(r.Technique))

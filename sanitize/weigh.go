@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/sanitize/rules"
 )
 
 // Verdict is what comes of a technique.
@@ -151,14 +152,16 @@ type Explanation struct {
 	Excludes     []devices.Reason `json:"excludes,omitempty"`
 	Cannot       bool             `json:"cannot,omitempty"` // no technique does it, as against a rule that forbids it
 	Reasons      []devices.Reason `json:"reasons,omitempty"`
+	Approvals    int              `json:"approvals,omitempty"`
+	Rules        []rules.Ruling   `json:"rules,omitempty"` // what each rule of the policy comes to
 	Techniques   []Weighed        `json:"techniques"`
 }
 
 // Consider explains what Choose decides. r must be Normal; the error is a *RequestError. The
 // techniques are judged also on a drive that must not be touched.
-func Consider(d devices.Drive, r Request, p Policy) (Explanation, error) {
-	e := Explanation{Techniques: []Weighed{}}
-	plan, err := Choose(d, "", r, p)
+func Consider(d devices.Drive, r Request, p Policy, judged Rulings) (Explanation, error) {
+	e := Explanation{Techniques: []Weighed{}, Rules: judged.list}
+	plan, err := Choose(d, "", r, p, judged)
 	var refusal *Refusal
 	switch {
 	case errors.As(err, &refusal):
@@ -167,9 +170,13 @@ func Consider(d devices.Drive, r Request, p Policy) (Explanation, error) {
 		return e, err
 	default:
 		e.Technique, e.Verification, e.Scheme, e.RestsOn, e.Excludes = plan.Technique, plan.Verification, plan.Scheme, plan.RestsOn, plan.Excludes
+		e.Approvals = plan.Approvals
 	}
 	e.Method = r.Method
 	if m, err := p.method(r); err == nil {
+		if raised, err := p.tightened(r, judged, ""); err == nil {
+			m = raised
+		}
 		e.Method, e.Techniques = m, weigh(m, d, r, p)
 		if e.Cannot || len(e.Reasons) > 0 && e.Reasons[0].Code == "method_not_reached" {
 			e.Reasons = e.Reasons[:1] // the techniques say the rest

@@ -91,6 +91,7 @@ func ProblemOf(err error) *Problem {
 		corrupt   *journal.CorruptError
 		pin       *agent.PINError
 		record    *attest.RecordError
+		approval  *agent.ApprovalError
 	)
 	switch {
 	case errors.As(err, &p):
@@ -111,6 +112,8 @@ func ProblemOf(err error) *Problem {
 		return NewProblem(ExitRefused, "pin_missing", "--pin-file FILE gives it; a PSID is printed on the drive's label", err)
 	case errors.As(err, &record):
 		return NewProblem(ExitRefused, record.Code, record.Hint, err)
+	case errors.As(err, &approval):
+		return NewProblem(ExitRefused, "approval_required", "a running agent (expunge serve) takes approvals and runs it then; nothing was touched", err)
 	case errors.As(err, &refused):
 		p := NewProblem(ExitRefused, "refused", "make a new plan when what is told of each drive is put right", err)
 		for _, d := range refused.Drives {

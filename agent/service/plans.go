@@ -82,7 +82,8 @@ func (s *Service) plan(ctx context.Context, r api.PlanRequest) (sanitize.Plan, e
 		return sanitize.Plan{}, &sanitize.RequestError{Field: "accept_volatile", Why: "the agent's configuration accepts that, not a request"}
 	}
 	r.AcceptVolatile = s.volatile() && s.Sink == "" && s.AcceptVolatile
-	r.Requester = api.PrincipalOf(ctx).Name
+	who := api.PrincipalOf(ctx)
+	r.Requester, r.Groups = who.Name, who.Groups
 	return s.Agent.Plan(ctx, r.Drives, r.Request)
 }
 

@@ -169,6 +169,9 @@ func planLines(d sanitize.DrivePlan) string {
 	for _, h := range d.Restore {
 		fmt.Fprintf(&b, "  first       %s that the %s hides are made accessible, for good\n", size(h.NativeBytes-h.FromBytes), h.Kind)
 	}
+	if d.Approvals > 0 {
+		fmt.Fprintf(&b, "  approvals   %d needed before it is begun\n", d.Approvals)
+	}
 	for i, o := range d.Operations {
 		fmt.Fprintf(&b, "  step %d      %s%s\n", i+1, o.Command, estimateWords(o.EstimateSeconds))
 	}

@@ -45,19 +45,31 @@ func readPolicy(name string) (sanitize.Policy, error) {
 	if ext := filepath.Ext(name); !strings.Contains(name, "/") && ext != ".yaml" && ext != ".yml" {
 		return sanitize.PolicyByName(name)
 	}
-	f, err := os.Open(name)
+	data, err := readPolicyFile(name)
 	if err != nil {
-		return sanitize.Policy{}, usage("name a file that can be read, or a built-in policy", err)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxPolicyRead))
-	if err := errors.Join(err, f.Close()); err != nil {
-		return sanitize.Policy{}, usage("name a file that can be read, or a built-in policy", err)
+		return sanitize.Policy{}, err
 	}
 	p, err := sanitize.ParsePolicy(data)
 	if err != nil {
-		return p, &problem{code: exitUsage, name: "policy_file", err: fmt.Errorf("%s: %w", name, err), hint: "docs/policies.md has an example; nothing was touched"}
+		return p, policyFileProblem(name, err)
 	}
 	return p, nil
+}
+
+func policyFileProblem(name string, err error) error {
+	return &problem{code: exitUsage, name: "policy_file", err: fmt.Errorf("%s: %w", name, err), hint: "docs/policies.md has an example; nothing was touched"}
+}
+
+func readPolicyFile(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, usage("name a file that can be read, or a built-in policy", err)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxPolicyRead))
+	if err := errors.Join(err, f.Close()); err != nil {
+		return nil, usage("name a file that can be read, or a built-in policy", err)
+	}
+	return data, nil
 }
 
 func (a *app) policyCommand() *cobra.Command {
@@ -92,21 +104,8 @@ func (a *app) policyCommand() *cobra.Command {
 			return answer{items: shown, text: func(w io.Writer) error { return policyText(w, shown) }}, nil
 		}),
 	}, &cobra.Command{
-		Use: "check FILE", Short: "say whether a policy file is one, or in which line it is not", Args: cobra.ExactArgs(1),
-		RunE: a.verb("policy-check", func(_ context.Context, args []string) (answer, error) {
-			name := args[0]
-			if !strings.Contains(name, "/") {
-				name = "./" + name // a file, whatever its name
-			}
-			p, err := readPolicy(name)
-			if err != nil {
-				return answer{}, err
-			}
-			return answer{result: shownPolicy{p, p.Digest()}, text: func(w io.Writer) error {
-				_, err := fmt.Fprintf(w, "%s is a policy: %s, sha256 %s\n", args[0], p.Name, p.Digest())
-				return err
-			}}, nil
-		}),
+		Use: "check FILE", Short: "say whether a policy file is one, or in which line it is not, and try its examples", Args: cobra.ExactArgs(1),
+		RunE: a.verb("policy-check", checkPolicy),
 	})
 	return c
 }
@@ -149,6 +148,12 @@ func policyText(w io.Writer, list []shownPolicy) error {
 			for _, b := range r.Beside {
 				fmt.Fprintf(t, "\t\tnot done\t%s\n", b.Message)
 			}
+		}
+		if len(p.Rules) > 0 {
+			fmt.Fprintln(t, "RULE\tTHEN\tWHEN")
+		}
+		for _, r := range p.Rules {
+			fmt.Fprintf(t, "%s\t%s\t%s\n", r.Name, effectWords(r), oneLine(r.When))
 		}
 		fmt.Fprintln(t, "METHOD\tVERIFIED\tNO LESS THAN")
 		for _, m := range []sanitize.Method{sanitize.Purge, sanitize.Clear} {

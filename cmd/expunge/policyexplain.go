@@ -45,6 +45,14 @@ func (a *app) explain(ctx context.Context, names []string, request sanitize.Requ
 	if err != nil {
 		return answer{items: []explained{}}, err
 	}
+	situation := sanitize.Situation{}
+	if len(policy.Rules) > 0 { // which may ask for the identity of the host
+		ag, err := a.agent()
+		if err != nil {
+			return answer{items: []explained{}}, err
+		}
+		situation = ag.Situation(len(drives))
+	}
 	list := []explained{}
 	for _, d := range drives {
 		x := explained{d.ID, d.Serial, d.Model, sanitize.MediaOf(d), d.Protocol, policy.Name, policy.Digest(), nil}
@@ -55,7 +63,7 @@ func (a *app) explain(ctx context.Context, names []string, request sanitize.Requ
 			asked = append(asked, more)
 		}
 		for _, r := range asked {
-			e, err := sanitize.Consider(d, r, policy)
+			e, err := sanitize.Consider(d, r, policy, policy.Judge(ctx, d, r, situation))
 			if err != nil {
 				return answer{items: []explained{}}, err
 			}
@@ -125,6 +133,12 @@ func explainMethod(w io.Writer, e sanitize.Explanation) {
 			scheme = ", scheme " + e.Scheme
 		}
 		fmt.Fprintf(w, "to %s: %s%s, %s\n", method, e.Technique, scheme, verifyWords(e.Verification))
+	}
+	if e.Approvals > 0 {
+		fmt.Fprintf(w, "  approvals\t%d needed before it is begun\n", e.Approvals)
+	}
+	for _, r := range e.Rules {
+		fmt.Fprintf(w, "  rule\t%s\t%s\n", r.Rule.Name, rulingWords(r))
 	}
 	var rejected []sanitize.Rejected
 	for _, v := range e.Techniques {

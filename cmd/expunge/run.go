@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 
 	"github.com/spf13/cobra"
 
@@ -51,7 +52,7 @@ func (a *app) run(ctx context.Context, names []string, request sanitize.Request,
 	switch {
 	case file != "" && len(names) > 0:
 		return answer{}, usage("name drives when planning", errors.New("a plan has its drives: none can be named beside it"))
-	case file != "" && request != (sanitize.Request{}):
+	case file != "" && !reflect.DeepEqual(request, sanitize.Request{}):
 		return answer{}, usage("say what is wanted when planning", errors.New("a plan has what was asked for and given: it cannot be changed"))
 	case file != "":
 		p, err = readPlan(file)
