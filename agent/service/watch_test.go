@@ -1,0 +1,95 @@
+package service
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/expunge-dev/expunge/agent/api"
+	"github.com/expunge-dev/expunge/sanitize"
+)
+
+// Whoever comes back with a cursor gets what came after it, neither less nor twice, wherever they left; also from another service.
+func TestEventsGoOnFromEveryCursor(t *testing.T) {
+	s := newSite(t)
+	s.drive("A", "", small)
+	s.drive("B", "", small)
+	x := s.serve(nil)
+	j := s.start(x, s.plan(x, sanitize.Request{}, "A", "B"))
+	events, _ := s.follow(x, j.ID, "")
+	records := slices.DeleteFunc(events, func(e api.Event) bool { return e.Type != api.EventRecord })
+	s.close(x)
+	x = s.serve(nil)
+	for i, from := range records {
+		rest, _ := s.follow(x, j.ID, from.Cursor)
+		got := map[string]bool{}
+		for _, e := range rest {
+			if e.Type == api.EventRecord {
+				key := fmt.Sprint(e.ID, e.Seq)
+				if got[key] {
+					t.Fatalf("%s came twice", key)
+				}
+				got[key] = true
+			}
+		}
+		for n, e := range records {
+			if key := fmt.Sprint(e.ID, e.Seq); got[key] != (n > i) {
+				t.Fatalf("after record %d: record %d came: %v", i, n, got[key])
+			}
+		}
+	}
+	for _, bad := range []string{"1.", "1.AAAAAAAA", "2.AQE", "nonsense", "1.////", "1." + strings.Repeat("gICAgICAgICAgIA", 3)} {
+		for _, err := range x.Events(s.ctx, j.ID, bad) {
+			wantCode(t, err, "cursor")
+		}
+	}
+}
+
+// Many watch; some come late, some leave, one never takes anything. Nobody misses a record, and the job does not wait.
+func TestManyWatch(t *testing.T) {
+	s := newSite(t)
+	s.drive("A", "", 8<<20, "slow:8000000")
+	x := s.serve(nil)
+	j := s.start(x, s.plan(x, sanitize.Request{}, "A"))
+	ctx, leave := context.WithCancel(s.ctx)
+	var wait sync.WaitGroup
+	wait.Go(func() { // takes one event, and then nothing more until the job has ended
+		for range x.Events(ctx, j.ID, "") {
+			<-ctx.Done()
+			return
+		}
+	})
+	for n := range 50 {
+		wait.Go(func() {
+			time.Sleep(time.Duration(n) * 10 * time.Millisecond)
+			events, end := s.follow(x, j.ID, "")
+			s.recorded(j.ID, events)
+			if end.ExitStatus != api.ExitOK {
+				t.Errorf("%+v", end)
+			}
+		})
+	}
+	_, end := s.follow(x, j.ID, "")
+	leave()
+	wait.Wait()
+	if end.State != api.JobEnded || s.holds("A") != 0 {
+		t.Fatalf("%+v", end)
+	}
+}
+
+// An event is one JSON object, whether its JSON was made before or not.
+func TestEventJSON(t *testing.T) {
+	e := api.Event{Type: api.EventRecord, Job: "j", Seq: 3, Kind: "attempt", Data: json.RawMessage(`{"n":1}`), Cursor: "1.AQ"}
+	a, errA := e.JSON()
+	b, errB := e.Encoded().JSON()
+	c, errC := e.Encoded().At("1.Ag").JSON()
+	if errors.Join(errA, errB, errC) != nil || string(a) != string(b) || strings.Replace(string(a), "1.AQ", "1.Ag", 1) != string(c) {
+		t.Errorf("%s\n%s\n%s", a, b, c)
+	}
+}
