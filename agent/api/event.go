@@ -14,6 +14,7 @@ const (
 	EventProgress = "progress" // how far a drive is; told from time to time, and to nobody again
 	EventDrive    = "drive"    // a drive has come to an end
 	EventJob      = "job"      // the job has ended, or nobody is at work on it; the last event
+	EventProblem  = "problem"  // over HTTP: the stream cannot go on; the last event
 )
 
 // Event is something that happened in a job. Which members it has depends on its type.
@@ -29,10 +30,12 @@ type Event struct {
 	Kind string          `json:"kind,omitempty"`
 	Data json.RawMessage `json:"data,omitempty"`
 
-	*sanitize.Reading `json:",omitempty"` // of progress
+	*sanitize.Reading // of progress
 
 	Drive *JobDrive `json:"drive,omitempty"`  // of a drive's end
 	Whole *Job      `json:"result,omitempty"` // of the job's end
+
+	Problem *Problem `json:"problem,omitempty"` // why a stream cannot go on
 
 	// Cursor says after which records the event comes: Events goes on from there. Progress has none.
 	Cursor string `json:"cursor,omitempty"`

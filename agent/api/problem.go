@@ -56,7 +56,8 @@ var statuses = map[string]int{
 	"unauthorized": http.StatusUnauthorized, "forbidden": http.StatusForbidden, "key_missing": http.StatusBadRequest, "key_reused": http.StatusConflict,
 	"busy": http.StatusConflict, "too_many_requests": http.StatusTooManyRequests, "halted": http.StatusServiceUnavailable, "stopping": http.StatusServiceUnavailable,
 	"method_not_allowed": http.StatusMethodNotAllowed, "too_large": http.StatusRequestEntityTooLarge, "media_type": http.StatusUnsupportedMediaType, "no_room": http.StatusInsufficientStorage,
-	"too_slow": http.StatusRequestTimeout, "not_acceptable": http.StatusNotAcceptable,
+	"too_slow": http.StatusRequestTimeout, "not_acceptable": http.StatusNotAcceptable, "malformed": http.StatusBadRequest,
+	"headers_too_large": http.StatusRequestHeaderFieldsTooLarge,
 }
 
 func statusOf(exit int, code string) int {

@@ -39,6 +39,8 @@ type Service interface {
 	Certificate(ctx context.Context, job string, drive devices.ID) ([]byte, error)
 	// Halt stops the agent from beginning anything destructive, or lets it again.
 	Halt(ctx context.Context, r HaltRequest) (Halt, error)
+	// Halted is whether it is halted now.
+	Halted(ctx context.Context) (Halt, error)
 	Health(ctx context.Context) (Health, error)
 	// Locate switches the light of a drive's slot.
 	Locate(ctx context.Context, drive string, r LocateRequest) (Located, error)
