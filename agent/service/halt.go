@@ -75,11 +75,7 @@ func (s *Service) Halt(ctx context.Context, r api.HaltRequest) (api.Halt, error)
 	}
 	s.mu.Unlock()
 	for _, x := range stopping {
-		for _, d := range x.plan.Drives {
-			if x.byThemselves()[d.ID] {
-				h.GoesOn = append(h.GoesOn, goesOn(d.ID, d.Serial, x.job))
-			}
-		}
+		h.GoesOn = append(h.GoesOn, x.goOn()...)
 		x.cancel(errHalted)
 	}
 	for _, x := range stopping {
@@ -90,6 +86,28 @@ func (s *Service) Halt(ctx context.Context, r api.HaltRequest) (api.Halt, error)
 	}
 	if err = errors.Join(noted, err); err != nil {
 		return h, fmt.Errorf("the agent is halted, until it ends: that could not be kept: %w", err)
+	}
+	return h, nil
+}
+
+// Halted is whether the agent is halted now.
+func (s *Service) Halted(ctx context.Context) (api.Halt, error) {
+	if err := s.may(ctx, api.Read, "halt.read", ""); err != nil {
+		return api.Halt{}, err
+	}
+	s.mu.Lock()
+	h := s.halt
+	var running []*run
+	for _, r := range s.running {
+		running = append(running, r)
+	}
+	s.mu.Unlock()
+	h.GoesOn = []api.CancelledDrive{}
+	if !h.Halted {
+		return h, nil
+	}
+	for _, r := range running {
+		h.GoesOn = append(h.GoesOn, r.goOn()...)
 	}
 	return h, nil
 }

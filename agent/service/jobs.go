@@ -142,6 +142,18 @@ func (r *run) byThemselves() map[devices.ID]bool {
 	return found
 }
 
+// goOn tells of them.
+func (r *run) goOn() []api.CancelledDrive {
+	var list []api.CancelledDrive
+	byItself := r.byThemselves()
+	for _, d := range r.plan.Drives {
+		if byItself[d.ID] {
+			list = append(list, goesOn(d.ID, d.Serial, r.job))
+		}
+	}
+	return list
+}
+
 // cancelled says what was stopped. A drive that was ordered to erase itself goes on with that.
 func (s *Service) cancelled(j api.Job, byItself map[devices.ID]bool) api.Cancelled {
 	c := api.Cancelled{Job: j.ID, Drives: []api.CancelledDrive{}}
