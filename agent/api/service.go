@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"iter"
 
 	"github.com/expunge-dev/expunge/attest"
@@ -67,6 +68,16 @@ type Plan struct {
 	ApprovalsNeeded int        `json:"approvals_needed"`
 	Approvals       []Approved `json:"approvals"`
 	Job             string     `json:"job,omitempty"` // that it was started as
+}
+
+// UnmarshalJSON reads what the agent said. The id stands once in it, and is the plan's, too.
+func (p *Plan) UnmarshalJSON(data []byte) error {
+	type plain Plan
+	if err := json.Unmarshal(data, (*plain)(p)); err != nil {
+		return err
+	}
+	p.Plan.ID = p.ID
+	return nil
 }
 
 // Approved is an approval that was accepted.

@@ -33,12 +33,12 @@ type Config struct {
 	TLS    *TLS           `yaml:"tls"` // nil: no other host is served
 	Access []access.Entry `yaml:"access"`
 	// Policy is the file, or the name of a built-in policy, under which everything is planned; "" leaves it to those who ask.
-	Policy      string      `yaml:"policy"`
-	Caps        Caps        `yaml:"caps"`
-	Approvals   Approvals   `yaml:"approvals"`
-	Durability  Durability  `yaml:"durability"`
-	Connections int         `yaml:"connections"` // at once; 0 is 2048
-	SHA256      string      `yaml:"-"`           // of the file
+	Policy      string     `yaml:"policy"`
+	Caps        Caps       `yaml:"caps"`
+	Approvals   Approvals  `yaml:"approvals"`
+	Durability  Durability `yaml:"durability"`
+	Connections int        `yaml:"connections"` // at once; 0 is 2048
+	SHA256      string     `yaml:"-"`           // of the file
 	policy      *sanitize.Policy
 	approvers   []service.Approver
 }
@@ -170,6 +170,9 @@ func (c *Config) check() error {
 		key, err := readPublic(a.Key)
 		if err != nil {
 			return fmt.Errorf("approvals: key of %s: %w", a.Name, err)
+		}
+		if len(a.Principals) == 0 && !c.Approvals.Own {
+			return fmt.Errorf("approvals: %s has no principals, without which nobody could tell whether it is their own plan", a.Name)
 		}
 		c.approvers = append(c.approvers, service.Approver{Name: a.Name, Key: key, Principals: a.Principals})
 	}

@@ -12,19 +12,21 @@ import (
 
 // What is wrong in the file is told, and nothing is passed over.
 func TestWhatIsWrongIsTold(t *testing.T) {
+	key := publicKey(t)
 	for text, want := range map[string]string{
-		"polcy: x":                              "field polcy not found",
-		"caps: {drives_per_job: -1}":            "drives_per_job",
-		"caps: {share_of_host_percent: 101}":    "share_of_host_percent",
-		"tls: {listen: 0.0.0.0:7443}":           "belong together",
-		"tls: {}":                               "belong together",
-		"access: [{uid: 0, roles: [admin]}]":    "admin",
-		"access: [{roles: [read]}]":             "give one of",
-		"access: [{uid: 0, gid: 0, roles: []}]": "access",
+		"polcy: x":                                                          "field polcy not found",
+		"caps: {drives_per_job: -1}":                                        "drives_per_job",
+		"caps: {share_of_host_percent: 101}":                                "share_of_host_percent",
+		"tls: {listen: 0.0.0.0:7443}":                                       "belong together",
+		"tls: {}":                                                           "belong together",
+		"access: [{uid: 0, roles: [admin]}]":                                "admin",
+		"access: [{roles: [read]}]":                                         "give one of",
+		"access: [{uid: 0, gid: 0, roles: []}]":                             "access",
 		"access: [{user: nobody-has-this-name, roles: [read]}]":             "nobody-has-this-name",
 		"policy: no-such-policy":                                            "no-such-policy",
 		"policy: ./missing.yaml":                                            "missing.yaml",
 		"approvals: {approvers: [{name: A, key: missing.pem}]}":             "missing.pem",
+		"approvals: {approvers: [{name: A, key: key.pem}]}":                 "no principals",
 		"approvals: {required: 17}":                                         "required",
 		"connections: many":                                                 "cannot unmarshal",
 		"socket: {path: /run/a}\n---\nsocket: {path: /run/b}":               "more than one",
@@ -32,7 +34,11 @@ func TestWhatIsWrongIsTold(t *testing.T) {
 		"durability: {sink: /var/x, accept_volatile: perhaps}":              "cannot unmarshal",
 		"tls: {listen: x, certificate: a, key: b, client_ca: c, open: yes}": "field open not found",
 	} {
-		if _, err := Parse([]byte(text), t.TempDir()); err == nil || !strings.Contains(err.Error(), want) {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "key.pem"), key, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Parse([]byte(text), dir); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", text, err, want)
 		}
 	}
@@ -52,15 +58,7 @@ func TestAnEmptyFile(t *testing.T) {
 // Names in the file are below its directory, and approvers' keys are read from there.
 func TestNamesAreBelowTheFile(t *testing.T) {
 	dir := t.TempDir()
-	text, err := attest.NewPrivatePEM(attest.P256)
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := attest.ParsePrivatePEM("k", text, "approver")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "ann.pub"), key.PublicPEM(), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "ann.pub"), publicKey(t), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	name := filepath.Join(dir, "agent.yaml")
@@ -72,7 +70,20 @@ func TestNamesAreBelowTheFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := c.Service(service.Options{})
-	if len(o.Approvers) != 1 || o.Approvers[0].Key.ID != key.ID || o.Required != 1 || o.Sink != filepath.Join(dir, "copies") || len(c.SHA256) != 64 {
+	if len(o.Approvers) != 1 || o.Approvers[0].Name != "Ann" || o.Required != 1 || o.Sink != filepath.Join(dir, "copies") || len(c.SHA256) != 64 {
 		t.Errorf("%+v", o)
 	}
+}
+
+func publicKey(t *testing.T) []byte {
+	t.Helper()
+	text, err := attest.NewPrivatePEM(attest.P256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := attest.ParsePrivatePEM("k", text, "approver")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key.PublicPEM()
 }

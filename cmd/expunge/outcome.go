@@ -35,10 +35,15 @@ func operationText(o api.Operation) string {
 }
 
 func (a *app) runAnswer(j agent.Job) answer {
-	list := api.JobOf(j).Drives
+	told := api.JobOf(j)
+	told.Plan = j.Plan.Digest()
+	return jobAnswer(told)
+}
+
+func jobAnswer(j api.Job) answer {
 	return answer{
-		result: runResult{j.ID, j.Plan.Digest(), list, j.Manifest},
-		text:   func(w io.Writer) error { return outcomesText(w, list) },
+		result: runResult{j.ID, j.Plan, j.Drives, j.Manifest},
+		text:   func(w io.Writer) error { return outcomesText(w, j.Drives) },
 	}
 }
 
@@ -107,20 +112,21 @@ func verificationText(v *api.Verification) string {
 }
 
 // runProblem is the exit code of a job. What is wrong was printed with each drive.
-func (a *app) runProblem(j agent.Job) error {
-	list := api.JobOf(j).Drives
-	codes := make([]int, len(list))
+func (a *app) runProblem(j agent.Job) error { return a.jobProblem(api.JobOf(j)) }
+
+func (a *app) jobProblem(j api.Job) error {
+	codes := make([]int, len(j.Drives))
 	var words []string
-	for n, i := range list {
+	for n, i := range j.Drives {
 		codes[n] = i.ExitStatus
 		if i.ExitStatus != exitOK {
 			words = append(words, i.Serial+": "+i.Words)
 		}
 	}
-	code := api.Worst(codes)
-	if j.ManifestErr != nil {
-		return &problem{code: exitInternal, name: "manifest", err: j.ManifestErr, hint: "remove the cause, then run: expunge certificate reissue SERIAL"}
+	if j.ManifestError != "" {
+		return &problem{code: exitInternal, name: "manifest", err: errors.New(j.ManifestError), hint: "remove the cause, then run: expunge certificate reissue SERIAL"}
 	}
+	code := api.Worst(codes)
 	if code == exitOK {
 		return nil
 	}

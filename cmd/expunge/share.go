@@ -9,10 +9,13 @@ import (
 	"github.com/expunge-dev/expunge/sanitize"
 )
 
+// gauge says how far a drive is.
+type gauge interface{ Read() sanitize.Reading }
+
 // metered is a drive that is worked on.
 type metered struct {
 	drive sanitize.DrivePlan
-	meter *sanitize.Meter
+	meter gauge
 	last  sanitize.Reading
 	at    time.Time
 	rate  float64 // bytes per second, smoothed
