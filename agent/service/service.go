@@ -78,6 +78,9 @@ type Service struct {
 
 var _ api.Service = (*Service)(nil)
 
+// LockName is the file in the state directory that a resident service holds.
+const LockName = "serve.lock"
+
 // ErrTaken: another process serves this state.
 var ErrTaken = errors.New("another process serves this state")
 
@@ -104,7 +107,12 @@ func New(o Options) (*Service, error) {
 	if !o.Resident {
 		return s, nil
 	}
-	lock, err := durable.TryLock(s.path("serve.lock"))
+	lock, err := durable.TryLock(s.path(LockName))
+	for n := 0; n < 20 && errors.Is(err, durable.ErrLocked); n++ {
+		// Whoever looks whether an agent runs holds it for a moment.
+		time.Sleep(5 * time.Millisecond)
+		lock, err = durable.TryLock(s.path(LockName))
+	}
 	if errors.Is(err, durable.ErrLocked) {
 		return nil, ErrTaken
 	}

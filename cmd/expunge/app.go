@@ -26,10 +26,10 @@ type app struct {
 	stdout, stderr io.Writer
 	ctx            context.Context // nil: execute listens for signals itself
 
-	state, rack, json, logLevel string
-	code                        int
-	pins                        pins
-	keys                        unlockFlags
+	state, rack, socket, json, logLevel string
+	code                                int
+	pins                                pins
+	keys                                unlockFlags
 }
 
 // answer is what a verb has to say: data for --json and the same for people.
@@ -112,12 +112,13 @@ func (a *app) command() *cobra.Command {
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.state, "state", "", "state `DIR` (default /var/lib/expunge; without root $XDG_STATE_HOME/expunge; for a rack DIR/agent)")
 	flags.StringVar(&a.rack, "rack", "", "use the virtual host in `DIR` in place of this machine")
+	flags.StringVar(&a.socket, "socket", "", "ask the running agent that listens at `PATH` (default: the one that has the state)")
 	flags.StringVar(&a.json, "json", "", "print one JSON document (or =stream: one object per line)")
 	flags.Lookup("json").NoOptDefVal = "document"
 	flags.StringVar(&a.logLevel, "log-level", "off", "log for operators on standard error: trace, debug, info, warn, error, off")
 	a.unlockFlags(flags)
 	root.AddCommand(
-		a.listCommand(), a.showCommand(), a.planCommand(), a.policyCommand(), a.runCommand(), a.jobsCommand(), a.watchCommand(), a.recoverCommand(), a.certificateCommand(),
+		a.listCommand(), a.showCommand(), a.planCommand(), a.policyCommand(), a.runCommand(), a.jobsCommand(), a.watchCommand(), a.recoverCommand(), a.approveCommand(), a.haltCommand(), a.healthCommand(), a.certificateCommand(),
 		a.validateCommand(), a.destroyCommand(), a.verifyCommand(), a.auditCommand(), a.logCommand(), a.keyCommand(), a.trustCommand(), a.rackCommand(), a.demoCommand(), a.doctorCommand(), a.versionCommand(), a.manCommand(),
 	)
 	return root

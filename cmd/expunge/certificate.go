@@ -25,9 +25,9 @@ type certificateItem struct {
 }
 
 func (a *app) certificateCommand() *cobra.Command {
-	c := &cobra.Command{Use: "certificate", Short: "list, show, export or reissue certificates", Args: cobra.NoArgs, RunE: a.served("certificate-list", a.certificateList)}
+	c := &cobra.Command{Use: "certificate", Short: "list, show, export or reissue certificates", Args: cobra.NoArgs, RunE: a.asked("certificate-list", a.certificatesOf, a.certificateList)}
 	c.AddCommand(
-		&cobra.Command{Use: "list", Short: "list the certificates of this state", Args: cobra.NoArgs, RunE: a.served("certificate-list", a.certificateList)},
+		&cobra.Command{Use: "list", Short: "list the certificates of this state", Args: cobra.NoArgs, RunE: a.asked("certificate-list", a.certificatesOf, a.certificateList)},
 		&cobra.Command{
 			Use: "show {SERIAL | JOB}", Short: "show what a certificate says", Args: cobra.ExactArgs(1),
 			RunE: a.served("certificate-show", func(_ context.Context, ag *agent.Agent, args []string) (answer, error) {
@@ -75,17 +75,19 @@ func (a *app) certificateList(_ context.Context, ag *agent.Agent, _ []string) (a
 		return answer{}, err
 	}
 	list = append(list, records...)
-	return answer{items: list, text: func(w io.Writer) error {
-		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(t, "SERIAL\tMODEL\tOUTCOME\tJOB\tFILE")
-		for _, c := range list {
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", dash(c.Serial), dash(c.Model), c.Outcome, dash(c.Job), c.File)
-		}
-		if len(list) == 0 {
-			fmt.Fprintln(t, "(no certificates)")
-		}
-		return t.Flush()
-	}}, nil
+	return answer{items: list, text: func(w io.Writer) error { return certificatesText(w, list) }}, nil
+}
+
+func certificatesText(w io.Writer, list []certificateItem) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "SERIAL\tMODEL\tOUTCOME\tJOB\tFILE")
+	for _, c := range list {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", dash(c.Serial), dash(c.Model), c.Outcome, dash(c.Job), c.File)
+	}
+	if len(list) == 0 {
+		fmt.Fprintln(t, "(no certificates)")
+	}
+	return t.Flush()
 }
 
 // findCertificates finds the newest one of a drive, or all of a job.

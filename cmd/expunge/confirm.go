@@ -16,14 +16,12 @@ import (
 
 // confirmed makes sure that a person meant these drives: by flag, or typed at the terminal.
 // planned says that the plan is in a file; one that was made just now has a digest of its own each time.
-func (a *app) confirmed(ctx context.Context, p sanitize.Plan, confirm []string, planned bool) error {
+// listed are the drives of the host.
+func (a *app) confirmed(ctx context.Context, p sanitize.Plan, confirm []string, planned bool, listed []devices.Drive) error {
 	if slices.ContainsFunc(confirm, p.Confirms) {
 		return nil
 	}
-	called, err := a.called(ctx, p)
-	if err != nil {
-		return err
-	}
+	called := calledOf(p, listed)
 	if len(confirm) > 0 {
 		return called.confirmedBy(p, confirm, planned)
 	}
@@ -79,16 +77,8 @@ func (a *app) announce(p sanitize.Plan) {
 // called are the ids of the drives that have each serial number and each WWN, of all that are listed or planned.
 type called map[string]map[devices.ID]bool
 
-// called lists the host: a name that another drive has, too, confirms nothing.
-func (a *app) called(ctx context.Context, p sanitize.Plan) (called, error) {
-	host, _, err := a.host()
-	if err != nil {
-		return nil, err
-	}
-	listed, err := host.Drives(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("confirm: %w", err)
-	}
+// calledOf takes the drives of the host and of a plan: a name that another drive has, too, confirms nothing.
+func calledOf(p sanitize.Plan, listed []devices.Drive) called {
 	c := called{}
 	for _, d := range listed {
 		c.add(d.ID, d.Serial, d.WWN)
@@ -96,7 +86,7 @@ func (a *app) called(ctx context.Context, p sanitize.Plan) (called, error) {
 	for _, d := range p.Drives {
 		c.add(d.ID, d.Serial, d.WWN)
 	}
-	return c, nil
+	return c
 }
 
 func (c called) add(id devices.ID, names ...string) {

@@ -15,7 +15,10 @@ import (
 func (a *app) jobsCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "jobs", Short: "list jobs; resume or abandon one", Args: cobra.NoArgs,
-		RunE: a.served("jobs", func(_ context.Context, ag *agent.Agent, _ []string) (answer, error) {
+		RunE: a.asked("jobs", func(ctx context.Context, svc api.Service, _ []string) (answer, error) {
+			list, err := svc.Jobs(ctx)
+			return answer{items: list, text: func(w io.Writer) error { return jobsText(w, list) }}, err
+		}, func(_ context.Context, ag *agent.Agent, _ []string) (answer, error) {
 			jobs, err := ag.Jobs()
 			if err != nil {
 				return answer{}, err
@@ -29,21 +32,29 @@ func (a *app) jobsCommand() *cobra.Command {
 	}
 	c.AddCommand(&cobra.Command{
 		Use: "show JOB", Short: "show how the drives of a job stand", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeJobs,
-		RunE: a.served("jobs-show", func(_ context.Context, ag *agent.Agent, args []string) (answer, error) {
+		RunE: a.asked("jobs-show", func(ctx context.Context, svc api.Service, args []string) (answer, error) {
+			j, err := svc.Job(ctx, args[0])
+			if err != nil {
+				return answer{}, err
+			}
+			return jobAnswer(j), nil
+		}, func(_ context.Context, ag *agent.Agent, args []string) (answer, error) {
 			j, err := ag.Job(args[0])
 			if err != nil {
 				return answer{}, err
 			}
 			return a.runAnswer(j), nil
 		}),
-	}, a.resumeCommand(), a.abandonCommand())
+	}, a.resumeCommand(), a.abandonCommand(), a.cancelCommand())
 	return c
 }
 
 func (a *app) resumeCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "resume JOB", Short: "go on with an interrupted job", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeJobs,
-		RunE: a.served("run", func(ctx context.Context, ag *agent.Agent, args []string) (answer, error) {
+		RunE: a.asked("run", func(ctx context.Context, svc api.Service, args []string) (answer, error) {
+			return a.resumeBy(ctx, svc, args[0])
+		}, func(ctx context.Context, ag *agent.Agent, args []string) (answer, error) {
 			progress := a.follow()
 			j, err := ag.Resume(ctx, args[0], progress.observer())
 			progress.end()
@@ -61,7 +72,13 @@ func (a *app) abandonCommand() *cobra.Command {
 	why := ""
 	c := &cobra.Command{
 		Use: "abandon JOB", Short: "give an interrupted job up: its drives are certified as failed", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeJobs,
-		RunE: a.served("jobs-abandon", func(ctx context.Context, ag *agent.Agent, args []string) (answer, error) {
+		RunE: a.asked("jobs-abandon", func(ctx context.Context, svc api.Service, args []string) (answer, error) {
+			j, err := svc.Abandon(ctx, args[0], api.AbandonRequest{Why: why})
+			if err != nil {
+				return answer{}, err
+			}
+			return jobAnswer(j), nil
+		}, func(ctx context.Context, ag *agent.Agent, args []string) (answer, error) {
 			j, err := ag.Abandon(ctx, args[0], why)
 			if err != nil {
 				return answer{}, err
@@ -78,12 +95,8 @@ func (a *app) abandonCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) completeJobs(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	ag, err := a.agent()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	jobs, err := ag.Jobs()
+func (a *app) completeJobs(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	jobs, err := a.allJobs(c.Context())
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}

@@ -17,6 +17,13 @@ func (a *app) listCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "list every drive of this machine, and why one cannot be chosen", Args: cobra.NoArgs,
 		RunE: a.verb("list", func(ctx context.Context, _ []string) (answer, error) {
+			svc, err := a.remote()
+			if err != nil {
+				return answer{items: []devices.Drive{}}, err
+			}
+			if svc != nil {
+				return a.listOf(ctx, svc)
+			}
 			host, _, err := a.host()
 			if err != nil {
 				return answer{items: []devices.Drive{}}, err
@@ -38,11 +45,11 @@ func (a *app) showCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "show DRIVE...", Short: "show all that is known of drives", Args: cobra.ArbitraryArgs, ValidArgsFunction: a.completeDrives,
 		RunE: a.verb("show", func(ctx context.Context, args []string) (answer, error) {
-			host, _, err := a.host()
+			drives, err := a.listed(ctx)
 			if err != nil {
 				return answer{}, err
 			}
-			drives, err := host.Drives(ctx)
+			host, _, err := a.host()
 			if err != nil {
 				return answer{}, err
 			}
@@ -65,11 +72,7 @@ func (a *app) showCommand() *cobra.Command {
 
 // completeDrives offers serial numbers, with the model as description.
 func (a *app) completeDrives(c *cobra.Command, chosen []string, _ string) ([]string, cobra.ShellCompDirective) {
-	host, _, err := a.host()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	drives, err := host.Drives(c.Context())
+	drives, err := a.listed(c.Context())
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}

@@ -73,15 +73,27 @@ func (a *app) planCommand() *cobra.Command {
 }
 
 func (a *app) plan(ctx context.Context, names []string, request sanitize.Request, file string) (answer, error) {
+	request.TCGPIN = a.pins.file != ""
+	svc, err := a.remote()
+	if err != nil {
+		return answer{}, err
+	}
+	if svc != nil {
+		return a.planBy(ctx, svc, names, request, file)
+	}
 	agent, err := a.agent()
 	if err != nil {
 		return answer{}, err
 	}
-	request.TCGPIN = a.pins.file != ""
 	p, err := agent.Plan(ctx, names, request)
 	if err != nil {
 		return answer{}, err
 	}
+	return a.planAnswer(p, file)
+}
+
+// planAnswer tells of a plan, and writes it to a file.
+func (a *app) planAnswer(p sanitize.Plan, file string) (answer, error) {
 	result := planResult{p.Digest(), p.Expires.Format("2006-01-02T15:04:05Z"), p.Policy.Name, p.Simulated, "", p.Drives, p.Refused}
 	if file != "" && len(p.Drives) > 0 {
 		if err := writePlan(file, p); err != nil {

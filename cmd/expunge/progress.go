@@ -77,6 +77,30 @@ func (a *app) follow() *progress {
 	return p
 }
 
+// expect says which drives a job has.
+func (p *progress) expect(drives []api.JobDrive) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, d := range drives {
+		p.order[d.ID] = len(p.order)
+	}
+}
+
+// begun is told of a drive that the agent is at work on.
+func (p *progress) begun(id devices.ID, serial string, g gauge) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.drives = append(p.drives, &metered{drive: sanitize.DrivePlan{ID: id, Serial: serial}, meter: g, at: time.Now()})
+}
+
+// endedBy is told of a drive's end.
+func (p *progress) endedBy(d api.JobDrive) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.drives = slices.DeleteFunc(p.drives, func(m *metered) bool { return m.drive.ID == d.ID })
+	p.ended(d)
+}
+
 func (p *progress) observer() agent.Observer {
 	return agent.Observer{
 		Planned: func(drives []sanitize.DrivePlan) {

@@ -201,7 +201,13 @@ func (a *app) watchCommand() *cobra.Command {
 		Use: "watch [JOB]", Short: "follow a job that another process runs, until it ends", Args: cobra.MaximumNArgs(1), ValidArgsFunction: a.completeJobs,
 		Long: "watch follows a job from another terminal, or one whose drives go on by themselves. Without a name it follows the one that is not\n" +
 			"finished. It changes nothing, and ends when the job has ended or nobody is at work on it; its exit status is then the job's.",
-		RunE: a.served("watch", func(ctx context.Context, ag *agent.Agent, args []string) (answer, error) {
+		RunE: a.asked("watch", func(ctx context.Context, svc api.Service, args []string) (answer, error) {
+			j, err := theJob(ctx, svc, args)
+			if err != nil {
+				return answer{}, err
+			}
+			return a.followJob(ctx, svc, j)
+		}, func(ctx context.Context, ag *agent.Agent, args []string) (answer, error) {
 			if len(args) == 0 {
 				open, err := ag.Unfinished()
 				if err != nil {

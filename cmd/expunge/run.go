@@ -44,16 +44,26 @@ func (a *app) runCommand() *cobra.Command {
 }
 
 func (a *app) run(ctx context.Context, names []string, request sanitize.Request, file string, confirm []string) (answer, error) {
+	switch {
+	case file != "" && len(names) > 0:
+		return answer{}, usage("name drives when planning", errors.New("a plan has its drives: none can be named beside it"))
+	case file != "" && !reflect.DeepEqual(request, sanitize.Request{}):
+		return answer{}, usage("say what is wanted when planning", errors.New("a plan has what was asked for and given: it cannot be changed"))
+	}
+	svc, err := a.remote()
+	if err != nil {
+		return answer{}, err
+	}
+	if svc != nil {
+		request.TCGPIN = file == "" && a.pins.file != ""
+		return a.runBy(ctx, svc, names, request, file, confirm)
+	}
 	ag, err := a.agent()
 	if err != nil {
 		return answer{}, err
 	}
 	var p sanitize.Plan
 	switch {
-	case file != "" && len(names) > 0:
-		return answer{}, usage("name drives when planning", errors.New("a plan has its drives: none can be named beside it"))
-	case file != "" && !reflect.DeepEqual(request, sanitize.Request{}):
-		return answer{}, usage("say what is wanted when planning", errors.New("a plan has what was asked for and given: it cannot be changed"))
 	case file != "":
 		p, err = readPlan(file)
 	default:
@@ -70,7 +80,11 @@ func (a *app) run(ctx context.Context, names []string, request sanitize.Request,
 		}
 		return a.runAnswer(job), planProblem(p)
 	}
-	if err := a.confirmed(ctx, p, confirm, file != ""); err != nil {
+	listed, err := a.listed(ctx)
+	if err != nil {
+		return answer{}, fmt.Errorf("confirm: %w", err)
+	}
+	if err := a.confirmed(ctx, p, confirm, file != "", listed); err != nil {
 		return a.runAnswer(agent.Job{Plan: p}), err
 	}
 	if err := context.Cause(ctx); err != nil {
