@@ -81,6 +81,7 @@ func problemOf(err error) *problem {
 		corrupt   *journal.CorruptError
 		pin       *agent.PINError
 		record    *attest.RecordError
+		light     *devices.LightError
 	)
 	switch {
 	case errors.As(err, &p):
@@ -110,6 +111,12 @@ func problemOf(err error) *problem {
 	case errors.Is(err, sanitize.ErrPlanEdited), errors.Is(err, sanitize.ErrPlanExpired), errors.Is(err, sanitize.ErrPlanForeign),
 		errors.Is(err, sanitize.ErrPlanChanged), errors.Is(err, agent.ErrJobBusy):
 		return &problem{code: exitRefused, name: "refused", err: err}
+	case errors.Is(err, devices.ErrNoEnclosure):
+		return &problem{code: exitCannot, name: "no_enclosure", err: err, hint: "find it by the serial number on its label; slots are those of enclosures with SES (kernel module ses) and of PCI"}
+	case errors.Is(err, devices.ErrNoLight):
+		return &problem{code: exitCannot, name: "no_light", err: err, hint: "find it by its slot: expunge show"}
+	case errors.As(err, &light) && !errors.Is(err, fs.ErrPermission):
+		return &problem{code: exitCannot, name: "light", err: err, hint: "whether it is lit is not known: look, and find the drive by its slot and the serial number on its label"}
 	case errors.Is(err, devices.ErrWrongPassword):
 		return &problem{code: exitCannot, name: "wrong_password", err: err, hint: "after five wrong ones a drive takes none until its power is cycled; --master for its master password"}
 	case errors.Is(err, agent.ErrNoJob):
