@@ -11,7 +11,11 @@ var pciFunction = regexp.MustCompile(`^[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0
 // share what it can carry, and an NVMe controller is its own. It is empty where there is none.
 func (h *Handle) Adapter() string {
 	name := filepath.Base(h.spaces[0].Node)
-	path := h.host.fs.devicePath(blockdev{name: name, dir: h.host.fs.path("sys/block", name)})
+	return functionAbove(h.host.fs.devicePath(blockdev{name: name, dir: h.host.fs.path("sys/block", name)}))
+}
+
+// functionAbove is the PCI function nearest to a device, by its place in the tree of buses; "" where there is none.
+func functionAbove(path string) string {
 	for ; path != "." && path != "/" && path != ""; path = filepath.Dir(path) {
 		if name := filepath.Base(path); pciFunction.MatchString(name) {
 			return name

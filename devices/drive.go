@@ -69,6 +69,8 @@ type Drive struct {
 	// Controllers are the nodes of an NVMe drive's controllers in this host; the first takes its commands.
 	Controllers []string `json:"controllers,omitempty"`
 	Bridge      string   `json:"bridge,omitempty"` // "usb" when reached through a bridge, which may speak for itself
+	// Enclosure is the slot that it is in; nil where the kernel does not tell, or tells two.
+	Enclosure *Enclosure `json:"enclosure,omitempty"`
 
 	State   State    `json:"state"`
 	Reasons []Reason `json:"reasons"`         // why it is not ready; empty when it is

@@ -18,6 +18,10 @@ var (
 	ErrGone = errors.New("drive is gone")
 	// ErrNoDoor: the node has no such command door; nothing was sent.
 	ErrNoDoor = fmt.Errorf("no such command door on this node: %w", errors.ErrUnsupported)
+	// ErrNoEnclosure: no slot of this host is known to hold the drive. Find it by the serial number on its label.
+	ErrNoEnclosure = fmt.Errorf("no enclosure or slot is known to hold it: %w", errors.ErrUnsupported)
+	// ErrNoLight: the slot has no light that the kernel can switch.
+	ErrNoLight = fmt.Errorf("its slot has no light that can be switched: %w", errors.ErrUnsupported)
 )
 
 // InUseError says why a drive must not be touched.

@@ -72,6 +72,7 @@ func (h *Host) list(ctx context.Context) ([]Drive, error) {
 	slices.SortFunc(drives, func(a, b Drive) int { return compareNodes(a.Nodes[0], b.Nodes[0]) })
 	drives = mergePaths(drives)
 	markDuplicates(drives)
+	h.fs.place(drives)
 	return drives, nil
 }
 

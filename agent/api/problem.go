@@ -93,6 +93,7 @@ func ProblemOf(err error) *Problem {
 		pin       *agent.PINError
 		record    *attest.RecordError
 		approval  *agent.ApprovalError
+		light     *devices.LightError
 	)
 	switch {
 	case errors.As(err, &p):
@@ -131,6 +132,14 @@ func ProblemOf(err error) *Problem {
 	case errors.Is(err, sanitize.ErrPlanEdited), errors.Is(err, sanitize.ErrPlanExpired), errors.Is(err, sanitize.ErrPlanForeign),
 		errors.Is(err, sanitize.ErrPlanChanged), errors.Is(err, agent.ErrJobBusy):
 		return NewProblem(ExitRefused, "refused", "", err)
+	case errors.Is(err, devices.ErrChanged):
+		return NewProblem(ExitNotFound, "changed", "list again; after locate, look which lights are on", err)
+	case errors.Is(err, devices.ErrNoEnclosure):
+		return NewProblem(ExitCannot, "no_enclosure", "find it by the serial number on its label; slots are those of enclosures with SES (kernel module ses) and of PCI", err)
+	case errors.Is(err, devices.ErrNoLight):
+		return NewProblem(ExitCannot, "no_light", "find it by its slot: expunge show", err)
+	case errors.As(err, &light) && !errors.Is(err, fs.ErrPermission):
+		return NewProblem(ExitCannot, "light", "whether it is lit is not known: look, and find the drive by its slot and the serial number on its label", err)
 	case errors.Is(err, devices.ErrWrongPassword):
 		return NewProblem(ExitCannot, "wrong_password", "after five wrong ones a drive takes none until its power is cycled; --master for its master password", err)
 	case errors.Is(err, agent.ErrNoJob):

@@ -172,10 +172,17 @@ type LocateRequest struct {
 	On bool `json:"on"`
 }
 
+// LocatedOf is a drive whose light was switched.
+func LocatedOf(d devices.Drive, on bool) Located {
+	return Located{d.ID, d.Serial, d.Model, d.Nodes, d.Enclosure, map[bool]string{true: "on", false: "off"}[on]}
+}
+
 // Located is the slot whose light was switched.
 type Located struct {
-	ID     devices.ID `json:"id"`
-	Serial string     `json:"serial"`
-	Slot   string     `json:"slot"`
-	On     bool       `json:"on"`
+	ID        devices.ID         `json:"id"`
+	Serial    string             `json:"serial"`
+	Model     string             `json:"model"`
+	Nodes     []string           `json:"nodes"`
+	Enclosure *devices.Enclosure `json:"enclosure,omitempty"`
+	Light     string             `json:"light"` // on, off
 }

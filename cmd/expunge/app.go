@@ -118,7 +118,7 @@ func (a *app) command() *cobra.Command {
 	flags.StringVar(&a.logLevel, "log-level", "off", "log for operators on standard error: trace, debug, info, warn, error, off")
 	a.unlockFlags(flags)
 	root.AddCommand(
-		a.listCommand(), a.showCommand(), a.planCommand(), a.policyCommand(), a.runCommand(), a.jobsCommand(), a.watchCommand(), a.recoverCommand(), a.approveCommand(), a.haltCommand(), a.healthCommand(), a.certificateCommand(),
+		a.listCommand(), a.showCommand(), a.locateCommand(), a.planCommand(), a.policyCommand(), a.runCommand(), a.jobsCommand(), a.watchCommand(), a.recoverCommand(), a.approveCommand(), a.haltCommand(), a.healthCommand(), a.certificateCommand(),
 		a.validateCommand(), a.destroyCommand(), a.verifyCommand(), a.auditCommand(), a.logCommand(), a.keyCommand(), a.trustCommand(), a.rackCommand(), a.demoCommand(), a.doctorCommand(), a.versionCommand(), a.manCommand(),
 	)
 	return root
@@ -205,7 +205,7 @@ func (a *app) print(doc document, out answer) error {
 }
 
 // invocation is a command line of this program in a text for people.
-var invocation = regexp.MustCompile(`\bexpunge (list|show|plan|policy|run|jobs|watch|recover|certificate|validate|destroy|log|audit|key|trust|doctor)\b`)
+var invocation = regexp.MustCompile(`\bexpunge (list|show|locate|plan|policy|run|jobs|watch|recover|certificate|validate|destroy|log|audit|key|trust|doctor)\b`)
 
 // pasteable gives the command lines in a text the flags by which they find what this one found.
 func (a *app) pasteable(text string) string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -92,8 +93,16 @@ func stateWord(s devices.State) string {
 
 func listText(w io.Writer, drives []devices.Drive, hidden []devices.NotReached) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "STATE\tSERIAL\tMODEL\tSIZE\tPROTOCOL\tNODE\tWHY")
+	slots := slices.ContainsFunc(drives, func(d devices.Drive) bool { return d.Enclosure != nil })
+	fmt.Fprintf(t, "STATE\tSERIAL\tMODEL\tSIZE\tPROTOCOL\tNODE\t%sWHY\n", map[bool]string{true: "SLOT\t"}[slots])
 	for _, d := range drives {
+		place := ""
+		if slots {
+			place = "-\t"
+			if d.Enclosure != nil {
+				place = d.Enclosure.String() + "\t"
+			}
+		}
 		why := ""
 		if len(d.Reasons) > 0 {
 			why = d.Reasons[0].Message
@@ -101,7 +110,7 @@ func listText(w io.Writer, drives []devices.Drive, hidden []devices.NotReached) 
 				why += fmt.Sprintf(" (and %d more)", n)
 			}
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", stateWord(d.State), dash(d.Serial), dash(d.Model), size(d.SizeBytes), d.Protocol, strings.Join(d.Nodes, " "), why)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s%s\n", stateWord(d.State), dash(d.Serial), dash(d.Model), size(d.SizeBytes), d.Protocol, strings.Join(d.Nodes, " "), place, why)
 	}
 	if len(drives) == 0 {
 		fmt.Fprintln(t, "(no drives)")
@@ -132,7 +141,7 @@ func showText(w io.Writer, drives []shownDrive) error {
 		}
 		for _, row := range [][2]string{
 			{"serial", dash(d.Serial)}, {"model", dash(d.Model)}, {"firmware", dash(d.Firmware)}, {"wwn", dash(d.WWN)},
-			{"id", string(d.ID)}, {"nodes", strings.Join(d.Nodes, " ")}, {"controllers", strings.Join(d.Controllers, " ")}, {"protocol", string(d.Protocol)}, {"bridge", d.Bridge}, {"media", string(d.Media)},
+			{"id", string(d.ID)}, {"nodes", strings.Join(d.Nodes, " ")}, {"controllers", strings.Join(d.Controllers, " ")}, {"protocol", string(d.Protocol)}, {"bridge", d.Bridge}, {"slot", slotWords(d.Enclosure)}, {"media", string(d.Media)},
 			{"identity", string(d.Identity)}, {"size", fmt.Sprintf("%s (%d bytes, blocks of %d)", size(d.SizeBytes), d.SizeBytes, d.LogicalBlock)},
 			{"namespaces", namespaceWords(d)}, {"units", unitWords(d)}, {"zones", diskZoneWords(d)}, {"sanitize", sanitizeWords(d)}, {"security", securityWords(d)}, {"hidden", hiddenWords(d)}, {"state", stateWord(d.State)},
 		} {

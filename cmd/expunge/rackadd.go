@@ -40,6 +40,9 @@ func (a *app) rackAddCommand() *cobra.Command {
 				if spec.Serial != "" && count > 1 {
 					one.Serial = fmt.Sprintf("%s-%d", spec.Serial, n+1)
 				}
+				if spec.Slot > 0 {
+					one.Slot = spec.Slot + n
+				}
 				if err := addDrive(rack, one); err != nil {
 					return answer{}, err
 				}
@@ -72,6 +75,8 @@ func (a *app) rackAddCommand() *cobra.Command {
 	flags.BoolVar(&spec.BoundedReads, "bounded-reads", false, "a zoned hard disk lets nothing be read above a write pointer")
 	flags.BoolVar(&spec.ZonesReset, "zones-reset", false, "the sanitize of a zoned SAS disk cannot be told not to reset its zones")
 	flags.BoolVar(&spec.Mapped, "mapped", false, "device mapper holds the paths of a SAS drive that has two")
+	flags.IntVar(&spec.Slot, "slot", 0, "number of the bay that a SATA or SAS drive is in, or of an NVMe drive's PCI slot; with --count of the first")
+	flags.StringVar(&spec.Enclosure, "enclosure", "", "`NAME` of the enclosure that the bay is in (default SHELF)")
 	flags.StringVar(&spec.ReservedBy, "reserved-by", "", "another host has a SAS or NVMe drive reserved, by this `KEY` in hexadecimal")
 	flags.BoolVar(&spec.ReadOnly, "read-only", false, "write-protected")
 	flags.BoolVar(&spec.SameSerial, "same-serial", false, "permit a serial number that another drive has")

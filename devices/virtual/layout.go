@@ -153,7 +153,7 @@ func (r *Rack) layDrive(info Info, p Profile) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(r.layMap(info), r.makeMedium(info, p), r.rescan(info, newMemory(info, p)), r.plug(info))
+	return errors.Join(r.layMap(info), r.laySlot(info), r.makeMedium(info, p), r.rescan(info, newMemory(info, p)), r.plug(info))
 }
 
 // layBlock makes what every block device has.
@@ -234,7 +234,7 @@ func flag(b bool) string {
 
 // places are the links by which the kernel lists the drive.
 func (r *Rack) places(info Info) map[string]string {
-	links := map[string]string{}
+	links := info.slotLinks()
 	for name, bus := range info.controllers() {
 		links["sys/class/nvme/"+name] = bus
 		links["sys/class/nvme-subsystem/"+filepath.Base(info.subsystem())] = info.subsystem()

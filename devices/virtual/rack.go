@@ -113,6 +113,8 @@ type Info struct {
 	// Sequence counts insertions of the drive, as a kernel's diskseq does.
 	Sequence uint64 `json:"sequence"`
 	Gone     bool   `json:"gone,omitempty"`
+	// Shelf numbers the enclosures of a rack, from 1; 0 for a drive that is in none.
+	Shelf int `json:"shelf,omitempty"`
 }
 
 // Drives lists the rack's drives, also those that were pulled.
@@ -221,6 +223,9 @@ func (r *Rack) Add(spec Spec) (node string, err error) {
 	name := profile.kernelName(index)
 	info := Info{Name: name, Index: index, Spec: spec, Spaces: profile.spaces(name, index, spec), Sequence: uint64(len(list)) + 1}
 	info.Node = info.Spaces[0].Node
+	if err := info.seat(list); err != nil {
+		return "", fmt.Errorf("add drive: %w", err)
+	}
 	if err := r.layDrive(info, profile); err != nil {
 		return "", fmt.Errorf("add drive %s: %w", name, err)
 	}

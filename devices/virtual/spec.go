@@ -79,6 +79,11 @@ type Spec struct {
 	// Mapped: device mapper holds the paths of a SCSI drive that has two, and has a node of its own.
 	Mapped bool `json:"mapped,omitempty"`
 
+	// Slot is the number of the bay that a SATA or SAS drive is in, or of an NVMe drive's PCI slot; 0 is none that the
+	// host knows of. Enclosure names what the bay is in: SHELF.
+	Slot      int    `json:"slot,omitempty"`
+	Enclosure string `json:"enclosure,omitempty"`
+
 	// OwnerPIN is the PIN of who owns a drive with a TCG subsystem; nobody knows it by default.
 	OwnerPIN string `json:"owner_pin,omitempty"`
 	// TriesPersist: a power cycle does not give wrong PINs another try.
@@ -122,6 +127,7 @@ func (s Spec) normal() (Spec, error) {
 	}
 	s.FixedSense = s.FixedSense || p.fixedSense
 	s.nvmeDefaults(p)
+	s.slotDefaults(p)
 	unit := int64(s.LogicalBlock)
 	if p.NVMeFormat {
 		unit = 4096 // so that every format has whole blocks
@@ -157,6 +163,8 @@ func (s Spec) normal() (Spec, error) {
 		return s, fmt.Errorf("%d bytes of HPA, %d of DCO, %d of AMA: whole blocks of %d, less than the size", s.HPABytes, s.DCOBytes, s.AMABytes, unit)
 	case s.nvmeBounds(p) != nil:
 		return s, s.nvmeBounds(p)
+	case s.slotBounds(p) != nil:
+		return s, s.slotBounds(p)
 	case s.tcgBounds(p) != nil:
 		return s, s.tcgBounds(p)
 	case s.WriteAfterErase > 3 || s.GrownDefects < 0 || s.GrownDefects > 1<<16:
