@@ -22,6 +22,7 @@ import (
 
 	"github.com/expunge-dev/expunge/agent/access"
 	"github.com/expunge-dev/expunge/agent/api"
+	"github.com/expunge-dev/expunge/agent/server"
 	"github.com/expunge-dev/expunge/agent/service"
 	"github.com/expunge-dev/expunge/attest"
 	"github.com/expunge-dev/expunge/sanitize"
@@ -226,4 +227,9 @@ func (c Config) Rules() (*access.Rules, error) {
 		entries = []access.Entry{{UID: &root, Roles: api.Roles}}
 	}
 	return access.New(entries)
+}
+
+// Files are the certificates by which other hosts are served.
+func (t TLS) Files() server.TLSFiles {
+	return server.TLSFiles{Certificate: t.Certificate, Key: t.Key, ClientCA: t.ClientCA}
 }

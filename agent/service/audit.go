@@ -133,6 +133,9 @@ func (s *Service) note(ctx context.Context, x Action) error {
 	} else {
 		s.log.Info("allowed", "who", x.Who, "action", x.Action, "object", x.Object)
 	}
+	if s.Told.Audited != nil {
+		s.Told.Audited(x.Action)
+	}
 	if s.audit == nil {
 		return nil
 	}

@@ -81,7 +81,7 @@ func (s *Service) launch(job string, p sanitize.Plan, pins map[devices.ID]string
 		}
 	}()
 	ticks, stop := context.WithCancel(ctx)
-	s.lives.Go(func() { r.progress(ticks) })
+	s.lives.Go(func() { r.progress(ticks, s.tell) })
 	go func() { <-r.done; stop() }()
 	return <-began
 }
@@ -104,9 +104,7 @@ func (s *Service) observer(r *run, began chan<- error) agent.Observer {
 			if err := r.hub.record(d.ID, x); err != nil {
 				s.log.Error("a record cannot be told", "job", r.job, "err", err)
 			}
-			if s.Told.Recorded != nil {
-				s.Told.Recorded()
-			}
+			s.tell(recordEvent(r.job, d, x))
 		},
 		Ended: func(result agent.DriveResult) {
 			r.mu.Lock()
@@ -116,7 +114,15 @@ func (s *Service) observer(r *run, began chan<- error) agent.Observer {
 			if err := r.hub.driveEnded(result); err != nil {
 				s.log.Error("a drive's end cannot be told", "job", r.job, "err", err)
 			}
+			d := api.DriveOf(result)
+			s.tell(api.Event{Type: api.EventDrive, Job: r.job, ID: d.ID, Serial: d.Serial, Drive: &d})
 		},
+	}
+}
+
+func (s *Service) tell(e api.Event) {
+	if s.Told.Event != nil {
+		s.Told.Event(e)
 	}
 }
 
@@ -143,7 +149,7 @@ func (s *Service) ended(r *run) {
 const progressEvery = time.Second
 
 // progress tells how far the drives of a job are, until ctx ends.
-func (r *run) progress(ctx context.Context) {
+func (r *run) progress(ctx context.Context, tell func(api.Event)) {
 	tick := time.NewTicker(progressEvery)
 	defer tick.Stop()
 	for {
@@ -155,7 +161,9 @@ func (r *run) progress(ctx context.Context) {
 		var list []api.Event
 		for _, d := range r.plan.Drives {
 			if reading, is := r.reading(d.ID); is {
-				list = append(list, api.Event{Type: api.EventProgress, Job: r.job, ID: d.ID, Serial: d.Serial, Reading: &reading}.Encoded())
+				e := api.Event{Type: api.EventProgress, Job: r.job, ID: d.ID, Serial: d.Serial, Reading: &reading}.Encoded()
+				list = append(list, e)
+				tell(e)
 			}
 		}
 		r.hub.tick(list)

@@ -52,7 +52,8 @@ type Options struct {
 type Told struct {
 	JobEnded func(api.Job)
 	Refused  func(code string)
-	Recorded func() // a record of a drive's work
+	Audited  func(action string)
+	Event    func(api.Event) // of any job, as those who watch it are told
 }
 
 // Service is an api.Service over an agent in this process.

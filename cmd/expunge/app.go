@@ -118,7 +118,7 @@ func (a *app) command() *cobra.Command {
 	flags.StringVar(&a.logLevel, "log-level", "off", "log for operators on standard error: trace, debug, info, warn, error, off")
 	a.unlockFlags(flags)
 	root.AddCommand(
-		a.listCommand(), a.showCommand(), a.locateCommand(), a.planCommand(), a.policyCommand(), a.runCommand(), a.jobsCommand(), a.watchCommand(), a.recoverCommand(), a.approveCommand(), a.haltCommand(), a.healthCommand(), a.certificateCommand(),
+		a.listCommand(), a.showCommand(), a.locateCommand(), a.planCommand(), a.policyCommand(), a.runCommand(), a.jobsCommand(), a.watchCommand(), a.recoverCommand(), a.approveCommand(), a.haltCommand(), a.healthCommand(), a.serveCommand(), a.certificateCommand(),
 		a.validateCommand(), a.destroyCommand(), a.verifyCommand(), a.auditCommand(), a.logCommand(), a.keyCommand(), a.trustCommand(), a.rackCommand(), a.demoCommand(), a.doctorCommand(), a.versionCommand(), a.manCommand(),
 	)
 	return root
