@@ -271,8 +271,13 @@ func TestBytesAreCountedOnce(t *testing.T) {
 	ended.Outcome, ended.BytesWritten, ended.Progress, ended.Verification = sanitize.Sanitized, 8e9, nil, &api.Verification{Bytes: 4e8}
 	m.Event(api.Event{Type: api.EventDrive, Job: "j1", ID: "a", Drive: &ended})
 	job := api.Job{ID: "j1", State: api.JobEnded, Drives: []api.JobDrive{ended}}
+	running := a.jobs[0]
 	scrape(t, m) // the list is behind, and still says that it runs
+	a.jobs[0] = job
+	scrape(t, m) // or ahead of the event
 	m.Event(api.Event{Type: api.EventJob, Job: "j1", Whole: &job})
+	a.jobs[0] = running
+	scrape(t, m)
 	scrape(t, m)
 	a.jobs[0] = job
 	scrape(t, m)
