@@ -22,6 +22,8 @@ const eventsText = `Replays what was recorded of the job after a cursor, and fol
 
 Each event is an object of the schema Event. As text/event-stream it is the data of an SSE event whose type is its member type, and whose id is its cursor; as application/x-ndjson it is a line. Every 15 s without events a comment, or an empty line, says that the stream is alive. Whoever does not read for 30 s is dropped.`
 
+const keyText = `A new random text for each act, of printable ASCII. Asked again with the same one, also after a broken connection or a restart of the agent, an act is not done twice: its first answer comes again, for 7 days. With another request it is refused (409, key_reused). Where the header Expunge-Answer-Kept is no, the act is done and its answer could not be kept.`
+
 // schemaName names forms: those of agent/api as they are, others with their package before them.
 func schemaName(t reflect.Type, hint string) string {
 	for t.Kind() == reflect.Pointer {

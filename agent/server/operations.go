@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -55,39 +56,29 @@ type (
 	onlyJob struct {
 		ID string `path:"id" doc:"id of the job"`
 	}
-	key struct {
-		Key string `header:"Idempotency-Key" required:"true" minLength:"1" maxLength:"255" doc:"A new random text for each act. Asked again with the same one, also after a broken connection or a restart of the agent, an act is not done twice: its first answer comes again, for 7 days. With another request it is refused (409, key_reused)."`
-	}
 	planIn struct {
-		key
 		Body api.PlanRequest
 	}
 	approvalIn struct {
-		key
-		onlyPlan
+		ID   string `path:"id" doc:"id of the plan"`
 		Body attest.Envelope
 	}
 	startIn struct {
-		key
 		Body api.StartRequest
 	}
 	cancelIn struct {
-		key
-		onlyJob
+		ID   string `path:"id" doc:"id of the job"`
 		Body *nothing
 	}
 	resumeIn struct {
-		key
-		onlyJob
+		ID   string `path:"id" doc:"id of the job"`
 		Body *api.ResumeRequest
 	}
 	abandonIn struct {
-		key
-		onlyJob
+		ID   string `path:"id" doc:"id of the job"`
 		Body api.AbandonRequest
 	}
 	locateIn struct {
-		key
 		Drive string `path:"drive" doc:"id, serial number, WWN or node of the drive"`
 		Body  api.LocateRequest
 	}
@@ -122,12 +113,15 @@ type (
 
 // register makes the routes, and the description of them.
 func (s *Server) register() *huma.OpenAPI {
+	schemas := huma.NewMapRegistry("#/components/schemas/", schemaName)
+	schemas.RegisterTypeAlias(reflect.TypeFor[problem](), reflect.TypeFor[api.Problem]())
+	form := huma.Format{Marshal: marshal, Unmarshal: json.Unmarshal}
 	config := huma.Config{
 		OpenAPI: &huma.OpenAPI{
 			OpenAPI: "3.1.0", Info: &huma.Info{Title: "expunge agent", Version: "v1", Description: documentText},
-			Components: &huma.Components{Schemas: huma.NewMapRegistry("#/components/schemas/", schemaName)},
+			Components: &huma.Components{Schemas: schemas},
 		},
-		Formats:                      map[string]huma.Format{"application/json": {Marshal: marshal, Unmarshal: json.Unmarshal}},
+		Formats:                      map[string]huma.Format{"application/json": form, "json": form},
 		DefaultFormat:                "application/json",
 		RejectUnknownQueryParameters: true,
 	}
@@ -151,6 +145,10 @@ func handle[I, O any](s *Server, a huma.API, o operation, do func(context.Contex
 	h := huma.Operation{
 		OperationID: o.id, Method: o.method, Path: o.path, Summary: o.summary, Description: o.text + "\n\nNeeds the role " + o.needs() + ".",
 		DefaultStatus: o.status, MaxBodyBytes: -1, BodyReadTimeout: -1, // the gate has read it
+	}
+	if o.act {
+		limit, least := keyLimit, 1
+		h.Parameters = append(h.Parameters, &huma.Param{Name: keyHeader, In: "header", Required: true, Description: keyText, Schema: &huma.Schema{Type: huma.TypeString, MinLength: &least, MaxLength: &limit}})
 	}
 	for _, f := range more {
 		f(&h)

@@ -21,8 +21,9 @@ func (p *problem) ContentType(_ string) string { return problemType }
 
 const problemType = "application/problem+json"
 
-// huma makes its own errors by this variable of the package: there is no other way to have them in our form.
-func init() { huma.NewError = ofHuma }
+// huma has these as variables of its package, and no other way: errors of its own in our form, and members whose case differs are
+// not ours.
+func init() { huma.NewError, huma.ValidateStrictCasing = ofHuma, true }
 
 // ofHuma is an error that huma found in a request.
 func ofHuma(status int, message string, errs ...error) huma.StatusError {

@@ -170,7 +170,11 @@ func serve(t *testing.T, o Options) *served {
 	if o.Access == nil {
 		o.Access = everything(t)
 	}
-	s := testServer(t, o)
+	return serveWith(t, testServer(t, o))
+}
+
+func serveWith(t *testing.T, s *Server) *served {
+	t.Helper()
 	// Paths of sockets are short: 107 bytes.
 	dir, err := os.MkdirTemp("", "")
 	if err != nil {

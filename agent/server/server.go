@@ -24,7 +24,7 @@ type Server struct {
 	mux        *http.ServeMux
 	operations map[string]operation // by pattern of the mux
 	described  *huma.OpenAPI
-	document   []byte   // OpenAPI 3.1, YAML
+	document   []byte // OpenAPI 3.1, YAML
 	keys       *keys
 	conns      *counts // connections by peer
 	requests   *counts // by principal
