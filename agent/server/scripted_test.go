@@ -224,11 +224,15 @@ func (v *served) ask(t *testing.T, method, at, body string, header ...string) re
 }
 
 func (v *served) try(method, at, body string, header ...string) (reply, error) {
+	return v.tryContext(context.Background(), method, at, body, header...)
+}
+
+func (v *served) tryContext(ctx context.Context, method, at, body string, header ...string) (reply, error) {
 	var reader io.Reader
 	if body != "" {
 		reader = strings.NewReader(body)
 	}
-	r, err := http.NewRequest(method, "http://agent"+at, reader)
+	r, err := http.NewRequestWithContext(ctx, method, "http://agent"+at, reader)
 	if err != nil {
 		return reply{}, err
 	}
