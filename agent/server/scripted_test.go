@@ -162,6 +162,7 @@ func testServer(t *testing.T, o Options) *Server {
 type served struct {
 	*http.Client
 	path string
+	base string // of addresses
 	stop func()
 }
 
@@ -191,7 +192,7 @@ func serveWith(t *testing.T, s *Server) *served {
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", path)
 	}}
-	v := &served{Client: &http.Client{Transport: transport}, path: path}
+	v := &served{Client: &http.Client{Transport: transport}, path: path, base: "http://agent"}
 	v.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -232,7 +233,7 @@ func (v *served) tryContext(ctx context.Context, method, at, body string, header
 	if body != "" {
 		reader = strings.NewReader(body)
 	}
-	r, err := http.NewRequestWithContext(ctx, method, "http://agent"+at, reader)
+	r, err := http.NewRequestWithContext(ctx, method, v.base+at, reader)
 	if err != nil {
 		return reply{}, err
 	}
