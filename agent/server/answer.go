@@ -1,0 +1,79 @@
+package server
+
+import (
+	"bytes"
+	"net/http"
+	"time"
+)
+
+// answer is what is answered to a request, before any of it goes out.
+type answer struct {
+	status int
+	header http.Header
+	body   bytes.Buffer
+}
+
+func newAnswer() *answer { return &answer{header: http.Header{}} }
+
+// Header, WriteHeader and Write implement http.ResponseWriter.
+func (a *answer) Header() http.Header { return a.header }
+
+func (a *answer) WriteHeader(status int) {
+	if a.status == 0 {
+		a.status = status
+	}
+}
+
+func (a *answer) Write(p []byte) (int, error) {
+	a.WriteHeader(http.StatusOK)
+	return a.body.Write(p)
+}
+
+// send lets it go out.
+func (a *answer) send(w http.ResponseWriter) {
+	for name, values := range a.header {
+		w.Header()[name] = values
+	}
+	a.WriteHeader(http.StatusOK)
+	w.WriteHeader(a.status)
+	_, _ = w.Write(a.body.Bytes()) // whoever is gone has no use for it
+}
+
+// paced is a response of which no write may take longer than stall; begun says whether any of it has gone out.
+type paced struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	stall   time.Duration
+	begun   bool
+}
+
+func pace(w http.ResponseWriter, stall time.Duration) *paced {
+	return &paced{ResponseWriter: w, control: http.NewResponseController(w), stall: stall}
+}
+
+func (p *paced) WriteHeader(status int) {
+	p.begun = true
+	p.deadline()
+	p.ResponseWriter.WriteHeader(status)
+}
+
+func (p *paced) Write(b []byte) (int, error) {
+	p.begun = true
+	p.deadline()
+	return p.ResponseWriter.Write(b)
+}
+
+// Flush sends what was written.
+func (p *paced) Flush() { _ = p.FlushError() }
+
+// FlushError is Flush for http.ResponseController.
+func (p *paced) FlushError() error {
+	p.deadline()
+	return p.control.Flush()
+}
+
+// deadline is that of the next write. A response without one, as in tests, is written to memory.
+func (p *paced) deadline() { _ = p.control.SetWriteDeadline(time.Now().Add(p.stall)) }
+
+// Unwrap is for http.ResponseController.
+func (p *paced) Unwrap() http.ResponseWriter { return p.ResponseWriter }

@@ -1,0 +1,160 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"path"
+	"runtime/debug"
+	"strings"
+
+	"github.com/expunge-dev/expunge/agent/api"
+)
+
+// answer lets a request through to what answers it, or refuses it.
+func (s *Server) answer(plain http.ResponseWriter, r *http.Request) {
+	w := pace(plain, s.options.Stall)
+	defer func() {
+		if v := recover(); v != nil {
+			s.log.Error("a request made the server panic", "method", r.Method, "path", r.URL.Path, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			if w.begun {
+				// net/http ends the connection, so that nobody takes half an answer for a whole one.
+				panic(http.ErrAbortHandler)
+			}
+			refuse(w, internal())
+		}
+	}()
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Cache-Control", "no-store")
+	if p := s.admit(w, r); p != nil {
+		refuse(w, p)
+	}
+}
+
+func internal() *api.Problem {
+	return api.NewProblem(api.ExitInternal, "internal", "the agent's log says more", errors.New("internal error"))
+}
+
+// admit answers a request, or says why not.
+func (s *Server) admit(w *paced, r *http.Request) *api.Problem {
+	if p := plain(r); p != nil {
+		return p
+	}
+	who, err := s.principal(r)
+	if err != nil {
+		w.Header().Set("Connection", "close")
+		return api.NewProblem(api.ExitPermission, "unauthorized", "", err)
+	}
+	op, p := s.route(w, r)
+	if foreign := crossSite(r, op.page != nil); foreign != nil {
+		return foreign
+	}
+	if len(who.Roles) == 0 {
+		return forbidden("%s has no roles here", who.Name)
+	}
+	if p != nil {
+		return p
+	}
+	if !op.permits(who) {
+		return forbidden("%s has not the role %s", who.Name, op.needs())
+	}
+	count, most := s.requests, s.options.Requests
+	if op.watch {
+		count, most = s.watchers, s.options.Watchers
+	}
+	if !count.take(who.Name) {
+		return api.NewProblem(api.ExitRefused, "too_many_requests", "", fmt.Errorf("%s has %d of these at once already", who.Name, most))
+	}
+	defer count.give(who.Name)
+	r = r.WithContext(api.WithPrincipal(r.Context(), who))
+	switch {
+	case op.page != nil:
+		op.page.ServeHTTP(w, r)
+		return nil
+	case op.watch:
+		s.mux.ServeHTTP(w, r)
+		return nil
+	}
+	body, p := s.body(w, r)
+	if p != nil {
+		return p
+	}
+	if op.act {
+		return s.act(w, r, who, body)
+	}
+	a := newAnswer()
+	s.mux.ServeHTTP(a, with(r, body))
+	a.send(w)
+	return nil
+}
+
+// plain refuses what no client of ours sends.
+func plain(r *http.Request) *api.Problem {
+	size := len(r.Method) + len(r.RequestURI)
+	for name, values := range r.Header {
+		for _, v := range values {
+			size += len(name) + len(v) + 4
+		}
+	}
+	if size > headerLimit {
+		return api.NewProblem(api.ExitUsage, "headers_too_large", "", fmt.Errorf("the request's headers are larger than %d bytes", headerLimit))
+	}
+	if at := r.URL.Path; at == "" || at[0] != '/' || path.Clean(at) != strings.TrimSuffix(at, "/") && at != "/" {
+		return notFound(r)
+	}
+	return nil
+}
+
+func notFound(r *http.Request) *api.Problem {
+	return api.NewProblem(api.ExitNotFound, "not_found", "docs/openapi.yaml says what is there", fmt.Errorf("nothing is at %s", r.URL.Path))
+}
+
+// route is which operation a request asks for.
+func (s *Server) route(w http.ResponseWriter, r *http.Request) (operation, *api.Problem) {
+	if page := s.options.Page; page != nil && !strings.HasPrefix(r.URL.Path+"/", "/v1/") {
+		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+			return operation{may: []api.Role{api.Read}, page: page}, nil
+		}
+		return operation{}, notAllowed(w, r, "GET, HEAD")
+	}
+	h, pattern := s.mux.Handler(r)
+	op, ok := s.operations[pattern]
+	if ok && r.Method != http.MethodHead {
+		return op, nil
+	}
+	// The mux's own answer says whether the path has other methods.
+	a := newAnswer()
+	if pattern == "" {
+		h.ServeHTTP(a, r)
+	}
+	allow := a.header.Get("Allow")
+	if ok {
+		allow = http.MethodGet
+	}
+	if allow == "" {
+		return operation{}, notFound(r)
+	}
+	return operation{}, notAllowed(w, r, allow)
+}
+
+func notAllowed(w http.ResponseWriter, r *http.Request, allow string) *api.Problem {
+	w.Header().Set("Allow", allow)
+	return api.NewProblem(api.ExitUsage, "method_not_allowed", "", fmt.Errorf("%s is not possible at %s: %s is", r.Method, r.URL.Path, allow))
+}
+
+// crossSite refuses what a page of another site made a browser send: with it goes the browser's certificate. To look at the page by
+// a link is no harm.
+func crossSite(r *http.Request, page bool) *api.Problem {
+	site := r.Header.Get("Sec-Fetch-Site")
+	link := page && r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
+	foreign := site != "" && site != "same-origin" && site != "none" && !link
+	if origin := r.Header.Get("Origin"); origin != "" {
+		u, err := url.Parse(origin)
+		foreign = foreign || err != nil || u.Scheme != "https" || u.Host != r.Host
+	}
+	if !foreign {
+		return nil
+	}
+	return api.NewProblem(api.ExitPermission, "cross_site", "", errors.New("the request comes from another site"))
+}

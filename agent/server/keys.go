@@ -1,0 +1,263 @@
+package server
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/expunge-dev/expunge/agent/api"
+	"github.com/expunge-dev/expunge/internal/durable"
+	"github.com/expunge-dev/expunge/internal/strict"
+)
+
+const (
+	keySchema   = "expunge/kept-answer/v1"
+	keyLifetime = 7 * 24 * time.Hour
+	// keyRoom is what must be free before an act is begun, so that its answer can be kept.
+	keyRoom = 8 << 20
+	// keyWait is how long one request waits for another of the same key.
+	keyWait = 30 * time.Second
+)
+
+// keys keep the answers to acts, a file for each principal and Idempotency-Key. A file is made before its act is begun, and made again
+// with the answer before that goes out. One without an answer is of an act that was cut off, or whose answer is not kept: asked
+// again, it is done again, which the service makes harmless.
+type keys struct {
+	dir  string
+	salt []byte // of the hashes of requests: a body may have a PIN, which could be guessed from a hash without it
+	log  hclog.Logger
+	free func(dir string) (int64, error)
+
+	mu      sync.Mutex
+	running map[string]chan struct{} // by file; closed when the act is done
+}
+
+// kept is such a file.
+type kept struct {
+	Schema  string      `json:"schema"`
+	Request string      `json:"request"` // hex HMAC-SHA256 of method, path and body
+	Begun   time.Time   `json:"begun"`
+	Answer  *keptAnswer `json:"answer,omitempty"`
+}
+
+type keptAnswer struct {
+	Status      int    `json:"status"`
+	ContentType string `json:"content_type"`
+	Location    string `json:"location,omitempty"`
+	Body        []byte `json:"body"`
+}
+
+func openKeys(dir string, log hclog.Logger) (*keys, error) {
+	if err := durable.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("idempotency keys: %w", err)
+	}
+	name := filepath.Join(dir, "salt")
+	salt, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		salt = make([]byte, 32)
+		if _, err := rand.Read(salt); err != nil {
+			return nil, fmt.Errorf("idempotency keys: %w", err)
+		}
+		err = durable.CreateFile(name, salt, 0o600)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("idempotency keys: %w", err)
+	}
+	if len(salt) != 32 {
+		return nil, fmt.Errorf("idempotency keys: %s is damaged: it has %d bytes", name, len(salt))
+	}
+	k := &keys{dir: dir, salt: salt, log: log, free: durable.Free, running: map[string]chan struct{}{}}
+	k.clean()
+	return k, nil
+}
+
+// clean removes what is older than is kept, and what was never whole.
+func (k *keys) clean() {
+	entries, err := os.ReadDir(k.dir)
+	if err != nil {
+		k.log.Warn("kept answers could not be looked through", "err", err)
+		return
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || time.Since(info.ModTime()) < keyLifetime || !strings.HasSuffix(e.Name(), ".json") && !strings.HasSuffix(e.Name(), ".tmp") {
+			continue
+		}
+		if err := os.Remove(filepath.Join(k.dir, e.Name())); err != nil {
+			k.log.Warn("an old answer could not be removed", "err", err)
+		}
+	}
+}
+
+// parts are strings as one, so that no two lists are the same.
+func parts(list ...string) []byte {
+	var all []byte
+	for _, s := range list {
+		all = append(binary.BigEndian.AppendUint64(all, uint64(len(s))), s...)
+	}
+	return all
+}
+
+func (k *keys) file(principal, key string) string {
+	sum := sha256.Sum256(parts(principal, key))
+	return filepath.Join(k.dir, hex.EncodeToString(sum[:])+".json")
+}
+
+func (k *keys) request(r *http.Request, body []byte) string {
+	mac := hmac.New(sha256.New, k.salt)
+	mac.Write(parts(r.Method, r.URL.RequestURI(), string(body)))
+	return hex.EncodeToString(mac.Sum(nil))
+}
+
+// claim waits until no other request of this file is at work.
+func (k *keys) claim(ctx context.Context, file string) (release func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, keyWait)
+	defer cancel()
+	for {
+		k.mu.Lock()
+		other := k.running[file]
+		if other == nil {
+			mine := make(chan struct{})
+			k.running[file] = mine
+			k.mu.Unlock()
+			return func() {
+				k.mu.Lock()
+				delete(k.running, file)
+				k.mu.Unlock()
+				close(mine)
+			}, nil
+		}
+		k.mu.Unlock()
+		select {
+		case <-other:
+		case <-ctx.Done():
+			return nil, api.Refusef("busy", "ask again with the same key", "a request with this Idempotency-Key is under way")
+		}
+	}
+}
+
+// do answers a request: as it was answered before, or by act.
+func (k *keys) do(ctx context.Context, principal, key, request string, act func() *answer) (*answer, error) {
+	file := k.file(principal, key)
+	release, err := k.claim(ctx, file)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	record, err := k.load(file)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case record == nil:
+		record = &kept{Schema: keySchema, Request: request, Begun: time.Now().UTC()}
+		if err := k.begin(file, record); err != nil {
+			return nil, err
+		}
+	case record.Request != request:
+		return nil, api.Refusef("key_reused", "make a new key for each act", "this Idempotency-Key was used for another request")
+	case record.Answer != nil:
+		return record.again(), nil
+	}
+	a := act()
+	if !keepable(a.status) {
+		return a, nil
+	}
+	record.keep(a)
+	if err := k.save(file, record); err != nil {
+		// The act is done: to answer anything else would be a lie. Asked again it is done again, which is harmless.
+		k.log.Error("an answer could not be kept", "err", err)
+		a.header.Set("Expunge-Answer-Kept", "no")
+	}
+	return a, nil
+}
+
+// keepable says whether an answer is the act's, and not of a moment.
+func keepable(status int) bool {
+	switch status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests:
+		return false
+	}
+	return status < http.StatusInternalServerError
+}
+
+// load reads what is kept; nil is nothing, or too old.
+func (k *keys) load(file string) (*kept, error) {
+	data, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("kept answer: %w", err)
+	}
+	var record kept
+	err = strict.Decode(data, &record)
+	if err == nil && (record.Schema != keySchema || record.Request == "" || record.Answer != nil && record.Answer.Status < 200) {
+		err = errors.New("it is not of the form " + keySchema)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("kept answer %s is damaged: %w", file, err)
+	}
+	if time.Since(record.Begun) > keyLifetime {
+		return nil, nil
+	}
+	return &record, nil
+}
+
+// begin notes that an act is begun. Without that it is not.
+func (k *keys) begin(file string, record *kept) error {
+	free, err := k.free(k.dir)
+	if err == nil && free < keyRoom {
+		err = syscall.ENOSPC
+	}
+	if err == nil {
+		err = k.save(file, record)
+	}
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return api.NewProblem(api.ExitInternal, "no_room", "make room there; nothing was done", fmt.Errorf("%s: there is no room to keep an answer: %w", k.dir, err))
+	}
+	if err != nil {
+		return fmt.Errorf("nothing was done, because its answer could not be kept: %w", err)
+	}
+	return nil
+}
+
+func (k *keys) save(file string, record *kept) error {
+	data, err := json.Marshal(record)
+	if err != nil {
+		return err
+	}
+	return durable.WriteFile(file, data, 0o600)
+}
+
+func (r *kept) keep(a *answer) {
+	r.Answer = &keptAnswer{a.status, a.header.Get("Content-Type"), a.header.Get("Location"), a.body.Bytes()}
+}
+
+// again is the answer that was kept.
+func (r *kept) again() *answer {
+	a := newAnswer()
+	a.header.Set("Content-Type", r.Answer.ContentType)
+	if r.Answer.Location != "" {
+		a.header.Set("Location", r.Answer.Location)
+	}
+	a.WriteHeader(r.Answer.Status)
+	a.body.Write(r.Answer.Body)
+	return a
+}

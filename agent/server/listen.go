@@ -1,0 +1,120 @@
+package server
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+
+	"github.com/expunge-dev/expunge/internal/durable"
+)
+
+// Listener is where a server is reached. There are Unix sockets, whose other end the kernel names, and TLS with certificates on
+// both sides: nothing else can be made.
+type Listener struct {
+	l     net.Listener
+	tls   *tls.Config // of TLS
+	close func() error
+}
+
+// Addr is where it listens.
+func (l *Listener) Addr() net.Addr { return l.l.Addr() }
+
+// Close ends it. What a Serve has begun on it goes on.
+func (l *Listener) Close() error {
+	err := l.l.Close()
+	if errors.Is(err, net.ErrClosed) {
+		err = nil
+	}
+	if l.close != nil {
+		err = errors.Join(err, l.close())
+		l.close = nil
+	}
+	return err
+}
+
+// Unix makes a socket at path with permissions perm, of group gid (-1: of the process). A socket that nobody listens on any more is
+// replaced; where another agent is, the error is durable.ErrLocked. Beside it stays an empty file, path with ".lock".
+func Unix(path string, perm fs.FileMode, gid int) (*Listener, error) {
+	lock, err := durable.TryLock(path + ".lock")
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", path, err)
+	}
+	l, err := unixAt(path, perm, gid)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("listen on %s: %w", path, err), lock.Unlock())
+	}
+	return &Listener{l: l, close: func() error {
+		err := os.Remove(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		return errors.Join(err, lock.Unlock())
+	}}, nil
+}
+
+// unixAt makes the socket under another name first, so that it is never there with other permissions than it shall have.
+func unixAt(path string, perm fs.FileMode, gid int) (*net.UnixListener, error) {
+	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != fs.ModeSocket {
+		return nil, errors.New("a file that is no socket is in the way")
+	}
+	next := path + ".new"
+	if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: next, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	l.SetUnlinkOnClose(false)
+	err = os.Chmod(next, perm)
+	if err == nil && gid >= 0 {
+		err = os.Chown(next, -1, gid)
+	}
+	if err == nil {
+		err = os.Rename(next, path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, l.Close(), os.Remove(next))
+	}
+	return l, nil
+}
+
+// Activated is a Unix socket that somebody else listens on already, such as systemd, who also removes it.
+func Activated(l *net.UnixListener) *Listener {
+	l.SetUnlinkOnClose(false)
+	return &Listener{l: l}
+}
+
+// TLS listens at address ("host:port") for those with a certificate of the client CA.
+func TLS(address string, files TLSFiles) (*Listener, error) {
+	c, err := files.config()
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", address, err)
+	}
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	return &Listener{l: l, tls: c}, nil
+}
+
+// ActivatedTLS is TLS on a socket that somebody else listens on already.
+func ActivatedTLS(l *net.TCPListener, files TLSFiles) (*Listener, error) {
+	c, err := files.config()
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", l.Addr(), err)
+	}
+	return &Listener{l: l, tls: c}, nil
+}
+
+// limit is a listener as it is served.
+func (s *Server) limit(l *Listener) net.Listener {
+	counted := limited{l.l, s}
+	if l.tls != nil {
+		return tls.NewListener(counted, l.tls)
+	}
+	return counted
+}
