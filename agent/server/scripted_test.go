@@ -129,7 +129,7 @@ func (s *scripted) Health(ctx context.Context) (api.Health, error) {
 	return api.Health{Status: "ok"}, s.called(ctx, "health")
 }
 func (s *scripted) Locate(ctx context.Context, drive string, r api.LocateRequest) (api.Located, error) {
-	return api.Located{Serial: drive, On: r.On}, s.called(ctx, "locate %s %v", drive, r.On)
+	return api.Located{Serial: drive, Light: map[bool]string{true: "on", false: "off"}[r.On]}, s.called(ctx, "locate %s %v", drive, r.On)
 }
 
 // everything gives the user of the tests all roles.
