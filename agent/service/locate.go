@@ -53,7 +53,7 @@ func (s *Service) Watch(ctx context.Context) error {
 		if c.Begun {
 			return
 		}
-		if err := s.HostChanged(ctx); err != nil {
+		if err := s.HostChanged(ctx); err != nil && ctx.Err() == nil {
 			s.log.Error("the host changed and cannot be looked at", "err", err)
 		}
 	})

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
@@ -28,6 +29,7 @@ type app struct {
 
 	state, rack, socket, json, logLevel string
 	code                                int
+	quiet                               *atomic.Bool // standard error is a log, not for people
 	pins                                pins
 	keys                                unlockFlags
 }
@@ -64,7 +66,8 @@ func (a *app) execute(args []string) int {
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	if a.ctx == nil {
-		ctx, done := signals(a.stderr)
+		a.quiet = &atomic.Bool{}
+		ctx, done := signals(a.stderr, a.quiet)
 		defer done()
 		a.ctx = ctx
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -90,6 +91,18 @@ func TestScripts(t *testing.T) {
 					ts.Fatalf("%v", err)
 				}
 				ts.Check(os.WriteFile(ts.MkAbs(args[1]), p.Bundle, 0o600))
+			},
+			// await FILE: it is there within half a minute.
+			"await": func(ts *testscript.TestScript, _ bool, args []string) {
+				for n := 0; ; n++ {
+					if _, err := os.Stat(ts.MkAbs(args[0])); err == nil {
+						return
+					}
+					if n == 3000 {
+						ts.Fatalf("%s does not appear", args[0])
+					}
+					time.Sleep(10 * time.Millisecond)
+				}
 			},
 			// flip FILE: one bit of a file is changed.
 			"flip": func(ts *testscript.TestScript, _ bool, args []string) {

@@ -69,6 +69,9 @@ func (a *app) serve(ctx context.Context, file string) (err error) {
 	if err != nil {
 		return err
 	}
+	if a.quiet != nil {
+		a.quiet.Store(true)
+	}
 	level := hclog.LevelFromString(a.logLevel)
 	if a.logLevel == "off" {
 		level = hclog.Info // an agent that says nothing cannot be looked after

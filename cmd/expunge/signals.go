@@ -7,14 +7,15 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 )
 
 var errStopped = errors.New("stopped by a signal")
 
 // signals makes a context that the first SIGINT or SIGTERM ends, so that what runs can stop
-// resumably. A second one ends the process at once; a job is resumable then, too.
-func signals(stderr io.Writer) (context.Context, func()) {
+// resumably; a person is told so, unless quiet. A second one ends the process at once; a job is resumable then, too.
+func signals(stderr io.Writer, quiet *atomic.Bool) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	came := make(chan os.Signal, 2)
 	signal.Notify(came, os.Interrupt, syscall.SIGTERM)
@@ -29,7 +30,9 @@ func signals(stderr io.Writer) (context.Context, func()) {
 			if !first {
 				os.Exit(exitSignal)
 			}
-			fmt.Fprintln(stderr, "expunge: stopping: what is in flight is waited for (again to stop at once; the job can be resumed)")
+			if !quiet.Load() {
+				fmt.Fprintln(stderr, "expunge: stopping: what is in flight is waited for (again to stop at once; the job can be resumed)")
+			}
 			cancel(errStopped)
 		}
 	}()
