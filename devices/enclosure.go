@@ -21,7 +21,7 @@ const (
 // Enclosure is the slot that a drive is in, as the kernel tells it. It says where a drive is and not which it is: it is
 // no part of its identity. A slot that is told in two ways is not told: Drive.Enclosure is nil then.
 type Enclosure struct {
-	Kind    SlotKind `json:"kind"`
+	Kind    SlotKind `json:"kind"`              // of slot: enclosure or pci
 	ID      string   `json:"id,omitempty"`      // logical identifier of the enclosure, in hexadecimal (SES-3 6.1.2.2)
 	Name    string   `json:"name,omitempty"`    // what the kernel calls the enclosure: its SCSI address; changes between boots
 	Product string   `json:"product,omitempty"` // vendor and model of the enclosure

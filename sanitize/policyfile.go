@@ -29,7 +29,7 @@ type PolicyFile struct {
 	// acknowledged models.
 	CryptoConditions string                              `yaml:"crypto-conditions" json:"crypto-conditions,omitempty"`
 	Acknowledged     []Acknowledgement                   `yaml:"acknowledged" json:"acknowledged,omitempty"`
-	Rules            []PolicyRule                        `yaml:"rules" json:"rules,omitempty"`
+	Rules            []PolicyRule                        `yaml:"rules" json:"rules,omitempty"` // by kind of drive, or by a condition
 	Require          map[Category]map[Disposition]Method `yaml:"require" json:"require,omitempty"`
 	Examples         []rules.Example                     `yaml:"examples" json:"-"` // for Policy.Try; they decide nothing
 }
@@ -53,12 +53,12 @@ type PolicyRule struct {
 	Levels    map[Technique]Method `yaml:"levels" json:"levels,omitempty"` // downward only
 	Overwrite string               `yaml:"overwrite" json:"overwrite,omitempty"`
 
-	Name            string `yaml:"name" json:"name,omitempty"`
-	When            string `yaml:"when" json:"when,omitempty"`
-	Deny            string `yaml:"deny" json:"deny,omitempty"`
-	RequireApproval *int   `yaml:"require_approval" json:"require_approval,omitempty"`
-	MinMethod       Method `yaml:"min_method" json:"min_method,omitempty"`
-	Because         string `yaml:"because" json:"because,omitempty"`
+	Name            string `yaml:"name" json:"name,omitempty"`                         // of a rule with a condition
+	When            string `yaml:"when" json:"when,omitempty"`                         // the condition, in CEL
+	Deny            string `yaml:"deny" json:"deny,omitempty"`                         // why drives for which it holds are refused
+	RequireApproval *int   `yaml:"require_approval" json:"require_approval,omitempty"` // of how many people
+	MinMethod       Method `yaml:"min_method" json:"min_method,omitempty"`             // no lower method
+	Because         string `yaml:"because" json:"because,omitempty"`                   // told with it
 }
 
 // PolicyFileError is a policy file that is none. Line is where, from 1; 0 where that is not one line.

@@ -89,7 +89,7 @@ type Request struct {
 	// Requester is who asked, such as "uid:1000", and Groups what they belong to. A service says so of whoever is
 	// connected, whatever they say themselves; "" is a command line on the host.
 	Requester string   `json:"requested_by,omitempty"`
-	Groups    []string `json:"requester_groups,omitempty"`
+	Groups    []string `json:"requester_groups,omitempty"` // names of the groups that whoever asked belongs to
 }
 
 // RequestError is a request that no drive could fulfil because it is not one. Nothing was looked

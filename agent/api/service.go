@@ -183,6 +183,6 @@ type Located struct {
 	Serial    string             `json:"serial"`
 	Model     string             `json:"model"`
 	Nodes     []string           `json:"nodes"`
-	Enclosure *devices.Enclosure `json:"enclosure,omitempty"`
-	Light     string             `json:"light"` // on, off
+	Enclosure *devices.Enclosure `json:"enclosure,omitempty"` // the slot
+	Light     string             `json:"light"`               // on, off
 }

@@ -19,6 +19,8 @@ import (
 // ErrNotRunning: nobody listens where the agent should be. Nothing was asked of it.
 var ErrNotRunning = errors.New("no agent is running there")
 
+const unsure = "what was asked may have been done; ask how it stands"
+
 // attempts is how often something is asked when connections break, with longer and longer pauses between.
 const attempts = 5
 
@@ -79,6 +81,10 @@ func (c *Client) ask(ctx context.Context, method, path string, body []byte, key 
 			}
 		}
 		data, again, err := c.once(ctx, method, path, body, key, want)
+		if last != nil && errors.Is(err, ErrNotRunning) {
+			// Something was asked of an agent that is not there any more: it may have been done.
+			again, err = true, api.NewProblem(api.ExitInternal, "connection", unsure, fmt.Errorf("%v; since then %v", last, err))
+		}
 		if err == nil || !again || ctx.Err() != nil {
 			return data, err
 		}
@@ -144,7 +150,7 @@ func (c *Client) broken(err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		return api.NewProblem(api.ExitPermission, "permission", "the agent's socket is for those of its group", fmt.Errorf("ask the agent at %s: %w", c.where, err))
 	}
-	return api.NewProblem(api.ExitInternal, "connection", "what was asked may have been done; ask how it stands", fmt.Errorf("ask the agent at %s: %w", c.where, err))
+	return api.NewProblem(api.ExitInternal, "connection", unsure, fmt.Errorf("ask the agent at %s: %w", c.where, err))
 }
 
 // notRunning says where nobody is.
@@ -153,7 +159,9 @@ type notRunning struct {
 	err   error
 }
 
-func (e *notRunning) Error() string   { return fmt.Sprintf("no agent is running at %s: %v", e.where, e.err) }
+func (e *notRunning) Error() string {
+	return fmt.Sprintf("no agent is running at %s: %v", e.where, e.err)
+}
 func (e *notRunning) Unwrap() []error { return []error{ErrNotRunning, e.err} }
 
 // problem is what the agent says is wrong.

@@ -25,6 +25,7 @@ var endpoints = []struct {
 }{
 	{"GET", "/v1/drives", "", "drives", 200, api.Read},
 	{"POST", "/v1/drives/naa.5%2F0/locate", `{"on":true}`, "locate naa.5/0 true", 200, api.Operate},
+	{"POST", "/v1/drives/%2Fdev%2Fsda/locate", `{"on":false}`, "locate /dev/sda false", 200, api.Operate},
 	{"POST", "/v1/plans", `{"drives":["S1","S2"],"method":"purge"}`, "plan S1,S2 purge", 201, api.Operate},
 	{"GET", "/v1/plans/p1", "", "planned p1", 200, api.Read},
 	{"POST", "/v1/plans/p1/approvals", `{"payload":"e30=","payloadType":"t","signatures":[{"keyid":"k","sig":"s"}]}`, "approve p1 e30=", 200, api.Approve},

@@ -100,7 +100,7 @@ func plain(r *http.Request) *api.Problem {
 	if size > headerLimit {
 		return api.NewProblem(api.ExitUsage, "headers_too_large", "", fmt.Errorf("the request's headers are larger than %d bytes", headerLimit))
 	}
-	if at := r.URL.Path; at == "" || at[0] != '/' || path.Clean(at) != strings.TrimSuffix(at, "/") && at != "/" {
+	if at := r.URL.EscapedPath(); at == "" || at[0] != '/' || path.Clean(at) != strings.TrimSuffix(at, "/") && at != "/" {
 		return notFound(r)
 	}
 	return nil

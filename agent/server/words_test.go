@@ -12,6 +12,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/danielgtaylor/huma/v2"
 )
 
 // update writes what is made of sources again: EXPUNGE_UPDATE=1 go test ./agent/server
@@ -30,8 +32,10 @@ func TestEveryMemberIsExplained(t *testing.T) {
 		}
 		key := wordKey(of, field)
 		words[key] = sources[pkg][strings.TrimPrefix(key, pkg+".")]
-		if words[key] == "" {
-			words[key] = byHand[key]
+		for _, w := range []string{byHand[key], byName[field]} {
+			if words[key] == "" {
+				words[key] = w
+			}
 		}
 		if words[key] == "" {
 			t.Errorf("nothing says what %s is", key)
@@ -57,6 +61,56 @@ func TestEveryMemberIsExplained(t *testing.T) {
 		t.Fatal(err)
 	}
 	same(t, "words.json", data.Bytes())
+}
+
+// What others build on: it changes only when somebody means it to.
+func TestTheDocumentIsTheCommittedOne(t *testing.T) {
+	s := testServer(t, Options{Service: &scripted{}})
+	same(t, filepath.Join("..", "..", "docs", "openapi.yaml"), s.OpenAPI())
+	for range 3 {
+		if !bytes.Equal(testServer(t, Options{Service: &scripted{}, Version: "other"}).OpenAPI(), s.OpenAPI()) {
+			t.Fatal("it is not the same each time")
+		}
+	}
+	v := serve(t, Options{Service: &scripted{}})
+	if r := v.ask(t, "GET", "/v1/openapi.yaml", ""); r.body != string(s.OpenAPI()) || r.header.Get("Content-Type") != "application/yaml" {
+		t.Errorf("another one is served, of the type %s", r.header.Get("Content-Type"))
+	}
+	// Everything that is served is described, in words.
+	for at, item := range s.described.Paths {
+		for _, op := range []*huma.Operation{item.Get, item.Post, item.Put} {
+			if op == nil {
+				continue
+			}
+			if op.Summary == "" || op.Description == "" || op.Responses["default"] == nil || len(op.Responses) != 2 {
+				t.Errorf("%s %s: %q, %d answers", op.Method, at, op.Summary, len(op.Responses))
+			}
+			for _, p := range op.Parameters {
+				if p.Description == "" && (p.Schema == nil || p.Schema.Description == "") {
+					t.Errorf("%s: nothing says what %s is", at, p.Name)
+				}
+			}
+			if _, ok := s.operations[op.Method+" "+at]; !ok {
+				t.Errorf("%s %s is not served", op.Method, at)
+			}
+		}
+	}
+	for name, schema := range s.described.Components.Schemas.Map() {
+		if schema.Description == "" {
+			t.Errorf("nothing says what %s is", name)
+		}
+		for member, p := range schema.Properties {
+			if p.Description == "" {
+				t.Errorf("nothing says what %s.%s is", name, member)
+			}
+		}
+	}
+	// Those who ask say nothing that is not known; those who answer may say more, later.
+	for name, closed := range map[string]bool{"StartRequest": true, "PlanRequest": true, "HaltRequest": true, "SanitizeGivenRequest": true, "Job": false, "Problem": false, "Event": false} {
+		if is := s.described.Components.Schemas.Map()[name].AdditionalProperties == false; is != closed {
+			t.Errorf("%s: further members are refused: %v", name, is)
+		}
+	}
 }
 
 // same compares a committed file with what it is made of.

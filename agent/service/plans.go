@@ -78,6 +78,9 @@ func (s *Service) plan(ctx context.Context, r api.PlanRequest) (sanitize.Plan, e
 		}
 		r.Policy, r.PolicyFile = s.Policy.Name, s.Policy.Ref().File
 	}
+	if r.Requester != "" || len(r.Groups) > 0 {
+		return sanitize.Plan{}, &sanitize.RequestError{Field: "requested_by", Why: "the agent says who asks, not the request"}
+	}
 	if r.AcceptVolatile {
 		return sanitize.Plan{}, &sanitize.RequestError{Field: "accept_volatile", Why: "the agent's configuration accepts that, not a request"}
 	}

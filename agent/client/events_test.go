@@ -1,0 +1,146 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/expunge-dev/expunge/agent/api"
+)
+
+// stream plays a stream that is cut off after these lines.
+func stream(after *[]string, lines ...string) func(*http.Request, net.Conn) {
+	return func(r *http.Request, c net.Conn) {
+		*after = append(*after, r.URL.Query().Get("after"))
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n")
+		for _, l := range lines {
+			fmt.Fprintf(c, "%x\r\n%s\n\r\n", len(l)+1, l)
+		}
+	}
+}
+
+const end = `{"type":"job","result":{"id":"j","state":"ended","drives":[],"exit_status":0},"cursor":"9"}`
+
+// What a user would lose: events, between two connections.
+func TestEventsGoOnWithTheirCursor(t *testing.T) {
+	var after []string
+	c := scene(t, hangsUp,
+		stream(&after, `{"type":"record","seq":1,"cursor":"1"}`, "", `{"type":"progress","done_bytes":7}`),
+		says("503 Service Unavailable", "application/problem+json", `{"detail":"d","code":"stopping","exit_status":10}`),
+		stream(&after, `{"type":"record","seq":2,"cursor":"2 &"}`, `{"type":"record","seq":`), // in the middle of a line
+	)
+	var seen []int64
+	_, err := collect(c.Events(t.Context(), "j", "0"))
+	var p *api.Problem
+	if !errors.As(err, &p) || p.Code != "garbled" {
+		t.Errorf("half a line: %v", err)
+	}
+	if strings.Join(after, ",") != "0,1" {
+		t.Errorf("asked after %q", after)
+	}
+	after = nil
+	c = scene(t, stream(&after, `{"type":"record","seq":1,"cursor":"1 &"}`), stream(&after, `{"type":"record","seq":2,"cursor":"2"}`, end, `{"type":"record","seq":3}`))
+	events, err := collect(c.Events(t.Context(), "j", ""))
+	for _, e := range events {
+		seen = append(seen, e.Seq)
+	}
+	if err != nil || fmt.Sprint(seen) != "[1 2 0]" || fmt.Sprint(after) != "[ 1 &]" || events[2].Whole.State != api.JobEnded {
+		t.Errorf("%v, %v, after %q", seen, err, after)
+	}
+}
+
+func TestStreamsThatCannotGoOn(t *testing.T) {
+	for name, x := range map[string]struct{ line, code string }{
+		"a problem":            {`{"type":"problem","problem":{"detail":"d","code":"journal","exit_status":8}}`, "journal"},
+		"an empty problem":     {`{"type":"problem"}`, "garbled"},
+		"an end without a job": {`{"type":"job"}`, "garbled"},
+		"an end of nothing":    {`{"type":"job","result":{"exit_status":0}}`, "garbled"},
+		"no JSON":              {`done`, "garbled"},
+		"a long line":          {strings.Repeat("x", eventLimit+1), "garbled"},
+	} {
+		var after []string
+		_, err := collect(scene(t, stream(&after, x.line)).Events(t.Context(), "j", ""))
+		var p *api.Problem
+		if !errors.As(err, &p) || p.Code != x.code || len(after) != 1 {
+			t.Errorf("%s: %v, asked %d times", name, err, len(after))
+		}
+	}
+	_, err := collect(scene(t, says("404 Not Found", "application/problem+json", `{"detail":"no such job","code":"not_found","exit_status":3}`)).Events(t.Context(), "j", ""))
+	var p *api.Problem
+	if !errors.As(err, &p) || p.Code != "not_found" {
+		t.Errorf("%v", err)
+	}
+	if _, err := collect(scene(t, says("200 OK", "text/html", "<p>")).Events(t.Context(), "j", "")); !errors.As(err, &p) || p.Code != "garbled" {
+		t.Errorf("a page: %v", err)
+	}
+}
+
+// What a user would lose: somebody waits for ever for a host that has no power any more.
+func TestSilentStreamsAreLeft(t *testing.T) {
+	var after []string
+	hold := make(chan struct{})
+	defer close(hold)
+	silent := func(r *http.Request, c net.Conn) {
+		stream(&after, `{"type":"record","seq":1,"cursor":"1"}`)(r, c)
+		<-hold
+	}
+	c := scene(t, silent, stream(&after, end))
+	c.beat = 100 * time.Millisecond
+	events, err := collect(c.Events(t.Context(), "j", ""))
+	if err != nil || len(events) != 2 || fmt.Sprint(after) != "[ 1]" {
+		t.Errorf("%v, %v, after %q", events, err, after)
+	}
+	c = scene(t, hangsUp)
+	c.patience = 50 * time.Millisecond
+	var p *api.Problem
+	if _, err := collect(c.Events(t.Context(), "j", "")); !errors.As(err, &p) || p.Code != "connection" {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestWatchersMayLeave(t *testing.T) {
+	path := socket(t)
+	run(t, path, t.TempDir(), &answering{})
+	for e, err := range unix(t, path).Events(t.Context(), "j", "") {
+		if err != nil || e.Seq != 1 {
+			t.Errorf("%+v, %v", e, err)
+		}
+		break
+	}
+}
+
+// The agent is replaced while somebody watches and asks.
+func TestARestartIsNotNoticed(t *testing.T) {
+	path, keys := socket(t), t.TempDir()
+	s := &answering{}
+	stop := run(t, path, keys, s)
+	c := unix(t, path)
+	ctx := WithKey(t.Context(), "k")
+	first, err := c.Start(ctx, api.StartRequest{PlanID: "p"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for e, err := range c.Events(t.Context(), "j1", "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n++; n == 2 {
+			stop()
+			run(t, path, keys, s)
+		}
+		if e.Type == api.EventJob && n != 5 {
+			t.Errorf("%d events", n)
+		}
+	}
+	s.asks = nil
+	again, err := c.Start(ctx, api.StartRequest{PlanID: "p"})
+	if err != nil || again.ID != first.ID || len(s.asks) != 0 {
+		t.Errorf("%+v, %v, %q", again, err, s.asks)
+	}
+}
