@@ -45,7 +45,7 @@ truth:
 
 # One minute for each fuzz target; make test runs their seeds.
 fuzz:
-	for p in ./attest ./sanitize ./sanitize/journal ./devices ./devices/virtual ./devices/nvme ./devices/scsi ./devices/ata; do \
+	for p in ./attest ./sanitize ./sanitize/journal ./devices ./devices/virtual ./devices/nvme ./devices/scsi ./devices/ata ./agent/server; do \
 		for f in $$($(GO) test -list '^Fuzz' $$p | grep ^Fuzz); do $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime 60s -fuzzminimizetime 10x $$p || exit 1; done; \
 	done
 

@@ -23,8 +23,6 @@ func (s *Server) body(w *paced, r *http.Request) ([]byte, *api.Problem) {
 		w.Header().Set("Connection", "close") // it is not read
 		return nil, malformed("body", fmt.Errorf("%s has no body", r.Method))
 	}
-	// Without a connection, as in tests, there is no deadline to set.
-	_ = w.control.SetReadDeadline(time.Now().Add(s.options.BodyTime))
 	data, err := io.ReadAll(io.LimitReader(r.Body, bodyLimit+1))
 	var late net.Error
 	switch {

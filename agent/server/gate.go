@@ -8,6 +8,7 @@ import (
 	"path"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/expunge-dev/expunge/agent/api"
 )
@@ -19,14 +20,21 @@ func (s *Server) answer(plain http.ResponseWriter, r *http.Request) {
 		if v := recover(); v != nil {
 			s.log.Error("a request made the server panic", "method", r.Method, "path", r.URL.Path, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 			if w.begun {
-				// net/http ends the connection, so that nobody takes half an answer for a whole one.
-				panic(http.ErrAbortHandler)
+				// The connection ends, so that nobody takes half an answer for a whole one.
+				if c, _, err := w.control.Hijack(); err == nil {
+					_ = c.Close() // nothing more can be said on it
+				}
+				return
 			}
 			refuse(w, internal())
 		}
 	}()
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-store")
+	if r.ContentLength != 0 {
+		// Also where it is refused unread: then net/http reads what is left. Without a connection, as in tests, there is no deadline to set.
+		_ = w.control.SetReadDeadline(time.Now().Add(s.options.BodyTime))
+	}
 	if p := s.admit(w, r); p != nil {
 		refuse(w, p)
 	}

@@ -3,6 +3,7 @@ package server
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -153,6 +154,24 @@ func TestSlowBodiesAreCutOff(t *testing.T) {
 	}
 }
 
+// The same of a body that nobody reads, because its sender may not ask.
+func TestSlowBodiesOfStrangersAreCutOff(t *testing.T) {
+	srv := testServer(t, Options{Service: &scripted{}, BodyTime: 50 * time.Millisecond})
+	v := serveWith(t, srv)
+	c, err := net.Dial("unix", v.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprint(c, "POST /v1/jobs HTTP/1.1\r\nHost: agent\r\nContent-Length: 100\r\n\r\n{")
+	if err := c.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if said, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(said), "HTTP/1.1 403") {
+		t.Errorf("%v, %q", err, said)
+	}
+}
+
 func TestOneUserCannotTakeEverything(t *testing.T) {
 	hold := make(chan struct{})
 	s := &scripted{hold: hold}
@@ -205,5 +224,21 @@ func TestOneUserCannotTakeEverything(t *testing.T) {
 	eventually(t, "there is room again", func() bool { return !refused() })
 	for _, c := range held {
 		c.Close()
+	}
+}
+
+// What a user would lose: half a page that looks whole.
+func TestHalfAnAnswerIsNotWhole(t *testing.T) {
+	o := Options{Service: &scripted{}, Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, strings.Repeat("drives_total 7\n", 1000))
+		var none []int
+		_ = none[len(w.Header())]
+	})}
+	v := serve(t, o)
+	if r, err := v.try("GET", "/v1/metrics", ""); err == nil {
+		t.Errorf("%d, %d bytes", r.status, len(r.body))
+	}
+	if r := v.ask(t, "GET", "/v1/jobs", ""); r.status != 200 {
+		t.Errorf("afterwards: %+v", r)
 	}
 }

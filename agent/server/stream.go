@@ -67,8 +67,7 @@ func (s *Server) events(ctx context.Context, in *eventsIn) (*eventsOut, error) {
 		_, w := humago.Unwrap(c)
 		t := &teller{w: w, control: http.NewResponseController(w), lines: lines}
 		if err := s.tell(ctx, t, begun, from); err != nil && ctx.Err() == nil {
-			s.log.Debug("a watcher was dropped", "job", in.ID, "err", err)
-			panic(http.ErrAbortHandler) // the connection is of no more use
+			s.log.Debug("a watcher was dropped", "job", in.ID, "err", err) // net/http ends a connection that could not be written to
 		}
 	}}, nil
 }
