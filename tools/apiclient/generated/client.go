@@ -165,6 +165,9 @@ type DevicesDrive struct {
 	// DepopulatedElements elements that were taken out of use; absent where the drive does not tell
 	DepopulatedElements *int64 `json:"depopulated_elements,omitempty"`
 
+	// Enclosure Enclosure is the slot that it is in; nil where the kernel does not tell, or tells two.
+	Enclosure *DevicesEnclosure `json:"enclosure,omitempty"`
+
 	// Fabric "tcp", "rdma", "fc", "iscsi" when reached over one
 	Fabric *string `json:"fabric,omitempty"`
 
@@ -266,6 +269,27 @@ type DevicesDrive struct {
 
 	// Zoning Zoning is that of a shingled hard disk. Zones are those of one that the host manages, where it tells them.
 	Zoning *string `json:"zoning,omitempty"`
+}
+
+// DevicesEnclosure Enclosure is the slot that a drive is in, as the kernel tells it. It says where a drive is and not which it is: it is no part of its identity. A slot that is told in two ways is not told: Drive.Enclosure is nil then.
+type DevicesEnclosure struct {
+	// Id logical identifier of the enclosure, in hexadecimal (SES-3 6.1.2.2)
+	Id *string `json:"id,omitempty"`
+
+	// Kind of slot: enclosure or pci
+	Kind string `json:"kind"`
+
+	// Name what the kernel calls the enclosure: its SCSI address; changes between boots
+	Name *string `json:"name,omitempty"`
+
+	// Product vendor and model of the enclosure
+	Product *string `json:"product,omitempty"`
+
+	// Slot number of the bay; nil where only SlotName is known
+	Slot *int64 `json:"slot,omitempty"`
+
+	// SlotName SlotName is what the enclosure calls the bay, often as printed beside it; of a PCI slot its name.
+	SlotName string `json:"slot_name"`
 }
 
 // DevicesFormatNVM FormatNVM is what an NVMe drive says of erasing itself by Format NVM (NVMe base 2.0, 5.14).
@@ -804,17 +828,23 @@ type LocateRequest struct {
 
 // Located Located is the slot whose light was switched.
 type Located struct {
+	// Enclosure the slot
+	Enclosure *DevicesEnclosure `json:"enclosure,omitempty"`
+
 	// Id id
 	Id string `json:"id"`
 
-	// On whether the light is on
-	On bool `json:"on"`
+	// Light on, off
+	Light string `json:"light"`
+
+	// Model model of the drive
+	Model string `json:"model"`
+
+	// Nodes nodes by which the kernel shows the drive
+	Nodes *[]string `json:"nodes"`
 
 	// Serial serial number of the drive
 	Serial string `json:"serial"`
-
-	// Slot where the drive is
-	Slot string `json:"slot"`
 }
 
 // Markers Markers is what became of the blocks that were written before an erase.
@@ -909,6 +939,9 @@ type Plan struct {
 
 // PlanRequest PlanRequest names drives, and says what is wanted of them. An empty list is an error, never "all".
 type PlanRequest struct {
+	// AcceptVolatile AcceptVolatile: it was accepted that the state is kept in memory, so that a loss of power takes the evidence with it.
+	AcceptVolatile *bool `json:"accept_volatile,omitempty"`
+
 	// AllowFabric take drives that are reached over a fabric or SAN, which may be somebody else's
 	AllowFabric *bool `json:"allow_fabric,omitempty"`
 
@@ -941,6 +974,12 @@ type PlanRequest struct {
 
 	// PolicyFile PolicyFile is what a site's policy says; a plan has it in its reference to the policy.
 	PolicyFile *SanitizePolicyFile `json:"policy_file,omitempty"`
+
+	// RequestedBy Requester is who asked, such as "uid:1000", and Groups what they belong to. A service says so of whoever is connected, whatever they say themselves; "" is a command line on the host.
+	RequestedBy *string `json:"requested_by,omitempty"`
+
+	// RequesterGroups names of the groups that whoever asked belongs to
+	RequesterGroups *[]string `json:"requester_groups,omitempty"`
 
 	// Scheme a named list of passes, instead of Pattern
 	Scheme *string `json:"scheme,omitempty"`
@@ -1005,6 +1044,9 @@ type SanitizeAcknowledgement struct {
 
 // SanitizeDrivePlan DrivePlan is what will be done to one drive, and everything that must still be so when it is.
 type SanitizeDrivePlan struct {
+	// Approvals Approvals is how many people must approve before it is begun, by the policy's rules.
+	Approvals *int64 `json:"approvals,omitempty"`
+
 	// Areas Areas are those beside the blocks that the drive was asked for, and what it said.
 	Areas *[]DevicesArea `json:"areas,omitempty"`
 
@@ -1317,7 +1359,7 @@ type SanitizePolicyFile struct {
 	// Require the least method, by category and disposition
 	Require *map[string]map[string]string `json:"require,omitempty"`
 
-	// Rules the first that fits a drive decides
+	// Rules by kind of drive, or by a condition
 	Rules *[]SanitizePolicyRule `json:"rules,omitempty"`
 
 	// Verify what is done, and the least that may be asked for
@@ -1336,8 +1378,11 @@ type SanitizePolicyRef struct {
 	Sha256 string `json:"sha256"`
 }
 
-// SanitizePolicyRule PolicyRule is what the file says about drives of a kind. An order is all that is used for its method; what a rule leaves out is as in the base.
+// SanitizePolicyRule PolicyRule is what the file says about drives of a kind, of which the first that fits a drive decides; or, with When, a condition in CEL with what follows where it holds, of which all are judged. An order is all that is used for its method; what a rule leaves out is as in the base.
 type SanitizePolicyRule struct {
+	// Because told with it
+	Because *string `json:"because,omitempty"`
+
 	// Bus protocols that it is for; none are all
 	Bus *[]string `json:"bus,omitempty"`
 
@@ -1346,6 +1391,9 @@ type SanitizePolicyRule struct {
 
 	// Demand techniques that must be used
 	Demand *[]string `json:"demand,omitempty"`
+
+	// Deny why drives for which it holds are refused
+	Deny *string `json:"deny,omitempty"`
 
 	// Forbid techniques that must not be used
 	Forbid *[]string `json:"forbid,omitempty"`
@@ -1356,11 +1404,23 @@ type SanitizePolicyRule struct {
 	// Media kinds of media that it is for; none are all
 	Media *[]string `json:"media,omitempty"`
 
+	// MinMethod no lower method
+	MinMethod *string `json:"min_method,omitempty"`
+
+	// Name of a rule with a condition
+	Name *string `json:"name,omitempty"`
+
 	// Overwrite how a host overwrites
 	Overwrite *string `json:"overwrite,omitempty"`
 
 	// Purge techniques for purge, in order of preference
 	Purge *[]string `json:"purge,omitempty"`
+
+	// RequireApproval of how many people
+	RequireApproval *int64 `json:"require_approval,omitempty"`
+
+	// When the condition, in CEL
+	When *string `json:"when,omitempty"`
 }
 
 // SanitizeReading Reading is what a Meter says at one moment.
@@ -1431,6 +1491,9 @@ type SanitizeRejected struct {
 
 // SanitizeRequest Request is what a person asks for. Empty fields are chosen by policy.
 type SanitizeRequest struct {
+	// AcceptVolatile AcceptVolatile: it was accepted that the state is kept in memory, so that a loss of power takes the evidence with it.
+	AcceptVolatile *bool `json:"accept_volatile,omitempty"`
+
 	// AllowFabric take drives that are reached over a fabric or SAN, which may be somebody else's
 	AllowFabric *bool `json:"allow_fabric,omitempty"`
 
@@ -1460,6 +1523,12 @@ type SanitizeRequest struct {
 
 	// PolicyFile PolicyFile is what a site's policy says; a plan has it in its reference to the policy.
 	PolicyFile *SanitizePolicyFile `json:"policy_file,omitempty"`
+
+	// RequestedBy Requester is who asked, such as "uid:1000", and Groups what they belong to. A service says so of whoever is connected, whatever they say themselves; "" is a command line on the host.
+	RequestedBy *string `json:"requested_by,omitempty"`
+
+	// RequesterGroups names of the groups that whoever asked belongs to
+	RequesterGroups *[]string `json:"requester_groups,omitempty"`
 
 	// Scheme a named list of passes, instead of Pattern
 	Scheme *string `json:"scheme,omitempty"`
