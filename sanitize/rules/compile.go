@@ -185,7 +185,16 @@ func compile(env *cel.Env, when string) (cel.Program, string) {
 	return program, ""
 }
 
-// caret is the library's message, which shows the place, without the name of an input that has none.
+// caret is the first of the library's messages, which show the place, without the name of an input that has
+// none and the place of what has none. A line too long to be read is not shown.
 func caret(err error) string {
-	return strings.TrimSpace(strings.ReplaceAll(strings.ReplaceAll(err.Error(), "ERROR: <input>:", ""), "\r", ""))
+	first, _, more := strings.Cut(strings.TrimPrefix(err.Error(), "ERROR: <input>:"), "\nERROR: <input>:")
+	message, place, shown := strings.Cut(strings.TrimPrefix(first, "-1:0: "), "\n")
+	if shown && len(place) < 500 {
+		message += "\n" + place
+	}
+	if more {
+		message += "\n(and more)"
+	}
+	return strings.ToValidUTF8(message[:min(len(message), 2000)], "")
 }

@@ -132,6 +132,8 @@ func TestBadRules(t *testing.T) {
 		{"two lines", []Rule{{Name: "r", When: "true", Deny: "a\nb"}}, "deny", "one printable line"},
 		{"two reasons", []Rule{{Name: "r", When: "true", Deny: "a", Because: "b"}}, "because", "leave it out"},
 		{"a name twice", []Rule{deny("true"), deny("false")}, "name", "the name of an earlier rule"},
+		{"two typos", []Rule{deny(`drive.a == drive.b`)}, "when", "undefined field 'a'\n | drive.a == drive.b\n | .....^\n(and more)"},
+		{"much that is wrong", []Rule{deny(strings.Repeat("a b ", 1000))}, "when", "error recovery token lookahead limit exceeded: 256\n(and more)"},
 		{"too many", make([]Rule, MaxRules+1), "name", "at most"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
