@@ -92,11 +92,33 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 	return cel.NewEnv(options...)
 })
 
+// compiled remembers sets: a plan's policy is looked up again for every drive, and its rules are the same.
+var compiled = struct {
+	sync.Mutex
+	sets []*Set // the last few
+}{}
+
+const remembered = 8
+
 // Compile checks rules and makes them ready to be judged. The error is an *Error.
 func Compile(list []Rule) (*Set, error) {
 	if len(list) == 0 {
 		return nil, nil
 	}
+	compiled.Lock()
+	defer compiled.Unlock()
+	if i := slices.IndexFunc(compiled.sets, func(s *Set) bool { return slices.Equal(s.rules, list) }); i >= 0 {
+		return compiled.sets[i], nil
+	}
+	set, err := compileAll(list)
+	if err != nil {
+		return nil, err
+	}
+	compiled.sets = append([]*Set{set}, compiled.sets[:min(len(compiled.sets), remembered-1)]...)
+	return set, nil
+}
+
+func compileAll(list []Rule) (*Set, error) {
 	if len(list) > MaxRules {
 		return nil, &Error{MaxRules, "name", fmt.Sprintf("%d rules, at most %d", len(list), MaxRules)}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -176,6 +177,29 @@ func TestInterrupted(t *testing.T) {
 			t.Errorf("%s: %s %s", r.Rule.Name, r.Decision, r.Error)
 		}
 	}
+}
+
+// One set is judged by many at once, each by its own facts, and lists that differ are different sets.
+func TestManyJudgeAtOnce(t *testing.T) {
+	var all sync.WaitGroup
+	for i := range 16 {
+		all.Go(func() {
+			serial := fmt.Sprint("S", i%4)
+			s, err := Compile([]Rule{{Name: "r", When: fmt.Sprintf("drive.serial == %q && drive.nodes.all(n, size(n) > 0)", serial), Deny: "no"}})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			for j := range 100 {
+				f := facts()
+				f.Drive.Serial = fmt.Sprint("S", j%5)
+				if got := s.Judge(t.Context(), f)[0]; (got.Decision == Deny) != (f.Drive.Serial == serial) {
+					t.Errorf("%s of %s: %+v", f.Drive.Serial, serial, got)
+				}
+			}
+		})
+	}
+	all.Wait()
 }
 
 // Of several rules the strongest counts.
