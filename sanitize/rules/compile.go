@@ -42,7 +42,7 @@ const (
 	maxDepth     = 50
 	maxNested    = 2 // loops within each other
 	maxRegex     = 500
-	maxCost      = 100_000
+	maxCost      = 20_000
 	maxMemory    = 100_000
 )
 
