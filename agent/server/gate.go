@@ -59,13 +59,13 @@ func (s *Server) admit(w *paced, r *http.Request) *api.Problem {
 		return foreign
 	}
 	if len(who.Roles) == 0 {
-		return forbidden("%s has no roles here", who.Name)
+		return s.denied(r, who, forbidden("%s has no roles here", who.Name))
 	}
 	if p != nil {
 		return p
 	}
 	if !op.permits(who) {
-		return forbidden("%s has not the role %s", who.Name, op.needs())
+		return s.denied(r, who, forbidden("%s has not the role %s", who.Name, op.needs()))
 	}
 	count, most := s.requests, s.options.Requests
 	if op.watch {
@@ -95,6 +95,14 @@ func (s *Server) admit(w *paced, r *http.Request) *api.Problem {
 	s.mux.ServeHTTP(a, with(r, body))
 	a.send(w)
 	return nil
+}
+
+// denied tells whoever keeps account of refusals.
+func (s *Server) denied(r *http.Request, who api.Principal, p *api.Problem) *api.Problem {
+	if s.options.Denied != nil {
+		s.options.Denied(api.WithPrincipal(r.Context(), who), r.Method+" "+r.URL.Path, p)
+	}
+	return p
 }
 
 // plain refuses what no client of ours sends.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"time"
@@ -19,6 +20,9 @@ type Options struct {
 	Keys    string
 	Version string       // of the program, for the OpenAPI document
 	Log     hclog.Logger // nil is silent
+
+	// Denied is told of each request of somebody who has not the role for it; who that is, is in the context. nil is not told.
+	Denied func(ctx context.Context, request string, why error)
 
 	Metrics http.Handler // GET /v1/metrics, for those who may read; nil is not there
 	Page    http.Handler // GET of all that is not below /v1, for those who may read; nil is not there

@@ -152,6 +152,11 @@ func (s *Service) refuse(ctx context.Context, x Action, why error) error {
 	return why
 }
 
+// Denied records that somebody was refused before they were heard.
+func (s *Service) Denied(ctx context.Context, request string, why error) {
+	_ = s.refuse(ctx, Action{Action: bounded(request)}, why) // it is why
+}
+
 // allow records that something will be done. What cannot be recorded is not done.
 func (s *Service) allow(ctx context.Context, x Action) error {
 	x.Decision = allowed

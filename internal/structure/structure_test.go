@@ -92,6 +92,7 @@ func TestImportsGoOneWay(t *testing.T) {
 		{"agent/server", []string{"agent/client"}, "a server knows the interface alone"},
 		{"sanitize/journal", []string{"devices", "sanitize/overwrite"}, "a journal does not know what it records"},
 		{"sanitize/overwrite", []string{"sanitize/journal", "sanitize"}, "the write engine does not know plans"},
+		{"sanitize/rules", []string{"devices", "sanitize/journal", "sanitize/overwrite"}, "rules know facts, and no drives"},
 		{"cmd/expunge-verify", []string{"attest/render"}, "the verifier draws nothing, and stays small"},
 		{"cmd/internal", []string{"attest/render"}, "the verifier draws nothing, and stays small"},
 		{"internal/durable", []string{"devices", "sanitize", "attest", "agent", "cmd"}, "internal has no place in the story"},

@@ -42,7 +42,7 @@ const (
 	maxDepth     = 50
 	maxNested    = 2 // loops within each other
 	maxRegex     = 500
-	maxCost      = 100_000
+	maxCost      = 20_000
 	maxMemory    = 100_000
 )
 
@@ -92,11 +92,33 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 	return cel.NewEnv(options...)
 })
 
+// compiled remembers sets: a plan's policy is looked up again for every drive, and its rules are the same.
+var compiled = struct {
+	sync.Mutex
+	sets []*Set // the last few
+}{}
+
+const remembered = 8
+
 // Compile checks rules and makes them ready to be judged. The error is an *Error.
 func Compile(list []Rule) (*Set, error) {
 	if len(list) == 0 {
 		return nil, nil
 	}
+	compiled.Lock()
+	defer compiled.Unlock()
+	if i := slices.IndexFunc(compiled.sets, func(s *Set) bool { return slices.Equal(s.rules, list) }); i >= 0 {
+		return compiled.sets[i], nil
+	}
+	set, err := compileAll(list)
+	if err != nil {
+		return nil, err
+	}
+	compiled.sets = append([]*Set{set}, compiled.sets[:min(len(compiled.sets), remembered-1)]...)
+	return set, nil
+}
+
+func compileAll(list []Rule) (*Set, error) {
 	if len(list) > MaxRules {
 		return nil, &Error{MaxRules, "name", fmt.Sprintf("%d rules, at most %d", len(list), MaxRules)}
 	}
@@ -185,7 +207,16 @@ func compile(env *cel.Env, when string) (cel.Program, string) {
 	return program, ""
 }
 
-// caret is the library's message, which shows the place, without the name of an input that has none.
+// caret is the first of the library's messages, which show the place, without the name of an input that has
+// none and the place of what has none. A line too long to be read is not shown.
 func caret(err error) string {
-	return strings.TrimSpace(strings.ReplaceAll(strings.ReplaceAll(err.Error(), "ERROR: <input>:", ""), "\r", ""))
+	first, _, more := strings.Cut(strings.TrimPrefix(err.Error(), "ERROR: <input>:"), "\nERROR: <input>:")
+	message, place, shown := strings.Cut(strings.TrimPrefix(first, "-1:0: "), "\n")
+	if shown && len(place) < 500 {
+		message += "\n" + place
+	}
+	if more {
+		message += "\n(and more)"
+	}
+	return strings.ToValidUTF8(message[:min(len(message), 2000)], "")
 }

@@ -21,7 +21,7 @@ type Drive struct {
 	Firmware  string `yaml:"firmware" about:"firmware revision"`
 	Protocol  string `yaml:"protocol" words:"ata,scsi,nvme,mmc,ufs,nvdimm,virtio,loop,block" about:"the command set by which it is reached"`
 	Media     string `yaml:"media" words:"hdd,ssd" about:"what holds the data, by the drive's own word"`
-	Identity  string `yaml:"identity" words:"drive,host-local" about:"who vouches for model and serial: the drive, or this host's kernel alone"`
+	Identity  string `yaml:"identity" words:"drive,host-local" about:"who vouches for model and serial"`
 	Bridge    string `yaml:"bridge" words:"none,usb" about:"what it is reached through, which may speak for itself"`
 	Fabric    string `yaml:"fabric" about:"none, or the fabric over which it is reached: tcp, rdma, fc, iscsi, …"`
 	Zoning    string `yaml:"zoning" words:"none,host-managed,host-aware,device-managed" about:"zones of a shingled hard disk"`
@@ -50,7 +50,7 @@ type Request struct {
 	Category    string `yaml:"category" words:"low,moderate,high" about:"confidentiality of the information"`
 	Pattern     string `yaml:"pattern" about:"what an overwrite writes: zero, one, random, hex digits"`
 	Scheme      string `yaml:"scheme" about:"the passes of an older standard"`
-	FailureMode string `yaml:"failure_mode" words:"unrestricted" about:"unrestricted, where that was asked for"`
+	FailureMode string `yaml:"failure_mode" words:"unrestricted" about:"what a failed sanitize leaves, where that was asked for"`
 	TCG         string `yaml:"tcg" about:"how a self-encrypting drive destroys its keys"`
 	BlockSize   *int64 `yaml:"block_size" about:"the block length that a format shall give"`
 	AllowFabric *bool  `yaml:"allow_fabric" about:"drives over a fabric are asked for, too"`

@@ -28,7 +28,7 @@ func Fields() []Field {
 			all = append(all, Field{o.name, f.name, f.cel.String(), slices.Clone(f.words), f.about})
 		}
 	}
-	return append(all, Field{"", "now", cel.TimestampType.String(), nil, "when it is judged: at planning, and again before the work begins"})
+	return append(all, Field{"", "now", "timestamp", nil, "when it is judged: at planning, and again before the work begins"})
 }
 
 // objectType is a struct of facts as CEL sees it.

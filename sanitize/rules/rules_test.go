@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -132,6 +133,8 @@ func TestBadRules(t *testing.T) {
 		{"two lines", []Rule{{Name: "r", When: "true", Deny: "a\nb"}}, "deny", "one printable line"},
 		{"two reasons", []Rule{{Name: "r", When: "true", Deny: "a", Because: "b"}}, "because", "leave it out"},
 		{"a name twice", []Rule{deny("true"), deny("false")}, "name", "the name of an earlier rule"},
+		{"two typos", []Rule{deny(`drive.a == drive.b`)}, "when", "undefined field 'a'\n | drive.a == drive.b\n | .....^\n(and more)"},
+		{"much that is wrong", []Rule{deny(strings.Repeat("a b ", 1000))}, "when", "error recovery token lookahead limit exceeded: 256\n(and more)"},
 		{"too many", make([]Rule, MaxRules+1), "name", "at most"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -174,6 +177,29 @@ func TestInterrupted(t *testing.T) {
 			t.Errorf("%s: %s %s", r.Rule.Name, r.Decision, r.Error)
 		}
 	}
+}
+
+// One set is judged by many at once, each by its own facts, and lists that differ are different sets.
+func TestManyJudgeAtOnce(t *testing.T) {
+	var all sync.WaitGroup
+	for i := range 16 {
+		all.Go(func() {
+			serial := fmt.Sprint("S", i%4)
+			s, err := Compile([]Rule{{Name: "r", When: fmt.Sprintf("drive.serial == %q && drive.nodes.all(n, size(n) > 0)", serial), Deny: "no"}})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			for j := range 100 {
+				f := facts()
+				f.Drive.Serial = fmt.Sprint("S", j%5)
+				if got := s.Judge(t.Context(), f)[0]; (got.Decision == Deny) != (f.Drive.Serial == serial) {
+					t.Errorf("%s of %s: %+v", f.Drive.Serial, serial, got)
+				}
+			}
+		})
+	}
+	all.Wait()
 }
 
 // Of several rules the strongest counts.
