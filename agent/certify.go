@@ -78,11 +78,15 @@ func (a *Agent) ensureIntent(j *journal.Journal, records []journal.Record, job s
 	if err != nil {
 		return nil, err
 	}
+	drive, err := device(d)
+	if err != nil {
+		return nil, err
+	}
 	at, err := is.Intent(attest.Intent{
-		Agent: a.attestAgent(), Device: device(d), Scope: string(d.Scope), Simulated: a.Simulated(),
+		Agent: a.attestAgent(), Device: drive, Scope: string(d.Scope), Simulated: a.Simulated(),
 		Job: job, PlanSHA256: p.Digest(), Policy: policy,
 		Method: string(d.Method), Technique: string(d.Technique), Scheme: d.Scheme, Verification: string(d.Verification),
-		Excludes: messages(d.Excludes), Disposition: string(p.Request.Disposition), Category: string(p.Request.Category),
+		Disposition: string(p.Request.Disposition), Category: string(p.Request.Category),
 	})
 	if err != nil {
 		return nil, err
@@ -135,17 +139,22 @@ func policyRef(p sanitize.PolicyRef) (attest.Policy, error) {
 	return attest.Policy{Name: p.Name, SHA256: p.SHA256, Standard: known.Standard}, nil
 }
 
-func device(d sanitize.DrivePlan) attest.Device {
+// device is the drive as a statement has it, which must come to the id that it was planned under.
+func device(d sanitize.DrivePlan) (attest.Device, error) {
 	var zones *attest.Zones
 	if z := d.Zones; z.Count > 0 {
 		zones = &attest.Zones{Count: z.Count, SizeBytes: z.SizeBytes, CapacityBytes: z.CapacityBytes}
 	}
-	return attest.Device{
-		ID: string(d.ID), Model: d.Model, Serial: d.Serial, WWN: d.WWN, Firmware: d.Firmware,
+	to := attest.Device{
+		Model: d.Model, Serial: d.Serial, WWN: d.WWN, Firmware: d.Firmware,
 		Protocol: string(d.Protocol), Media: string(d.Media), Identity: string(d.Identity),
 		SizeBytes: d.SizeBytes, LogicalBlockBytes: int64(d.LogicalBlock), PowerOnHours: d.PowerOnHours,
 		Fabric: d.Fabric, Nodes: slices.Clone(d.Nodes), Namespaces: namespaces(d), LogicalUnits: units(d), Zones: zones,
 	}
+	if to.DriveID() != string(d.ID) {
+		return attest.Device{}, fmt.Errorf("drive %s: its id is not the one of its model, serial and WWN", d.ID)
+	}
+	return to, nil
 }
 
 func units(d sanitize.DrivePlan) []attest.LogicalUnit {
@@ -192,9 +201,13 @@ func wordsOf(e sanitize.Evidence) (attest.Result, error) {
 	if err != nil {
 		return attest.Result{}, err
 	}
+	drive, err := device(e.Drive)
+	if err != nil {
+		return attest.Result{}, err
+	}
 	v := e.Verification
 	r := attest.Result{
-		Device: device(e.Drive), Scope: string(e.Drive.Scope), Simulated: e.Simulated,
+		Device: drive, Scope: string(e.Drive.Scope), Simulated: e.Simulated,
 		Outcome: attest.Outcome{
 			Status: string(e.Outcome), Reason: short(attest.CleanASCII(e.Reason)), Exceptions: []attest.Exception{},
 			ExceptionsOmitted: int64(e.ExceptionsOmitted), ExceptionBytes: e.ExceptionBytes,

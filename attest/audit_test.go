@@ -214,7 +214,7 @@ func TestAuditOfACutAppend(t *testing.T) {
 		t.Errorf("%v: %d %s", err, a.Code(), foundIn(a))
 	}
 	in.Unfinished = func(job, drive string) string {
-		if job == "j2" && drive == testDevice("S").ID {
+		if job == "j2" && drive == testDevice("S").DriveID() {
 			return "interrupted"
 		}
 		return ""

@@ -67,7 +67,7 @@ func addStatement[P predicate](t *tree, kind string, p P, k *Key, l leaf) (leaf,
 func (is Issuer) Intent(i Intent) (Logged, error) {
 	var at Logged
 	err := is.Log.update(func(t *tree) error {
-		found, index, err := t.find(i.Job, matching(kindIntent, i.Job, i.Device.ID))
+		found, index, err := t.find(i.Job, matching(kindIntent, i.Job, i.Device.DriveID()))
 		if err != nil {
 			return err
 		}
@@ -93,15 +93,15 @@ func (is Issuer) addIntent(t *tree, i Intent) (leaf, int64, error) {
 	}
 	i.PreviousLeaf, i.Attempt, i.Time = "", 1, is.time()
 	seen := false
-	previous, index, err := t.find(i.Device.ID, func(l leaf) bool {
-		if l.Drive == i.Device.ID && l.Kind == kindIntent {
+	previous, index, err := t.find(i.Device.DriveID(), func(l leaf) bool {
+		if l.Drive == i.Device.DriveID() && l.Kind == kindIntent {
 			i.Attempt++
 		}
-		seen = seen || l.Drive == i.Device.ID // a record may be all that there is of it
+		seen = seen || l.Drive == i.Device.DriveID() // a record may be all that there is of it
 		return false
 	})
 	if err == nil && seen {
-		previous, index, err = t.find(i.Device.ID, func(l leaf) bool { return l.Drive == i.Device.ID })
+		previous, index, err = t.find(i.Device.DriveID(), func(l leaf) bool { return l.Drive == i.Device.DriveID() })
 	}
 	if err != nil {
 		return leaf{}, -1, err
@@ -111,7 +111,7 @@ func (is Issuer) addIntent(t *tree, i Intent) (leaf, int64, error) {
 			return leaf{}, -1, err
 		}
 	}
-	return addStatement(t, IntentType, i, key, leaf{Kind: kindIntent, Drive: i.Device.ID, Job: i.Job})
+	return addStatement(t, IntentType, i, key, leaf{Kind: kindIntent, Drive: i.Device.DriveID(), Job: i.Job})
 }
 
 func leafHash(l leaf) (string, error) {
@@ -131,7 +131,7 @@ func (is Issuer) Result(r Result) ([]byte, error) {
 	}
 	var bundle []byte
 	err := is.Log.update(func(t *tree) error {
-		intent, index, err := t.find(r.History.Job, matching(kindIntent, r.History.Job, r.Device.ID))
+		intent, index, err := t.find(r.History.Job, matching(kindIntent, r.History.Job, r.Device.DriveID()))
 		if err != nil {
 			return err
 		}
@@ -142,7 +142,7 @@ func (is Issuer) Result(r Result) ([]byte, error) {
 		if index < 0 || index != r.History.IntentIndex || hash != r.History.IntentLeaf {
 			return fmt.Errorf("intent of job %s at %d: %w: the log was replaced or cut", r.History.Job, r.History.IntentIndex, ErrNotLogged)
 		}
-		result, index, err := t.find(r.History.Job, matching(kindResult, r.History.Job, r.Device.ID))
+		result, index, err := t.find(r.History.Job, matching(kindResult, r.History.Job, r.Device.DriveID()))
 		switch {
 		case err != nil:
 			return err
@@ -154,7 +154,7 @@ func (is Issuer) Result(r Result) ([]byte, error) {
 		if err != nil {
 			return err
 		}
-		bundle, err = is.bundle(t, t.head(), r.History.Job, r.Device.ID)
+		bundle, err = is.bundle(t, t.head(), r.History.Job, r.Device.DriveID())
 		return err
 	})
 	if err != nil {
@@ -192,7 +192,7 @@ func (is Issuer) addResult(t *tree, r Result) error {
 		return err
 	}
 	r.Signers = []string{key.ID}
-	_, _, err = addStatement(t, SanitizationType, r, key, leaf{Kind: kindResult, Drive: r.Device.ID, Job: r.History.Job})
+	_, _, err = addStatement(t, SanitizationType, r, key, leaf{Kind: kindResult, Drive: r.Device.DriveID(), Job: r.History.Job})
 	return err
 }
 

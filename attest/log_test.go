@@ -149,7 +149,7 @@ func TestChangedLogIsRefused(t *testing.T) {
 			if err := is.Log.Check(); err == nil {
 				t.Fatal("not noticed")
 			}
-			if _, err := is.Reissue("j2", testDevice("S").ID); err == nil && name != "entries" {
+			if _, err := is.Reissue("j2", testDevice("S").DriveID()); err == nil && name != "entries" {
 				t.Fatal("a certificate was made from it")
 			}
 		})
@@ -244,7 +244,7 @@ func TestIntentAfterResultIsWorthless(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		l, err := leaf{Kind: kindIntent, Drive: i.Device.ID, Job: i.Job}.committed(e)
+		l, err := leaf{Kind: kindIntent, Drive: i.Device.DriveID(), Job: i.Job}.committed(e)
 		if err != nil {
 			return err
 		}
@@ -263,7 +263,7 @@ func TestIntentAfterResultIsWorthless(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if data, err := is.Reissue("j", i.Device.ID); err == nil {
+	if data, err := is.Reissue("j", i.Device.DriveID()); err == nil {
 		t.Fatalf("a certificate was made: %s", data)
 	}
 }
