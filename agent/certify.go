@@ -38,7 +38,17 @@ func (a *Agent) issuer() (attest.Issuer, error) {
 	if err != nil {
 		return attest.Issuer{}, err
 	}
-	return attest.Issuer{Key: key, Run: a.attestRun(), Log: attest.OpenLog(filepath.Join(a.dir, logDir), logKey, a.now), Now: a.now}, nil
+	return attest.Issuer{Key: key, Run: a.attestRun(), Log: a.heldLog(logKey), Now: a.now}, nil
+}
+
+// heldLog is the log of a key, which is held open: it knows what it has written.
+func (a *Agent) heldLog(key *attest.LogKey) *attest.Log {
+	a.holding.Lock()
+	defer a.holding.Unlock()
+	if a.held == nil || a.held.Origin() != key.Origin {
+		a.held = attest.OpenLog(filepath.Join(a.dir, logDir), key, a.now)
+	}
+	return a.held
 }
 
 // roomPerDrive is what journal, log and certificate of one drive can need: most of it are notes of

@@ -204,6 +204,12 @@ func TestAuditOfACutAppend(t *testing.T) {
 	if _, err := is.Intent(testIntent("S", "j2")); err != nil {
 		t.Fatal(err)
 	}
+	if ahead := filesOf(t, is.Log.dir); ahead[aheadName] == nil || len(ahead[aheadName].Data) == 0 {
+		t.Fatal("the entry is not written ahead")
+	} else if a, err := auditOfResults(AuditInput{Log: ahead, Certificates: proofs, Trust: trustIn(t, is.Key)}); err != nil || foundIn(a) != "intent_open:3" || a.Size != 4 {
+		t.Errorf("written ahead: %v: %d entries, %s", err, a.Size, foundIn(a))
+	}
+	settle(t, is.Log)
 	for name, f := range filesOf(t, is.Log.dir) {
 		if name != "checkpoint" {
 			before[name] = f

@@ -67,16 +67,22 @@ func addStatement[P predicate](t *tree, kind string, p P, k *Key, l leaf) (leaf,
 func (is Issuer) Intent(i Intent) (Logged, error) {
 	var at Logged
 	err := is.Log.update(func(t *tree) error {
-		found, index, err := t.find(i.Job, matching(kindIntent, i.Job, i.Device.DriveID()))
+		of, err := t.all(i.Device.DriveID(), func(l leaf) bool { return l.Drive == i.Device.DriveID() })
 		if err != nil {
 			return err
 		}
-		if index < 0 {
-			if found, index, err = is.addIntent(t, i); err != nil {
+		at.Index = -1
+		found := leaf{}
+		for _, e := range of {
+			if e.Kind == kindIntent && e.Job == i.Job {
+				found, at.Index = e.leaf, e.index
+			}
+		}
+		if at.Index < 0 {
+			if found, at.Index, err = is.addIntent(t, i, of); err != nil {
 				return err
 			}
 		}
-		at.Index = index
 		at.Leaf, err = leafHash(found)
 		return err
 	})
@@ -86,28 +92,18 @@ func (is Issuer) Intent(i Intent) (Logged, error) {
 	return at, nil
 }
 
-func (is Issuer) addIntent(t *tree, i Intent) (leaf, int64, error) {
+// addIntent adds one, of a drive of which the log has these entries.
+func (is Issuer) addIntent(t *tree, i Intent, of []entryAt) (leaf, int64, error) {
 	key, err := is.session(t)
 	if err != nil {
 		return leaf{}, -1, err
 	}
 	i.PreviousLeaf, i.Attempt, i.Time = "", 1, is.time()
-	seen := false
-	previous, index, err := t.find(i.Device.DriveID(), func(l leaf) bool {
-		if l.Drive == i.Device.DriveID() && l.Kind == kindIntent {
+	for _, e := range of { // a record may be all that there is
+		if e.Kind == kindIntent {
 			i.Attempt++
 		}
-		seen = seen || l.Drive == i.Device.DriveID() // a record may be all that there is of it
-		return false
-	})
-	if err == nil && seen {
-		previous, index, err = t.find(i.Device.DriveID(), func(l leaf) bool { return l.Drive == i.Device.DriveID() })
-	}
-	if err != nil {
-		return leaf{}, -1, err
-	}
-	if index >= 0 {
-		if i.PreviousLeaf, err = leafHash(previous); err != nil {
+		if i.PreviousLeaf, err = leafHash(e.leaf); err != nil {
 			return leaf{}, -1, err
 		}
 	}
