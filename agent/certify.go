@@ -51,6 +51,19 @@ func (a *Agent) heldLog(key *attest.LogKey) *attest.Log {
 	return a.held
 }
 
+// settleLog leaves the log at rest. What it has is on disk without that, too.
+func (a *Agent) settleLog() {
+	a.holding.Lock()
+	log := a.held
+	a.holding.Unlock()
+	if log == nil {
+		return
+	}
+	if err := log.Settle(); err != nil {
+		a.log.Warn("log was not settled", "err", err)
+	}
+}
+
 // roomPerDrive is what journal, log and certificate of one drive can need: most of it are notes of
 // an operation that a drive carries out for days, a kilobyte a minute.
 const roomPerDrive = 4 << 20

@@ -209,7 +209,9 @@ func TestAuditOfACutAppend(t *testing.T) {
 	} else if a, err := auditOfResults(AuditInput{Log: ahead, Certificates: proofs, Trust: trustIn(t, is.Key)}); err != nil || foundIn(a) != "intent_open:3" || a.Size != 4 {
 		t.Errorf("written ahead: %v: %d entries, %s", err, a.Size, foundIn(a))
 	}
-	settle(t, is.Log)
+	if err := is.Log.Settle(); err != nil {
+		t.Fatal(err)
+	}
 	for name, f := range filesOf(t, is.Log.dir) {
 		if name != "checkpoint" {
 			before[name] = f

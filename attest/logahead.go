@@ -160,6 +160,17 @@ func readOptional(name string) ([]byte, error) {
 	return data, nil
 }
 
+// Settle makes the files of all entries, so that the log is at rest: programs that know nothing of what is written
+// ahead see all of it. When it fails nothing is lost.
+func (l *Log) Settle() error {
+	return l.update(func(*tree) error {
+		if len(l.memory.pending) == 0 {
+			return nil
+		}
+		return l.settle(l.memory.onDisk)
+	})
+}
+
 // settle puts on disk what the write-ahead file says, and empties it. The checkpoint is the one on disk. A file that
 // is there with other contents than a cut can leave was changed by somebody, and stays as it is.
 func (l *Log) settle(checkpoint []byte) error {

@@ -13,18 +13,25 @@ import (
 	"github.com/expunge-dev/expunge/internal/durable"
 )
 
-// settle makes the files that were written ahead.
-func settle(t *testing.T, l *Log) {
-	t.Helper()
-	if err := l.update(func(*tree) error { return l.settle(l.memory.onDisk) }); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func put(t *testing.T, dir, name string, data []byte) {
 	t.Helper()
 	path := filepath.Join(dir, name)
 	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, data, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// removeIntents takes the statements of intents from a copy of a log, which are many and take their time to read.
+func removeIntents(t *testing.T, l *Log, dir string) {
+	t.Helper()
+	err := l.update(func(t *tree) error {
+		list, err := t.all(kindIntent, func(l leaf) bool { return l.Kind == kindIntent })
+		for _, e := range list {
+			err = errors.Join(err, os.Remove(filepath.Join(dir, envelopeName(e.Envelope))))
+		}
+		return err
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 }
@@ -49,9 +56,14 @@ func TestAppendSurvivesEveryCut(t *testing.T) {
 			}
 		}
 		if before > 3 {
-			settle(t, is.Log)
+			if err := is.Log.Settle(); err != nil {
+				t.Fatal(err)
+			}
 		}
 		oldDir := copyDir(t, is.Log.dir)
+		if before > 3 {
+			removeIntents(t, is.Log, oldDir)
+		}
 		old, err := readOptional(filepath.Join(oldDir, aheadName))
 		if err != nil {
 			t.Fatal(err)
@@ -96,18 +108,18 @@ func TestAppendSurvivesEveryCut(t *testing.T) {
 				t.Fatalf("%d entries, %s: %v", before, what, r.Reasons)
 			}
 		}
-		for eighth := range 9 {
-			at := len(old) + (len(ahead)-len(old))*eighth/8
+		for quarter := range 5 {
+			at := len(old) + (len(ahead)-len(old))*quarter/4
 			size := before
-			if eighth == 8 {
+			if quarter == 4 {
 				size++
 			}
 			dir := copyDir(t, oldDir)
 			put(t, dir, aheadName, ahead[:at])
-			check(fmt.Sprint("record cut in eighth ", eighth), dir, size)
+			check(fmt.Sprint("record cut in quarter ", quarter), dir, size)
 			dir = copyDir(t, oldDir)
 			put(t, dir, aheadName, append(bytes.Clone(ahead[:at]), make([]byte, len(ahead)-at)...))
-			check(fmt.Sprint("record of zeros from eighth ", eighth), dir, size)
+			check(fmt.Sprint("record of zeros from quarter ", quarter), dir, size)
 		}
 		a, err := readAhead(ahead)
 		if err != nil {
@@ -117,7 +129,7 @@ func TestAppendSurvivesEveryCut(t *testing.T) {
 		for range files {
 			all *= 3
 		}
-		step := all/81 + 1 // never a multiple of three: each file comes to be in each state
+		step := all/27 + 1 // never a multiple of three: each file comes to be in each state
 		for subset := 0; subset < all; subset += step {
 			dir := copyDir(t, oldDir)
 			put(t, dir, aheadName, ahead)
