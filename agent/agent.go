@@ -57,6 +57,8 @@ type Agent struct {
 
 	keys      *keystore.Store
 	attestRun func() *attest.Run // made when something is signed first
+	holding   sync.Mutex
+	held      *attest.Log // nil until it is needed
 
 	testOnlyObserve func(journal.Record) // every record, after it is on disk
 }

@@ -38,7 +38,30 @@ func (a *Agent) issuer() (attest.Issuer, error) {
 	if err != nil {
 		return attest.Issuer{}, err
 	}
-	return attest.Issuer{Key: key, Run: a.attestRun(), Log: attest.OpenLog(filepath.Join(a.dir, logDir), logKey, a.now), Now: a.now}, nil
+	return attest.Issuer{Key: key, Run: a.attestRun(), Log: a.heldLog(logKey), Now: a.now}, nil
+}
+
+// heldLog is the log of a key, which is held open: it knows what it has written.
+func (a *Agent) heldLog(key *attest.LogKey) *attest.Log {
+	a.holding.Lock()
+	defer a.holding.Unlock()
+	if a.held == nil || a.held.Origin() != key.Origin {
+		a.held = attest.OpenLog(filepath.Join(a.dir, logDir), key, a.now)
+	}
+	return a.held
+}
+
+// settleLog leaves the log at rest. What it has is on disk without that, too.
+func (a *Agent) settleLog() {
+	a.holding.Lock()
+	log := a.held
+	a.holding.Unlock()
+	if log == nil {
+		return
+	}
+	if err := log.Settle(); err != nil {
+		a.log.Warn("log was not settled", "err", err)
+	}
 }
 
 // roomPerDrive is what journal, log and certificate of one drive can need: most of it are notes of
@@ -78,11 +101,15 @@ func (a *Agent) ensureIntent(j *journal.Journal, records []journal.Record, job s
 	if err != nil {
 		return nil, err
 	}
+	drive, err := device(d)
+	if err != nil {
+		return nil, err
+	}
 	at, err := is.Intent(attest.Intent{
-		Agent: a.attestAgent(), Device: device(d), Scope: string(d.Scope), Simulated: a.Simulated(),
+		Agent: a.attestAgent(), Device: drive, Scope: string(d.Scope), Simulated: a.Simulated(),
 		Job: job, PlanSHA256: p.Digest(), Policy: policy,
 		Method: string(d.Method), Technique: string(d.Technique), Scheme: d.Scheme, Verification: string(d.Verification),
-		Excludes: messages(d.Excludes), Disposition: string(p.Request.Disposition), Category: string(p.Request.Category),
+		Disposition: string(p.Request.Disposition), Category: string(p.Request.Category),
 	})
 	if err != nil {
 		return nil, err
@@ -135,17 +162,22 @@ func policyRef(p sanitize.PolicyRef) (attest.Policy, error) {
 	return attest.Policy{Name: p.Name, SHA256: p.SHA256, Standard: known.Standard}, nil
 }
 
-func device(d sanitize.DrivePlan) attest.Device {
+// device is the drive as a statement has it, which must come to the id that it was planned under.
+func device(d sanitize.DrivePlan) (attest.Device, error) {
 	var zones *attest.Zones
 	if z := d.Zones; z.Count > 0 {
 		zones = &attest.Zones{Count: z.Count, SizeBytes: z.SizeBytes, CapacityBytes: z.CapacityBytes}
 	}
-	return attest.Device{
-		ID: string(d.ID), Model: d.Model, Serial: d.Serial, WWN: d.WWN, Firmware: d.Firmware,
+	to := attest.Device{
+		Model: d.Model, Serial: d.Serial, WWN: d.WWN, Firmware: d.Firmware,
 		Protocol: string(d.Protocol), Media: string(d.Media), Identity: string(d.Identity),
 		SizeBytes: d.SizeBytes, LogicalBlockBytes: int64(d.LogicalBlock), PowerOnHours: d.PowerOnHours,
 		Fabric: d.Fabric, Nodes: slices.Clone(d.Nodes), Namespaces: namespaces(d), LogicalUnits: units(d), Zones: zones,
 	}
+	if to.DriveID() != string(d.ID) {
+		return attest.Device{}, fmt.Errorf("drive %s: its id is not the one of its model, serial and WWN", d.ID)
+	}
+	return to, nil
 }
 
 func units(d sanitize.DrivePlan) []attest.LogicalUnit {
@@ -192,9 +224,13 @@ func wordsOf(e sanitize.Evidence) (attest.Result, error) {
 	if err != nil {
 		return attest.Result{}, err
 	}
+	drive, err := device(e.Drive)
+	if err != nil {
+		return attest.Result{}, err
+	}
 	v := e.Verification
 	r := attest.Result{
-		Device: device(e.Drive), Scope: string(e.Drive.Scope), Simulated: e.Simulated,
+		Device: drive, Scope: string(e.Drive.Scope), Simulated: e.Simulated,
 		Outcome: attest.Outcome{
 			Status: string(e.Outcome), Reason: short(attest.CleanASCII(e.Reason)), Exceptions: []attest.Exception{},
 			ExceptionsOmitted: int64(e.ExceptionsOmitted), ExceptionBytes: e.ExceptionBytes,

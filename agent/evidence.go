@@ -31,7 +31,7 @@ func (a *Agent) EvidenceBundle(job string, id devices.ID) ([]byte, error) {
 // pinBundle puts digest and length of the evidence bundle into a result. The journal must be the one that the
 // result was derived from.
 func (a *Agent) pinBundle(r *attest.Result) error {
-	bundle, err := a.EvidenceBundle(r.History.Job, devices.ID(r.Device.ID))
+	bundle, err := a.EvidenceBundle(r.History.Job, devices.ID(r.Device.DriveID()))
 	if err != nil {
 		return err
 	}

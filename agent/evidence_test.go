@@ -60,7 +60,7 @@ func TestEvidenceIsWhatIsCertified(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Logf("certificate %d bytes, bundle %d bytes, %d commands", len(data), len(bundle), len(r.Sanitization.Commands))
-			if len(data) > 18<<10 {
+			if len(data) > 16<<10 {
 				t.Errorf("the certificate has %d bytes", len(data))
 			}
 			tamper(t, r, bundle)

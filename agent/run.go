@@ -231,6 +231,7 @@ func (a *Agent) carryOn(ctx context.Context, job string, p sanitize.Plan, refusa
 	wait.Wait()
 	done = Job{ID: job, Plan: p, Drives: results}
 	a.account(context.WithoutCancel(ctx), &done)
+	a.settleLog()
 	return done, nil
 }
 

@@ -45,16 +45,14 @@ func testRun(role string) *Run {
 }
 
 func testDevice(serial string) Device {
-	d := Device{Model: "virtio disk", Serial: serial, Protocol: "virtio", Media: "unknown", Identity: "host-local",
+	return Device{Model: "virtio disk", Serial: serial, Protocol: "virtio", Media: "unknown", Identity: "host-local",
 		SizeBytes: 4 << 20, LogicalBlockBytes: 512, Nodes: []string{"/dev/vda"}}
-	d.ID = d.DriveID()
-	return d
 }
 
 func testIntent(serial, job string) Intent {
 	return Intent{Agent: Agent{"expunge", "test"}, Device: testDevice(serial), Scope: "logical", Job: job, PlanSHA256: hash("a"),
 		Policy: Policy{"nist-800-88r2", hash("b"), "NIST SP 800-88r2"}, Method: "clear", Technique: "host overwrite",
-		Verification: "sampled", Excludes: []string{"spare blocks"}}
+		Verification: "sampled"}
 }
 
 func testResult(serial, job string, at Logged) Result {
@@ -220,12 +218,13 @@ func TestAttacks(t *testing.T) {
 			c.Sessions, c.Proofs = append(c.Sessions, c.Sessions...), append([]string{c.Proofs[0]}, c.Proofs...)
 		},
 		"a key that signed nothing": func(c *Certificate) {
-			c.Keys = append(c.Keys, other.Key.entry())
-			slices.SortFunc(c.Keys, func(a, b PublicKey) int { return strings.Compare(a.KeyID, b.KeyID) })
+			c.Keys = append(c.Keys, other.Key.text())
+			slices.Sort(c.Keys)
 		},
 		"keys in another order":  func(c *Certificate) { slices.Reverse(c.Keys) },
 		"a key missing":          func(c *Certificate) { c.Keys = c.Keys[1:] },
-		"a key under another id": func(c *Certificate) { c.Keys[0].SPKI = c.Keys[1].SPKI },
+		"a key twice":            func(c *Certificate) { c.Keys = slices.Insert(c.Keys, 1, c.Keys[0]) },
+		"no key":                 func(c *Certificate) { c.Keys[0] = "AA==" },
 		"summary of another":     func(c *Certificate) { c.Summary = B.Summary },
 		"summary of another log": func(c *Certificate) { c.Summary = F.Summary },
 		"summary that flatters":  func(c *Certificate) { c.Summary = strings.Replace(c.Summary, "CLEARED", "PURGED", 1) },
@@ -239,12 +238,16 @@ func TestAttacks(t *testing.T) {
 			c.Result = resign(c.Result, run, func(s string) string { return strings.Replace(s, `"attempts":1`, `"attempts":2`, 1) })
 		},
 		"insider: subject of another": func(c *Certificate) {
-			c.Result = resign(c.Result, run, func(s string) string { return strings.Replace(s, testDevice("A").ID, testDevice("B").ID, 1) })
-		},
-		"insider: subject alone": func(c *Certificate) {
 			c.Result = resign(c.Result, run, func(s string) string {
-				at := strings.LastIndex(s, testDevice("A").ID)
-				return s[:at] + testDevice("B").ID + s[at+64:]
+				return strings.Replace(s, testDevice("A").DriveID(), testDevice("B").DriveID(), 1)
+			})
+		},
+		"insider: drive of another subject": func(c *Certificate) {
+			c.Result = resign(c.Result, run, func(s string) string { return strings.Replace(s, `"serial":"A"`, `"serial":"B"`, 1) })
+		},
+		"insider: id beside the subject": func(c *Certificate) {
+			c.Result = resign(c.Result, run, func(s string) string {
+				return strings.Replace(s, `"identity":`, `"id":"`+testDevice("A").DriveID()+`","identity":`, 1)
 			})
 		},
 		"insider: white space": func(c *Certificate) { c.Result = resign(c.Result, run, func(s string) string { return " " + s }) },
@@ -309,9 +312,8 @@ func TestNoContradictionIsSigned(t *testing.T) {
 		"local time":              func(r *Result) { r.Sanitization.Started = "2026-01-02T03:04:05+01:00" },
 		"no evidence":             func(r *Result) { r.Evidence.JournalSHA256 = "" },
 		"unknown outcome":         func(r *Result) { r.Outcome.Status = "done" },
-		"id of another drive":     func(r *Result) { r.Device.ID = hash("f") },
-		"no identity":             func(r *Result) { r.Device.Serial = ""; r.Device.ID = r.Device.DriveID() },
-		"escape sequence":         func(r *Result) { r.Device.Model = "x\x1b[2J"; r.Device.ID = r.Device.DriveID() },
+		"no identity":             func(r *Result) { r.Device.Serial = "" },
+		"escape sequence":         func(r *Result) { r.Device.Model = "x\x1b[2J" },
 		"another plan":            func(r *Result) { r.Evidence.PlanSHA256 = hash("9") },
 		"another intent":          func(r *Result) { r.History.IntentLeaf = hash("9") },
 	}

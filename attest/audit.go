@@ -59,7 +59,8 @@ func Audit(in AuditInput) (Audited, error) {
 	a := &audit{in: in, verifier: NewVerifier(in.Trust)}
 	a.Findings, a.Outcomes = []Finding{}, map[string]int{}
 	steps := []func() error{
-		func() (err error) { a.checkpoint, err = readCheckpoint(in.Log); return err },
+		func() (err error) { a.in.Log, err = withAhead(in.Log); return err },
+		func() (err error) { a.checkpoint, err = readCheckpoint(a.in.Log); return err },
 		a.readCertificates, // before the tree: one of them may never be newer than the log
 		a.openLog,
 		a.readTree,
@@ -68,7 +69,11 @@ func Audit(in AuditInput) (Audited, error) {
 		a.readStatements,
 		a.pairs,
 		func() error {
-			now, err := readCheckpoint(in.Log)
+			log, err := withAhead(in.Log)
+			if err != nil {
+				return err
+			}
+			now, err := readCheckpoint(log)
 			if err == nil && !bytes.Equal(now, a.checkpoint) {
 				err = ErrLogChanged
 			}

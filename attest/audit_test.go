@@ -204,6 +204,14 @@ func TestAuditOfACutAppend(t *testing.T) {
 	if _, err := is.Intent(testIntent("S", "j2")); err != nil {
 		t.Fatal(err)
 	}
+	if ahead := filesOf(t, is.Log.dir); ahead[aheadName] == nil || len(ahead[aheadName].Data) == 0 {
+		t.Fatal("the entry is not written ahead")
+	} else if a, err := auditOfResults(AuditInput{Log: ahead, Certificates: proofs, Trust: trustIn(t, is.Key)}); err != nil || foundIn(a) != "intent_open:3" || a.Size != 4 {
+		t.Errorf("written ahead: %v: %d entries, %s", err, a.Size, foundIn(a))
+	}
+	if err := is.Log.Settle(); err != nil {
+		t.Fatal(err)
+	}
 	for name, f := range filesOf(t, is.Log.dir) {
 		if name != "checkpoint" {
 			before[name] = f
@@ -214,7 +222,7 @@ func TestAuditOfACutAppend(t *testing.T) {
 		t.Errorf("%v: %d %s", err, a.Code(), foundIn(a))
 	}
 	in.Unfinished = func(job, drive string) string {
-		if job == "j2" && drive == testDevice("S").ID {
+		if job == "j2" && drive == testDevice("S").DriveID() {
 			return "interrupted"
 		}
 		return ""

@@ -46,12 +46,12 @@ type told struct {
 }
 
 func toldByIntent(i Intent) told {
-	return told{job: i.Job, drive: i.Device.ID, serial: i.Device.Serial, simulated: i.Simulated, previous: i.PreviousLeaf, attempt: i.Attempt, said: signing{time: i.Time.Claimed}}
+	return told{job: i.Job, drive: i.Device.DriveID(), serial: i.Device.Serial, simulated: i.Simulated, previous: i.PreviousLeaf, attempt: i.Attempt, said: signing{time: i.Time.Claimed}}
 }
 
 func toldByResult(r Result) told {
 	return told{
-		job: r.History.Job, drive: r.Device.ID, serial: r.Device.Serial, status: r.Outcome.Status, simulated: r.Simulated, achieved: r.Outcome.Method != "",
+		job: r.History.Job, drive: r.Device.DriveID(), serial: r.Device.Serial, status: r.Outcome.Status, simulated: r.Simulated, achieved: r.Outcome.Method != "",
 		intentIndex: r.History.IntentIndex, intentLeaf: r.History.IntentLeaf, said: signing{time: r.Time.Claimed},
 	}
 }

@@ -44,7 +44,7 @@ func (a *audit) readSession(index int64, l auditLeaf) error {
 		a.say(found(FoundStatementAltered, "the statement of entry %d is not the one that was logged: %v", index, err).at(index).of(envelopeName(l.Envelope)))
 		return nil
 	}
-	key, err := said.Key.parse()
+	key, err := parseKey(said.Key)
 	if err != nil {
 		return err // it was checked
 	}
@@ -74,7 +74,7 @@ func (a *audit) sessionOf(l leaf) (Session, string, error) {
 	said, err := openSigned[Session](e, key, SessionType)
 	switch {
 	case err != nil:
-	case said.Key.KeyID != l.Session:
+	case said.subjects()[0].Digest.SHA256 != l.Session:
 		err = errors.New("it is of another key than its entry")
 	case a.log != nil && !slices.Equal(said.Log.Keys, []string{a.log.Ed25519.ID, a.log.MLDSA44.ID}):
 		err = errors.New("it is of another log")

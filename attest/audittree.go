@@ -257,6 +257,7 @@ func span(from, to int64) string {
 
 // splitEntries takes a file of entries apart, and says how many bytes at its end are of none.
 func splitEntries(data []byte) (list [][]byte, rest int) {
+	list = make([][]byte, 0, 1<<tileHeight)
 	for len(data) >= 2 && len(list) < 1<<tileHeight {
 		length := int(binary.BigEndian.Uint16(data))
 		if len(data) < 2+length {

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -109,7 +108,7 @@ func manyCertificates(t testing.TB, k *Key, drives int) [][]byte {
 		return e, Logged{size - 1, hash}
 	}
 	clock := Time{"2026-01-02T03:06:00Z", "host clock"}
-	s := Session{Agent: Agent{"expunge", "test"}, Key: run.entry(), Time: clock, Log: LogAt{Keys: []string{logKey.Ed25519.ID, logKey.MLDSA44.ID}}}
+	s := Session{Agent: Agent{"expunge", "test"}, Key: run.text(), Time: clock, Log: LogAt{Keys: []string{logKey.Ed25519.ID, logKey.MLDSA44.ID}}}
 	payload, err := Canonical(Statement[Session]{StatementType, s.subjects(), SessionType, s})
 	must(err)
 	session, _ := log(leaf{Kind: kindSession, Session: run.ID}, payload, k)
@@ -122,12 +121,12 @@ func manyCertificates(t testing.TB, k *Key, drives int) [][]byte {
 		must(err)
 		c := &parts[n]
 		var at Logged
-		c.Intent, at = log(leaf{Kind: kindIntent, Drive: i.Device.ID, Job: job}, payload, run)
+		c.Intent, at = log(leaf{Kind: kindIntent, Drive: i.Device.DriveID(), Job: job}, payload, run)
 		r := testResult(serial, job, at)
 		r.Time, r.Signers = clock, []string{run.ID}
 		payload, err = Canonical(Statement[Result]{StatementType, r.subjects(), SanitizationType, r})
 		must(err)
-		c.Result, _ = log(leaf{Kind: kindResult, Drive: i.Device.ID, Job: job}, payload, run)
+		c.Result, _ = log(leaf{Kind: kindResult, Drive: i.Device.DriveID(), Job: job}, payload, run)
 		digest, err := c.Result.digest()
 		must(err)
 		d := r.Device
@@ -135,13 +134,13 @@ func manyCertificates(t testing.TB, k *Key, drives int) [][]byte {
 			Result: ResultAt{size - 1, job, digest, r.Outcome.Status}, Signers: []string{validator.ID}, Time: clock}
 		payload, err = Canonical(Statement[Validation]{StatementType, v.subjects(), ValidationType, v})
 		must(err)
-		e, _ := log(leaf{Kind: kindValidation, Drive: d.ID, Job: job}, payload, validator)
+		e, _ := log(leaf{Kind: kindValidation, Drive: d.DriveID(), Job: job}, payload, validator)
 		c.Validations = []Envelope{e}
 		c.Schema, c.Sessions = CertificateSchema, []Envelope{session}
 		for _, key := range []Public{k.Public, validator.Public, logKey.Ed25519, logKey.MLDSA44} {
-			c.Keys = append(c.Keys, key.entry())
+			c.Keys = append(c.Keys, key.text())
 		}
-		slices.SortFunc(c.Keys, func(a, b PublicKey) int { return strings.Compare(a.KeyID, b.KeyID) })
+		slices.Sort(c.Keys)
 		c.Summary, err = is.summary(c.Result)
 		must(err)
 	}

@@ -2,7 +2,6 @@ package attest
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/transparency-dev/formats/proof"
@@ -14,23 +13,17 @@ import (
 type Certificate struct {
 	// Checkpoint is the log's head that all proofs are against. Behind a proof it makes the text of
 	// c2sp.org/tlog-proof.
-	Checkpoint string      `json:"checkpoint"`
-	Intent     Envelope    `json:"intent"`
-	Keys       []PublicKey `json:"keys"`   // what the signatures are checked with, by id; whether they are trusted is not said here
-	Proofs     []string    `json:"proofs"` // of the sessions, the intent, the result, the validations, the supersessions: c2sp.org/tlog-proof up to its empty line
-	Result     Envelope    `json:"result"`
-	Schema     string      `json:"schema"`
-	Sessions   []Envelope  `json:"sessions"` // of intent, result and supersessions, in the order of the log
-	Summary    string      `json:"summary"`  // what Summary says, as a note of the log
+	Checkpoint string     `json:"checkpoint"`
+	Intent     Envelope   `json:"intent"`
+	Keys       []string   `json:"keys"`   // what the signatures are checked with: base64 of each SubjectPublicKeyInfo, ascending; whether they are trusted is not said here
+	Proofs     []string   `json:"proofs"` // of the sessions, the intent, the result, the validations, the supersessions: c2sp.org/tlog-proof up to its empty line
+	Result     Envelope   `json:"result"`
+	Schema     string     `json:"schema"`
+	Sessions   []Envelope `json:"sessions"` // of intent, result and supersessions, in the order of the log
+	Summary    string     `json:"summary"`  // what Summary says, as a note of the log
 	// What was said of the result later, in the order of the log; the newest counts.
 	Validations   []Envelope `json:"validations,omitempty"`
 	Supersessions []Envelope `json:"supersessions,omitempty"`
-}
-
-// PublicKey is a key and its id.
-type PublicKey struct {
-	KeyID string `json:"keyid"`
-	SPKI  string `json:"spki"` // base64 of the SubjectPublicKeyInfo
 }
 
 // gathered are entries of the log on their way into a bundle.
@@ -126,11 +119,13 @@ func (g *gathered) ordered(at head, behind ...place) (sessions []Envelope, proof
 	return sessions, proofs, nil
 }
 
-func (g *gathered) entries() []PublicKey {
-	var list []PublicKey
-	for _, id := range slices.Sorted(maps.Keys(g.keys)) {
-		list = append(list, g.keys[id].entry())
+// texts are the keys in the order of their texts.
+func (g *gathered) texts() []string {
+	var list []string
+	for _, key := range g.keys {
+		list = append(list, key.text())
 	}
+	slices.Sort(list)
 	return list
 }
 
@@ -167,7 +162,7 @@ func (is Issuer) bundle(t *tree, at head, job, drive string) ([]byte, error) {
 	if c.Sessions, c.Proofs, err = g.ordered(at, behind...); err != nil {
 		return nil, err
 	}
-	c.Keys = g.entries()
+	c.Keys = g.texts()
 	if c.Summary, err = is.summary(c.Result); err != nil {
 		return nil, err
 	}

@@ -70,7 +70,7 @@ func TestByHand(t *testing.T) {
 			for _, job := range []string{"j1", "j2", "j3", "j4"} {
 				mustIssue(t, is, "S", job)
 			}
-			good, err := is.Reissue("j2", testDevice("S").ID)
+			good, err := is.Reissue("j2", testDevice("S").DriveID())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -78,7 +78,7 @@ func TestByHand(t *testing.T) {
 			if err != nil || !strings.HasSuffix(out, "\nsanitized: entry 4 of 9 in "+is.Log.key.Origin+"\n") {
 				t.Fatalf("%v\n%s", err, out)
 			}
-			other, err := is.Reissue("j3", testDevice("S").ID)
+			other, err := is.Reissue("j3", testDevice("S").DriveID())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -55,7 +55,6 @@ func optional(s string, ok func(string) bool) bool { return s == "" || ok(s) }
 
 func (d Device) check() error {
 	return checkRules([]rule{
-		{d.ID == d.DriveID(), "the device's id is not the one of its model, serial and WWN"},
 		{d.Serial != "" || d.WWN != "", "the device has neither serial nor WWN"},
 		{isASCII(append([]string{d.Model, d.Serial, d.WWN, d.Firmware, d.Protocol, d.Media, d.Fabric}, d.Nodes...)...), "the device's words are not printable ASCII"},
 		{d.Identity == "drive" || d.Identity == "host-local", "the device's identity is vouched for by nobody"},
@@ -101,7 +100,6 @@ func (i Intent) check() error {
 	}
 	return checkRules(append(planned(i.Device.Protocol, i.Method, i.Technique),
 		rule{slices.Contains(modes, i.Verification), "the verification is unknown"},
-		rule{i.Excludes != nil, "the list of what is excluded is missing"},
 		rule{optional(i.PreviousLeaf, isHash), "the previous leaf is not a hash"},
 		rule{i.Attempt >= 1 && (i.Attempt == 1 || i.PreviousLeaf != ""), "the attempt does not fit what came before it"},
 	))

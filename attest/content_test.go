@@ -81,7 +81,6 @@ func TestContentDoesNotContradictTheOutcome(t *testing.T) {
 	} {
 		r := testResult("S", "j", Logged{Leaf: hash("1")})
 		sanitizedNVMe(&r)
-		r.Device.ID = r.Device.DriveID()
 		r.Time, r.Signers = Time{"2026-01-02T03:06:00Z", "host clock"}, []string{hash("2")}
 		change(&r)
 		if err := r.check(); (err == nil) != (name == "") {

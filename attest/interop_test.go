@@ -19,7 +19,7 @@ func TestProofsAreC2SP(t *testing.T) {
 	for _, job := range []string{"j1", "j2", "j3"} {
 		mustIssue(t, is, "S", job)
 	}
-	data, err := is.Reissue("j2", testDevice("S").ID)
+	data, err := is.Reissue("j2", testDevice("S").DriveID())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,8 +41,8 @@ func TestProofsAreC2SP(t *testing.T) {
 		e    Envelope
 	}{
 		{leaf{Kind: kindSession, Session: is.Run.key.ID}, c.Sessions[0]},
-		{leaf{Kind: kindIntent, Drive: testDevice("S").ID, Job: "j2"}, c.Intent},
-		{leaf{Kind: kindResult, Drive: testDevice("S").ID, Job: "j2"}, c.Result},
+		{leaf{Kind: kindIntent, Drive: testDevice("S").DriveID(), Job: "j2"}, c.Intent},
+		{leaf{Kind: kindResult, Drive: testDevice("S").DriveID(), Job: "j2"}, c.Result},
 	}
 	for i, entry := range entries {
 		var p proof.TLogProof

@@ -67,16 +67,22 @@ func addStatement[P predicate](t *tree, kind string, p P, k *Key, l leaf) (leaf,
 func (is Issuer) Intent(i Intent) (Logged, error) {
 	var at Logged
 	err := is.Log.update(func(t *tree) error {
-		found, index, err := t.find(i.Job, matching(kindIntent, i.Job, i.Device.ID))
+		of, err := t.all(i.Device.DriveID(), func(l leaf) bool { return l.Drive == i.Device.DriveID() })
 		if err != nil {
 			return err
 		}
-		if index < 0 {
-			if found, index, err = is.addIntent(t, i); err != nil {
+		at.Index = -1
+		found := leaf{}
+		for _, e := range of {
+			if e.Kind == kindIntent && e.Job == i.Job {
+				found, at.Index = e.leaf, e.index
+			}
+		}
+		if at.Index < 0 {
+			if found, at.Index, err = is.addIntent(t, i, of); err != nil {
 				return err
 			}
 		}
-		at.Index = index
 		at.Leaf, err = leafHash(found)
 		return err
 	})
@@ -86,32 +92,22 @@ func (is Issuer) Intent(i Intent) (Logged, error) {
 	return at, nil
 }
 
-func (is Issuer) addIntent(t *tree, i Intent) (leaf, int64, error) {
+// addIntent adds one, of a drive of which the log has these entries.
+func (is Issuer) addIntent(t *tree, i Intent, of []entryAt) (leaf, int64, error) {
 	key, err := is.session(t)
 	if err != nil {
 		return leaf{}, -1, err
 	}
 	i.PreviousLeaf, i.Attempt, i.Time = "", 1, is.time()
-	seen := false
-	previous, index, err := t.find(i.Device.ID, func(l leaf) bool {
-		if l.Drive == i.Device.ID && l.Kind == kindIntent {
+	for _, e := range of { // a record may be all that there is
+		if e.Kind == kindIntent {
 			i.Attempt++
 		}
-		seen = seen || l.Drive == i.Device.ID // a record may be all that there is of it
-		return false
-	})
-	if err == nil && seen {
-		previous, index, err = t.find(i.Device.ID, func(l leaf) bool { return l.Drive == i.Device.ID })
-	}
-	if err != nil {
-		return leaf{}, -1, err
-	}
-	if index >= 0 {
-		if i.PreviousLeaf, err = leafHash(previous); err != nil {
+		if i.PreviousLeaf, err = leafHash(e.leaf); err != nil {
 			return leaf{}, -1, err
 		}
 	}
-	return addStatement(t, IntentType, i, key, leaf{Kind: kindIntent, Drive: i.Device.ID, Job: i.Job})
+	return addStatement(t, IntentType, i, key, leaf{Kind: kindIntent, Drive: i.Device.DriveID(), Job: i.Job})
 }
 
 func leafHash(l leaf) (string, error) {
@@ -131,7 +127,7 @@ func (is Issuer) Result(r Result) ([]byte, error) {
 	}
 	var bundle []byte
 	err := is.Log.update(func(t *tree) error {
-		intent, index, err := t.find(r.History.Job, matching(kindIntent, r.History.Job, r.Device.ID))
+		intent, index, err := t.find(r.History.Job, matching(kindIntent, r.History.Job, r.Device.DriveID()))
 		if err != nil {
 			return err
 		}
@@ -142,7 +138,7 @@ func (is Issuer) Result(r Result) ([]byte, error) {
 		if index < 0 || index != r.History.IntentIndex || hash != r.History.IntentLeaf {
 			return fmt.Errorf("intent of job %s at %d: %w: the log was replaced or cut", r.History.Job, r.History.IntentIndex, ErrNotLogged)
 		}
-		result, index, err := t.find(r.History.Job, matching(kindResult, r.History.Job, r.Device.ID))
+		result, index, err := t.find(r.History.Job, matching(kindResult, r.History.Job, r.Device.DriveID()))
 		switch {
 		case err != nil:
 			return err
@@ -154,7 +150,7 @@ func (is Issuer) Result(r Result) ([]byte, error) {
 		if err != nil {
 			return err
 		}
-		bundle, err = is.bundle(t, t.head(), r.History.Job, r.Device.ID)
+		bundle, err = is.bundle(t, t.head(), r.History.Job, r.Device.DriveID())
 		return err
 	})
 	if err != nil {
@@ -192,7 +188,7 @@ func (is Issuer) addResult(t *tree, r Result) error {
 		return err
 	}
 	r.Signers = []string{key.ID}
-	_, _, err = addStatement(t, SanitizationType, r, key, leaf{Kind: kindResult, Drive: r.Device.ID, Job: r.History.Job})
+	_, _, err = addStatement(t, SanitizationType, r, key, leaf{Kind: kindResult, Drive: r.Device.DriveID(), Job: r.History.Job})
 	return err
 }
 

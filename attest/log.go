@@ -6,8 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -18,14 +16,15 @@ import (
 )
 
 // Log is the local history: an RFC 6962 Merkle tree in the tile layout of c2sp.org/tlog-tiles,
-// with one small leaf for each envelope and the envelopes beside it. The signed checkpoint is
-// written last and is what commits an entry, so a cut at any moment leaves the log with the entry
-// or without it. Several processes may share it: each change is made under a lock, from what is on
-// disk.
+// with one small leaf for each envelope and the envelopes beside it. An entry counts when a record of
+// all its files, with the signed checkpoint, is in the write-ahead file: a cut at any moment leaves the
+// log with the entry or without it. Several processes may share it: each change is made under a lock,
+// from what is on disk. One that is held open looks at less of that anew.
 type Log struct {
-	dir string
-	key *LogKey
-	now func() time.Time
+	dir    string
+	key    *LogKey
+	now    func() time.Time
+	memory *memory
 }
 
 // LogError: the log is not what was written. Nothing can be added to it; keep it as it is.
@@ -40,7 +39,12 @@ const tileHeight = 8
 const maxLeaf = 1024
 
 // OpenLog opens the log in a directory, which is there. What it says is checked at each use.
-func OpenLog(dir string, key *LogKey, now func() time.Time) *Log { return &Log{dir, key, now} }
+func OpenLog(dir string, key *LogKey, now func() time.Time) *Log {
+	return &Log{dir, key, now, &memory{}}
+}
+
+// Origin is the name of the log.
+func (l *Log) Origin() string { return l.key.Origin }
 
 // Size is how many entries the log has. The error is a *LogError when it is not what was written.
 func (l *Log) Size() (size int64, err error) {
@@ -116,6 +120,8 @@ func hashText(h tlog.Hash) string { return hex.EncodeToString(h[:]) }
 
 // update works on the log while nobody else does.
 func (l *Log) update(work func(*tree) error) (err error) {
+	l.memory.mu.Lock()
+	defer l.memory.mu.Unlock()
 	lock, err := durable.WaitLock(filepath.Join(l.dir, "lock"))
 	if err != nil {
 		return fmt.Errorf("log: %w", err)
@@ -130,8 +136,11 @@ func (l *Log) update(work func(*tree) error) (err error) {
 
 func (l *Log) load() (*tree, error) {
 	t := &tree{log: l, tiles: map[string][]byte{}}
-	data, err := os.ReadFile(filepath.Join(l.dir, "checkpoint"))
-	if errors.Is(err, fs.ErrNotExist) {
+	data, err := l.readHead()
+	if err != nil {
+		return nil, err
+	}
+	if data == nil {
 		// A first append that was cut leaves one entry; more than that was committed once.
 		tiles, err := filepath.Glob(filepath.Join(l.dir, "tile/0/*/*"))
 		full, globErr := filepath.Glob(filepath.Join(l.dir, "tile/0/[0-9x]*[0-9]"))
@@ -143,13 +152,15 @@ func (l *Log) load() (*tree, error) {
 		}
 		return t, nil
 	}
-	if err != nil {
-		return nil, fmt.Errorf("read log: %w", err)
+	m := l.memory
+	if m.text == nil || !bytes.Equal(data, m.text) {
+		cp, err := openCheckpoint(data, l.key.LogPublic)
+		if err != nil {
+			return nil, &LogError{l.dir, fmt.Sprintf("its checkpoint is not one of %.28s…: %v", l.key.Origin, err)}
+		}
+		m.text, m.head = data, cp
 	}
-	cp, err := openCheckpoint(data, l.key.LogPublic)
-	if err != nil {
-		return nil, &LogError{l.dir, fmt.Sprintf("its checkpoint is not one of %.28s…: %v", l.key.Origin, err)}
-	}
+	cp := m.head
 	t.size, t.root, t.checkpoint = cp.size, cp.root, data
 	root, err := tlog.TreeHash(t.size, t)
 	if err != nil {
@@ -188,7 +199,7 @@ func (t *tree) read(name string) ([]byte, error) {
 	if data, ok := t.tiles[name]; ok {
 		return data, nil
 	}
-	data, err := os.ReadFile(filepath.Join(t.log.dir, name))
+	data, err := t.log.read(name)
 	if err != nil {
 		return nil, fmt.Errorf("read log: %w", err)
 	}
@@ -209,16 +220,8 @@ func (t *tree) entries(n int64) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	list := make([][]byte, 0, width)
-	for len(data) >= 2 {
-		length := int(binary.BigEndian.Uint16(data))
-		if len(data) < 2+length {
-			break
-		}
-		list = append(list, data[2:2+length])
-		data = data[2+length:]
-	}
-	if len(list) != width || len(data) != 0 {
+	list, rest := splitEntries(data)
+	if len(list) != width || rest != 0 {
 		return nil, &LogError{t.log.dir, fmt.Sprintf("bundle %d of entries is damaged", n)}
 	}
 	return list, nil
@@ -265,67 +268,29 @@ func (t *tree) add(l leaf, e Envelope) (int64, error) {
 		}
 		return list, nil
 	})
-	written := map[string][]byte{envelopeName(l.Envelope): append(envelope, '\n')}
+	written := []durable.Named{{Name: envelopeName(l.Envelope), Data: append(envelope, '\n')}}
 	for _, tile := range tlog.NewTiles(tileHeight, index, index+1) {
-		if written[tilePath(tile)], err = tlog.ReadTileData(tile, reader); err != nil {
+		data, err := tlog.ReadTileData(tile, reader)
+		if err != nil {
 			return 0, fmt.Errorf("append to log: %w", err)
 		}
+		written = append(written, durable.Named{Name: tilePath(tile), Data: data})
 	}
 	var bundle []byte
 	for _, entry := range append(entries, data) {
 		bundle = append(binary.BigEndian.AppendUint16(bundle, uint16(len(entry))), entry...)
 	}
-	written[bundlePath(index>>tileHeight, len(entries)+1)] = bundle
+	written = append(written, durable.Named{Name: bundlePath(index>>tileHeight, len(entries)+1), Data: bundle})
 	root, err := tlog.TreeHash(index+1, reader)
 	if err != nil {
 		return 0, fmt.Errorf("append to log: %w", err)
 	}
-	return index, t.commit(index+1, root, written)
-}
-
-// commit writes the statement, tiles and entries, in any order and at once, and the checkpoint that makes them count.
-func (t *tree) commit(size int64, root tlog.Hash, written map[string][]byte) error {
-	files := make(map[string][]byte, len(written))
-	for name, data := range written {
-		files[filepath.Join(t.log.dir, name)] = data
+	text, err := signCheckpoint(index+1, root, t.log.key, t.log.now())
+	if err != nil {
+		return 0, fmt.Errorf("append to log: %w", err)
 	}
-	var checkpoint []byte
-	sign := func() (_ []byte, err error) {
-		checkpoint, err = signCheckpoint(size, root, t.log.key, t.log.now())
-		return checkpoint, err
-	}
-	if err := durable.Commit(files, filepath.Join(t.log.dir, "checkpoint"), sign, 0o644); err != nil {
-		return fmt.Errorf("append to log: %w", err)
-	}
-	t.size, t.root, t.checkpoint, t.tiles = size, root, checkpoint, map[string][]byte{}
-	return t.log.prune(written)
-}
-
-// prune removes the partial tiles that those just written replace: kept, they would grow with the
-// square of the entries.
-func (l *Log) prune(written map[string][]byte) error {
-	for name := range written {
-		base, _, partial := strings.Cut(name, ".p/")
-		if !partial {
-			if err := os.RemoveAll(filepath.Join(l.dir, name+".p")); err != nil {
-				return fmt.Errorf("tidy log: %w", err)
-			}
-			continue
-		}
-		old, err := filepath.Glob(filepath.Join(l.dir, base+".p", "*"))
-		if err != nil {
-			return fmt.Errorf("tidy log: %w", err)
-		}
-		for _, o := range old {
-			if o == filepath.Join(l.dir, name) {
-				continue
-			}
-			if err := os.Remove(o); err != nil {
-				return fmt.Errorf("tidy log: %w", err)
-			}
-		}
-	}
-	return nil
+	written = append(written, durable.Named{Name: "checkpoint", Data: text})
+	return index, t.commit(checkpoint{size: index + 1, root: root}, l.Kind, written)
 }
 
 func (l *Log) envelopeFile(digest string) string {
@@ -333,7 +298,7 @@ func (l *Log) envelopeFile(digest string) string {
 }
 
 func (l *Log) loadEnvelope(digest string) (Envelope, error) {
-	data, err := os.ReadFile(l.envelopeFile(digest))
+	data, err := l.read(envelopeName(digest))
 	if err != nil {
 		return Envelope{}, fmt.Errorf("read envelope: %w", err)
 	}

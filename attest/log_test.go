@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"testing/fstest"
 )
 
 // copyDir copies a log, leaving the lock out.
@@ -36,73 +35,6 @@ func files(t *testing.T, dir string) map[string]string {
 		t.Fatal(err)
 	}
 	return found
-}
-
-// A power cut in the middle of an append leaves any subset of the files that it wrote, and some of them empty,
-// but for the checkpoint, which comes last. The log must be whole, with the entry or without it.
-func TestAppendSurvivesEveryCut(t *testing.T) {
-	for _, before := range []int{0, 1, 2, 255, 256} {
-		is := testIssuer(t, testKey(1, RoleHost))
-		session := func() error {
-			return is.Log.update(func(t *tree) error { _, err := is.session(t); return err })
-		}
-		if before > 0 {
-			if err := session(); err != nil {
-				t.Fatal(err)
-			}
-		}
-		for n := range before - 1 {
-			if _, err := is.Intent(testIntent("S", "j"+string(rune('a'+n%26))+string(rune('a'+n/26)))); err != nil {
-				t.Fatal(err)
-			}
-		}
-		old, oldDir := files(t, is.Log.dir), copyDir(t, is.Log.dir)
-		next := map[string]string{}
-		if before == 0 {
-			if err := session(); err != nil {
-				t.Fatal(err)
-			}
-		} else if _, err := is.Intent(testIntent("NEW", "new")); err != nil {
-			t.Fatal(err)
-		}
-		var written []string
-		for name, data := range files(t, is.Log.dir) {
-			if old[name] != data && name != "checkpoint" {
-				written, next[name] = append(written, name), data
-			}
-		}
-		all := 1
-		for range written {
-			all *= 3
-		}
-		for subset := range all {
-			dir := copyDir(t, oldDir)
-			for i, rest := 0, subset; i < len(written); i, rest = i+1, rest/3 {
-				path, data := filepath.Join(dir, written[i]), next[written[i]]
-				switch rest % 3 {
-				case 0:
-					continue
-				case 1:
-					data = ""
-				}
-				if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(data), 0o644)); err != nil {
-					t.Fatal(err)
-				}
-			}
-			cut := is
-			cut.Log = OpenLog(dir, is.Log.key, testNow)
-			if err := cut.Log.Check(); err != nil {
-				t.Fatalf("%d entries, subset %d: %v", before, subset, err)
-			}
-			if a, err := Audit(AuditInput{Log: os.DirFS(dir), Certificates: fstest.MapFS{}, Trust: trustIn(t, is.Key)}); err != nil || a.Count(Contradiction) > 0 || a.Size != int64(before) {
-				t.Fatalf("%d entries, subset %d: audit: %v, %s", before, subset, err, foundIn(a))
-			}
-			data := mustIssue(t, cut, "NEW", "new")
-			if r := Verify(data, trustIn(t, is.Key)); r.Code != CodeOK {
-				t.Fatalf("%d entries, subset %d: %v", before, subset, r.Reasons)
-			}
-		}
-	}
 }
 
 // A log that was changed, cut or is of another key is an error, and nothing is added to it.
@@ -149,7 +81,7 @@ func TestChangedLogIsRefused(t *testing.T) {
 			if err := is.Log.Check(); err == nil {
 				t.Fatal("not noticed")
 			}
-			if _, err := is.Reissue("j2", testDevice("S").ID); err == nil && name != "entries" {
+			if _, err := is.Reissue("j2", testDevice("S").DriveID()); err == nil && name != "entries" {
 				t.Fatal("a certificate was made from it")
 			}
 		})
@@ -244,7 +176,7 @@ func TestIntentAfterResultIsWorthless(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		l, err := leaf{Kind: kindIntent, Drive: i.Device.ID, Job: i.Job}.committed(e)
+		l, err := leaf{Kind: kindIntent, Drive: i.Device.DriveID(), Job: i.Job}.committed(e)
 		if err != nil {
 			return err
 		}
@@ -263,7 +195,7 @@ func TestIntentAfterResultIsWorthless(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if data, err := is.Reissue("j", i.Device.ID); err == nil {
+	if data, err := is.Reissue("j", i.Device.DriveID()); err == nil {
 		t.Fatalf("a certificate was made: %s", data)
 	}
 }

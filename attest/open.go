@@ -28,7 +28,7 @@ type Verifier struct {
 	Cosigners Cosigners // whose cosignatures count; set before the first use
 
 	trust       Trust
-	keys        seen[PublicKey, Public]
+	keys        seen[string, Public]
 	logs        seen[[2]string, LogPublic]
 	checkpoints seen[[2]string, checkpoint]
 	sessions    seen[signedWith, Session]
@@ -86,21 +86,21 @@ type session struct {
 	payload string
 }
 
-func (v *Verifier) open(keys []PublicKey, sessions []Envelope, text string) (*opened, error) {
+func (v *Verifier) open(keys []string, sessions []Envelope, text string) (*opened, error) {
 	o := &opened{keys: map[string]Public{}, used: map[string]bool{}, sessions: map[string]session{}}
 	if len(keys) > maxKeys || len(sessions) == 0 || len(sessions) > maxSessions {
 		return nil, fmt.Errorf("%d keys and %d sessions: not known to this verifier", len(keys), len(sessions))
 	}
 	last := ""
-	for _, k := range keys {
-		key, err := v.keys.get(k, k.parse)
+	for _, text := range keys {
+		key, err := v.key(text)
 		if err != nil {
 			return nil, err
 		}
-		if key.ID <= last {
+		if text <= last {
 			return nil, errors.New("the keys are not in order")
 		}
-		o.keys[key.ID], last = key, key.ID
+		o.keys[key.ID], last = key, text
 	}
 	for _, e := range sessions {
 		if err := v.openSession(o, e); err != nil {
@@ -110,6 +110,10 @@ func (v *Verifier) open(keys []PublicKey, sessions []Envelope, text string) (*op
 	var err error
 	o.checkpoint, err = v.checkpoints.get([2]string{o.log.MLDSA44.ID, text}, func() (checkpoint, error) { return openCheckpoint([]byte(text), o.log) })
 	return o, err
+}
+
+func (v *Verifier) key(text string) (Public, error) {
+	return v.keys.get(text, func() (Public, error) { return parseKey(text) })
 }
 
 func (v *Verifier) openSession(o *opened, e Envelope) error {
@@ -125,7 +129,7 @@ func (v *Verifier) openSession(o *opened, e Envelope) error {
 	if err != nil {
 		return err
 	}
-	run, err := v.keys.get(said.Key, said.Key.parse)
+	run, err := v.key(said.Key)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"crypto/elliptic"
 	"crypto/sha256"
 	"encoding/asn1"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"math/big"
@@ -75,6 +76,35 @@ func ParsePublic(der []byte) (Public, error) {
 		err = errors.New("public key is not in its one encoding")
 	}
 	return p, err
+}
+
+// PublicKey is a key under its id, where keys are named one by one: in trust roots.
+type PublicKey struct {
+	KeyID string `json:"keyid"`
+	SPKI  string `json:"spki"` // base64 of the SubjectPublicKeyInfo
+}
+
+// parse reads a key and holds it against its id.
+func (k PublicKey) parse() (Public, error) {
+	p, err := parseKey(k.SPKI)
+	if err == nil && p.ID != k.KeyID {
+		err = fmt.Errorf("the id of key %.16s… is not its hash", k.KeyID)
+	}
+	return p, err
+}
+
+func (p Public) entry() PublicKey { return PublicKey{p.ID, p.text()} }
+
+// text is the key as bundles and sessions have it, which makes its id from that.
+func (p Public) text() string { return base64.StdEncoding.EncodeToString(p.spki) }
+
+// parseKey reads the one text of a key.
+func parseKey(text string) (Public, error) {
+	der, err := decodeBase64(text)
+	if err != nil {
+		return Public{}, fmt.Errorf("public key: %w", err)
+	}
+	return ParsePublic(der)
 }
 
 // verifies says whether a signature of the message is this key's.

@@ -12,12 +12,12 @@ const RecordSchema = "https://github.com/expunge-dev/expunge/record/v1"
 
 // Record is the bundle of such a record: like Certificate, one file that stands alone.
 type Record struct {
-	Checkpoint string      `json:"checkpoint"`
-	Keys       []PublicKey `json:"keys"`
-	Proofs     []string    `json:"proofs"` // of the session and of the record
-	Record     Envelope    `json:"record"`
-	Schema     string      `json:"schema"`
-	Sessions   []Envelope  `json:"sessions"`
+	Checkpoint string     `json:"checkpoint"`
+	Keys       []string   `json:"keys"`
+	Proofs     []string   `json:"proofs"` // of the session and of the record
+	Record     Envelope   `json:"record"`
+	Schema     string     `json:"schema"`
+	Sessions   []Envelope `json:"sessions"`
 }
 
 // RecordError: the record is refused. Nothing was signed.
@@ -147,7 +147,7 @@ func (is Issuer) record(t *tree, l leaf, index int64) ([]byte, error) {
 	if err := g.session(e); err != nil {
 		return nil, err
 	}
-	r := Record{Checkpoint: string(t.checkpoint), Record: e, Schema: RecordSchema, Keys: g.entries()}
+	r := Record{Checkpoint: string(t.checkpoint), Record: e, Schema: RecordSchema, Keys: g.texts()}
 	if r.Sessions, r.Proofs, err = g.ordered(t.head(), place{l, index, e}); err != nil {
 		return nil, err
 	}

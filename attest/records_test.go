@@ -266,7 +266,7 @@ func TestNoRecordMakesAFailureGood(t *testing.T) {
 		if err != nil {
 			rt.Fatal(err)
 		}
-		id := result.Device.ID
+		id := result.Device.DriveID()
 		for range rapid.IntRange(1, 3).Draw(rt, "records") {
 			var next []byte
 			switch rapid.IntRange(0, 3).Draw(rt, "kind") {

@@ -3,7 +3,6 @@ package attest
 import (
 	"crypto/ed25519"
 	"crypto/rand"
-	"encoding/base64"
 	"fmt"
 	"sync"
 
@@ -20,13 +19,13 @@ const roleSession = "session"
 // Session is the predicate by which a key of the host vouches for the key of one run of the program, and
 // for the log that it writes.
 type Session struct {
-	Agent     Agent     `json:"agent"`
-	Binary    string    `json:"binarySHA256,omitempty"`
-	Host      Host      `json:"host"`
-	Key       PublicKey `json:"key"` // Ed25519
-	Log       LogAt     `json:"log"`
-	Simulated bool      `json:"simulated"`
-	Time      Time      `json:"time"`
+	Agent     Agent  `json:"agent"`
+	Binary    string `json:"binarySHA256,omitempty"`
+	Host      Host   `json:"host"`
+	Key       string `json:"key"` // of the run, Ed25519: base64 of its SubjectPublicKeyInfo
+	Log       LogAt  `json:"log"`
+	Simulated bool   `json:"simulated"`
+	Time      Time   `json:"time"`
 }
 
 // Host is what the machine says of itself. What it does not say is absent.
@@ -47,7 +46,7 @@ type LogAt struct {
 }
 
 func (s Session) check() error {
-	key, err := s.Key.parse()
+	key, err := parseKey(s.Key)
 	if err != nil {
 		return err
 	}
@@ -63,25 +62,13 @@ func (s Session) check() error {
 	})
 }
 
+// subjects names the key by its id. One that cannot be read has none, and was refused before.
 func (s Session) subjects() []Subject {
-	return []Subject{{"session-key/v1", Digest{s.Key.KeyID}}}
-}
-
-// parse reads a key and holds it against its id.
-func (k PublicKey) parse() (Public, error) {
-	der, err := decodeBase64(k.SPKI)
+	key, err := parseKey(s.Key)
 	if err != nil {
-		return Public{}, fmt.Errorf("public key: %w", err)
+		return nil
 	}
-	p, err := ParsePublic(der)
-	if err == nil && p.ID != k.KeyID {
-		err = fmt.Errorf("the id of key %.16s… is not its hash", k.KeyID)
-	}
-	return p, err
-}
-
-func (p Public) entry() PublicKey {
-	return PublicKey{p.ID, base64.StdEncoding.EncodeToString(p.spki)}
+	return []Subject{{"session-key/v1", Digest{key.ID}}}
 }
 
 // Run is one run of the program as a signer: it makes a session key when it first signs, and has it
@@ -121,7 +108,7 @@ func (is Issuer) session(t *tree) (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := Session{Agent: r.Agent, Binary: r.Binary, Host: r.Host, Key: key.entry(), Simulated: r.Simulated, Time: is.time(), Log: LogAt{
+	s := Session{Agent: r.Agent, Binary: r.Binary, Host: r.Host, Key: key.text(), Simulated: r.Simulated, Time: is.time(), Log: LogAt{
 		Keys: []string{is.Log.key.Ed25519.ID, is.Log.key.MLDSA44.ID}, Size: t.size,
 	}}
 	if t.size > 0 {

@@ -34,9 +34,8 @@ type Digest struct {
 	SHA256 string `json:"sha256"`
 }
 
-// Device is the drive that a statement is about. Words of the drive are printable ASCII.
+// Device is the drive that a statement is about, whose subject has its id. Words of the drive are printable ASCII.
 type Device struct {
-	ID                string   `json:"id"` // drive-id/v1 in hex
 	Model             string   `json:"model"`
 	Serial            string   `json:"serial"`
 	WWN               string   `json:"wwn,omitempty"`
@@ -121,23 +120,22 @@ type Agent struct {
 
 // Intent is signed and logged before the first destructive step.
 type Intent struct {
-	Agent        Agent    `json:"agent"`
-	Device       Device   `json:"device"`
-	Scope        string   `json:"scope"`
-	Simulated    bool     `json:"simulated"`
-	Job          string   `json:"job"`
-	PlanSHA256   string   `json:"planSHA256"`
-	Policy       Policy   `json:"policy"`
-	Method       string   `json:"method"`
-	Technique    string   `json:"technique"`
-	Scheme       string   `json:"scheme,omitempty"`
-	Verification string   `json:"verification"`
-	Excludes     []string `json:"excludes"`
-	Disposition  string   `json:"disposition,omitempty"`
-	Category     string   `json:"category,omitempty"`
-	Attempt      int64    `json:"attempt"`                // how many intents of this drive the log has, with this one
-	PreviousLeaf string   `json:"previousLeaf,omitempty"` // of this drive in this log: its history is a chain
-	Time         Time     `json:"time"`
+	Agent        Agent  `json:"agent"`
+	Device       Device `json:"device"`
+	Scope        string `json:"scope"`
+	Simulated    bool   `json:"simulated"`
+	Job          string `json:"job"`
+	PlanSHA256   string `json:"planSHA256"`
+	Policy       Policy `json:"policy"`
+	Method       string `json:"method"`
+	Technique    string `json:"technique"`
+	Scheme       string `json:"scheme,omitempty"`
+	Verification string `json:"verification"`
+	Disposition  string `json:"disposition,omitempty"`
+	Category     string `json:"category,omitempty"`
+	Attempt      int64  `json:"attempt"`                // how many intents of this drive the log has, with this one
+	PreviousLeaf string `json:"previousLeaf,omitempty"` // of this drive in this log: its history is a chain
+	Time         Time   `json:"time"`
 }
 
 // Time is the host's clock: a claim, bounded by nothing in this version.

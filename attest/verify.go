@@ -229,7 +229,7 @@ func (v *Verifier) verify(data []byte) (Report, error) {
 // agree says whether intent and result are of one piece of work.
 func agree(i Intent, r Result, key string) error {
 	return checkRules([]rule{
-		{i.Device.ID == r.Device.ID && i.Device.SizeBytes == r.sizeBefore() && i.Device.Identity == r.Device.Identity, "intent and result are of different drives"},
+		{i.Device.DriveID() == r.Device.DriveID() && i.Device.SizeBytes == r.sizeBefore() && i.Device.Identity == r.Device.Identity, "intent and result are of different drives"},
 		{i.Job == r.History.Job && i.PlanSHA256 == r.Evidence.PlanSHA256, "intent and result are of different jobs"},
 		{i.Simulated == r.Simulated && i.Scope == r.Scope, "intent and result differ in scope"},
 		{i.Method == r.Sanitization.Method && i.Technique == r.Sanitization.Technique && i.Scheme == r.Sanitization.Scheme, "the result is not what was intended"},
@@ -245,11 +245,11 @@ func (r *Report) verifyProofs(c Certificate, intent Intent, result Result) error
 		return err
 	}
 	rest := c.Proofs[len(c.Sessions):]
-	first, err := o.prove(rest[0], leaf{Kind: kindIntent, Job: intent.Job, Drive: intent.Device.ID}, c.Intent)
+	first, err := o.prove(rest[0], leaf{Kind: kindIntent, Job: intent.Job, Drive: intent.Device.DriveID()}, c.Intent)
 	if err != nil {
 		return fmt.Errorf("proof of the intent: %w", err)
 	}
-	second, err := o.prove(rest[1], leaf{Kind: kindResult, Job: intent.Job, Drive: intent.Device.ID}, c.Result)
+	second, err := o.prove(rest[1], leaf{Kind: kindResult, Job: intent.Job, Drive: intent.Device.DriveID()}, c.Result)
 	if err != nil {
 		return fmt.Errorf("proof of the result: %w", err)
 	}

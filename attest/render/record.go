@@ -55,7 +55,7 @@ var columns = []column{
 	{"protocol", text(func(r attest.Result) string { return r.Device.Protocol })},
 	{"media", text(func(r attest.Result) string { return r.Device.Media })},
 	{"size_bytes", number(func(r attest.Result) int64 { return r.Device.SizeBytes })},
-	{"drive_id", text(func(r attest.Result) string { return r.Device.ID })},
+	{"drive_id", text(func(r attest.Result) string { return r.Device.DriveID() })},
 	{"scope", text(func(r attest.Result) string { return r.Scope })},
 	{"simulated", func(_ *Form, r attest.Result) any { return r.Simulated }},
 	{"outcome", text(func(r attest.Result) string { return r.Outcome.Status })},

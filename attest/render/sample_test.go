@@ -85,14 +85,13 @@ func sample(t testing.TB, change func(*attest.Result)) *Form {
 
 func issued(t testing.TB, is attest.Issuer, r attest.Result) []byte {
 	t.Helper()
-	r.Device.ID = r.Device.DriveID()
 	size := r.Device
 	if len(r.Sanitization.Reshaped) > 0 {
 		size.SizeBytes = r.Sanitization.Reshaped[0].FromBytes
 	}
 	at, err := is.Intent(attest.Intent{Agent: r.Agent, Device: size, Scope: r.Scope, Simulated: r.Simulated, Job: r.History.Job, PlanSHA256: r.Evidence.PlanSHA256,
 		Policy: r.Policy, Method: r.Sanitization.Method, Technique: r.Sanitization.Technique, Scheme: r.Sanitization.Scheme, Verification: r.Verification.Mode,
-		Excludes: r.Sanitization.Excludes, Disposition: r.Disposition, Category: r.Category})
+		Disposition: r.Disposition, Category: r.Category})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,17 +15,16 @@ func TestWhatDoesNotStandIsNotDrawnAsIfItDid(t *testing.T) {
 	is := issuer(t)
 	r := purged()
 	issued(t, is, r)
-	job, drive := r.History.Job, r.Device
-	drive.ID = drive.DriveID()
+	job, drive := r.History.Job, r.Device.DriveID()
 	for _, c := range []struct {
 		name, words, column string
 		do                  func() ([]byte, error)
 	}{
 		{"corrected", "PURGED verified", "", func() ([]byte, error) {
-			return is.Supersede(job, drive.ID, attest.Correction{Reason: "the tag was wrong", Given: &attest.Given{AssetTag: "THE-RIGHT-ONE"}})
+			return is.Supersede(job, drive, attest.Correction{Reason: "the tag was wrong", Given: &attest.Given{AssetTag: "THE-RIGHT-ONE"}})
 		}},
 		{"withdrawn", "WITHDRAWN", "withdrawn", func() ([]byte, error) {
-			return is.Supersede(job, drive.ID, attest.Correction{Reason: "another drive"})
+			return is.Supersede(job, drive, attest.Correction{Reason: "another drive"})
 		}},
 	} {
 		bundle, err := c.do()

@@ -41,7 +41,7 @@ func (a *app) driveInHand(ctx context.Context, name string) (*inHand, error) {
 func (h *inHand) against(r attest.Report) []attest.Reason {
 	d, c := h.drive, r.Result.Device
 	what := fmt.Sprintf("%s %s at %s", d.Model, d.Serial, strings.Join(d.Nodes, " "))
-	if string(d.ID) != c.ID {
+	if string(d.ID) != c.DriveID() {
 		return []attest.Reason{{Code: "drive_other", Message: fmt.Sprintf("it is about %s %s, and %s is another drive", c.Model, c.Serial, what), Hint: "look at the label of the drive, and find the certificate by its serial number"}}
 	}
 	var list []attest.Reason

@@ -62,39 +62,3 @@ func TestFailureLeavesTheOldFile(t *testing.T) {
 		t.Fatalf("temporary files were left: %v", left)
 	}
 }
-
-// What counts is the new file with all others there, or the old one.
-func TestCommit(t *testing.T) {
-	dir := t.TempDir()
-	head, a, b := filepath.Join(dir, "head"), filepath.Join(dir, "x/y/a"), filepath.Join(dir, "b")
-	commit := func(to string, files map[string][]byte, err error) error {
-		return Commit(files, head, func() ([]byte, error) { return []byte(to), err }, 0o644)
-	}
-	reads := func(name, want string) {
-		t.Helper()
-		if got, err := os.ReadFile(name); err != nil || string(got) != want {
-			t.Fatalf("%s: %q, %v; want %q", name, got, err, want)
-		}
-	}
-	if err := commit("one", map[string][]byte{a: []byte("A"), b: nil}, nil); err != nil {
-		t.Fatal(err)
-	}
-	reads(head, "one")
-	reads(a, "A")
-	reads(b, "")
-	refused := errors.New("no key")
-	if err := commit("two", map[string][]byte{b: []byte("B")}, refused); !errors.Is(err, refused) {
-		t.Fatal(err)
-	}
-	reads(head, "one")
-	if err := commit("three", map[string][]byte{filepath.Join(head, "below"): nil}, nil); err == nil {
-		t.Fatal("made a file below a file")
-	}
-	if err := commit("four", map[string][]byte{filepath.Join(dir, "x"): nil}, nil); err == nil {
-		t.Fatal("a directory was replaced by a file")
-	}
-	reads(head, "one")
-	if left, _ := filepath.Glob(filepath.Join(dir, ".*")); len(left) != 0 {
-		t.Fatalf("temporary files were left: %v", left)
-	}
-}

@@ -2,9 +2,11 @@ package verifying
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -29,11 +31,11 @@ func pageAndTrust(t *testing.T) (page []byte, certificate attest.Certificate, tr
 	r := attest.Verify(p.Bundle, attest.Trust{})
 	var text []byte
 	for _, k := range certificate.Keys {
-		if k.KeyID == r.KeyID || strings.HasSuffix(r.LogOrigin, k.KeyID) {
-			der, err := base64.StdEncoding.DecodeString(k.SPKI)
-			if err != nil {
-				t.Fatal(err)
-			}
+		der, err := base64.StdEncoding.DecodeString(k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if id := fmt.Sprintf("%x", sha256.Sum256(der)); id == r.KeyID || strings.HasSuffix(r.LogOrigin, id) {
 			text = append(text, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})...)
 		}
 	}

@@ -232,7 +232,7 @@ func (j *job) judge(o Options) told {
 		d := r.Result.Device
 		item.Outcome, item.Method, item.Time = r.Result.Outcome.Status, r.Result.Outcome.Method, r.Result.Time.Claimed
 		item.Serial, item.Model = d.Serial, d.Model
-		item.Drive = &Drive{d.ID, d.Model, d.Serial, d.WWN, d.SizeBytes, r.Result.Scope}
+		item.Drive = &Drive{d.DriveID(), d.Model, d.Serial, d.WWN, d.SizeBytes, r.Result.Scope}
 	}
 	return told{item: &item}
 }

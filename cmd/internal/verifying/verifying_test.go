@@ -51,10 +51,9 @@ func (s *site) issue(t testing.TB, model, serial, status string) []byte {
 	s.jobs++
 	job, size := fmt.Sprintf("j%d", s.jobs), int64(4<<20)
 	d := attest.Device{Model: model, Serial: serial, Protocol: "virtio", Media: "unknown", Identity: "host-local", SizeBytes: size, LogicalBlockBytes: 512, Nodes: []string{"/dev/vda"}}
-	d.ID = d.DriveID()
 	policy := attest.Policy{Name: "nist-800-88r2", SHA256: hash("b")}
 	at, err := s.Intent(attest.Intent{Agent: attest.Agent{Name: "expunge", Version: "test"}, Device: d, Scope: "logical", Job: job, PlanSHA256: hash("a"),
-		Policy: policy, Method: "clear", Technique: "host overwrite", Verification: "sampled", Excludes: []string{}})
+		Policy: policy, Method: "clear", Technique: "host overwrite", Verification: "sampled"})
 	if err != nil {
 		t.Fatal(err)
 	}
