@@ -96,11 +96,11 @@ func TestTroubleComesFirst(t *testing.T) {
 func TestRunningDrives(t *testing.T) {
 	page := get(t, workshop(), "/").Body.String()
 	want := [][]string{
-		{"RUNNING2 / ST4000NM0035-1V4107", "/dev/sdg", "verify", "99.9 %", "667 MB/s", "under a minute", "38 °C", "8.2 kB BAD", "0123456789abcdef"},
-		{"RUNNING4 / ST4000NM0035-1V4107", "/dev/sdh", "pass 2/3", "0.0 %", "not known yet", "not known yet", "66 °C (limit 60), paused: too warm", "none", "0123456789abcdef"},
-		{"RUNNING3 / ST4000NM0035-1V4107", "/dev/nvme20n1", "block erase", "45.7 %", "by the drive itself", "the drive does not say", "not told", "none", "0123456789abcdef"},
-		{"RUNNING1 / ST4000NM0035-1V4107", "enclosure 0, slot 8 / /dev/sdf", "pass 1/1", "25.0 %", "200 MB/s", "4 h 10 min", "41 °C (limit 60)", "none", "0123456789abcdef"},
-		{"RUNNING5 / ST4000NM0035-1V4107", "/dev/sdi", "starting", "not known yet", "not known yet", "not known yet", "not told", "none", "0123456789abcdef"},
+		{"RUNNING2 / ST4000NM0035-1V4107 / job 0123456789abcdef", "/dev/sdg", "verify", "99.9 %", "667 MB/s", "under a minute", "38 °C", "8.2 kB BAD"},
+		{"RUNNING4 / ST4000NM0035-1V4107 / job 0123456789abcdef", "/dev/sdh", "pass 2/3", "0.0 %", "not known yet", "not known yet", "66 °C (limit 60), paused: too warm", "none"},
+		{"RUNNING3 / ST4000NM0035-1V4107 / job 0123456789abcdef", "/dev/nvme20n1", "block erase", "45.7 %", "by the drive itself", "the drive does not say", "not told", "none"},
+		{"RUNNING1 / ST4000NM0035-1V4107 / job 0123456789abcdef", "enclosure 0, slot 8 / /dev/sdf", "pass 1/1", "25.0 %", "200 MB/s", "4 h 10 min", "41 °C (limit 60)", "none"},
+		{"RUNNING5 / ST4000NM0035-1V4107 / job 0123456789abcdef", "/dev/sdi", "starting", "not known yet", "not known yet", "not known yet", "not told", "none"},
 	}
 	got := rows(t, page, "running")
 	for i, w := range want {
