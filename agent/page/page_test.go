@@ -404,3 +404,18 @@ func TestNaturalOrder(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// Only a later success says anything about an older failure: neither a later failure, nor an earlier success.
+func TestAnOldFailureIsOnlyMarkedByALaterSuccess(t *testing.T) {
+	failed := workshop()
+	failed.jobs[2].Drives[0].Outcome, failed.jobs[2].Drives[0].Words = sanitize.Failed, "FAILED - holds data"
+	uncertified := workshop()
+	uncertified.jobs[2].Drives[0].Certificate = nil
+	earlier := workshop()
+	earlier.jobs[2].Created = "2026-11-27T08:00:00Z"
+	for i, s := range []*scripted{failed, uncertified, earlier} {
+		if page := words(get(t, s, "/").Body.String()); strings.Contains(page, "Since then") {
+			t.Errorf("%d: a failure is said to be made good", i)
+		}
+	}
+}
