@@ -2,7 +2,6 @@ package api
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/expunge-dev/expunge/agent"
 	"github.com/expunge-dev/expunge/devices"
@@ -136,7 +135,7 @@ func RefusedOf(r sanitize.Refused) JobDrive {
 func DriveOf(r agent.DriveResult) JobDrive {
 	d := JobDrive{
 		ID: r.Drive.ID, Serial: r.Drive.Serial, Model: r.Drive.Model, Nodes: r.Drive.Nodes, SizeBytes: r.Drive.SizeBytes, Outcome: r.Outcome, Technique: r.Drive.Technique,
-		Seconds: r.Seconds(), Reasons: slices.Concat([]devices.Reason{}, r.Reasons), ExitStatus: driveExit(r), Words: words(r),
+		Seconds: r.Seconds(), Reasons: append([]devices.Reason{}, r.Reasons...), ExitStatus: driveExit(r), Words: words(r),
 	}
 	if r.Err != nil {
 		d.Error = r.Err.Error()

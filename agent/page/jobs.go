@@ -73,7 +73,7 @@ func (v *view) jobs(jobs []api.Job, now time.Time, slots map[devices.ID]string) 
 			if j.State != api.JobUnreadable {
 				what = graded{"NO MANIFEST - " + j.State, "part"}
 			}
-			v.Trouble = append(v.Trouble, trouble{Words: what, What: "the job", Job: j.ID, Reasons: []devices.Reason{{Message: cmp.Or(problem, "its files are damaged"), Hint: hint}}, order: orderJob})
+			v.Trouble = append(v.Trouble, trouble{Words: what, What: "a whole job", Job: j.ID, Reasons: []devices.Reason{{Message: cmp.Or(problem, "its files are damaged"), Hint: hint}}, order: orderJob})
 		}
 		for _, d := range j.Drives {
 			slot, node := slots[d.ID], nodes(d.Nodes)

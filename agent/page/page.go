@@ -52,7 +52,12 @@ func New(svc api.Service) http.Handler {
 }
 
 // slotOf is the slot that a drive is in, as people find it; "" where nobody tells.
-func slotOf(devices.Drive) string { return "" }
+func slotOf(d devices.Drive) string {
+	if d.Enclosure == nil {
+		return ""
+	}
+	return d.Enclosure.String()
+}
 
 func (p *page) handler() http.Handler {
 	p.turns = map[string]chan struct{}{}

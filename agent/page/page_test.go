@@ -96,11 +96,11 @@ func TestTroubleComesFirst(t *testing.T) {
 func TestRunningDrives(t *testing.T) {
 	page := get(t, workshop(), "/").Body.String()
 	want := [][]string{
-		{"RUNNING2 / ST4000NM0035-1V4107", "/dev/sdg", "verify", "99.9 %", "667 MB/s", "under a minute", "38 °C", "8.2 kB BAD", "0123456789abcdef"},
-		{"RUNNING4 / ST4000NM0035-1V4107", "/dev/sdh", "pass 2/3", "0.0 %", "not known yet", "not known yet", "66 °C (limit 60), paused: too warm", "none", "0123456789abcdef"},
-		{"RUNNING3 / ST4000NM0035-1V4107", "/dev/nvme20n1", "block erase", "45.7 %", "by the drive itself", "the drive does not say", "not told", "none", "0123456789abcdef"},
-		{"RUNNING1 / ST4000NM0035-1V4107", "enclosure 0, slot 8 / /dev/sdf", "pass 1/1", "25.0 %", "200 MB/s", "4 h 10 min", "41 °C (limit 60)", "none", "0123456789abcdef"},
-		{"RUNNING5 / ST4000NM0035-1V4107", "/dev/sdi", "starting", "not known yet", "not known yet", "not known yet", "not told", "none", "0123456789abcdef"},
+		{"RUNNING2 / ST4000NM0035-1V4107 / job 0123456789abcdef", "/dev/sdg", "verify", "99.9 %", "667 MB/s", "under a minute", "38 °C", "8.2 kB BAD"},
+		{"RUNNING4 / ST4000NM0035-1V4107 / job 0123456789abcdef", "/dev/sdh", "pass 2/3", "0.0 %", "not known yet", "not known yet", "66 °C (limit 60), paused: too warm", "none"},
+		{"RUNNING3 / ST4000NM0035-1V4107 / job 0123456789abcdef", "/dev/nvme20n1", "block erase", "45.7 %", "by the drive itself", "the drive does not say", "not told", "none"},
+		{"RUNNING1 / ST4000NM0035-1V4107 / job 0123456789abcdef", "enclosure 0, slot 8 / /dev/sdf", "pass 1/1", "25.0 %", "200 MB/s", "4 h 10 min", "41 °C (limit 60)", "none"},
+		{"RUNNING5 / ST4000NM0035-1V4107 / job 0123456789abcdef", "/dev/sdi", "starting", "not known yet", "not known yet", "not known yet", "not told", "none"},
 	}
 	got := rows(t, page, "running")
 	for i, w := range want {
@@ -111,7 +111,7 @@ func TestRunningDrives(t *testing.T) {
 	if len(got) != len(want) || !strings.Contains(page, `<progress max="100" value="25" aria-label="done of pass 1/1">`) {
 		t.Errorf("%d rows", len(got))
 	}
-	says(t, page, "They hold data until they have ended", "NO - do not power off", "5 drives are worked on", "5 drives of 2 jobs", "loaded again every 15 seconds")
+	says(t, page, "They hold data until they have ended", "NO - do not power off", "5 drives are worked on", "5 drives of 2 jobs", "refreshed every 15 seconds")
 }
 
 // A drive is at work only where its job is: one that was pulled while others go on needs somebody.
@@ -187,9 +187,9 @@ func TestAllIsWell(t *testing.T) {
 	}
 	still := get(t, quiet(), "/?refresh=off")
 	if still.Header().Get("Refresh") != "" {
-		t.Error("it is loaded again")
+		t.Error("it is refreshed")
 	}
-	says(t, still.Body.String(), "It stays as it is")
+	says(t, still.Body.String(), "The page is not refreshed")
 }
 
 func TestSimulatedAndHalted(t *testing.T) {
@@ -229,14 +229,14 @@ func TestDoubtIsNoSuccess(t *testing.T) {
 // A part that could not be read says so, and the others are there.
 func TestWhatCannotBeReadIsUnknown(t *testing.T) {
 	for part, sentence := range map[string]string{
-		"health": "how the agent is could not be read", "drives": "the drives of the host could not be read", "jobs": "what became of drives could not be read", "certificates": "certificates could not be read",
+		"health": "the state of the agent could not be read", "drives": "the drives of the host could not be read", "jobs": "what became of drives could not be read", "certificates": "certificates could not be read",
 	} {
 		s := quiet()
 		s.errs[part] = errors.New("the roof is on fire")
 		w := get(t, s, "/")
 		page := w.Body.String()
 		says(t, page, "UNKNOWN - "+sentence+": the roof is on fire")
-		if w.Code != http.StatusOK || part == "jobs" && (strings.Contains(page, "Nothing.") || strings.Contains(page, "No drive is worked on")) || part == "drives" && strings.Contains(page, "has no drive") ||
+		if w.Code != http.StatusOK || part != "drives" && strings.Contains(page, "Nothing.") || part == "jobs" && (strings.Contains(page, "No drive is worked on")) || part == "drives" && strings.Contains(page, "has no drive") ||
 			part == "certificates" && strings.Contains(page, "keeps no certificate") || part == "health" && !strings.Contains(words(page), "UNKNOWN - do not power off") {
 			t.Errorf("%s: %d\n%s", part, w.Code, words(page))
 		}
@@ -402,5 +402,20 @@ func TestNaturalOrder(t *testing.T) {
 	slices.SortStableFunc(got, natural)
 	if !slices.Equal(got, want) {
 		t.Errorf("%q", got)
+	}
+}
+
+// Only a later success says anything about an older failure: neither a later failure, nor an earlier success.
+func TestAnOldFailureIsOnlyMarkedByALaterSuccess(t *testing.T) {
+	failed := workshop()
+	failed.jobs[2].Drives[0].Outcome, failed.jobs[2].Drives[0].Words = sanitize.Failed, "FAILED - holds data"
+	uncertified := workshop()
+	uncertified.jobs[2].Drives[0].Certificate = nil
+	earlier := workshop()
+	earlier.jobs[2].Created = "2026-11-27T08:00:00Z"
+	for i, s := range []*scripted{failed, uncertified, earlier} {
+		if page := words(get(t, s, "/").Body.String()); strings.Contains(page, "Since then") {
+			t.Errorf("%d: a failure is said to be made good", i)
+		}
 	}
 }

@@ -217,3 +217,10 @@ func get(t *testing.T, s *scripted, path string) *httptest.ResponseRecorder {
 	handlerOf(s).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", path, nil))
 	return w
 }
+
+// unreadable is an agent that answers nothing.
+func unreadable() *scripted {
+	s := workshop()
+	s.errs = map[string]error{"health": errors.New("no answer within 10s"), "drives": errors.New("open /sys/block: permission denied"), "jobs": errors.New("open jobs: input/output error"), "certificates": nil}
+	return s
+}
