@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"os"
 	"sync"
 	"time"
 
@@ -54,8 +53,6 @@ func (l *listing) stale() {
 	defer l.mu.Unlock()
 	l.at = time.Time{}
 }
-
-func readFile(name string) ([]byte, error) { return os.ReadFile(name) }
 
 func hexSHA256(data []byte) string {
 	sum := sha256.Sum256(data)

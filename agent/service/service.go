@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -68,13 +69,14 @@ type Service struct {
 	starting sync.Mutex // one job begins at a time: two that want one drive are judged one after the other
 	lives    sync.WaitGroup
 
-	mu      sync.Mutex // guards the rest
-	running map[string]*run
-	begun   []time.Time // jobs of the last hour, by this process' clock
-	halt    api.Halt
-	closing bool
-	settled map[string]bool // jobs with nothing left to do, whose evidence is where it should be
-	hotPlug string
+	mu       sync.Mutex // guards the rest
+	running  map[string]*run
+	begun    []time.Time // jobs of the last hour, by this process' clock
+	halt     api.Halt
+	closing  bool
+	settled  map[string]bool // jobs with nothing left to do, whose evidence is where it should be
+	hotPlug  string
+	verdicts map[string]verdict // of certificates, by file
 }
 
 var _ api.Service = (*Service)(nil)
@@ -97,7 +99,7 @@ func New(o Options) (*Service, error) {
 	if o.PINs == nil {
 		o.PINs = &PINs{}
 	}
-	s := &Service{Options: o, log: o.Log.Named("service"), started: time.Now(), running: map[string]*run{}, settled: map[string]bool{}}
+	s := &Service{Options: o, log: o.Log.Named("service"), started: time.Now(), running: map[string]*run{}, settled: map[string]bool{}, verdicts: map[string]verdict{}}
 	s.listing.host = o.Host
 	if err := s.checkApprovers(); err != nil {
 		return nil, err
@@ -203,16 +205,43 @@ func (s *Service) Certificates(ctx context.Context) ([]api.Certificate, error) {
 	}
 	list := []api.Certificate{}
 	for _, c := range issued {
-		item := api.Certificate{Job: c.Job, ID: c.Drive.ID, Serial: c.Drive.Serial, Model: c.Drive.Model, Outcome: "invalid", File: c.File, Issued: c.Issued.UTC().Format(time.RFC3339)}
-		if data, err := readFile(c.File); err == nil {
-			item.SHA256 = hexSHA256(data)
-			if r := attest.Verify(data, attest.Trust{}); r.Result != nil {
-				item.Outcome = r.Result.Outcome.Status
-			}
-		}
+		item := api.Certificate{Job: c.Job, ID: c.Drive.ID, Serial: c.Drive.Serial, Model: c.Drive.Model, File: c.File, Issued: c.Issued.UTC().Format(time.RFC3339)}
+		item.Outcome, item.SHA256 = s.judged(c.File)
 		list = append(list, item)
 	}
 	return list, nil
+}
+
+// verdict is what verified bytes say, as long as the file is the same.
+type verdict struct {
+	modified        time.Time
+	size            int64
+	outcome, sha256 string
+}
+
+// judged verifies a certificate once, and again when its file has changed.
+func (s *Service) judged(file string) (outcome, sha256 string) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return "invalid", ""
+	}
+	s.mu.Lock()
+	v, known := s.verdicts[file]
+	s.mu.Unlock()
+	if known && v.size == info.Size() && v.modified.Equal(info.ModTime()) {
+		return v.outcome, v.sha256
+	}
+	v = verdict{modified: info.ModTime(), size: info.Size(), outcome: "invalid"}
+	if data, err := os.ReadFile(file); err == nil {
+		v.sha256 = hexSHA256(data)
+		if r := attest.Verify(data, attest.Trust{}); r.Result != nil {
+			v.outcome = r.Result.Outcome.Status
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.verdicts[file] = v
+	return v.outcome, v.sha256
 }
 
 // Certificate returns the bytes of one.
@@ -226,7 +255,7 @@ func (s *Service) Certificate(ctx context.Context, job string, drive devices.ID)
 	}
 	for _, d := range j.Drives {
 		if (d.Drive.ID == drive || d.Drive.Serial == string(drive)) && d.Certificate != "" {
-			return readFile(d.Certificate)
+			return os.ReadFile(d.Certificate)
 		}
 	}
 	return nil, api.NewProblem(api.ExitNotFound, "not_found", "GET certificates lists those there are", fmt.Errorf("job %s has no certificate of drive %s", job, drive))
