@@ -229,7 +229,7 @@ func (u *uring) collect(most int, d time.Duration, ended func(slot int, result i
 	}
 	least := uint32(0)
 	if d > 0 {
-		least = 1
+		least = uint32(max(1, u.inKernel/4))
 	}
 	u.timeout = timespec(d)
 	err := u.kernel.uringEnter(u.fd, 0, least, enterGetEvents, &u.wait)
