@@ -104,7 +104,8 @@ func drawPattern(t testing.TB, rt *rapid.T) Pattern {
 	// Few different ones, of few bytes, so that drives often share one, and often have another of the same length.
 	unit := rapid.SliceOfN(rapid.SampledFrom([]byte{0, 0xff, 0x92}), 1, 3).Draw(rt, "unit")
 	if rapid.IntRange(0, 3).Draw(rt, "long") == 0 {
-		unit = rapid.SliceOfN(rapid.Byte(), 1, maxUnit).Draw(rt, "longer")
+		n := rapid.SampledFrom([]int{7, 16, 24, maxUnit - 1, maxUnit}).Draw(rt, "length") // of some, blocks of 520 bytes reach parts that pages do not
+		unit = rapid.SliceOfN(rapid.Byte(), n, n).Draw(rt, "longer")
 	}
 	r, err := NewRepeating(unit)
 	if err != nil {
