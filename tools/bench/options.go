@@ -124,6 +124,8 @@ func (o Options) check(drives, chosen, skip string) (Options, error) {
 	switch {
 	case !o.Loop && !o.Sim:
 		return o, ErrNothing
+	case len(o.Passes) == 0:
+		return o, fmt.Errorf("-passes %s: %w", chosen, ErrNothing)
 	case o.Rounds < 1:
 		return o, fmt.Errorf("-rounds %d: at least one", o.Rounds)
 	case !(o.Scale > 0 && o.Scale <= 1):
