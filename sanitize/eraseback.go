@@ -23,18 +23,6 @@ func pumped(h devices.Space, do func(queue) error) error {
 	return errors.Join(do(q), q.Close())
 }
 
-// shifted is a pattern of the whole drive in the addresses of one of its nodes.
-type shifted struct {
-	whole overwrite.Pattern
-	base  int64
-}
-
-// Fill implements overwrite.Pattern.
-func (s shifted) Fill(p []byte, off int64) { s.whole.Fill(p, s.base+off) }
-
-// Equal implements overwrite.Pattern.
-func (s shifted) Equal(p []byte, off int64) bool { return s.whole.Equal(p, s.base+off) }
-
 // eachNode calls do for each space with its node, which must be the one that was planned.
 func (r *run) eachNode(do func(h devices.Space, s space) error) error {
 	nodes, spaces := r.handle.Spaces(), r.drive.spaces()

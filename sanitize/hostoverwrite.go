@@ -78,7 +78,7 @@ func (r *run) overwrite(ctx context.Context, pass int) error {
 				return err
 			}
 		}
-		return pumped(h, func(q queue) error { return overwrite.Fill(ctx, q, todo, shifted{pattern, s.base}, o) })
+		return pumped(h, func(q queue) error { return overwrite.Fill(ctx, q, todo, overwrite.Shifted(pattern, s.base), o) })
 	})
 	if err != nil {
 		return r.judge(ctx, fmt.Errorf("overwrite %s: pass %d: %w", r.drive.Serial, pass, err))

@@ -22,7 +22,7 @@ func TestPatternsOfNodesCompareWhatTheyFill(t *testing.T) {
 	first := marker
 	first.base = 0
 	for name, p := range map[string]struct{ here, first overwrite.Pattern }{
-		"overwrite": {shifted{whole, base}, shifted{whole, 0}},
+		"overwrite": {overwrite.Shifted(whole, base), overwrite.Shifted(whole, 0)},
 		"markers":   {marker, first},
 	} {
 		t.Run(name, func(t *testing.T) {

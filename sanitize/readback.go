@@ -19,7 +19,7 @@ func (r *run) verifyOverwrite(ctx context.Context) error {
 		if err != nil || !ok {
 			return errors.Join(err, fmt.Errorf("the key of pass %d was lost while in use", last))
 		}
-		return overwrite.Check(ctx, q, todo, shifted{pattern, s.base}, o)
+		return overwrite.Check(ctx, q, todo, overwrite.Shifted(pattern, s.base), o)
 	}, func() (zeros, ones int64) { return 0, 0 })
 }
 

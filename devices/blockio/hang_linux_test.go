@@ -107,6 +107,38 @@ func TestRingThatHangs(t *testing.T) {
 	})
 }
 
+// A ring is waited for until several requests have ended, for the fewer times that costs. When all others hang, the
+// one that ended is told nevertheless, and so is each that ends after it.
+func TestOneOfManyThatHang(t *testing.T) {
+	n, to := pipe(t)
+	q := ring(t, n, 16)
+	for tag := range uint64(16) {
+		if err := q.Submit(Request{Op: Read, Data: AlignedBuffer(4096), Tag: tag}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	told := map[uint64]bool{}
+	for range 16 {
+		// By another thread, or the ring would be told as this one writes; and not before it waits.
+		wrote := make(chan error)
+		time.AfterFunc(5*time.Millisecond, func() {
+			_, err := to.Write(bytes.Repeat([]byte{0x5e}, 4096))
+			wrote <- err
+		})
+		c := take(t, q)
+		if err := <-wrote; err != nil {
+			t.Fatal(err)
+		}
+		if c.Err != nil || c.N != 4096 || told[c.Tag] {
+			t.Fatalf("%+v, after %v", c, told)
+		}
+		told[c.Tag] = true
+	}
+	if err := q.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAIOThatHangs(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	n, name := directFile(t, 8192)

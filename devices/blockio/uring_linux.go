@@ -229,7 +229,9 @@ func (u *uring) collect(most int, d time.Duration, ended func(slot int, result i
 	}
 	least := uint32(0)
 	if d > 0 {
-		least = 1
+		// To be woken costs more than a request of a fast drive; three quarters of them keep it busy meanwhile. When
+		// fewer end they are told once d is over. Of a hard disk's four each is waited for.
+		least = uint32(max(1, u.inKernel/4))
 	}
 	u.timeout = timespec(d)
 	err := u.kernel.uringEnter(u.fd, 0, least, enterGetEvents, &u.wait)

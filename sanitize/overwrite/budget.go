@@ -9,8 +9,9 @@ import (
 // Budget is the memory that the work on many drives shares. A drive takes a buffer for each request
 // and gives it back when the request has ended, never more at a time than its even share while others
 // are at work. Nobody waits for it: whoever finds it empty goes on with a small buffer of his own, one
-// request at a time, so that a drive which never answers again holds up no other. The zero value
-// has nothing to give.
+// request at a time, so that a drive which never answers again holds up no other. Drives that are written with
+// the same repeating pattern need no buffers: they share the one memory that holds it, and count for nothing here.
+// The zero value has nothing to give.
 type Budget struct {
 	mu      sync.Mutex
 	left    int      // buffers that can still be given out
@@ -18,6 +19,8 @@ type Budget struct {
 	free    [][]byte // made, and given back
 	sharers int
 	groups  map[string]*Group
+
+	constants map[string]*constant // what repeating patterns are written from, by their units
 }
 
 // NewBudget makes a budget of so many requests of DefaultRequest bytes.
@@ -89,7 +92,8 @@ func (b *Budget) give(buf []byte) {
 	b.free = append(b.free, buf)
 }
 
-// slot is one request's buffer and where it goes. It has a buffer while its request is in flight.
+// slot is one request's buffer and where it goes. It has a buffer while its request is in flight: of its own, or the
+// pump's constant, which is only read.
 type slot struct {
 	buf    []byte
 	extent Extent
@@ -101,6 +105,10 @@ type slot struct {
 
 // equip finds a buffer for a request: one of the budget, or the own one when there is no other.
 func (p *pump) equip(s *slot) bool {
+	if p.constant != nil {
+		s.buf = p.constant.data[:DefaultRequest]
+		return true
+	}
 	if s.buf = p.Budget.take(p.taken); s.buf != nil {
 		p.taken++
 		return true
@@ -114,9 +122,11 @@ func (p *pump) equip(s *slot) bool {
 
 // release gives a buffer back when its request has ended.
 func (p *pump) release(s *slot) {
-	if s.own {
+	switch {
+	case p.constant != nil:
+	case s.own:
 		p.own = s.buf
-	} else {
+	default:
 		p.Budget.give(s.buf)
 		p.taken--
 	}

@@ -45,6 +45,9 @@ func (p *pump) beginCommit() error {
 func (p *pump) endFlush(err error) error {
 	p.flushing = false
 	switch {
+	case err == nil && p.constant != nil && !p.constant.intact():
+		p.dead = true
+		return fmt.Errorf("%v: %w", p.op, errAltered)
 	case err == nil && p.Zoned == nil && p.Resets != nil && p.Resets() != p.resets:
 		return p.writeAgain()
 	case err == nil:

@@ -164,7 +164,7 @@ func TestFillAccountsForEveryBlock(t *testing.T) {
 			bad.Add(Extent{int64(b * block), int64(block)})
 		}
 		var g gather
-		p := anyStream(t)
+		p := drawPattern(t, rt)
 		now := time.Unix(0, 0)
 		o := Options{
 			Block: block, Request: block * rapid.IntRange(1, 40).Draw(rt, "request"),

@@ -59,7 +59,7 @@ func (p *pump) tell(bytes int64) {
 		return
 	}
 	limit := p.Tuner.limit(len(p.slots))
-	if p.Pace != nil && p.most < limit || p.alone || p.Budget.share() < limit {
+	if p.Pace != nil && p.most < limit || p.alone || p.constant == nil && p.Budget.share() < limit {
 		p.Tuner.disturbed()
 		return
 	}

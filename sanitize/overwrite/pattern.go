@@ -3,6 +3,7 @@ package overwrite
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/expunge-dev/expunge/internal/keystream"
 )
@@ -57,6 +58,27 @@ func (r Repeating) Equal(p []byte, off int64) bool {
 	// The rest repeats it when it is equal to itself, a unit on.
 	return bytes.Equal(p[len(first):], p[:len(p)-len(first)])
 }
+
+// Shifted is a pattern in the addresses of a part of the drive that begins at base.
+func Shifted(whole Pattern, base int64) Pattern {
+	r, ok := whole.(Repeating)
+	if !ok {
+		return shifted{whole, base}
+	}
+	phase := int(base % int64(len(r.unit)))
+	return Repeating{slices.Concat(r.unit[phase:], r.unit[:phase])}
+}
+
+type shifted struct {
+	whole Pattern
+	base  int64
+}
+
+// Fill implements Pattern.
+func (s shifted) Fill(p []byte, off int64) { s.whole.Fill(p, s.base+off) }
+
+// Equal implements Pattern.
+func (s shifted) Equal(p []byte, off int64) bool { return s.whole.Equal(p, s.base+off) }
 
 // KeySize is the size of a keystream's key in bytes: AES-256.
 const KeySize = keystream.KeySize

@@ -135,6 +135,8 @@ type pump struct {
 	slots   []slot
 	own     []byte // the buffer that is nobody else's; nil while it is in flight
 	taken   int    // buffers of the budget
+	// constant is what every write is given a part of, in place of a buffer of its own. It is only read. nil: there is none.
+	constant *constant
 
 	inFlight int
 	ended    []blockio.Completion
@@ -162,8 +164,7 @@ func run(ctx context.Context, q blockio.Queue, op blockio.Op, todo []Extent, pat
 	if err := p.prepare(); err != nil {
 		return err
 	}
-	p.Budget.join()
-	defer p.Budget.leave()
+	defer p.enter()()
 	defer p.Tuner.leave()
 	stopped := p.work(ctx)
 	// Nothing more is started, but buffers are the queue's until their requests have ended.
@@ -229,7 +230,6 @@ func (p *pump) prepare() error {
 	if p.Resets != nil {
 		p.resets = p.Resets()
 	}
-	p.own = blockio.AlignedBuffer(p.whole(min(p.Request, ownRequest)))
 	p.ended = make([]blockio.Completion, p.q.Depth())
 	p.since = p.Now()
 	return nil
@@ -309,13 +309,10 @@ func (p *pump) submit() error {
 		}
 		s.alone = p.alone
 		e := p.next(s)
-		data := s.buf[:e.Length]
-		if p.op == blockio.Write {
-			p.pattern.Fill(data, e.Offset)
-		} else {
-			p.markBlocks(data)
+		data, err := p.load(s, e)
+		if err == nil {
+			err = p.q.Submit(blockio.Request{Op: p.op, Offset: e.Offset, Data: data, Tag: uint64(i)})
 		}
-		err := p.q.Submit(blockio.Request{Op: p.op, Offset: e.Offset, Data: data, Tag: uint64(i)})
 		if err != nil {
 			p.dead = true
 			p.release(s)
@@ -325,6 +322,20 @@ func (p *pump) submit() error {
 		p.inFlight++
 	}
 	return nil
+}
+
+// load makes the bytes of a request: what is written, or what a read must take the place of.
+func (p *pump) load(s *slot, e Extent) ([]byte, error) {
+	if p.constant != nil {
+		return p.constant.part(e)
+	}
+	data := s.buf[:e.Length]
+	if p.op == blockio.Write {
+		p.pattern.Fill(data, e.Offset)
+	} else {
+		p.markBlocks(data)
+	}
+	return data, nil
 }
 
 // has says whether there is something to do for a free slot.

@@ -128,7 +128,7 @@ func TestCompare(t *testing.T) {
 	never := program("never", byProcess, func(s *set, _ Pass) [][]string {
 		return s.each(func(l Loop) []string { return []string{"true", l.Node} })
 	})
-	o := Options{Rounds: 2, MiB: 16, dir: filepath.Dir(l.File)}
+	o := Options{Rounds: 2, Passes: passes, MiB: 16, dir: filepath.Dir(l.File)}
 	var rows []Row
 	err = compare(t.Context(), o, append([]tool{engine(), never}, dd(path)...), 2, t.TempDir(), t.Logf, func(of []Row) error {
 		rows = append(rows, of...)

@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -194,6 +195,7 @@ func (o Options) compareAll(ctx context.Context, r *Report, work string, told fu
 		return err
 	}
 	tools = append(append(tools, product(path)), f.Tools...)
+	tools = slices.DeleteFunc(tools, func(t tool) bool { return o.leavesOut(t.name) })
 	for _, n := range o.Drives {
 		if err := compare(ctx, o, tools, n, work, say, func(rows []Row) error {
 			r.Rows = append(r.Rows, rows...)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,6 +34,8 @@ type Options struct {
 	Expunge string // the program; "" builds it
 	MiB     int64  // of one set of drives together; 0 is chosen by what is free
 	Drives  []int
+	Passes  []Pass
+	Tools   *regexp.Regexp // of the names of those that are compared; nil: all
 	Scale   float64
 	SimTime time.Duration
 	HBA     float64 // GB/s that the drives of a simulated host share; 0 is no limit
@@ -56,6 +59,11 @@ func parse(args []string, errors io.Writer) (Options, error) {
 	f.StringVar(&o.Expunge, "expunge", "", "the program at `PATH` (default: built from this tree)")
 	f.Int64Var(&o.MiB, "mib", 0, "`MiB` of all drives of a comparison together (default: 1024 for one drive, 2048 for several, less where memory is short)")
 	drives := f.String("drives", "1,8", "numbers of drives")
+	chosen := f.String("passes", "", "only these `PASSES`, with commas: zeros, random, random + verify")
+	f.Func("tools", "only programs whose name this `EXPRESSION` matches, beside the engine", func(text string) (err error) {
+		o.Tools, err = regexp.Compile(text)
+		return err
+	})
 	f.Float64Var(&o.Scale, "scale", 0.2, "part of their rate that simulated drives have")
 	f.DurationVar(&o.SimTime, "simtime", 8*time.Second, "time that a simulated drive needs at its rate")
 	f.Float64Var(&o.HBA, "hba", 0, "`GB/s` that all drives of a simulated host share, before -scale (default: no limit)")
@@ -71,19 +79,35 @@ func parse(args []string, errors io.Writer) (Options, error) {
 	if o.Quick {
 		o.Rounds, o.SimTime = 1, time.Second
 	}
-	return o.check(*drives, *skip)
+	return o.check(*drives, *chosen, *skip)
+}
+
+// leavesOut says whether a program is not compared with.
+func (o Options) leavesOut(tool string) bool {
+	return tool != engineName && o.Tools != nil && !o.Tools.MatchString(tool)
 }
 
 // ErrNothing: nothing is left to be measured.
 var ErrNothing = errors.New("nothing is left to be measured")
 
-func (o Options) check(drives, skip string) (Options, error) {
+func (o Options) check(drives, chosen, skip string) (Options, error) {
 	for word := range strings.SplitSeq(drives, ",") {
 		n, err := strconv.Atoi(strings.TrimSpace(word))
 		if err != nil || n < 1 || n > 64 || slices.Contains(o.Drives, n) {
 			return o, fmt.Errorf("-drives %s: different numbers from 1 to 64, with commas", drives)
 		}
 		o.Drives = append(o.Drives, n)
+	}
+	o.Passes = passes
+	if chosen != "" {
+		o.Passes = nil
+	}
+	for word := range strings.FieldsFuncSeq(chosen, func(r rune) bool { return r == ',' }) {
+		pass := Pass(strings.TrimSpace(word))
+		if !slices.Contains(passes, pass) || slices.Contains(o.Passes, pass) {
+			return o, fmt.Errorf("-passes %s: of %q, with commas", chosen, passes)
+		}
+		o.Passes = append(o.Passes, pass)
 	}
 	o.Loop, o.Sim = true, true
 	for word := range strings.SplitSeq(skip, ",") {
@@ -100,6 +124,8 @@ func (o Options) check(drives, skip string) (Options, error) {
 	switch {
 	case !o.Loop && !o.Sim:
 		return o, ErrNothing
+	case len(o.Passes) == 0:
+		return o, fmt.Errorf("-passes %s: %w", chosen, ErrNothing)
 	case o.Rounds < 1:
 		return o, fmt.Errorf("-rounds %d: at least one", o.Rounds)
 	case !(o.Scale > 0 && o.Scale <= 1):

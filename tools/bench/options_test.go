@@ -17,7 +17,18 @@ func TestOptions(t *testing.T) {
 	if err != nil || o.Rounds != 1 || o.SimTime != time.Second || !slices.Equal(o.Drives, []int{2, 16}) || o.Loop {
 		t.Errorf("quick: %+v, %v", o, err)
 	}
+	if !slices.Equal(o.Passes, passes) || o.leavesOut("dd direct 4M") {
+		t.Errorf("something is left out that was not asked to be: %+v", o)
+	}
+	o, err = parse([]string{"-passes", "random + verify, zeros", "-tools", "^fio"}, io.Discard)
+	if err != nil || !slices.Equal(o.Passes, []Pass{Verify, Zeros}) || o.leavesOut("fio io_uring") || !o.leavesOut("a fio") || o.leavesOut(engineName) {
+		t.Errorf("some: %+v, %v", o, err)
+	}
 	for name, args := range map[string][]string{
+		"no such pass":        {"-passes", "zeros,ones"},
+		"no passes":           {"-passes", ","},
+		"a pass twice":        {"-passes", "zeros,zeros"},
+		"no expression":       {"-tools", "("},
 		"a device":            {"/dev/null"},
 		"a device at the end": {"-quick", "/dev/null"},
 		"no rounds":           {"-rounds", "0"},

@@ -125,8 +125,11 @@ func (r Report) problems(o Options) []string {
 	var list []string
 	if o.Loop && len(r.Skipped) == 0 {
 		for _, n := range o.Drives {
-			for _, pass := range passes {
+			for _, pass := range o.Passes {
 				for _, tool := range []string{engineName, productName} {
+					if o.leavesOut(tool) {
+						continue
+					}
 					if !slices.ContainsFunc(r.Rows, func(row Row) bool { return row.Pass == pass && row.Drives == n && row.Tool == tool && row.Overwritten }) {
 						list = append(list, fmt.Sprintf("%s, %d drives: %s did not overwrite them", pass, n, tool))
 					}

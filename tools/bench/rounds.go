@@ -73,7 +73,7 @@ func compare(ctx context.Context, o Options, tools []tool, n int, work string, s
 			}
 		}
 	}
-	for _, pass := range passes {
+	for _, pass := range o.Passes {
 		rows, err := s.pass(ctx, o.Rounds, tools, pass, broken, say)
 		if err == nil {
 			err = told(rows)
