@@ -76,7 +76,7 @@ func waiting(gone *atomic.Int64) func(context.Context, string, string) iter.Seq2
 
 func TestQuietStreamsBeatAndStopEndsThem(t *testing.T) {
 	var gone atomic.Int64
-	v := serve(t, Options{Service: &scripted{events: waiting(&gone)}, Heartbeat: 5 * time.Millisecond})
+	v := serve(t, Options{Service: &scripted{events: waiting(&gone)}, Heartbeat: 5 * time.Millisecond, Grace: time.Hour})
 	for format, want := range map[string]string{"sse": ": alive\n", "ndjson": "\n"} {
 		a, err := v.Get("http://agent/v1/jobs/j/events?format=" + format)
 		if err != nil {
