@@ -16,9 +16,8 @@ type Options struct {
 	Service api.Service
 	Access  *access.Rules // nil gives nobody anything
 	// Keys is a directory of this server alone, below the state, in which answers are kept for 7 days.
-	Keys    string
-	Version string       // of the program, for the OpenAPI document
-	Log     hclog.Logger // nil is silent
+	Keys string
+	Log  hclog.Logger // nil is silent
 
 	Metrics http.Handler // GET /v1/metrics, for those who may read; nil is not there
 	Page    http.Handler // GET of all that is not below /v1, for those who may read; nil is not there
