@@ -14,9 +14,9 @@ import (
 )
 
 // stream plays a stream that is cut off after these lines.
-func stream(after *[]string, lines ...string) func(*http.Request, net.Conn) {
+func stream(after *notes, lines ...string) func(*http.Request, net.Conn) {
 	return func(r *http.Request, c net.Conn) {
-		*after = append(*after, r.URL.Query().Get("after"))
+		after.add(r.URL.Query().Get("after"))
 		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n")
 		for _, l := range lines {
 			fmt.Fprintf(c, "%x\r\n%s\n\r\n", len(l)+1, l)
@@ -28,11 +28,11 @@ const end = `{"type":"job","result":{"id":"j","state":"ended","drives":[],"exit_
 
 // What a user would lose: events, between two connections.
 func TestEventsGoOnWithTheirCursor(t *testing.T) {
-	var after []string
+	after := &notes{}
 	c := scene(t, hangsUp,
-		stream(&after, `{"type":"record","seq":1,"cursor":"1"}`, "", `{"type":"progress","done_bytes":7}`),
+		stream(after, `{"type":"record","seq":1,"cursor":"1"}`, "", `{"type":"progress","done_bytes":7}`),
 		says("503 Service Unavailable", "application/problem+json", `{"detail":"d","code":"stopping","exit_status":10}`),
-		stream(&after, `{"type":"record","seq":2,"cursor":"2 &"}`, `{"type":"record","seq":`), // in the middle of a line
+		stream(after, `{"type":"record","seq":2,"cursor":"2 &"}`, `{"type":"record","seq":`), // in the middle of a line
 	)
 	var seen []int64
 	_, err := collect(c.Events(t.Context(), "j", "0"))
@@ -40,17 +40,16 @@ func TestEventsGoOnWithTheirCursor(t *testing.T) {
 	if !errors.As(err, &p) || p.Code != "garbled" {
 		t.Errorf("half a line: %v", err)
 	}
-	if strings.Join(after, ",") != "0,1" {
-		t.Errorf("asked after %q", after)
+	if asked := after.take(); strings.Join(asked, ",") != "0,1" {
+		t.Errorf("asked after %q", asked)
 	}
-	after = nil
-	c = scene(t, stream(&after, `{"type":"record","seq":1,"cursor":"1 &"}`), stream(&after, `{"type":"record","seq":2,"cursor":"2"}`, end, `{"type":"record","seq":3}`))
+	c = scene(t, stream(after, `{"type":"record","seq":1,"cursor":"1 &"}`), stream(after, `{"type":"record","seq":2,"cursor":"2"}`, end, `{"type":"record","seq":3}`))
 	events, err := collect(c.Events(t.Context(), "j", ""))
 	for _, e := range events {
 		seen = append(seen, e.Seq)
 	}
-	if err != nil || fmt.Sprint(seen) != "[1 2 0]" || fmt.Sprint(after) != "[ 1 &]" || events[2].Whole.State != api.JobEnded {
-		t.Errorf("%v, %v, after %q", seen, err, after)
+	if asked := after.take(); err != nil || fmt.Sprint(seen) != "[1 2 0]" || fmt.Sprint(asked) != "[ 1 &]" || events[2].Whole.State != api.JobEnded {
+		t.Errorf("%v, %v, after %q", seen, err, asked)
 	}
 }
 
@@ -63,11 +62,11 @@ func TestStreamsThatCannotGoOn(t *testing.T) {
 		"no JSON":              {`done`, "garbled"},
 		"a long line":          {strings.Repeat("x", eventLimit+1), "garbled"},
 	} {
-		var after []string
-		_, err := collect(scene(t, stream(&after, x.line)).Events(t.Context(), "j", ""))
+		after := &notes{}
+		_, err := collect(scene(t, stream(after, x.line)).Events(t.Context(), "j", ""))
 		var p *api.Problem
-		if !errors.As(err, &p) || p.Code != x.code || len(after) != 1 {
-			t.Errorf("%s: %v, asked %d times", name, err, len(after))
+		if asked := len(after.take()); !errors.As(err, &p) || p.Code != x.code || asked != 1 {
+			t.Errorf("%s: %v, asked %d times", name, err, asked)
 		}
 	}
 	_, err := collect(scene(t, says("404 Not Found", "application/problem+json", `{"detail":"no such job","code":"not_found","exit_status":3}`)).Events(t.Context(), "j", ""))
@@ -82,18 +81,18 @@ func TestStreamsThatCannotGoOn(t *testing.T) {
 
 // What a user would lose: somebody waits for ever for a host that has no power any more.
 func TestSilentStreamsAreLeft(t *testing.T) {
-	var after []string
+	after := &notes{}
 	hold := make(chan struct{})
 	defer close(hold)
 	silent := func(r *http.Request, c net.Conn) {
-		stream(&after, `{"type":"record","seq":1,"cursor":"1"}`)(r, c)
+		stream(after, `{"type":"record","seq":1,"cursor":"1"}`)(r, c)
 		<-hold
 	}
-	c := scene(t, silent, stream(&after, end))
+	c := scene(t, silent, stream(after, end))
 	c.beat = 100 * time.Millisecond
 	events, err := collect(c.Events(t.Context(), "j", ""))
-	if err != nil || len(events) != 2 || fmt.Sprint(after) != "[ 1]" {
-		t.Errorf("%v, %v, after %q", events, err, after)
+	if asked := after.take(); err != nil || len(events) != 2 || fmt.Sprint(asked) != "[ 1]" {
+		t.Errorf("%v, %v, after %q", events, err, asked)
 	}
 	c = scene(t, hangsUp)
 	c.patience = 50 * time.Millisecond
@@ -138,9 +137,9 @@ func TestARestartIsNotNoticed(t *testing.T) {
 			t.Errorf("%d events", n)
 		}
 	}
-	s.asks = nil
+	s.reset(nil)
 	again, err := c.Start(ctx, api.StartRequest{PlanID: "p"})
-	if err != nil || again.ID != first.ID || len(s.asks) != 0 {
-		t.Errorf("%+v, %v, %q", again, err, s.asks)
+	if asked := s.reset(nil); err != nil || again.ID != first.ID || len(asked) != 0 {
+		t.Errorf("%+v, %v, %q", again, err, asked)
 	}
 }

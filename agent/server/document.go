@@ -53,6 +53,10 @@ func describeEvents(a huma.API) func(*huma.Operation) {
 // document finishes the description: forms that go out may have more members than are known today, and every member is explained.
 func document(o *huma.OpenAPI) ([]byte, error) {
 	schemas := o.Components.Schemas
+	words, err := readWords()
+	if err != nil {
+		return nil, err
+	}
 	in := map[string]bool{}
 	for _, item := range o.Paths {
 		for _, op := range []*huma.Operation{item.Post, item.Put} {
@@ -67,8 +71,8 @@ func document(o *huma.OpenAPI) ([]byte, error) {
 		if !in[name] && schema.AdditionalProperties == false {
 			schema.AdditionalProperties = nil
 		}
-		if err := explain(schema, schemas.TypeFromRef("#/components/schemas/"+name)); err != nil {
-			return nil, err
+		if t := schemas.TypeFromRef("#/components/schemas/" + name); t != nil {
+			explain(schema, t, words)
 		}
 	}
 	event := schemas.Map()["Event"]

@@ -100,6 +100,9 @@ func TestRolesArePerOperation(t *testing.T) {
 		}
 		srv := testServer(t, o)
 		v := serveWith(t, srv)
+		if role == "" { // a stranger does not even learn what is there
+			problemIs(t, v.ask(t, "GET", "/v1/nothing", ""), 403, "forbidden", api.ExitPermission)
+		}
 		for i, e := range endpoints {
 			r := v.ask(t, e.method, e.at, e.body, withKey(fmt.Sprint("k", i)), "X-Roles: operate", "Authorization: Bearer root")
 			may := role == e.role || e.at == "/v1/halt" && e.method == "PUT" && role == api.Approve

@@ -17,9 +17,8 @@ type Options struct {
 	Service api.Service
 	Access  *access.Rules // nil gives nobody anything
 	// Keys is a directory of this server alone, below the state, in which answers are kept for 7 days.
-	Keys    string
-	Version string       // of the program, for the OpenAPI document
-	Log     hclog.Logger // nil is silent
+	Keys string
+	Log  hclog.Logger // nil is silent
 
 	// Denied is told of each request of somebody who has not the role for it; who that is, is in the context. nil is not told.
 	Denied func(ctx context.Context, request string, why error)

@@ -173,9 +173,15 @@ func TestSlowBodiesOfStrangersAreCutOff(t *testing.T) {
 }
 
 func TestOneUserCannotTakeEverything(t *testing.T) {
+	t.Run("all connections", func(t *testing.T) { takes(t, Options{Requests: 2, Connections: 4, PeerShare: 100}) })
+	t.Run("a peer's", func(t *testing.T) { takes(t, Options{Requests: 2, Connections: 100, PeerShare: 4}) })
+}
+
+func takes(t *testing.T, o Options) {
 	hold := make(chan struct{})
 	s := &scripted{hold: hold}
-	v := serve(t, Options{Service: s, Requests: 2, Connections: 4, PeerShare: 4})
+	o.Service = s
+	v := serve(t, o)
 	answers := make(chan reply, 2)
 	for range 2 {
 		go func() {

@@ -76,7 +76,7 @@ func waiting(gone *atomic.Int64) func(context.Context, string, string) iter.Seq2
 
 func TestQuietStreamsBeatAndStopEndsThem(t *testing.T) {
 	var gone atomic.Int64
-	v := serve(t, Options{Service: &scripted{events: waiting(&gone)}, Heartbeat: 5 * time.Millisecond})
+	v := serve(t, Options{Service: &scripted{events: waiting(&gone)}, Heartbeat: 5 * time.Millisecond, Grace: time.Hour})
 	for format, want := range map[string]string{"sse": ": alive\n", "ndjson": "\n"} {
 		a, err := v.Get("http://agent/v1/jobs/j/events?format=" + format)
 		if err != nil {
@@ -139,10 +139,46 @@ func TestStreamsSayWhyTheyEnd(t *testing.T) {
 	problemIs(t, v.ask(t, "GET", "/v1/jobs/j/events", ""), 500, "internal", api.ExitInternal)
 }
 
+// watch reads a stream of counting from the record that was seen last; every one must be the next.
+func watch(path string, seen *int) (ended bool, err error) {
+	c, err := net.Dial("unix", path)
+	if err != nil {
+		return false, err
+	}
+	defer c.Close()
+	fmt.Fprintf(c, "GET /v1/jobs/j/events?format=ndjson&after=%d HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n", *seen)
+	a, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		return false, err
+	}
+	defer a.Body.Close()
+	lines := bufio.NewScanner(a.Body)
+	for lines.Scan() {
+		var e api.Event
+		if json.Unmarshal(lines.Bytes(), &e) != nil {
+			return false, nil // cut off
+		}
+		switch e.Type {
+		case api.EventRecord:
+			if e.Cursor == "0" {
+				continue
+			}
+			if e.Seq != int64(*seen+1) {
+				return false, fmt.Errorf("record %d after %d", e.Seq, *seen)
+			}
+			*seen = int(e.Seq)
+		case api.EventJob:
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
 // What a user would lose: a thousand people who look on, to one of them who has fallen asleep.
 func TestAThousandWatchersOfWhomOneIsAsleep(t *testing.T) {
 	const watchers, records = 1000, 20
 	var told atomic.Int64
+	var dropped atomic.Bool
 	release := make(chan struct{})
 	big := strings.Repeat("x", 64<<10)
 	s := &scripted{events: func(ctx context.Context, id, after string) iter.Seq2[api.Event, error] {
@@ -150,7 +186,7 @@ func TestAThousandWatchersOfWhomOneIsAsleep(t *testing.T) {
 			if id == "asleep" {
 				for ctx.Err() == nil && yield(api.Event{Type: api.EventRecord, Kind: big, Cursor: "1"}, nil) {
 				}
-				told.Add(1)
+				dropped.Store(true)
 				return
 			}
 			if !yield(api.Event{Type: api.EventRecord, Cursor: "0"}, nil) {
@@ -161,7 +197,7 @@ func TestAThousandWatchersOfWhomOneIsAsleep(t *testing.T) {
 			counting(records)(ctx, id, after)(yield)
 		}
 	}}
-	v := serve(t, Options{Service: s, Stall: 200 * time.Millisecond})
+	v := serve(t, Options{Service: s, Stall: time.Second})
 	asleep, err := net.Dial("unix", v.path)
 	if err != nil {
 		t.Fatal(err)
@@ -172,33 +208,22 @@ func TestAThousandWatchersOfWhomOneIsAsleep(t *testing.T) {
 	var whole atomic.Int64
 	for range watchers {
 		all.Go(func() {
-			c, err := net.Dial("unix", v.path)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			defer c.Close()
-			fmt.Fprintf(c, "GET /v1/jobs/j/events?format=ndjson HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n")
-			a, err := http.ReadResponse(bufio.NewReader(c), nil)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			defer a.Body.Close()
-			seen := 0
-			lines := bufio.NewScanner(a.Body)
-			for lines.Scan() {
-				var e api.Event
-				if err := json.Unmarshal(lines.Bytes(), &e); err == nil && e.Seq == int64(seen+1) {
-					seen++
-				} else if e.Type == api.EventJob && seen == records {
+			// On a machine that is busy one of these may be dropped, too: it comes back, and misses nothing.
+			for seen := 0; ; {
+				ended, err := watch(v.path, &seen)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if ended && seen == records {
 					whole.Add(1)
+					return
 				}
 			}
 		})
 	}
 	// All are told something, and the one who sleeps is dropped.
-	for told.Load() < watchers+1 {
+	for told.Load() < watchers || !dropped.Load() {
 		time.Sleep(5 * time.Millisecond)
 	}
 	close(release)

@@ -15,22 +15,22 @@ import (
 //go:embed words.json
 var wordsJSON []byte
 
-// explain gives a schema and its properties descriptions.
-func explain(s *huma.Schema, t reflect.Type) error {
+func readWords() (map[string]string, error) {
 	words := map[string]string{}
 	if err := json.Unmarshal(wordsJSON, &words); err != nil {
-		return fmt.Errorf("words.json: %w", err)
+		return nil, fmt.Errorf("words.json: %w", err)
 	}
-	if t == nil {
-		return nil
-	}
+	return words, nil
+}
+
+// explain gives a schema and its properties descriptions.
+func explain(s *huma.Schema, t reflect.Type, words map[string]string) {
 	s.Description = words[wordKey(t, "")]
 	for _, f := range members(t) {
 		if p := s.Properties[f.name]; p != nil && p.Description == "" {
 			p.Description = words[wordKey(f.of, f.field)]
 		}
 	}
-	return nil
 }
 
 // member is one of a form in JSON, and the field that it is.
