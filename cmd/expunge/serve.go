@@ -94,7 +94,7 @@ func (a *app) serve(ctx context.Context, file string) (err error) {
 	}
 	state := svc.Agent.Dir()
 	web, err := server.New(server.Options{
-		Service: svc, Access: rules, Keys: filepath.Join(state, "answers"), Version: version(), Log: log.Named("server"),
+		Service: svc, Access: rules, Keys: filepath.Join(state, "answers"), Log: log.Named("server"),
 		Denied: svc.Denied, Metrics: met.Handler(), Page: page.New(svc), Connections: c.Connections,
 	})
 	if err != nil {
