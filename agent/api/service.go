@@ -51,6 +51,7 @@ type Service interface {
 type Drives struct {
 	Items      []devices.Drive      `json:"items"`
 	NotReached []devices.NotReached `json:"not_reached"`
+	AsOf       string               `json:"as_of"` // when the host was looked at, RFC 3339
 }
 
 // PlanRequest names drives, and says what is wanted of them. An empty list is an error, never "all".

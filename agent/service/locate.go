@@ -51,6 +51,9 @@ func (s *Service) Watch(ctx context.Context) error {
 		}
 		s.HotPlug(how)
 		if c.Begun {
+			if _, err := s.listing.get(ctx); err != nil && ctx.Err() == nil {
+				s.log.Error("the host cannot be looked at", "err", err)
+			}
 			return
 		}
 		if err := s.HostChanged(ctx); err != nil && ctx.Err() == nil {

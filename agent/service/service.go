@@ -100,7 +100,7 @@ func New(o Options) (*Service, error) {
 		o.PINs = &PINs{}
 	}
 	s := &Service{Options: o, log: o.Log.Named("service"), started: time.Now(), running: map[string]*run{}, settled: map[string]bool{}, verdicts: map[string]verdict{}}
-	s.listing.host = o.Host
+	s.listing.host, s.listing.lives, s.listing.now = o.Host, &s.lives, s.clock
 	if err := s.checkApprovers(); err != nil {
 		return nil, err
 	}

@@ -93,3 +93,21 @@ func TestEventJSON(t *testing.T) {
 		t.Errorf("%s\n%s\n%s", a, b, c)
 	}
 }
+
+// A drive that answers nothing holds up nobody who only looks: they see the host as it was, and when that was.
+func TestAHungDriveHoldsUpNobodyWhoLooks(t *testing.T) {
+	s := newSite(t)
+	s.drive("A", "", 8<<20)
+	x := s.serve(nil)
+	before, err := x.Drives(s.ctx)
+	if err != nil || len(before.Items) != 1 || before.AsOf == "" {
+		t.Fatalf("%+v, %v", before, err)
+	}
+	x.listing.mu.Lock()
+	x.listing.fresh, x.listing.look = time.Time{}, make(chan struct{}) // a look that has no end
+	x.listing.mu.Unlock()
+	seen, err := x.Drives(s.ctx)
+	if err != nil || len(seen.Items) != 1 || seen.AsOf != before.AsOf {
+		t.Fatalf("%+v, %v", seen, err)
+	}
+}

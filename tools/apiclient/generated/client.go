@@ -558,6 +558,9 @@ type DevicesZones struct {
 
 // Drives Drives is every drive of a host.
 type Drives struct {
+	// AsOf when the host was looked at, RFC 3339
+	AsOf string `json:"as_of"`
+
 	// Items the drives, as the items of `expunge list --json`
 	Items *[]DevicesDrive `json:"items"`
 
