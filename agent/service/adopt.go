@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/expunge-dev/expunge/agent"
+	"github.com/expunge-dev/expunge/agent/api"
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/sanitize"
 )
@@ -24,6 +25,7 @@ func (s *Service) adopt(ctx context.Context, present map[devices.ID]bool) error 
 		s.log.Warn("unfinished jobs are left as they are", "why", err)
 		return nil
 	}
+	itself := api.WithPrincipal(ctx, api.Principal{Name: "agent", Via: "local"})
 	pending, err := s.Agent.Pending()
 	if err != nil {
 		return err
@@ -45,6 +47,9 @@ func (s *Service) adopt(ctx context.Context, present map[devices.ID]bool) error 
 		}
 		if present != nil && !slices.ContainsFunc(p.Drives, func(d sanitize.DrivePlan) bool { return present[d.ID] }) {
 			continue
+		}
+		if err := s.allow(itself, Action{Action: "jobs.adopt", Object: job, PlanDigest: p.Digest()}); err != nil {
+			return err
 		}
 		switch err := s.resume(job, p, nil); {
 		case errors.Is(err, agent.ErrJobBusy):

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/expunge-dev/expunge/agent"
 	"github.com/expunge-dev/expunge/agent/api"
 	"github.com/expunge-dev/expunge/sanitize"
 )
@@ -39,7 +40,8 @@ func (s *Service) recallCaps() error {
 	for _, job := range jobs {
 		by, err := s.Agent.StartedBy(job)
 		if err != nil {
-			return err
+			s.log.Error("a job is counted as if it had begun now", "err", err)
+			by = agent.Started{By: "unknown", At: s.clock()}
 		}
 		if by.By == "" {
 			continue

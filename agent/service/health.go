@@ -92,7 +92,7 @@ func (s *Service) settle(job string) (*devices.Reason, error) {
 		switch {
 		case !d.Finished():
 			return &devices.Reason{Code: "unfinished", Message: fmt.Sprintf("job %s is not at its end: drive %s holds data", job, d.Drive.Serial), Hint: "resume the job, or abandon it"}, nil
-		case d.Certificate == "" && d.Outcome != sanitize.RefusedRun:
+		case d.Certificate == "" && (d.Outcome != sanitize.RefusedRun || d.Evidence != nil && d.Evidence.IntentLeaf != ""):
 			return &devices.Reason{Code: "uncertified", Message: fmt.Sprintf("job %s has no certificate of drive %s", job, d.Drive.Serial), Hint: "run: expunge certificate reissue " + job}, nil
 		case d.Certificate != "":
 			files = append(files, d.Certificate)

@@ -57,6 +57,10 @@ func (s *Service) launch(job string, p sanitize.Plan, pins map[devices.ID]string
 		s.mu.Unlock()
 		cancel(nil)
 		return errClosing
+	case s.halt.Halted: // since it was asked for
+		s.mu.Unlock()
+		cancel(nil)
+		return s.working()
 	case s.running[job] != nil:
 		s.mu.Unlock()
 		cancel(nil)

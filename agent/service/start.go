@@ -30,7 +30,7 @@ func (s *Service) Start(ctx context.Context, r api.StartRequest) (api.Job, error
 	}
 	job := agent.JobOf(p)
 	if s.Agent.WasRun(p) {
-		return s.Job(ctx, job) // a plan is used once
+		return s.job(job) // a plan is used once
 	}
 	by := agent.Started{By: api.PrincipalOf(ctx).Name, At: s.clock()}
 	if by.Approvals, err = s.permitted(ctx, p, kept); err != nil {
