@@ -15,8 +15,8 @@ import (
 	"github.com/expunge-dev/expunge/sanitize/journal"
 )
 
-// auditName is the audit file, in the state directory: a journal (sanitize/journal), each record chained to the one before.
-const auditName = "actions"
+// ActionsName is the audit file, in the state directory: a journal (sanitize/journal), each record chained to the one before.
+const ActionsName = "actions"
 
 // Action is a record of the audit file: who wanted what, and what was decided.
 type Action struct {

@@ -21,7 +21,7 @@ func TestNothingIsDoneThatCannotBeRecorded(t *testing.T) {
 	s.drive("A", "", small)
 	x := s.serve(nil)
 	p := s.plan(x, sanitize.Request{}, "A")
-	if err := errors.Join(x.audit.journal.Close(), os.Rename(filepath.Join(s.state, auditName), filepath.Join(s.state, "kept")), os.Mkdir(filepath.Join(s.state, auditName), 0o700)); err != nil {
+	if err := errors.Join(x.audit.journal.Close(), os.Rename(filepath.Join(s.state, ActionsName), filepath.Join(s.state, "kept")), os.Mkdir(filepath.Join(s.state, ActionsName), 0o700)); err != nil {
 		t.Fatal(err)
 	}
 	_, err := x.Start(s.ctx, starting(p))
@@ -45,7 +45,7 @@ func TestTheAuditFileIsChained(t *testing.T) {
 	s.plan(x, sanitize.Request{}, "A")
 	s.plan(x, sanitize.Request{}, "A")
 	s.close(x)
-	name := filepath.Join(s.state, auditName)
+	name := filepath.Join(s.state, ActionsName)
 	data, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)

@@ -133,7 +133,7 @@ func New(o Options) (*Service, error) {
 // open reads what an earlier service left.
 func (s *Service) open() error {
 	var err error
-	if s.audit, err = openAudit(s.path(auditName), s.clock); err != nil {
+	if s.audit, err = openAudit(s.path(ActionsName), s.clock); err != nil {
 		return err
 	}
 	if s.halt, err = s.readHalt(); err != nil {

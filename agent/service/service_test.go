@@ -164,7 +164,7 @@ func wantCode(t *testing.T, err error, code string) {
 // actions are the records of the audit file, whose chain holds.
 func (s *site) actions() []Action {
 	s.t.Helper()
-	parsed, err := journal.Read(filepath.Join(s.state, auditName))
+	parsed, err := journal.Read(filepath.Join(s.state, ActionsName))
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -43,6 +43,7 @@ func (a *app) auditCommand() *cobra.Command {
 	c.Flags().StringVar(&f.certificates, "certificates", "", "certificates: all files in and below `DIR` that end in .json (default those of the state)")
 	c.Flags().StringVar(&f.key, "key", "", "the issuer's public key (PEM), or a trust root, from `FILE` (default the pinned root, or else the state's own, which proves nothing to others)")
 	c.Flags().StringVar(&f.pin, "pin", "", "the `FINGERPRINT` of the trust root's first version, which you were given by another way")
+	c.AddCommand(a.actionsCommand())
 	return c
 }
 
