@@ -78,7 +78,7 @@ func actionsOf(file string) (answer, error) {
 			if x.Repeated > 0 {
 				why += fmt.Sprintf(" (and %d times more)", x.Repeated)
 			}
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", x.Time, x.Who, x.Action, dash(x.Object), x.Decision, why)
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", x.Time, x.Who, x.Action.Action, dash(x.Object), x.Decision, why)
 		}
 		if err := t.Flush(); err != nil {
 			return err
