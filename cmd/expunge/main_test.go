@@ -36,8 +36,16 @@ func (m tidy) Run() int {
 
 // TestScripts runs the command line as people do, one file per topic.
 func TestScripts(t *testing.T) {
+	dir, files := "testdata", []string(nil)
+	if testing.Short() {
+		// With the race detector: those in which several things happen at once. The others say the same with it and without.
+		dir = ""
+		for _, name := range []string{"faults", "many", "serve", "session"} {
+			files = append(files, filepath.Join("testdata", name+".txtar"))
+		}
+	}
 	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata",
+		Dir: dir, Files: files,
 		RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("XDG_STATE_HOME", filepath.Join(e.WorkDir, "state-home"))
@@ -141,6 +149,9 @@ var built = sync.OnceValues(func() (string, error) {
 
 func program(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("the program as it is shipped has no race detector: it is run whole without")
+	}
 	name, err := built()
 	if err != nil {
 		t.Fatal(err)

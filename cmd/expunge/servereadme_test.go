@@ -42,6 +42,7 @@ func TestReadmeRunTheAgent(t *testing.T) {
 			t.Skipf("%s is not installed", tool)
 		}
 	}
+	program(t)
 	expunge, err := built()
 	if err != nil {
 		t.Fatal(err)
