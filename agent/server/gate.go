@@ -51,13 +51,13 @@ func (s *Server) admit(w *paced, r *http.Request) *api.Problem {
 		return foreign
 	}
 	if len(who.Roles) == 0 {
-		return forbidden("%s has no roles here", who.Name)
+		return s.forbid(who, op, r, forbidden("%s has no roles here", who.Name))
 	}
 	if p != nil {
 		return p
 	}
 	if !op.permits(who) {
-		return forbidden("%s has not the role %s", who.Name, op.needs())
+		return s.forbid(who, op, r, forbidden("%s has not the role %s", who.Name, op.needs()))
 	}
 	count, most := s.requests, s.options.Requests
 	if op.watch {
@@ -87,6 +87,22 @@ func (s *Server) admit(w *paced, r *http.Request) *api.Problem {
 	s.mux.ServeHTTP(a, with(r, body))
 	a.send(w)
 	return nil
+}
+
+// forbid notes whom roles keep from what. The names of actions are few, whatever is asked for: by them repeated tries are known.
+func (s *Server) forbid(who api.Principal, op operation, r *http.Request, p *api.Problem) *api.Problem {
+	action := op.id
+	switch {
+	case action != "":
+	case op.page != nil:
+		action = "page"
+	default:
+		action = "no such operation"
+	}
+	if s.options.Forbidden != nil {
+		s.options.Forbidden(who, action, r.URL.Path, p)
+	}
+	return p
 }
 
 // plain refuses what no client of ours sends.

@@ -19,6 +19,9 @@ type Options struct {
 	Keys    string
 	Version string       // of the program, for the OpenAPI document
 	Log     hclog.Logger // nil is silent
+	// Forbidden is told of each request that a lack of roles refuses before the service hears of it: of which operation (the id in the
+	// OpenAPI document, or "page"), at which path. It writes down who tried; nil is told nothing.
+	Forbidden func(who api.Principal, action, path string, p *api.Problem)
 
 	Metrics http.Handler // GET /v1/metrics, for those who may read; nil is not there
 	Page    http.Handler // GET of all that is not below /v1, for those who may read; nil is not there

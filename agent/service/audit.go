@@ -175,6 +175,11 @@ func (s *Service) may(ctx context.Context, role api.Role, action, object string)
 		fmt.Errorf("%s has not the role %q, which this needs", name, role)))
 }
 
+// Forbidden records that somebody was refused for want of a role before the service was asked, as by what serves it to others.
+func (s *Service) Forbidden(who api.Principal, action, object string, p *api.Problem) {
+	_ = s.refuse(api.WithPrincipal(context.Background(), who), Action{Action: action, Object: bounded(object)}, p)
+}
+
 // bounded is text from outside, short enough for a record.
 func bounded(s string) string {
 	const most = 500
