@@ -58,8 +58,21 @@ func (s *Service) adopt(ctx context.Context, present map[devices.ID]bool) error 
 	return nil
 }
 
-// HostChanged is to be called when drives came or went: jobs that wait for one of those that are there go on.
-func (s *Service) HostChanged(ctx context.Context) error {
+// HostChanged is to be called when drives came or went: jobs that wait for one of those that are there go on. One that still runs, for
+// the sake of its other drives, does so when it has come to an end.
+func (s *Service) HostChanged(ctx context.Context, c devices.Change) error {
+	if c.Names || c.Lost { // what is only told to have changed may have done so by the job's own writes, again and again
+		s.mu.Lock()
+		for _, r := range s.running {
+			r.missed = true
+		}
+		s.mu.Unlock()
+	}
+	return s.lookAgain(ctx)
+}
+
+// lookAgain goes on with jobs that wait for a drive that is there.
+func (s *Service) lookAgain(ctx context.Context) error {
 	s.listing.stale()
 	listed, err := s.Host.Drives(ctx)
 	if err != nil {
