@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -21,6 +22,9 @@ import (
 
 var overwrite = sanitize.Request{Method: sanitize.Clear, Technique: sanitize.HostOverwrite}
 
+// told is what the agent logs of changes that the kernel told of; names alone are looked at beside that.
+var told = regexp.MustCompile(`"host changed"[^\n]*"events":[1-9]|"events":[1-9][^\n]*"host changed"`)
+
 // The agent of a host, started as its users start it and asked through its socket, by the program and by hand: jobs side by side,
 // a drive that is pulled and comes back, an agent that is killed, a drive in use, a user without rights.
 func TestServe(t *testing.T) {
@@ -31,6 +35,8 @@ func TestServe(t *testing.T) {
 	b.add(virtual.Spec{Profile: "sas-hdd", Serial: "SPUN", SizeBytes: 1 << 20, EraseSeconds: 1})
 	b.add(virtual.Spec{Profile: "sata-hdd", Serial: "WRITTEN", SizeBytes: 1 << 20})
 	pulled := b.add(virtual.Spec{Profile: "sas-hdd", Serial: "PULLED", SizeBytes: 8 << 20})
+	loose := b.add(virtual.Spec{Profile: "sata-ssd", Serial: "LOOSE", SizeBytes: 8 << 20})
+	b.add(virtual.Spec{Profile: "sas-hdd", Serial: "SLOW", SizeBytes: 1 << 20}, "slow:300000")
 	killed := b.add(virtual.Spec{Profile: "sata-hdd", Serial: "KILLED", SizeBytes: 8 << 20})
 	b.add(virtual.Spec{Profile: "sas-ssd", Serial: "ITSELF", SizeBytes: 1 << 20, EraseSeconds: 6})
 	b.add(virtual.Spec{Profile: "sas-ssd", Serial: "MOUNTED", SizeBytes: 4 << 20})
@@ -60,6 +66,23 @@ func TestServe(t *testing.T) {
 		b.target.attach(pulled+20, 0, b.open["PULLED"][0]) // the kernel tells of it, and nobody else
 		g.proven(job, sanitize.Clear, sanitize.HostOverwrite)
 		clean(t, "PULLED", false)
+		if log := g.Must("cat", "/host/serve.log"); !told.MatchString(log) {
+			t.Errorf("the kernel told of nothing:\n%s", log)
+		}
+	})
+	t.Run("a drive is pulled and is back while its job goes on with another", func(t *testing.T) {
+		g := g.in(t)
+		b.after(loose, 2, isWrite, func() {
+			b.unplug("LOOSE", loose)
+			b.target.attach(loose+20, 0, b.open["LOOSE"][0])
+		})
+		for _, r := range g.proven(g.begin(overwrite, "LOOSE", "SLOW"), sanitize.Clear, sanitize.HostOverwrite) {
+			if r.Device.Serial == "LOOSE" && r.Sanitization.Attempts < 2 {
+				t.Errorf("%d attempts", r.Sanitization.Attempts)
+			}
+		}
+		clean(t, "LOOSE", false)
+		clean(t, "SLOW", false)
 	})
 	t.Run("the agent is killed", func(t *testing.T) {
 		g := g.in(t)

@@ -26,7 +26,7 @@ func (g *Guest) serve(apart bool) (pid string) {
 		g.Must("mkdir", "/host/state")
 		g.Must("bind", "/host/state", "/var/lib/expunge")
 	}
-	a, err := g.do(g.t.Context(), request{Args: []string{"expunge", "serve"}, Background: true, Apart: apart, Log: "/host/serve.log"})
+	a, err := g.do(g.t.Context(), request{Args: []string{"expunge", "serve", "--log-level", "debug"}, Background: true, Apart: apart, Log: "/host/serve.log"})
 	if err != nil || a.Code != 0 {
 		g.t.Fatalf("%s: serve: %v %s", g.name, err, a.Stderr)
 	}
