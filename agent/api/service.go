@@ -152,7 +152,7 @@ type Health struct {
 	Problems       []devices.Reason `json:"problems"` // of a degraded agent
 	Running        int              `json:"running_jobs"`
 	Drives         int              `json:"running_drives"`
-	HotPlug        string           `json:"hot_plug"` // how changes of the host are noticed: "uevents", "polling", or why not
+	HotPlug        string           `json:"hot_plug"` // how changes of the host are noticed: "kernel" (its messages), "names" (looked at every few seconds), and why not the former
 	Started        string           `json:"started"`  // RFC 3339
 }
 

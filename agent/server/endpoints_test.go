@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/expunge-dev/expunge/agent/api"
@@ -98,6 +99,10 @@ func TestRolesArePerOperation(t *testing.T) {
 		} else {
 			o.Access = everything(t, role)
 		}
+		var told []string
+		o.Forbidden = func(who api.Principal, action, path string, p *api.Problem) {
+			told = append(told, who.Name+" "+action+" "+path+" "+p.Code)
+		}
 		srv := testServer(t, o)
 		v := serveWith(t, srv)
 		if role == "" { // a stranger does not even learn what is there
@@ -109,6 +114,10 @@ func TestRolesArePerOperation(t *testing.T) {
 			if calls := s.seen(); may != (r.status == e.status) || may != (len(calls) == 1) {
 				t.Errorf("%q %s %s: %d %s, calls %v", role, e.method, e.at, r.status, r.body, calls)
 			}
+			if len(told) == 1 == may {
+				t.Errorf("%q %s %s: told of %q", role, e.method, e.at, told)
+			}
+			told = nil
 			if !may {
 				problemIs(t, r, 403, "forbidden", api.ExitPermission)
 				if !strings.Contains(r.body, fmt.Sprintf("uid:%d", os.Geteuid())) {
@@ -116,6 +125,27 @@ func TestRolesArePerOperation(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// Whoever has no roles is told of under few names, whatever they ask for: not each of their tries may fill a disk.
+func TestForbiddenActionsAreFew(t *testing.T) {
+	var mu sync.Mutex
+	actions := map[string]bool{}
+	v := serveWith(t, testServer(t, Options{Service: &scripted{}, Page: http.NotFoundHandler(), Forbidden: func(_ api.Principal, action, _ string, _ *api.Problem) {
+		mu.Lock()
+		defer mu.Unlock()
+		actions[action] = true
+	}}))
+	for i := range 5 {
+		for _, at := range []string{"/v1/nowhere/%d", "/%d", "/v1/jobs/%d", "/v1/metrics?%d"} {
+			problemIs(t, v.ask(t, "GET", fmt.Sprintf(at, i), ""), 403, "forbidden", api.ExitPermission)
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if len(actions) != 3 || !actions["get-job"] || !actions["page"] || !actions["no such operation"] {
+		t.Errorf("%v", actions)
 	}
 }
 

@@ -59,13 +59,13 @@ func (s *Server) admit(w *paced, r *http.Request) *api.Problem {
 		return foreign
 	}
 	if len(who.Roles) == 0 {
-		return s.denied(r, who, forbidden("%s has no roles here", who.Name))
+		return s.forbid(who, op, r, forbidden("%s has no roles here", who.Name))
 	}
 	if p != nil {
 		return p
 	}
 	if !op.permits(who) {
-		return s.denied(r, who, forbidden("%s has not the role %s", who.Name, op.needs()))
+		return s.forbid(who, op, r, forbidden("%s has not the role %s", who.Name, op.needs()))
 	}
 	count, most := s.requests, s.options.Requests
 	if op.watch {
@@ -97,10 +97,18 @@ func (s *Server) admit(w *paced, r *http.Request) *api.Problem {
 	return nil
 }
 
-// denied tells whoever keeps account of refusals.
-func (s *Server) denied(r *http.Request, who api.Principal, p *api.Problem) *api.Problem {
-	if s.options.Denied != nil {
-		s.options.Denied(api.WithPrincipal(r.Context(), who), r.Method+" "+r.URL.Path, p)
+// forbid notes whom roles keep from what. The names of actions are few, whatever is asked for: by them repeated tries are known.
+func (s *Server) forbid(who api.Principal, op operation, r *http.Request, p *api.Problem) *api.Problem {
+	action := op.id
+	switch {
+	case action != "":
+	case op.page != nil:
+		action = "page"
+	default:
+		action = "no such operation"
+	}
+	if s.options.Forbidden != nil {
+		s.options.Forbidden(who, action, r.URL.Path, p)
 	}
 	return p
 }

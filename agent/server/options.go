@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"time"
@@ -19,9 +18,9 @@ type Options struct {
 	// Keys is a directory of this server alone, below the state, in which answers are kept for 7 days.
 	Keys string
 	Log  hclog.Logger // nil is silent
-
-	// Denied is told of each request of somebody who has not the role for it; who that is, is in the context. nil is not told.
-	Denied func(ctx context.Context, request string, why error)
+	// Forbidden is told of each request that a lack of roles refuses before the service hears of it: of which operation (the id in the
+	// OpenAPI document, or "page"), at which path. It writes down who tried; nil is told nothing.
+	Forbidden func(who api.Principal, action, path string, p *api.Problem)
 
 	Metrics http.Handler // GET /v1/metrics, for those who may read; nil is not there
 	Page    http.Handler // GET of all that is not below /v1, for those who may read; nil is not there

@@ -8,7 +8,6 @@ import (
 	"github.com/expunge-dev/expunge/agent"
 	"github.com/expunge-dev/expunge/agent/api"
 	"github.com/expunge-dev/expunge/devices"
-	"github.com/expunge-dev/expunge/sanitize"
 )
 
 // Adopt goes on with every job that is not at its end and that nobody cancelled: drives are found by their identity, an overwrite
@@ -45,7 +44,7 @@ func (s *Service) adopt(ctx context.Context, present map[devices.ID]bool) error 
 		if busy || err != nil {
 			continue
 		}
-		if present != nil && !slices.ContainsFunc(p.Drives, func(d sanitize.DrivePlan) bool { return present[d.ID] }) {
+		if present != nil && !s.waitsFor(job, present) {
 			continue
 		}
 		if err := s.allow(itself, Action{Action: "jobs.adopt", Object: job, PlanDigest: p.Digest()}); err != nil {
@@ -63,8 +62,30 @@ func (s *Service) adopt(ctx context.Context, present map[devices.ID]bool) error 
 	return nil
 }
 
-// HostChanged is to be called when drives came or went: jobs that wait for one of those that are there go on.
-func (s *Service) HostChanged(ctx context.Context) error {
+// waitsFor says whether a job has a drive without an end among those that are there.
+func (s *Service) waitsFor(job string, present map[devices.ID]bool) bool {
+	j, err := s.Agent.Job(job)
+	return err == nil && slices.ContainsFunc(j.Drives, func(r agent.DriveResult) bool { return !r.Finished() && present[r.Drive.ID] })
+}
+
+// HostChanged is to be called when drives came or went: jobs that wait for one of those that are there go on. One that still runs, for
+// the sake of its other drives, does so when it has come to an end.
+func (s *Service) HostChanged(ctx context.Context, c devices.Change) error {
+	if !c.Names && !c.Lost {
+		// What is only told to have changed may have done so by the job's own doing, again and again.
+		s.listing.stale()
+		return nil
+	}
+	s.mu.Lock()
+	for _, r := range s.running {
+		r.missed = true
+	}
+	s.mu.Unlock()
+	return s.lookAgain(ctx)
+}
+
+// lookAgain goes on with jobs that wait for a drive that is there.
+func (s *Service) lookAgain(ctx context.Context) error {
 	s.listing.stale()
 	listed, err := s.Host.Drives(ctx)
 	if err != nil {

@@ -152,11 +152,6 @@ func (s *Service) refuse(ctx context.Context, x Action, why error) error {
 	return why
 }
 
-// Denied records that somebody was refused before they were heard.
-func (s *Service) Denied(ctx context.Context, request string, why error) {
-	_ = s.refuse(ctx, Action{Action: bounded(request)}, why) // it is why
-}
-
 // allow records that something will be done. What cannot be recorded is not done.
 func (s *Service) allow(ctx context.Context, x Action) error {
 	x.Decision = allowed
@@ -178,6 +173,11 @@ func (s *Service) may(ctx context.Context, role api.Role, action, object string)
 	}
 	return s.refuse(ctx, Action{Action: action, Object: bounded(object)}, api.NewProblem(api.ExitPermission, "forbidden", "an administrator gives roles in the agent's configuration",
 		fmt.Errorf("%s has not the role %q, which this needs", name, role)))
+}
+
+// Forbidden records that somebody was refused for want of a role before the service was asked, as by what serves it to others.
+func (s *Service) Forbidden(who api.Principal, action, object string, p *api.Problem) {
+	_ = s.refuse(api.WithPrincipal(context.Background(), who), Action{Action: action, Object: bounded(object)}, p)
 }
 
 // bounded is text from outside, short enough for a record.

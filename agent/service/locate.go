@@ -56,7 +56,8 @@ func (s *Service) Watch(ctx context.Context) error {
 			}
 			return
 		}
-		if err := s.HostChanged(ctx); err != nil && ctx.Err() == nil {
+		s.log.Debug("host changed", "by", string(c.Source), "events", c.Events, "malformed", c.Malformed, "lost", c.Lost, "names", c.Names)
+		if err := s.HostChanged(ctx, c); err != nil && ctx.Err() == nil {
 			s.log.Error("the host changed and cannot be looked at", "err", err)
 		}
 	})

@@ -19,6 +19,7 @@ type run struct {
 	cancel context.CancelCauseFunc
 	hub    *hub
 	done   chan struct{} // closed when nobody is at work on it any more
+	missed bool          // drives came or went meanwhile; guarded by the service's mu
 
 	mu     sync.Mutex // guards the rest
 	atWork map[devices.ID]*sanitize.Meter
@@ -136,9 +137,17 @@ func (s *Service) ended(r *run) {
 	s.listing.stale()
 	s.mu.Lock()
 	delete(s.running, r.job)
+	again := r.missed && !s.closing
 	s.mu.Unlock()
 	r.hub.end()
 	close(r.done)
+	if again {
+		s.lives.Go(func() {
+			if err := s.lookAgain(context.Background()); err != nil {
+				s.log.Error("the host changed and cannot be looked at", "err", err)
+			}
+		})
+	}
 	if _, err := s.settle(r.job); err != nil {
 		s.log.Error("the evidence of a job is not where it should be", "job", r.job, "err", err)
 	}

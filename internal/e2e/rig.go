@@ -61,6 +61,9 @@ type request struct {
 	Files      map[string][]byte `json:"files,omitempty"`
 	Background bool              `json:"background,omitempty"`
 	Drop       []int             `json:"drop,omitempty"`
+	UID        uint32            `json:"uid,omitempty"`
+	Apart      bool              `json:"apart,omitempty"`
+	Log        string            `json:"log,omitempty"`
 }
 
 // start starts a guest's emulator, whose standard input and output are the guest's console, and waits

@@ -35,6 +35,12 @@ type request struct {
 	Background bool              `json:"background,omitempty"`
 	// Drop are the numbers of capabilities that the program is started without.
 	Drop []int `json:"drop,omitempty"`
+	// UID is the user as whom it runs, and of whose group; 0 is root.
+	UID uint32 `json:"uid,omitempty"`
+	// Apart: it runs in a mount namespace of its own, and is not told of mounts that others make later.
+	Apart bool `json:"apart,omitempty"`
+	// Log is the file that what a program in the background says goes to; "" is nowhere.
+	Log string `json:"log,omitempty"`
 }
 
 // answer is what came of it.
@@ -48,6 +54,10 @@ type answer struct {
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == "apart" {
 		apart(os.Args[2:])
+		return
+	}
+	if len(os.Args) > 1 && os.Args[1] == "http" {
+		overSocket(os.Args[2:])
 		return
 	}
 	err := setUp()
@@ -197,8 +207,24 @@ func (r request) carryOut() answer {
 	c := exec.Command(r.Args[0], r.Args[1:]...)
 	c.Env = append(os.Environ(), r.Env...)
 	c.Stdin, c.Stdout, c.Stderr = strings.NewReader(r.Stdin), &stdout, &stderr
+	c.SysProcAttr = &syscall.SysProcAttr{}
+	if r.UID != 0 {
+		c.SysProcAttr.Credential = &syscall.Credential{Uid: r.UID, Gid: r.UID}
+	}
+	if r.Apart {
+		c.SysProcAttr.Unshareflags = syscall.CLONE_NEWNS
+	}
 	if r.Background {
 		c.Stdout, c.Stderr = nil, nil
+		if r.Log != "" {
+			f, err := os.OpenFile(r.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+			if err != nil {
+				a.Stderr = []byte(err.Error())
+				return a
+			}
+			defer f.Close()
+			c.Stdout, c.Stderr = f, f
+		}
 		if err := c.Start(); err != nil {
 			a.Stderr = []byte(err.Error())
 			return a

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"net"
 	"net/netip"
 	"os"
 
@@ -61,4 +63,19 @@ func connectNVMe(args []string) ([]byte, error) {
 	b := make([]byte, 256)
 	n, err := f.Read(b)
 	return b[:max(0, n)], err
+}
+
+// overSocket sends a request to a Unix socket, as it is given: SOCKET TEXT. It writes what is answered until the other side closes.
+func overSocket(args []string) {
+	c, err := net.Dial("unix", args[0])
+	if err == nil {
+		_, err = io.WriteString(c, args[1])
+	}
+	if err == nil {
+		_, err = io.Copy(os.Stdout, c)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 }
