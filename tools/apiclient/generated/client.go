@@ -678,7 +678,7 @@ type Health struct {
 	// Halted whether the agent is halted
 	Halted bool `json:"halted"`
 
-	// HotPlug how changes of the host are noticed: "uevents", "polling", or why not
+	// HotPlug how changes of the host are noticed: "kernel" (its messages), "names" (looked at every few seconds), and why not the former
 	HotPlug string `json:"hot_plug"`
 
 	// PowerOff why the host must not be switched off
