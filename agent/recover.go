@@ -26,7 +26,7 @@ type Left struct {
 // was never ordered to. Others are only reported. It is what to call when a host comes up.
 func (a *Agent) Recover(ctx context.Context, o Observer) ([]Job, []Left, error) {
 	names, err := a.jobNames()
-	if err != nil {
+	if err = errors.Join(err, a.halted()); err != nil {
 		return nil, nil, err
 	}
 	var jobs []Job

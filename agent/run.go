@@ -69,7 +69,7 @@ func (a *Agent) Start(ctx context.Context, p sanitize.Plan, by Started, o Observ
 	if needed := p.ApprovalsNeeded(); len(by.Approvals) < needed {
 		return Job{}, &ApprovalError{needed, len(by.Approvals)}
 	}
-	if err := p.Usable(a.owner.ID, a.Simulated(), a.now()); err != nil {
+	if err := errors.Join(p.Usable(a.owner.ID, a.Simulated(), a.now()), a.halted()); err != nil {
 		return Job{}, err
 	}
 	refusals, err := a.precheck(ctx, p)
@@ -198,6 +198,9 @@ func (a *Agent) Resume(ctx context.Context, job string, o Observer) (Job, error)
 	if p.Host != a.owner.ID || p.Simulated != a.Simulated() {
 		return Job{}, sanitize.ErrPlanForeign
 	}
+	if err := a.halted(); err != nil {
+		return Job{}, err
+	}
 	if err := a.ready(len(p.Drives)); err != nil {
 		return Job{}, err
 	}
@@ -211,6 +214,11 @@ func (a *Agent) carryOn(ctx context.Context, job string, p sanitize.Plan, refusa
 		return Job{}, err
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
+	if only == nil {
+		if err := a.Unstop(job); err != nil {
+			return Job{}, err
+		}
+	}
 	results := make([]DriveResult, len(p.Drives))
 	if o.Planned != nil {
 		o.Planned(slices.DeleteFunc(slices.Clone(p.Drives), func(d sanitize.DrivePlan) bool { return only != nil && !only(d.ID) }))
@@ -281,6 +289,10 @@ func (a *Agent) work(ctx context.Context, job string, p sanitize.Plan, d sanitiz
 	defer func() { err = errors.Join(err, j.Close()) }()
 	if refusal != nil {
 		return sanitize.Refuse(j, refusal.Error())
+	}
+	if !sanitize.HasIntent(records) && a.now().After(p.Expires) {
+		// The job was cut off before this drive: what was approved then is not any more.
+		return sanitize.Refuse(j, "the plan expired before the drive was touched: make a new one")
 	}
 	handle, err := a.openDrive(ctx, d, p, sanitize.Touched(records), sanitize.Changed(records))
 	if err != nil && !sanitize.HasIntent(records) && context.Cause(ctx) == nil {

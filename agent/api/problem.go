@@ -94,6 +94,7 @@ func ProblemOf(err error) *Problem {
 		record    *attest.RecordError
 		approval  *agent.ApprovalError
 		light     *devices.LightError
+		halted    *agent.HaltedError
 	)
 	switch {
 	case errors.As(err, &p):
@@ -114,6 +115,8 @@ func ProblemOf(err error) *Problem {
 		return NewProblem(ExitRefused, "pin_missing", "--pin-file FILE gives it; a PSID is printed on the drive's label", err)
 	case errors.As(err, &record):
 		return NewProblem(ExitRefused, record.Code, record.Hint, err)
+	case errors.As(err, &halted):
+		return NewProblem(ExitRefused, "halted", "somebody who may approve ends it, at the running agent: expunge halt --end", err)
 	case errors.As(err, &approval):
 		return NewProblem(ExitRefused, "approval_required", "a running agent (expunge serve) takes approvals and runs it then; nothing was touched", err)
 	case errors.As(err, &refused):

@@ -16,6 +16,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -77,7 +78,7 @@ type Approvals struct {
 type Approver struct {
 	Name       string   `yaml:"name"`
 	Key        string   `yaml:"key"`        // file with the public key, in PEM
-	Principals []string `yaml:"principals"` // "uid:1000", "spiffe://…": by which the approver asks the agent for things
+	Principals []string `yaml:"principals"` // "uid:1000", "cert:spiffe://…", "cert:CN=…": by which the approver asks the agent for things
 }
 
 // Durability says where the evidence has to be before the host may lose its power.
@@ -175,10 +176,18 @@ func (c *Config) check() error {
 		if len(a.Principals) == 0 && !c.Approvals.Own {
 			return fmt.Errorf("approvals: %s has no principals, without which nobody could tell whether it is their own plan", a.Name)
 		}
+		for _, p := range a.Principals {
+			if !principal.MatchString(p) {
+				return fmt.Errorf("approvals: %s: principal %q is none: they are uid:NUMBER, cert:URI and cert:CN=NAME", a.Name, p)
+			}
+		}
 		c.approvers = append(c.approvers, service.Approver{Name: a.Name, Key: key, Principals: a.Principals})
 	}
 	return nil
 }
+
+// principal is what the name of somebody who asks looks like.
+var principal = regexp.MustCompile(`^(uid:[0-9]+|cert:CN=.+|cert:[A-Za-z][A-Za-z0-9+.-]*:.+)$`)
 
 func (c *Config) readPolicy() error {
 	if c.Policy == "" {

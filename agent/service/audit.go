@@ -25,7 +25,7 @@ type Action struct {
 	Action     string `json:"action"`           // "jobs.start"
 	Object     string `json:"object,omitempty"` // a plan, a job, a drive
 	PlanDigest string `json:"plan_digest,omitempty"`
-	Decision   string `json:"decision"` // allowed, refused, failed (was allowed, and did not come about)
+	Decision   string `json:"decision"` // allowed, refused
 	Code       string `json:"code,omitempty"`
 	Detail     string `json:"detail,omitempty"`
 	Repeated   int    `json:"repeated,omitempty"` // as many times more since the record before of the same
@@ -35,7 +35,6 @@ type Action struct {
 const (
 	allowed = "allowed"
 	refused = "refused"
-	failed  = "failed"
 )
 
 // auditFile is the open audit file. One process writes it.

@@ -9,14 +9,12 @@ import (
 	"os"
 	"time"
 
+	"github.com/expunge-dev/expunge/agent"
 	"github.com/expunge-dev/expunge/agent/api"
 	"github.com/expunge-dev/expunge/internal/durable"
 	"github.com/expunge-dev/expunge/internal/strict"
 	"github.com/expunge-dev/expunge/sanitize"
 )
-
-// haltName is the file that keeps a halt, in the state directory.
-const haltName = "halt.json"
 
 // errHalted is the cause by which jobs stop when the agent is halted.
 var errHalted = errors.New("the agent was halted; it goes on with the job when that is ended")
@@ -24,14 +22,18 @@ var errHalted = errors.New("the agent was halted; it goes on with the job when t
 // readHalt recalls a halt. One whose file is damaged holds.
 func (s *Service) readHalt() (api.Halt, error) {
 	var h api.Halt
-	data, err := os.ReadFile(s.path(haltName))
+	data, err := os.ReadFile(s.path(agent.HaltName))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return api.Halt{GoesOn: []api.CancelledDrive{}}, nil
 	case err != nil:
 		return h, fmt.Errorf("halt: %w", err)
 	}
-	if err := strict.Decode(data, &h); err != nil {
+	err = strict.Decode(data, &h)
+	if err == nil && (h.By == "" || h.Since == "") {
+		err = errors.New("it does not say by whom and since when")
+	}
+	if err != nil {
 		h = api.Halt{HaltRequest: api.HaltRequest{Halted: true, Reason: "the note of a halt is damaged: " + err.Error()}, By: "unknown"}
 	}
 	h.GoesOn = []api.CancelledDrive{}
@@ -52,6 +54,8 @@ func (s *Service) Halt(ctx context.Context, r api.HaltRequest) (api.Halt, error)
 	if r.Halted && r.Reason == "" || len(r.Reason) > 500 {
 		return api.Halt{}, s.refuse(ctx, x, &sanitize.RequestError{Field: "reason", Why: "others must be able to read why, in at most 500 characters"})
 	}
+	s.halting.Lock() // record, file and memory say the same
+	defer s.halting.Unlock()
 	// It takes effect even when it cannot be recorded: a full disk must not keep anybody from halting.
 	noted := s.allow(ctx, x)
 	if noted != nil && !r.Halted {
@@ -60,7 +64,7 @@ func (s *Service) Halt(ctx context.Context, r api.HaltRequest) (api.Halt, error)
 	h := api.Halt{HaltRequest: r, By: api.PrincipalOf(ctx).Name, Since: s.clock().Format(time.RFC3339), GoesOn: []api.CancelledDrive{}}
 	data, err := json.Marshal(h)
 	if err == nil {
-		err = durable.WriteFile(s.path(haltName), append(data, '\n'), 0o600)
+		err = durable.WriteFile(s.path(agent.HaltName), append(data, '\n'), 0o600)
 	}
 	if err != nil && !r.Halted {
 		return api.Halt{}, fmt.Errorf("end of the halt: %w", err)

@@ -199,6 +199,7 @@ func (h *hub) take(w *watcher) news {
 
 // watch tells a watcher what happens until the job is over or ctx ends. It returns false when the watcher has gone.
 func (h *hub) watch(ctx context.Context, w *watcher, yield func(api.Event, error) bool) bool {
+	w.at, w.ends, w.ticks = 0, 0, 0 // what was taken was another run's: what was seen counts
 	for {
 		n := h.take(w)
 		if n.behind != nil {

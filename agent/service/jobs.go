@@ -201,9 +201,6 @@ func (s *Service) Resume(ctx context.Context, id string, r api.ResumeRequest) (a
 	if err := s.resume(id, p, r.PINs); err != nil {
 		return api.Job{}, s.refuse(ctx, x, err)
 	}
-	if err := s.Agent.Unstop(id); err != nil {
-		return api.Job{}, err
-	}
 	return s.job(id)
 }
 

@@ -24,14 +24,17 @@ func (p *PINs) Give(d sanitize.DrivePlan) (string, error) {
 	return "", errors.New("give it with the request, by the drive's id")
 }
 
-func (p *PINs) put(pins map[devices.ID]string) {
+// put takes those of the drives of a plan, and no others: they are other jobs'.
+func (p *PINs) put(drives []sanitize.DrivePlan, pins map[devices.ID]string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.given == nil {
 		p.given = map[devices.ID]string{}
 	}
-	for id, pin := range pins {
-		p.given[id] = pin
+	for _, d := range drives {
+		if pin, has := pins[d.ID]; has {
+			p.given[d.ID] = pin
+		}
 	}
 }
 

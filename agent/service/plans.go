@@ -132,12 +132,16 @@ func (s *Service) keptPlan(id string) (sanitize.Plan, []keptApproval, error) {
 	if err != nil {
 		return sanitize.Plan{}, nil, fmt.Errorf("plan %s: %w", id, err)
 	}
-	files, err := filepath.Glob(filepath.Join(dir, "approval-*.json"))
+	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return sanitize.Plan{}, nil, err
+		return sanitize.Plan{}, nil, fmt.Errorf("read approvals: %w", err)
 	}
 	var approvals []keptApproval
-	for _, f := range files {
+	for _, e := range entries {
+		f := filepath.Join(dir, e.Name())
+		if !strings.HasPrefix(e.Name(), "approval-") {
+			continue
+		}
 		data, err := os.ReadFile(f)
 		if err != nil {
 			return sanitize.Plan{}, nil, fmt.Errorf("read approval: %w", err)

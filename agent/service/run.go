@@ -70,7 +70,7 @@ func (s *Service) launch(job string, p sanitize.Plan, pins map[devices.ID]string
 	s.running[job] = r
 	s.lives.Add(1)
 	s.mu.Unlock()
-	s.PINs.put(pins)
+	s.PINs.put(p.Drives, pins)
 	began := make(chan error, 1)
 	go func() {
 		defer s.lives.Done()

@@ -67,6 +67,7 @@ type Service struct {
 	listing listing
 
 	starting sync.Mutex // one job begins at a time: two that want one drive are judged one after the other
+	halting  sync.Mutex // one halt, or end of one, at a time
 	lives    sync.WaitGroup
 
 	mu       sync.Mutex // guards the rest
@@ -103,6 +104,9 @@ func New(o Options) (*Service, error) {
 	s.listing.host, s.listing.lives, s.listing.now = o.Host, &s.lives, s.clock
 	if err := s.checkApprovers(); err != nil {
 		return nil, err
+	}
+	if below, err := filepath.Rel(o.Agent.Dir(), o.Sink); o.Sink != "" && err == nil && filepath.IsLocal(below) {
+		return nil, fmt.Errorf("sink %s is in the state directory: what is lost with one is lost with the other", o.Sink)
 	}
 	if err := durable.MkdirAll(s.path(plansDir), 0o700); err != nil {
 		return nil, fmt.Errorf("plans: %w", err)

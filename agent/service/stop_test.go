@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/expunge-dev/expunge/agent"
 	"github.com/expunge-dev/expunge/agent/api"
 	"github.com/expunge-dev/expunge/sanitize"
 )
@@ -138,7 +139,7 @@ func TestADamagedHaltHolds(t *testing.T) {
 	s := newSite(t)
 	s.drive("A", "", small)
 	s.close(s.serve(nil))
-	if err := os.WriteFile(filepath.Join(s.state, haltName), []byte(`{"halt`), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(s.state, agent.HaltName), []byte(`{"halt`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	x := s.serve(nil)

@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync/atomic"
+	"unicode"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
@@ -201,7 +202,7 @@ func (a *app) print(doc document, out answer) error {
 	case out.text != nil:
 		var b strings.Builder
 		err := out.text(&b)
-		_, written := io.WriteString(a.stdout, a.pasteable(b.String()))
+		_, written := io.WriteString(a.stdout, visible(a.pasteable(b.String())))
 		return errors.Join(err, written)
 	}
 	return nil
@@ -223,6 +224,16 @@ func (a *app) pasteable(text string) string {
 		return text
 	}
 	return invocation.ReplaceAllStringFunc(text, func(s string) string { return "expunge" + flags + strings.TrimPrefix(s, "expunge") })
+}
+
+// visible is text for a terminal: what a drive, a file or an agent says cannot move the cursor or hide a line.
+func visible(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r)) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
 }
 
 // stream prints a document as lines: one per item, and the rest last.
@@ -249,7 +260,7 @@ func stream(enc *json.Encoder, doc document) error {
 
 // say tells a person something.
 func (a *app) say(format string, args ...any) {
-	for line := range strings.Lines(a.pasteable(fmt.Sprintf(format, args...))) {
+	for line := range strings.Lines(visible(a.pasteable(fmt.Sprintf(format, args...)))) {
 		fmt.Fprintf(a.stderr, "expunge: %s\n", strings.TrimRight(line, "\n"))
 	}
 }

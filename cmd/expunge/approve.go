@@ -112,6 +112,9 @@ func (a *app) haltCommand() *cobra.Command {
 			}
 			r.Halted = !end
 			h, err := svc.Halt(ctx, r)
+			if err != nil && !h.Halted {
+				return answer{}, err
+			}
 			return answer{result: h, text: func(w io.Writer) error { return haltText(w, h) }}, err
 		}),
 	}

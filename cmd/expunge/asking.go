@@ -163,6 +163,9 @@ func (a *app) followJob(ctx context.Context, svc api.Service, j api.Job) (answer
 	progress.end()
 	switch {
 	case end != nil:
+		if err := plausible(j, *end); err != nil {
+			return jobAnswer(*end), &problem{code: exitUnproven, name: "implausible", err: err, hint: "treat its drives as holding data; look at their certificates with: expunge verify"}
+		}
 		return jobAnswer(*end), a.jobProblem(*end)
 	case context.Cause(ctx) != nil:
 		a.say("job %s goes on without this command. To follow it: expunge watch %s; to stop it: expunge jobs cancel %s", id, id, id)
@@ -172,7 +175,26 @@ func (a *app) followJob(ctx context.Context, svc api.Service, j api.Job) (answer
 		}
 		return jobAnswer(now), silently(exitInterrupted)
 	}
-	return answer{}, errors.Join(failed, fmt.Errorf("job %s goes on, and the agent does not tell how", id))
+	return answer{}, &problem{code: exitInterrupted, name: "not_followed", err: errors.Join(failed, fmt.Errorf("job %s cannot be followed any more", id)),
+		hint: "it goes on as long as the agent runs, and when an agent starts again: expunge jobs show " + id}
+}
+
+// plausible says whether what an agent tells of a job's end can be that of the job that was begun: what it leaves out, or what
+// contradicts itself, is no success.
+func plausible(begun, end api.Job) error {
+	switch {
+	case end.ID != begun.ID || end.Plan != begun.Plan:
+		return fmt.Errorf("the agent tells of job %q in place of %q", end.ID, begun.ID)
+	case len(end.Drives) == 0 || len(end.Drives) != len(begun.Drives):
+		return fmt.Errorf("the agent tells of %d drives, and job %s has %d", len(end.Drives), begun.ID, len(begun.Drives))
+	}
+	for i, d := range end.Drives {
+		done := d.Outcome == sanitize.Sanitized && d.Certificate != nil && d.Verification != nil && end.State == api.JobEnded
+		if d.ID != begun.Drives[i].ID || d.ExitStatus == exitOK && !done {
+			return fmt.Errorf("what the agent tells of drive %q contradicts itself", d.Serial)
+		}
+	}
+	return nil
 }
 
 // theJob is the one that was named, or the one that is not finished.

@@ -58,6 +58,9 @@ func (a *app) resumeCommand() *cobra.Command {
 			progress := a.follow()
 			j, err := ag.Resume(ctx, args[0], progress.observer())
 			progress.end()
+			if err == nil {
+				err = a.stoppedHere(ctx, ag, j)
+			}
 			if err != nil {
 				return answer{}, err
 			}

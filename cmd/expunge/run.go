@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -96,6 +97,9 @@ func (a *app) run(ctx context.Context, names []string, request sanitize.Request,
 	progress := a.follow()
 	job, err := ag.Run(ctx, p, progress.observer())
 	progress.end()
+	if err := a.stoppedHere(ctx, ag, job); err != nil {
+		return a.runAnswer(job), err
+	}
 	var refused *agent.RefusedError
 	if errors.As(err, &refused) {
 		job = agent.Job{Plan: p, Drives: refused.Drives, Manifest: refused.Manifest, ManifestErr: refused.ManifestErr}
@@ -124,4 +128,17 @@ func readPlan(file string) (sanitize.Plan, error) {
 		return p, fmt.Errorf("plan %s: %w", file, err)
 	}
 	return p, nil
+}
+
+// stoppedHere notes that a person stopped a job, so that no agent goes on with it by itself.
+func (a *app) stoppedHere(ctx context.Context, ag *agent.Agent, j agent.Job) error {
+	if context.Cause(ctx) == nil || j.ID == "" {
+		return nil
+	}
+	for _, d := range j.Drives {
+		if !d.Finished() {
+			return ag.Stop(j.ID, agent.Stopped{By: "a signal to its command", At: time.Now().UTC()})
+		}
+	}
+	return nil
 }

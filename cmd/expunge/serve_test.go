@@ -291,7 +291,7 @@ access:
 - {certificate: 'spiffe://test/auditor', roles: [read]}
 approvals:
   required: 1
-  approvers: [{name: Second, key: second.pub, principals: ['spiffe://test/second']}]
+  approvers: [{name: Second, key: second.pub, principals: ['cert:spiffe://test/second']}]
 `, address, serverCert, serverKey, os.Getuid()), 0o600); err != nil {
 		t.Fatal(err)
 	}
