@@ -189,8 +189,19 @@ func findDrive(listed []devices.Drive, want sanitize.DrivePlan) (devices.Drive, 
 	return devices.Drive{}, fmt.Errorf("%s %s: %w", want.Model, want.Serial, devices.ErrAmbiguous)
 }
 
-// Resume goes on with a job where it stopped. Drives that have come to an end are only reported.
+// Resume goes on with a job where it stopped, also one that somebody cancelled. Drives that have come to an end are only reported.
 func (a *Agent) Resume(ctx context.Context, job string, o Observer) (Job, error) {
+	if _, err := a.loadPlan(job); err != nil {
+		return Job{}, err
+	}
+	if err := a.Unstop(job); err != nil {
+		return Job{}, err
+	}
+	return a.GoOn(ctx, job, o)
+}
+
+// GoOn is Resume for those who know that nobody cancelled the job.
+func (a *Agent) GoOn(ctx context.Context, job string, o Observer) (Job, error) {
 	p, err := a.loadPlan(job)
 	if err != nil {
 		return Job{}, err
@@ -214,11 +225,6 @@ func (a *Agent) carryOn(ctx context.Context, job string, p sanitize.Plan, refusa
 		return Job{}, err
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
-	if only == nil {
-		if err := a.Unstop(job); err != nil {
-			return Job{}, err
-		}
-	}
 	results := make([]DriveResult, len(p.Drives))
 	if o.Planned != nil {
 		o.Planned(slices.DeleteFunc(slices.Clone(p.Drives), func(d sanitize.DrivePlan) bool { return only != nil && !only(d.ID) }))

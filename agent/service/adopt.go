@@ -50,7 +50,7 @@ func (s *Service) adopt(ctx context.Context, present map[devices.ID]bool) error 
 		if err := s.allow(itself, Action{Action: "jobs.adopt", Object: job, PlanDigest: p.Digest()}); err != nil {
 			return err
 		}
-		switch err := s.resume(job, p, nil); {
+		switch err := s.resume(job, p, nil, func() error { return s.notStopped(job) }); {
 		case errors.Is(err, agent.ErrJobBusy):
 			s.log.Info("another process runs a job", "job", job)
 		case err != nil:
@@ -60,6 +60,17 @@ func (s *Service) adopt(ctx context.Context, present map[devices.ID]bool) error 
 		}
 	}
 	return nil
+}
+
+// errStopped: somebody cancelled the job.
+var errStopped = errors.New("somebody cancelled the job")
+
+func (s *Service) notStopped(job string) error {
+	by, err := s.Agent.StoppedBy(job)
+	if err == nil && by.By != "" {
+		err = errStopped
+	}
+	return err
 }
 
 // waitsFor says whether a job has a drive without an end among those that are there.

@@ -26,7 +26,7 @@ func TestAHaltThatComesWhileAJobBegins(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := false
-	err := x.launch(agent.JobOf(p.Plan), p.Plan, nil, func(context.Context, agent.Observer) (agent.Job, error) {
+	err := x.launch(agent.JobOf(p.Plan), p.Plan, nil, nil, func(context.Context, agent.Observer) (agent.Job, error) {
 		began = true
 		return agent.Job{}, nil
 	})
@@ -143,5 +143,36 @@ func TestAnOldJobDoesNotBegin(t *testing.T) {
 	j, err := late.Resume(t.Context(), agent.JobOf(p.Plan), agent.Observer{})
 	if err != nil || j.Drives[0].Outcome != sanitize.RefusedRun || s.holds("A") == 0 {
 		t.Fatalf("%+v, %v", j.Drives, err)
+	}
+}
+
+// Of a job that is cancelled and resumed at the same time, one of the two holds: it never runs on with the answer that it was stopped.
+func TestCancelAndResumeAtOnce(t *testing.T) {
+	s := newSite(t)
+	s.drive("A", "", 64<<20, "slow:16000000")
+	x := s.serve(nil)
+	j := s.start(x, s.plan(x, sanitize.Request{Pattern: "zero"}, "A"))
+	s.await(x, j.ID, "pass_begun")
+	for range 6 {
+		if _, err := x.Cancel(s.ctx, j.ID); err != nil {
+			t.Fatal(err)
+		}
+		var wait sync.WaitGroup
+		var c api.Cancelled
+		var errCancel, errResume error
+		wait.Go(func() { _, errResume = x.Resume(s.ctx, j.ID, api.ResumeRequest{}) })
+		wait.Go(func() { c, errCancel = x.Cancel(s.ctx, j.ID) })
+		wait.Wait()
+		if errCancel != nil {
+			t.Fatal(errCancel, errResume)
+		}
+		now, err := x.Job(s.ctx, j.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		by, err := x.Agent.StoppedBy(j.ID)
+		if err != nil || (now.State == api.JobRunning) == (by.By != "") {
+			t.Fatalf("it is %s, and stopped by %q (%v); cancel said %+v", now.State, by.By, err, c)
+		}
 	}
 }

@@ -102,12 +102,15 @@ func (s *Service) Cancel(ctx context.Context, id string) (api.Cancelled, error) 
 		return api.Cancelled{}, err
 	}
 	who := api.PrincipalOf(ctx).Name
-	if err := s.Agent.Stop(id, agent.Stopped{By: who, At: s.clock()}); err != nil {
-		return api.Cancelled{}, err
-	}
+	s.deciding.Lock()
+	err = s.Agent.Stop(id, agent.Stopped{By: who, At: s.clock()})
 	s.mu.Lock()
 	r := s.running[id]
 	s.mu.Unlock()
+	s.deciding.Unlock()
+	if err != nil {
+		return api.Cancelled{}, err
+	}
 	if r == nil {
 		return s.cancelled(j, nil), nil
 	}
@@ -198,14 +201,15 @@ func (s *Service) Resume(ctx context.Context, id string, r api.ResumeRequest) (a
 	if err := s.allow(ctx, x); err != nil {
 		return api.Job{}, err
 	}
-	if err := s.resume(id, p, r.PINs); err != nil {
+	if err := s.resume(id, p, r.PINs, func() error { return s.Agent.Unstop(id) }); err != nil {
 		return api.Job{}, s.refuse(ctx, x, err)
 	}
 	return s.job(id)
 }
 
-func (s *Service) resume(id string, p sanitize.Plan, pins map[devices.ID]string) error {
-	return s.launch(id, p, pins, func(ctx context.Context, o agent.Observer) (agent.Job, error) { return s.Agent.Resume(ctx, id, o) })
+// resume launches a job again. first is done when nobody can cancel the job meanwhile.
+func (s *Service) resume(id string, p sanitize.Plan, pins map[devices.ID]string, first func() error) error {
+	return s.launch(id, p, pins, first, func(ctx context.Context, o agent.Observer) (agent.Job, error) { return s.Agent.GoOn(ctx, id, o) })
 }
 
 // Abandon gives a job up.

@@ -44,32 +44,19 @@ func (r *run) reading(id devices.ID) (sanitize.Reading, bool) {
 	return m.Read(), true
 }
 
-// launch begins the work of a job, and returns when it has begun or was refused.
-func (s *Service) launch(job string, p sanitize.Plan, pins map[devices.ID]string, do func(context.Context, agent.Observer) (agent.Job, error)) error {
+// launch begins the work of a job, and returns when it has begun or was refused. first, if any, is done right before, when nobody can
+// cancel the job meanwhile.
+func (s *Service) launch(job string, p sanitize.Plan, pins map[devices.ID]string, first func() error, do func(context.Context, agent.Observer) (agent.Job, error)) error {
 	hub, err := newHub(job, p.Drives, func(d sanitize.DrivePlan) string { return s.Agent.JournalOf(job, d) })
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	r := &run{job: job, plan: p, cancel: cancel, hub: hub, done: make(chan struct{}), atWork: map[devices.ID]*sanitize.Meter{}, left: len(p.Drives)}
-	s.mu.Lock()
-	switch {
-	case s.closing:
-		s.mu.Unlock()
+	if err := s.register(r, first); err != nil {
 		cancel(nil)
-		return errClosing
-	case s.halt.Halted: // since it was asked for
-		s.mu.Unlock()
-		cancel(nil)
-		return s.working()
-	case s.running[job] != nil:
-		s.mu.Unlock()
-		cancel(nil)
-		return api.Refusef("busy", "GET /v1/jobs/"+job+"/events follows it", "job %s is being run", job)
+		return err
 	}
-	s.running[job] = r
-	s.lives.Add(1)
-	s.mu.Unlock()
 	s.PINs.put(p.Drives, pins)
 	began := make(chan error, 1)
 	go func() {
@@ -89,6 +76,28 @@ func (s *Service) launch(job string, p sanitize.Plan, pins map[devices.ID]string
 	s.lives.Go(func() { r.progress(ticks, s.tell) })
 	go func() { <-r.done; stop() }()
 	return <-began
+}
+
+// register takes a job among those that run.
+func (s *Service) register(r *run, first func() error) error {
+	s.deciding.Lock()
+	defer s.deciding.Unlock()
+	if first != nil {
+		if err := first(); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.workingNow(); err != nil { // since it was asked for
+		return err
+	}
+	if s.running[r.job] != nil {
+		return api.Refusef("busy", "GET /v1/jobs/"+r.job+"/events follows it", "job %s is being run", r.job)
+	}
+	s.running[r.job] = r
+	s.lives.Add(1)
+	return nil
 }
 
 // observer passes on what happens in a job.

@@ -67,6 +67,7 @@ type Service struct {
 	listing listing
 
 	starting sync.Mutex // one job begins at a time: two that want one drive are judged one after the other
+	deciding sync.Mutex // whether a job is cancelled, and whether it runs, change one after the other
 	halting  sync.Mutex // one halt, or end of one, at a time
 	lives    sync.WaitGroup
 

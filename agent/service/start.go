@@ -39,7 +39,7 @@ func (s *Service) Start(ctx context.Context, r api.StartRequest) (api.Job, error
 	if err := s.allow(ctx, x); err != nil {
 		return api.Job{}, err
 	}
-	err = s.launch(job, p, r.PINs, func(ctx context.Context, o agent.Observer) (agent.Job, error) { return s.Agent.Start(ctx, p, by, o) })
+	err = s.launch(job, p, r.PINs, nil, func(ctx context.Context, o agent.Observer) (agent.Job, error) { return s.Agent.Start(ctx, p, by, o) })
 	if err != nil {
 		return api.Job{}, s.refuse(ctx, x, err)
 	}
@@ -86,6 +86,11 @@ func (s *Service) permitted(ctx context.Context, p sanitize.Plan, kept []keptApp
 func (s *Service) working() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.workingNow()
+}
+
+// workingNow is working with mu held.
+func (s *Service) workingNow() error {
 	switch {
 	case s.closing:
 		return api.NewProblem(api.ExitInterrupted, "stopping", "try again when it has started", errors.New("the agent is about to stop"))
