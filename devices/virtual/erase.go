@@ -201,6 +201,12 @@ func punch(image *os.File, a area) error {
 
 // punchFront erases all but the last bytes at once: large drives are sparse files.
 func punchFront(image *os.File, size, rest int64) error {
+	if size == rest {
+		return nil
+	}
+	if done, err := punchHole(image, size-rest); done || err != nil {
+		return err
+	}
 	kept := make([]byte, rest)
 	if _, err := image.ReadAt(kept, size-rest); err != nil && !errors.Is(err, io.EOF) {
 		return err
