@@ -10,7 +10,7 @@ import (
 
 func TestOptions(t *testing.T) {
 	o, err := parse(nil, io.Discard)
-	if err != nil || o.Rounds != 5 || !slices.Equal(o.Drives, []int{1, 8}) || !o.Loop || !o.Sim || o.Scale != 0.2 {
+	if err != nil || o.Rounds != 5 || !slices.Equal(o.Drives, []int{1, 8}) || !o.Loop || !o.Sim || !o.Agent || o.Scale != 0.2 {
 		t.Errorf("without options: %+v, %v", o, err)
 	}
 	o, err = parse([]string{"-rounds", "9", "-quick", "-drives", "2, 16", "-skip", "loop"}, io.Discard)
@@ -40,14 +40,14 @@ func TestOptions(t *testing.T) {
 		"not a scale":         {"-scale", "NaN"},
 		"too small":           {"-drives", "8", "-mib", "31"},
 		"unknown part":        {"-skip", "dd"},
-		"nothing":             {"-skip", "loop,sim"},
+		"nothing":             {"-skip", "loop,sim,agent"},
 		"no such nwipe":       {"-nwipe", "/nonexistent/nwipe"},
 	} {
 		if _, err := parse(args, io.Discard); err == nil {
 			t.Errorf("%s: %q was taken", name, args)
 		}
 	}
-	if _, err := parse([]string{"-skip", "sim,loop"}, io.Discard); !errors.Is(err, ErrNothing) {
+	if _, err := parse([]string{"-skip", "agent,sim,loop"}, io.Discard); !errors.Is(err, ErrNothing) {
 		t.Errorf("%v", err)
 	}
 }
