@@ -149,7 +149,7 @@ func (r *resident) ended(ctx context.Context, job string) (api.Job, error) {
 		case j.State == api.JobEnded:
 			return j, nil
 		case j.State != api.JobRunning:
-			return j, fmt.Errorf("job %s is %s", job, j.State)
+			return j, fmt.Errorf("job %s is %s: %v", job, j.State, j.Drives[0].Reasons)
 		}
 		select {
 		case <-ctx.Done():

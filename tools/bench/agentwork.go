@@ -249,8 +249,12 @@ func restart(ctx context.Context, l load, s *shelf) ([]Figure, error) {
 		}
 		jobs, start = append(jobs, job), append(start, float64(took)/1e6)
 	}
-	if n, err := agent.running(ctx); err != nil || n != l.unfinished {
-		return nil, fmt.Errorf("%d of %d jobs are running when the agent is to be killed: %w", n, l.unfinished, err)
+	n, err := agent.running(ctx)
+	if err == nil && n != l.unfinished {
+		err = fmt.Errorf("%d of %d jobs are at work when the agent is to be killed", n, l.unfinished)
+	}
+	if err != nil {
+		return nil, err
 	}
 	agent.kill()
 	if agent, err = s.serve(ctx); err != nil {
