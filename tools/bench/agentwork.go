@@ -249,9 +249,9 @@ func restart(ctx context.Context, l load, s *shelf) ([]Figure, error) {
 		}
 		jobs, start = append(jobs, job), append(start, float64(took)/1e6)
 	}
-	n, err := agent.running(ctx)
+	n, ended, err := agent.running(ctx)
 	if err == nil && n != l.unfinished {
-		err = fmt.Errorf("%d of %d jobs are at work when the agent is to be killed", n, l.unfinished)
+		err = fmt.Errorf("%d of %d jobs are at work when the agent is to be killed, and %d have ended", n, l.unfinished, ended)
 	}
 	if err != nil {
 		return nil, err
@@ -260,8 +260,8 @@ func restart(ctx context.Context, l load, s *shelf) ([]Figure, error) {
 	if agent, err = s.serve(ctx); err != nil {
 		return nil, err
 	}
-	for n := 0; n < l.unfinished; {
-		if n, err = agent.running(ctx); err != nil {
+	for n, ended := 0, 0; n+ended < l.unfinished; {
+		if n, ended, err = agent.running(ctx); err != nil {
 			return nil, err
 		}
 		if time.Since(agent.began) > 2*time.Minute {
@@ -281,13 +281,16 @@ func restart(ctx context.Context, l load, s *shelf) ([]Figure, error) {
 	}, agent.stop()
 }
 
-// running is how many jobs are at work.
-func (r *resident) running(ctx context.Context) (n int, err error) {
+// running is how many jobs are at work, and how many have ended.
+func (r *resident) running(ctx context.Context) (n, ended int, err error) {
 	jobs, err := r.Jobs(ctx)
 	for _, j := range jobs {
-		if j.State == api.JobRunning {
+		switch j.State {
+		case api.JobRunning:
 			n++
+		case api.JobEnded:
+			ended++
 		}
 	}
-	return n, err
+	return n, ended, err
 }
