@@ -30,7 +30,8 @@ type watcher struct {
 	conn     net.Conn
 	events   io.ReadCloser
 	records  map[string]int64 // by drive, how many
-	progress int64
+	progress atomic.Int64
+	before   int64 // of progress, when all of the crowd were there
 	ends     int
 	over     bool // the job's end was told
 	err      error
@@ -54,6 +55,9 @@ func gather(ctx context.Context, socket, job string, n int) (*crowd, error) {
 		return nil, fmt.Errorf("the watcher that reads nothing: %w", err)
 	}
 	c.stalled = conn
+	for _, w := range c.list {
+		w.before = w.progress.Load()
+	}
 	return c, nil
 }
 
@@ -102,7 +106,7 @@ func (w *watcher) listen(heard *atomic.Int64) error {
 		heard.Add(1)
 		switch kind {
 		case "progress":
-			w.progress++
+			w.progress.Add(1)
 		case "drive":
 			w.ends++
 		case "record":
@@ -138,8 +142,8 @@ func (c *crowd) disperse() {
 }
 
 // missed waits for the end of all streams, and is an error when one of them did not hear of every record of the journals, by drive,
-// the end of each drive and that of the job. Of what was told of progress, it is the share that was heard; the watcher who heard most is
-// taken for one who heard all.
+// the end of each drive and that of the job. Of what was told of progress since all were there, it is the share that was heard; the
+// watcher who heard most is taken for one who heard all.
 func (c *crowd) missed(records map[string]int64) (progress float64, err error) {
 	c.all.Wait()
 	var heard, most int64
@@ -150,7 +154,8 @@ func (c *crowd) missed(records map[string]int64) (progress float64, err error) {
 		case !w.over || w.ends != len(records) || !maps.Equal(w.records, records):
 			return 0, fmt.Errorf("watcher %d heard the ends of %d drives and of the records %v, which are %v", n+1, w.ends, w.records, records)
 		}
-		heard, most = heard+w.progress, max(most, w.progress)
+		progress := w.progress.Load() - w.before
+		heard, most = heard+progress, max(most, progress)
 	}
 	if most == 0 {
 		return 0, errors.New("nobody heard how far the drives were")
