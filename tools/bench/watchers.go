@@ -11,6 +11,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -142,11 +143,11 @@ func (c *crowd) disperse() {
 }
 
 // missed waits for the end of all streams, and is an error when one of them did not hear of every record of the journals, by drive,
-// the end of each drive and that of the job. Of what was told of progress since all were there, it is the share that was heard; the
-// watcher who heard most is taken for one who heard all.
+// the end of each drive and that of the job. Of what was told of progress since all were there, it is the share that was heard: half
+// of them are taken to have heard all.
 func (c *crowd) missed(records map[string]int64) (progress float64, err error) {
 	c.all.Wait()
-	var heard, most int64
+	var told []int64
 	for n, w := range c.list {
 		switch {
 		case w.err != nil:
@@ -154,11 +155,16 @@ func (c *crowd) missed(records map[string]int64) (progress float64, err error) {
 		case !w.over || w.ends != len(records) || !maps.Equal(w.records, records):
 			return 0, fmt.Errorf("watcher %d heard the ends of %d drives and of the records %v, which are %v", n+1, w.ends, w.records, records)
 		}
-		progress := w.progress.Load() - w.before
-		heard, most = heard+progress, max(most, progress)
+		told = append(told, w.progress.Load()-w.before)
 	}
-	if most == 0 {
+	slices.Sort(told)
+	if len(told) == 0 || told[len(told)/2] == 0 {
 		return 0, errors.New("nobody heard how far the drives were")
 	}
-	return float64(heard) / float64(most*int64(len(c.list))), nil
+	// One who came last was told at once how far the drives were then, which others had heard before.
+	due, heard := told[len(told)/2], int64(0)
+	for _, n := range told {
+		heard += min(n, due)
+	}
+	return float64(heard) / float64(due*int64(len(told))), nil
 }
