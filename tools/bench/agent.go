@@ -70,7 +70,7 @@ type load struct {
 
 var (
 	usualLoad = load{3, 1000, 10, 30 * time.Second, 100, 1000, 10, 25, 20, time.Minute, 100, 1 << 20, 80 << 20, 32 << 20, 2e6, 300e3}
-	quickLoad = load{1, 20, 2, 1500 * time.Millisecond, 4, 100, 1, 2, 4, 200 * time.Millisecond, 4, 1 << 20, 5 << 20, 2 << 20, 2e6, 1e6}
+	quickLoad = load{1, 20, 2, 1500 * time.Millisecond, 4, 100, 1, 2, 4, 200 * time.Millisecond, 4, 1 << 20, 5 << 20, 2 << 20, 2e6, 500e3}
 )
 
 // serveAll measures the agent, and calls told whenever there is more to tell.

@@ -17,6 +17,12 @@ func TestOptions(t *testing.T) {
 	if err != nil || o.Rounds != 1 || o.SimTime != time.Second || !slices.Equal(o.Drives, []int{2, 16}) || o.Loop {
 		t.Errorf("quick: %+v, %v", o, err)
 	}
+	if o.Agent {
+		t.Errorf("quick, and the agent nevertheless: %+v", o)
+	}
+	if o, err := parse([]string{"-quick", "-agent", "."}, io.Discard); err != nil || !o.Agent {
+		t.Errorf("quick, with the agent: %+v, %v", o, err)
+	}
 	if !slices.Equal(o.Passes, passes) || o.leavesOut("dd direct 4M") {
 		t.Errorf("something is left out that was not asked to be: %+v", o)
 	}
@@ -25,23 +31,24 @@ func TestOptions(t *testing.T) {
 		t.Errorf("some: %+v, %v", o, err)
 	}
 	for name, args := range map[string][]string{
-		"no such pass":        {"-passes", "zeros,ones"},
-		"no passes":           {"-passes", ","},
-		"a pass twice":        {"-passes", "zeros,zeros"},
-		"no expression":       {"-tools", "("},
-		"a device":            {"/dev/null"},
-		"a device at the end": {"-quick", "/dev/null"},
-		"no rounds":           {"-rounds", "0"},
-		"no drives":           {"-drives", ""},
-		"zero drives":         {"-drives", "0"},
-		"the same twice":      {"-drives", "1,1"},
-		"too many":            {"-drives", "65"},
-		"no scale":            {"-scale", "0"},
-		"not a scale":         {"-scale", "NaN"},
-		"too small":           {"-drives", "8", "-mib", "31"},
-		"unknown part":        {"-skip", "dd"},
-		"nothing":             {"-skip", "loop,sim,agent"},
-		"no such nwipe":       {"-nwipe", "/nonexistent/nwipe"},
+		"no such pass":               {"-passes", "zeros,ones"},
+		"no passes":                  {"-passes", ","},
+		"a pass twice":               {"-passes", "zeros,zeros"},
+		"no expression":              {"-tools", "("},
+		"a device":                   {"/dev/null"},
+		"a device at the end":        {"-quick", "/dev/null"},
+		"no rounds":                  {"-rounds", "0"},
+		"no drives":                  {"-drives", ""},
+		"zero drives":                {"-drives", "0"},
+		"the same twice":             {"-drives", "1,1"},
+		"too many":                   {"-drives", "65"},
+		"no expression of the agent": {"-agent", "("},
+		"no scale":                   {"-scale", "0"},
+		"not a scale":                {"-scale", "NaN"},
+		"too small":                  {"-drives", "8", "-mib", "31"},
+		"unknown part":               {"-skip", "dd"},
+		"nothing":                    {"-skip", "loop,sim,agent"},
+		"no such nwipe":              {"-nwipe", "/nonexistent/nwipe"},
 	} {
 		if _, err := parse(args, io.Discard); err == nil {
 			t.Errorf("%s: %q was taken", name, args)
