@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/expunge-dev/expunge/attest"
@@ -150,19 +149,17 @@ func (a *Agent) Job(name string) (Job, error) {
 }
 
 func (a *Agent) job(name string) Job {
+	// Whether somebody is at work is asked before the journals are read: the other way round, one whose end came between the two
+	// would be told as interrupted.
+	attended, err := a.Attended(name)
 	j := Job{ID: name}
 	j.Plan, j.Problem = a.loadPlan(name)
 	for _, d := range j.Plan.Drives {
-		j.Drives = append(j.Drives, a.result(name, d))
-	}
-	if slices.ContainsFunc(j.Drives, func(r DriveResult) bool { return !r.Finished() }) {
-		if attended, err := a.Attended(name); err == nil && attended {
-			for i, r := range j.Drives {
-				if !r.Finished() {
-					j.Drives[i].Reasons = []devices.Reason{{Code: ReasonRunning, Message: "another process is at work on it", Hint: "run: expunge watch " + name}}
-				}
-			}
+		r := a.result(name, d)
+		if !r.Finished() && err == nil && attended {
+			r.Reasons = []devices.Reason{{Code: ReasonRunning, Message: "another process is at work on it", Hint: "run: expunge watch " + name}}
 		}
+		j.Drives = append(j.Drives, r)
 	}
 	return j
 }

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/internal/durable"
 	"github.com/expunge-dev/expunge/sanitize"
 	"github.com/expunge-dev/expunge/sanitize/journal"
 )
@@ -304,14 +306,11 @@ func (a *Agent) Watch(ctx context.Context, job string, o Observer) (Job, error) 
 
 // Attended says whether a process is at work on a job.
 func (a *Agent) Attended(job string) (bool, error) {
-	lock, err := a.lockJob(job)
-	if errors.Is(err, ErrJobBusy) {
-		return true, nil
-	}
+	attended, err := durable.Locked(filepath.Join(a.jobDir(job), lockFile))
 	if err != nil {
-		return false, err
+		return false, fmt.Errorf("job %s: %w", job, err)
 	}
-	return false, lock.Unlock()
+	return attended, nil
 }
 
 // sanitizing maps drives that erase themselves to how far they are, in percent.

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -181,14 +180,15 @@ func (t *teller) event(e api.Event) error {
 		}
 		fmt.Fprintf(&b, "event: %s\ndata: ", e.Type)
 	}
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(e); err != nil {
+	data, err := e.JSON() // made once for all who watch
+	if err != nil {
 		return err
 	}
+	b.Write(data)
+	b.WriteString("\n")
 	if !t.lines {
 		b.WriteString("\n")
 	}
-	_, err := io.WriteString(t.w, b.String())
+	_, err = io.WriteString(t.w, b.String())
 	return err
 }

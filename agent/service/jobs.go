@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/expunge-dev/expunge/agent"
@@ -17,13 +18,14 @@ func (s *Service) Jobs(ctx context.Context) ([]api.Job, error) {
 	if err := s.may(ctx, api.Read, "jobs.list", ""); err != nil {
 		return nil, err
 	}
+	running := s.atWork()
 	jobs, err := s.Agent.Jobs()
 	if err != nil {
 		return nil, err
 	}
 	list := make([]api.Job, 0, len(jobs))
 	for _, j := range jobs {
-		list = append(list, s.as(j))
+		list = append(list, s.as(j, running[j.ID]))
 	}
 	return list, nil
 }
@@ -37,23 +39,29 @@ func (s *Service) Job(ctx context.Context, id string) (api.Job, error) {
 }
 
 func (s *Service) job(id string) (api.Job, error) {
+	running := s.atWork()
 	j, err := s.Agent.Job(id)
 	if err != nil {
 		return api.Job{}, err
 	}
-	return s.as(j), nil
+	return s.as(j, running[id]), nil
 }
 
-// as is a job as it stands here.
-func (s *Service) as(j agent.Job) api.Job {
+// atWork are the jobs that this process is at work on. It is asked before a job is read: one that ends meanwhile would be told as
+// interrupted otherwise.
+func (s *Service) atWork() map[string]*run {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.running)
+}
+
+// as is a job as it stands here; r is nil when nobody here was at work on it before it was read.
+func (s *Service) as(j agent.Job, r *run) api.Job {
 	told := api.JobOf(j)
 	told.RequestedBy = j.Plan.Request.Requester
 	if by, err := s.Agent.StartedBy(j.ID); err == nil {
 		told.StartedBy = by.By
 	}
-	s.mu.Lock()
-	r := s.running[j.ID]
-	s.mu.Unlock()
 	if r == nil {
 		if by, _ := s.Agent.StoppedBy(j.ID); told.State == api.JobInterrupted && by.By != "" {
 			told.State = api.JobStopped
@@ -250,5 +258,5 @@ func (s *Service) Abandon(ctx context.Context, id string, r api.AbandonRequest) 
 	if _, err := s.settle(id); err != nil {
 		s.log.Error("the evidence of a job is not where it should be", "job", id, "err", err)
 	}
-	return s.as(given), errors.Join(problems, given.ManifestErr)
+	return s.as(given, nil), errors.Join(problems, given.ManifestErr)
 }

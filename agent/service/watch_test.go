@@ -111,3 +111,41 @@ func TestAHungDriveHoldsUpNobodyWhoLooks(t *testing.T) {
 		t.Fatalf("%+v, %v", seen, err)
 	}
 }
+
+// Whoever looks at a job that is at work, at any moment, is told that it is, or that it has ended: never that nobody is at work on it.
+func TestJobIsNeverToldInterruptedWhileItEnds(t *testing.T) {
+	s := newSite(t)
+	names := []string{"A", "B", "C", "D"}
+	for _, name := range names {
+		s.drive(name, "", small)
+	}
+	x := s.serve(nil)
+	for _, name := range names {
+		j := s.start(x, s.plan(x, sanitize.Request{}, name))
+		if j.State != api.JobRunning && j.State != api.JobEnded {
+			t.Fatalf("as it was started: %+v", j)
+		}
+		var wait sync.WaitGroup
+		for n := range 4 {
+			wait.Go(func() {
+				for state := ""; state != api.JobEnded; {
+					var list []api.Job
+					var err error
+					if n%2 == 0 {
+						list, err = x.Jobs(s.ctx)
+						list = slices.DeleteFunc(list, func(l api.Job) bool { return l.ID != j.ID })
+					} else {
+						list = make([]api.Job, 1)
+						list[0], err = x.Job(s.ctx, j.ID)
+					}
+					if err != nil || len(list) != 1 || list[0].State != api.JobRunning && list[0].State != api.JobEnded {
+						t.Errorf("%+v, %v", list, err)
+						return
+					}
+					state = list[0].State
+				}
+			})
+		}
+		wait.Wait()
+	}
+}

@@ -50,7 +50,7 @@ func (o Options) runAll(ctx context.Context) (err error) {
 	if o.Loop && os.Geteuid() != 0 {
 		r.Skipped = append(r.Skipped, "loop devices: they need root")
 	} else if o.Loop {
-		err = o.loops(ctx, &r)
+		err = o.inRoom(ctx, "loop", &r)
 	}
 	for _, h := range simHosts {
 		if !o.Sim || err != nil || ctx.Err() != nil {
@@ -61,6 +61,9 @@ func (o Options) runAll(ctx context.Context) (err error) {
 			row.Void = err.Error()
 		}
 		r.Hosts = append(r.Hosts, row)
+	}
+	if o.Agent && err == nil && ctx.Err() == nil {
+		err = o.inRoom(ctx, "agent", &r)
 	}
 	if err = cmp.Or(context.Cause(ctx), err); err != nil {
 		r.Skipped = append(r.Skipped, "what is missing below: "+err.Error())
@@ -89,15 +92,15 @@ func (o Options) tell(r Report) error {
 	return nil
 }
 
-// loops has the part that compares run in a room, which is cleared whatever becomes of it.
-func (o Options) loops(ctx context.Context, r *Report) (err error) {
+// inRoom has a part run in a room, which is cleared whatever becomes of it.
+func (o Options) inRoom(ctx context.Context, part string, r *Report) (err error) {
 	room, err := newRoom()
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, room.clear()) }()
 	o.dir = room.path
-	return start(ctx, o, "loop", room.work, r)
+	return start(ctx, o, part, room.work, r)
 }
 
 // start runs a part in a process of its own. What that answers last takes the place of what was given, also
@@ -166,31 +169,38 @@ func (o Options) runPart(ctx context.Context) error {
 			}
 		}
 	}
-	if o.part != "loop" {
-		return fmt.Errorf("no part is called %q", o.part)
-	}
 	var r Report
 	if err := json.Unmarshal(given, &r); err != nil {
 		return err
 	}
-	return o.compareAll(ctx, &r, work, func() error { return json.NewEncoder(os.Stdout).Encode(r) })
+	told := func() error { return json.NewEncoder(os.Stdout).Encode(r) }
+	switch o.part {
+	case "loop":
+		return o.compareAll(ctx, &r, work, told)
+	case "agent":
+		return o.serveAll(ctx, &r, work, told)
+	}
+	return fmt.Errorf("no part is called %q", o.part)
+}
+
+func say(format string, words ...any) { fmt.Fprintf(os.Stderr, "bench: "+format+"\n", words...) }
+
+// shipped is the program: the one that was named, or one that is built now.
+func (o Options) shipped(ctx context.Context, work string) (string, error) {
+	if o.Expunge != "" {
+		return filepath.Abs(o.Expunge)
+	}
+	path := filepath.Join(work, "expunge")
+	say("building expunge")
+	return path, build(ctx, path)
 }
 
 // compareAll calls told whenever there is more to tell.
 func (o Options) compareAll(ctx context.Context, r *Report, work string, told func() error) error {
-	say := func(format string, words ...any) { fmt.Fprintf(os.Stderr, "bench: "+format+"\n", words...) }
 	f := find(ctx, o, work)
 	r.Versions, r.Missing = f.Versions, f.Missing
 	tools := []tool{engine()}
-	path := o.Expunge
-	if path == "" {
-		path = filepath.Join(work, "expunge")
-		say("building expunge")
-		if err := build(ctx, path); err != nil {
-			return err
-		}
-	}
-	path, err := filepath.Abs(path)
+	path, err := o.shipped(ctx, work)
 	if err != nil {
 		return err
 	}

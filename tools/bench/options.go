@@ -41,6 +41,9 @@ type Options struct {
 	HBA     float64 // GB/s that the drives of a simulated host share; 0 is no limit
 	Loop    bool
 	Sim     bool
+	Agent   bool
+	// AgentParts are the parts of what is measured of the agent; nil: all.
+	AgentParts *regexp.Regexp
 
 	// How this program calls itself.
 	part string
@@ -64,10 +67,14 @@ func parse(args []string, errors io.Writer) (Options, error) {
 		o.Tools, err = regexp.Compile(text)
 		return err
 	})
+	f.Func("agent", "of the agent, only what this `EXPRESSION` matches; with -quick nothing without it", func(text string) (err error) {
+		o.AgentParts, err = regexp.Compile(text)
+		return err
+	})
 	f.Float64Var(&o.Scale, "scale", 0.2, "part of their rate that simulated drives have")
 	f.DurationVar(&o.SimTime, "simtime", 8*time.Second, "time that a simulated drive needs at its rate")
 	f.Float64Var(&o.HBA, "hba", 0, "`GB/s` that all drives of a simulated host share, before -scale (default: no limit)")
-	skip := f.String("skip", "", "leave out: loop, sim")
+	skip := f.String("skip", "", "leave out: loop, sim, agent")
 	f.StringVar(&o.part, "part", "", "for this program itself")
 	f.StringVar(&o.dir, "dir", "", "for this program itself")
 	if err := f.Parse(args); err != nil {
@@ -109,7 +116,9 @@ func (o Options) check(drives, chosen, skip string) (Options, error) {
 		}
 		o.Passes = append(o.Passes, pass)
 	}
-	o.Loop, o.Sim = true, true
+	// How long the agent takes with what it is given depends on what else the machine does: whoever wants only to see that everything
+	// works asks for it by name.
+	o.Loop, o.Sim, o.Agent = true, true, !o.Quick || o.AgentParts != nil
 	for word := range strings.SplitSeq(skip, ",") {
 		switch strings.TrimSpace(word) {
 		case "":
@@ -117,12 +126,14 @@ func (o Options) check(drives, chosen, skip string) (Options, error) {
 			o.Loop = false
 		case "sim":
 			o.Sim = false
+		case "agent":
+			o.Agent = false
 		default:
-			return o, fmt.Errorf("-skip %s: loop or sim", skip)
+			return o, fmt.Errorf("-skip %s: loop, sim or agent", skip)
 		}
 	}
 	switch {
-	case !o.Loop && !o.Sim:
+	case !o.Loop && !o.Sim && !o.Agent:
 		return o, ErrNothing
 	case len(o.Passes) == 0:
 		return o, fmt.Errorf("-passes %s: %w", chosen, ErrNothing)

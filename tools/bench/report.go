@@ -22,6 +22,7 @@ type Report struct {
 	Rounds   int               `json:"rounds"`
 	Rows     []Row             `json:"rows"`
 	Hosts    []SimRow          `json:"simulated_hosts"`
+	Agent    []Figure          `json:"agent"`
 	Skipped  []string          `json:"skipped,omitempty"` // what was not measured, and why
 }
 
@@ -68,6 +69,9 @@ func (r Report) write(w io.Writer) error {
 		if err := t.Flush(); err != nil {
 			return err
 		}
+	}
+	if err := figures(w, r.Agent); err != nil {
+		return err
 	}
 	_, err := io.WriteString(w, notes)
 	return err
@@ -118,6 +122,8 @@ or prepares before and after, and so is its processor time; this is to its advan
 children; the kernel's loop workers and its writing back of cached pages are in none. The engine runs in this process, from opening the drives to closing them.
 Simulated drives keep nothing: processor time is that of making the stream and handing it over. At a scale below 1 a request lasts longer
 than on a real drive, and a delay of the host weighs less by as much.
+The agent is a process of its own, asked at its Unix socket; the drives are virtual and within it, so that what it uses for them is in its
+memory and processor time, too.
 `
 
 // problems are what makes a run useless, for -quick: rows that are void or missing.
@@ -146,6 +152,14 @@ func (r Report) problems(o Options) []string {
 		if h.Void != "" {
 			list = append(list, h.Host+": "+h.Void)
 		}
+	}
+	for _, f := range r.Agent {
+		if f.Void != "" {
+			list = append(list, f.What+": "+f.Void)
+		}
+	}
+	if o.Agent && len(r.Agent) == 0 {
+		list = append(list, "nothing of the agent")
 	}
 	if o.Sim && len(r.Hosts) != len(simHosts) {
 		list = append(list, fmt.Sprintf("%d of %d simulated hosts", len(r.Hosts), len(simHosts)))
