@@ -28,8 +28,7 @@ test:
 	GOOS=darwin CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/expunge-verify
 	GOOS=windows CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/expunge-verify
 	$(TEST) -race -short ./...
-	$(TEST) ./agent
-	$(TEST) -skip Sixty ./cmd/expunge
+	$(TEST) -skip Sixty ./agent ./agent/page ./cmd/expunge
 	$(TEST) -run 'EveryByteCounts|ClosedIsThreeReadings' ./attest
 	$(GO) test -count 1 -run Sixty ./cmd/expunge
 	cd tools && $(GO) vet ./... && $(GO) test -count 1 ./...

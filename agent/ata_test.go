@@ -91,6 +91,7 @@ func TestLockedByAnEraseThatWasCutOff(t *testing.T) {
 // Whoever gives such a job up gets the drive back unlocked, and a certificate of the failure. While
 // the drive cannot be reached the job says where the password is.
 func TestAbandonTakesThePasswordOff(t *testing.T) {
+	whole(t)
 	for _, attached := range []bool{true, false} {
 		s, _ := erasing(t, virtual.Spec{Profile: "sata-hdd"}, "sanitize-power-cut:50")
 		r := s.run(s.plan(securityErase, "A"))
@@ -118,6 +119,7 @@ func TestAbandonTakesThePasswordOff(t *testing.T) {
 
 // A security erase that the drive fails, or does not take, leaves no password behind.
 func TestFailedSecurityEraseLeavesNoPassword(t *testing.T) {
+	whole(t)
 	for _, fault := range []string{"sanitize-fail:40", "refuse:set-password", "refuse:erase-prepare", "refuse:erase-unit"} {
 		for _, spec := range []virtual.Spec{{Profile: "sata-hdd"}, {Profile: "sata-hdd", FilterSecurity: true}} {
 			s, _ := erasing(t, spec, fault)
@@ -135,6 +137,7 @@ func TestFailedSecurityEraseLeavesNoPassword(t *testing.T) {
 
 // Where the translation does not pass security commands, its own security protocol carries them.
 func TestSecurityProtocol(t *testing.T) {
+	whole(t)
 	s, _ := erasing(t, virtual.Spec{Profile: "sata-hdd", FilterSecurity: true})
 	want(t, s.run(s.plan(securityErase, "A")), sanitize.Sanitized, "")
 	if n, _ := s.canaries(); n != 0 || s.medium().Locked() {
@@ -144,6 +147,7 @@ func TestSecurityProtocol(t *testing.T) {
 
 // The password of an erase is in the job's secrets, readable by the owner alone, and nowhere else.
 func TestPasswordsAreNowhereElse(t *testing.T) {
+	whole(t)
 	s, _ := erasing(t, virtual.Spec{Profile: "sata-hdd"}, "sanitize-fail:40")
 	r := s.run(s.plan(securityErase, "A"))
 	name := s.agent.driveFile(r.Job, r.Drive.ID, secretsFile)
@@ -180,6 +184,7 @@ func TestPasswordsAreNowhereElse(t *testing.T) {
 // Blocks that are hidden from the host are made accessible and erased with the rest, for good; where
 // the drive needs its power cycled for that, the job says so and waits.
 func TestHiddenAreas(t *testing.T) {
+	whole(t)
 	overwrite := sanitize.Request{Method: sanitize.Clear, Technique: sanitize.HostOverwrite}
 	for _, spec := range []virtual.Spec{
 		{Profile: "sata-hdd", HPABytes: 1 << 20}, {Profile: "sata-hdd", DCOBytes: 1 << 20}, {Profile: "sata-ssd", AMABytes: 1 << 20},
@@ -230,6 +235,7 @@ func TestHiddenAreas(t *testing.T) {
 
 // A drive that never takes the change stays interrupted, and is not overwritten in part.
 func TestHiddenAreaThatStays(t *testing.T) {
+	whole(t)
 	s, _ := erasing(t, virtual.Spec{Profile: "sata-hdd", HPABytes: 1 << 20}, "refuse:set-max")
 	r := s.run(s.plan(sanitize.Request{Technique: sanitize.HostOverwrite}, "A"))
 	want(t, r, sanitize.Interrupted, "host protected area")
@@ -246,6 +252,7 @@ func TestHiddenAreaThatStays(t *testing.T) {
 
 // A password that its owner knows is taken off a drive; a wrong one is refused, and nothing else is.
 func TestTakePasswordOff(t *testing.T) {
+	whole(t)
 	s, _ := erasing(t, virtual.Spec{Profile: "sata-hdd-locked"})
 	_, err := s.agent.TakePasswordOff(t.Context(), "A", [32]byte{'x'}, false)
 	if err == nil || !s.medium().Locked() {
@@ -269,6 +276,7 @@ func TestTakePasswordOff(t *testing.T) {
 // An older success of an ATA drive lies in its registers for ever. A drive that ignores the command
 // shows it again, and it is not taken for the new one.
 func TestOldATASuccessIsNotOurs(t *testing.T) {
+	whole(t)
 	for _, mode := range []sanitize.VerifyMode{sanitize.VerifySampled, sanitize.VerifyStatus} {
 		s, c := erasing(t, virtual.Spec{Profile: "sata-ssd", EraseSeconds: 60})
 		block := sanitize.Request{Method: sanitize.Purge, Technique: sanitize.BlockErase, Verify: mode}

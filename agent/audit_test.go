@@ -67,6 +67,7 @@ func TestMediaVerification(t *testing.T) {
 // An agent that stops in media verification leaves the drive there; the job goes on from it. A loss
 // of power ends it, and then it is said that less was seen.
 func TestStoppedInMediaVerification(t *testing.T) {
+	whole(t)
 	for _, cut := range []string{"markers_read", "extents_read", "verify_done", "media_verified"} {
 		for _, power := range []bool{false, true} {
 			t.Run(cut, func(t *testing.T) {
@@ -152,6 +153,7 @@ func (w resetting) NVMe(ctx context.Context, c *nvme.Command) (nvme.Completion, 
 // A drive that was reset when all had been read, and before it was told to go on, may have been reset
 // before the last of it was: nobody knows which reads were of media, so that all are done again.
 func TestResetAfterMediaVerification(t *testing.T) {
+	whole(t)
 	for _, tells := range []bool{true, false} {
 		s, c := erasing(t, virtual.Spec{Profile: "nvme-verify"})
 		read, reset := false, false
@@ -176,6 +178,7 @@ func TestResetAfterMediaVerification(t *testing.T) {
 
 // A drive that stays in media verification was not brought to the end, whatever was read there.
 func TestAMediaVerificationThatDoesNotEnd(t *testing.T) {
+	whole(t)
 	s, c := erasing(t, virtual.Spec{Profile: "nvme-verify"})
 	s.agent = s.timed(devices.NewHost(s.rack.Root(), func(ctx context.Context, node string, access devices.Access) (devices.Transport, error) {
 		tr, err := s.rack.Opener()(ctx, node, access)
@@ -190,6 +193,7 @@ func TestAMediaVerificationThatDoesNotEnd(t *testing.T) {
 
 // What a lie leaves is seen in media verification, and the drive is not left there.
 func TestALieInMediaVerification(t *testing.T) {
+	whole(t)
 	s, _ := erasing(t, virtual.Spec{Profile: "nvme-verify"}, "lie:nothing")
 	want(t, s.run(s.plan(byCrypto, "A")), sanitize.Unproven, "still hold")
 	s.idle()
@@ -197,6 +201,7 @@ func TestALieInMediaVerification(t *testing.T) {
 
 // A drive that waits in media verification by another's command is left alone.
 func TestForeignMediaVerification(t *testing.T) {
+	whole(t)
 	s, c := erasing(t, virtual.Spec{Profile: "nvme-verify"})
 	late := s.plan(byCrypto, "A")
 	tr, err := s.rack.Opener()(t.Context(), "/dev/nvme0n1", devices.Exclusive)
@@ -222,6 +227,7 @@ func TestForeignMediaVerification(t *testing.T) {
 // Media verification shows more of what an erase left, and never less: blocks that were left out are
 // found without a marker in them.
 func TestBlocksLeftOutInMediaVerification(t *testing.T) {
+	whole(t)
 	for _, technique := range []sanitize.Technique{sanitize.BlockErase, sanitize.CryptoThenBlock} {
 		s, _ := erasing(t, virtual.Spec{Profile: "nvme-verify", SizeBytes: 32 << 20}, "skip-erase:20777+1")
 		p := s.plan(sanitize.Request{Method: sanitize.Purge, Technique: technique, Verify: sanitize.VerifyFull}, "A")
@@ -236,6 +242,7 @@ func TestBlocksLeftOutInMediaVerification(t *testing.T) {
 // A drive that was reset while it was read had unmapped the blocks by the end: they are read again, and it
 // is not said that the media were.
 func TestResetInMediaVerification(t *testing.T) {
+	whole(t)
 	s, _ := erasing(t, virtual.Spec{Profile: "nvme-verify"})
 	reset := false
 	s.agent.testOnlyObserve = func(r journal.Record) {

@@ -65,6 +65,7 @@ func TestCardsAreClearedAndSayWhatIsLeft(t *testing.T) {
 
 // A purge is refused with what is left to do, and nothing was touched.
 func TestPurgeOfCardsIsRefused(t *testing.T) {
+	whole(t)
 	for profile, code := range map[string]string{"emmc": devices.ReasonEMMCErases, "sd-card": devices.ReasonSDErases, "ufs": devices.ReasonUFSPurge, "nvdimm": devices.ReasonNVDIMMSecurity} {
 		for _, policy := range []string{"nist-800-88r2", "nist-800-88r1"} {
 			s := newSite(t)
@@ -89,6 +90,7 @@ func TestPurgeOfCardsIsRefused(t *testing.T) {
 
 // An area of an eMMC that is mounted speaks against all of the drive, though it is another block device.
 func TestMountedAreaOfACard(t *testing.T) {
+	whole(t)
 	for _, use := range []string{"area-mounted:boot0:/srv", "area-mounted:gp0:/srv", "partition-mounted:/srv"} {
 		s := newSite(t)
 		s.add(virtual.Spec{Profile: "emmc", Serial: "A", SizeBytes: 1 << 20})

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/expunge-dev/expunge/attest"
@@ -68,6 +69,9 @@ func (a *Agent) settleLog() {
 // an operation that a drive carries out for days, a kilobyte a minute.
 const roomPerDrive = 4 << 20
 
+// probes counts the files by which it was tried whether the state can be written.
+var probes atomic.Int64
+
 // ready makes sure, before anything is touched, that what will be done can be noted and signed.
 func (a *Agent) ready(drives int) error {
 	free, err := durable.Free(a.dir)
@@ -77,7 +81,8 @@ func (a *Agent) ready(drives int) error {
 	if want := int64(drives) * roomPerDrive; free < want {
 		return fmt.Errorf("state directory %s has room for %d bytes, and %d drives need %d: %w", a.dir, free, drives, want, ErrNoRoom)
 	}
-	probe := filepath.Join(a.dir, ".probe")
+	// Several jobs and processes may look at once: each has a name of its own.
+	probe := filepath.Join(a.dir, fmt.Sprintf(".probe-%d-%d", os.Getpid(), probes.Add(1)))
 	if err := errors.Join(durable.WriteFile(probe, nil, 0o600), os.Remove(probe)); err != nil {
 		return fmt.Errorf("state directory %s: %w", a.dir, err)
 	}

@@ -59,6 +59,7 @@ func TestCommandsAreNotedBeforeTheyAreSent(t *testing.T) {
 
 // What is said of hidden areas is what the medium shows.
 func TestHiddenAreasTellTheTruth(t *testing.T) {
+	whole(t)
 	const spare = "over-provisioned and reallocated blocks"
 	for _, x := range []struct {
 		profile string
@@ -108,6 +109,7 @@ func TestHiddenAreasTellTheTruth(t *testing.T) {
 
 // Counters come from the drive and go on: what the job wrote is in them, and so is a loss of power.
 func TestCountersAdvance(t *testing.T) {
+	whole(t)
 	for _, profile := range []string{"nvme-ssd", "sata-hdd", "sas-hdd"} {
 		s, _ := erasing(t, virtual.Spec{Profile: profile})
 		run := func() (before, after attest.Condition) {

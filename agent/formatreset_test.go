@@ -122,6 +122,7 @@ func (c changing) NVMe(ctx context.Context, cmd *nvme.Command) (nvme.Completion,
 // What a reset left is read before anything is concluded, and before another command: a drive whose
 // namespaces, formats, scope or capacity are not those of the plan takes nothing more.
 func TestResetThatChangesTheDrive(t *testing.T) {
+	whole(t)
 	for _, c := range []struct {
 		name string
 		page func(cns uint8, page []byte)
@@ -212,6 +213,7 @@ func TestResetThatChangesTheDrive(t *testing.T) {
 // The answer to any command of a format job may be lost: what the format itself did is not claimed then
 // before another was completed, and nothing else is sent twice.
 func TestResetInEveryCommandOfAFormat(t *testing.T) {
+	whole(t)
 	for n, again := 1, 0; ; n++ {
 		s, _ := newTimed(t)
 		s.add(virtual.Spec{Profile: "nvme-format", Serial: "A", SizeBytes: 1 << 20})
@@ -248,6 +250,7 @@ func TestResetInEveryCommandOfAFormat(t *testing.T) {
 // Where a policy takes a format for purge, the drive's own blocks bear it out, and a drive that keeps its
 // key is found out.
 func TestFormatsThatPurge(t *testing.T) {
+	whole(t)
 	site, err := sanitize.ParsePolicy([]byte("policy: x\naccept: {format-crypto-is-purge: true}\n"))
 	if err != nil {
 		t.Fatal(err)

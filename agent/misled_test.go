@@ -84,6 +84,7 @@ func TestNodeThatShowsLess(t *testing.T) {
 
 // What cannot be asked is not taken for an answer: how many units a drive has, who has reserved it.
 func TestWhatCannotBeAskedIsNotKnown(t *testing.T) {
+	whole(t)
 	for name, x := range map[string]struct {
 		profile string
 		opcode  byte
@@ -108,6 +109,7 @@ func TestWhatCannotBeAskedIsNotKnown(t *testing.T) {
 
 // What holds for one logical unit holds for the drive.
 func TestEveryUnitIsAsked(t *testing.T) {
+	whole(t)
 	s, c := erasing(t, virtual.Spec{Profile: "sas-dual"})
 	s.answers(c, 0, func(node string, cmd *scsi.Command) (scsi.Result, error, bool) {
 		if cmd.CDB[0] != 0x5e || node != "/dev/sdb" {
@@ -123,6 +125,7 @@ func TestEveryUnitIsAsked(t *testing.T) {
 // The host stops wherever it may while a password comes off after an erase that failed. Security that is
 // off by our own hand is never taken for an erase, also where nothing is read back.
 func TestPasswordThatComesOffIsNoErase(t *testing.T) {
+	whole(t)
 	for _, mode := range []sanitize.VerifyMode{sanitize.VerifyStatus, sanitize.VerifySampled} {
 		s, c := erasing(t, virtual.Spec{Profile: "sata-hdd"}, "refuse:erase-unit")
 		request := securityErase
@@ -168,6 +171,7 @@ func TestPasswordThatComesOffIsNoErase(t *testing.T) {
 // An adapter that loses registers is never asked to change how much a drive shows: the drive would
 // shrink to one block, or hide its blocks again at the next power-on.
 func TestAdaptersThatLoseRegisters(t *testing.T) {
+	whole(t)
 	for _, fault := range []string{"hba-zero:lba", "hba-zero:count"} {
 		for _, spec := range []virtual.Spec{{Profile: "sata-hdd", HPABytes: 1 << 20}, {Profile: "sata-ssd", AMABytes: 1 << 20}} {
 			s, _ := erasing(t, spec, fault)
@@ -194,6 +198,7 @@ func TestAdaptersThatLoseRegisters(t *testing.T) {
 // A drive that does not take the change, after a power cycle either, is sanitized as it is, or not
 // overwritten by the host at all.
 func TestHiddenAreaThatIsRefused(t *testing.T) {
+	whole(t)
 	for technique, outcome := range map[sanitize.Technique]sanitize.Outcome{sanitize.DriveOverwrite: sanitize.Sanitized, sanitize.HostOverwrite: sanitize.Failed} {
 		s, _ := erasing(t, virtual.Spec{Profile: "sata-hdd", HPABytes: 1 << 20}, "refuse:set-max")
 		r := s.run(s.plan(sanitize.Request{Technique: technique}, "A"))
@@ -217,6 +222,7 @@ func TestHiddenAreaThatIsRefused(t *testing.T) {
 
 // Whether a drive hides blocks must be known before the host's overwrite of it is called clear.
 func TestOverlayThatCannotBeAsked(t *testing.T) {
+	whole(t)
 	s, c := erasing(t, virtual.Spec{Profile: "sata-hdd-dco"})
 	aborted := []byte{0x72, 0x0b, 0, 0, 0, 0, 0, 14, 9, 12, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0x40, 0x51}
 	s.answers(c, 0, func(_ string, cmd *scsi.Command) (scsi.Result, error, bool) {
@@ -234,6 +240,7 @@ func TestOverlayThatCannotBeAsked(t *testing.T) {
 // Secrets that are lost, or another drive's, are never tried: a drive counts wrong passwords. Such a job
 // can be given up, and its certificate says that the drive stays locked.
 func TestLostSecrets(t *testing.T) {
+	whole(t)
 	for _, content := range []string{"", `{"keys":{},"passwords":{"1":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}}`} {
 		s, _ := erasing(t, virtual.Spec{Profile: "sata-hdd"}, "sanitize-power-cut:50")
 		r := s.run(s.plan(securityErase, "A"))
@@ -267,6 +274,7 @@ func TestLostSecrets(t *testing.T) {
 // A failed sanitize whose failure another tool has left looks like a drive at rest. A job that was cut
 // off before its own command arrived does not take that for success.
 func TestFailureThatAnotherToolLeft(t *testing.T) {
+	whole(t)
 	for _, mode := range []sanitize.VerifyMode{sanitize.VerifyStatus, sanitize.VerifySampled} {
 		s, c := erasing(t, virtual.Spec{Profile: "sas-hdd", EraseSeconds: 40}, "sanitize-fail:40")
 		request := sanitize.Request{Method: sanitize.Purge, Technique: sanitize.DriveOverwrite, FailureMode: sanitize.Unrestricted, Verify: mode}

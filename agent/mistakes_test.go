@@ -101,6 +101,7 @@ func TestMistakeFailureTakenForSuccess(t *testing.T) {
 
 // Other tools give up when progress stands still for longer than the drive's own estimate.
 func TestMistakeGivingUpOnStuckProgress(t *testing.T) {
+	whole(t)
 	s, _ := nvmeSite(t, "progress-stuck:40000")
 	r := s.run(s.plan(purge(), "A"))
 	want(t, r, sanitize.Sanitized, "")
@@ -111,6 +112,7 @@ func TestMistakeGivingUpOnStuckProgress(t *testing.T) {
 
 // Progress that falls back is said, and waited for.
 func TestMistakeProgressGoesOneWay(t *testing.T) {
+	whole(t)
 	s, _ := nvmeSite(t, "progress-backward:60")
 	r := s.run(s.plan(purge(), "A"))
 	want(t, r, sanitize.Sanitized, "")
@@ -122,6 +124,7 @@ func TestMistakeProgressGoesOneWay(t *testing.T) {
 // A status that says "succeeded, and deallocated although it should not" is a success: others
 // called it unknown. What it takes from the proof is said.
 func TestMistakeUnexpectedDeallocationIsUnknown(t *testing.T) {
+	whole(t)
 	s, c := nvmeSite(t)
 	s.twist(c, status(func(page []byte) {
 		if page[2]&7 == 1 {
@@ -140,6 +143,7 @@ func TestMistakeUnexpectedDeallocationIsUnknown(t *testing.T) {
 
 // "No deallocation" was an option that never reached the drive.
 func TestMistakeNoDeallocateIsNotSent(t *testing.T) {
+	whole(t)
 	s, _ := nvmeSite(t)
 	p := s.plan(purge(), "A")
 	s.run(p)
@@ -151,6 +155,7 @@ func TestMistakeNoDeallocateIsNotSent(t *testing.T) {
 // An answer without the field that tells is the end for other tools, with exit status 0. Here it is
 // unknown, and unknown is no success.
 func TestMistakeMissingAnswerTakenForSuccess(t *testing.T) {
+	whole(t)
 	for name, twist := range map[string]func(page []byte){
 		"zeros":           func(page []byte) { clear(page) },
 		"reserved status": func(page []byte) { page[2] |= 7 },
@@ -188,6 +193,7 @@ func TestMistakeMissingAnswerTakenForSuccess(t *testing.T) {
 
 // A success that is missing one of its three marks is none.
 func TestMistakeHalfASuccess(t *testing.T) {
+	whole(t)
 	for name, twist := range map[string]func(page []byte){
 		"not our command":    func(page []byte) { binary.LittleEndian.PutUint32(page[4:], 0x3) },
 		"global data erased": func(page []byte) { page[3] &^= 1 },
@@ -208,6 +214,7 @@ func TestMistakeHalfASuccess(t *testing.T) {
 // A drive with an old success in its log, by the very same command, ignores a new one: nobody may
 // take the old one for it.
 func TestOldSuccessIsNotOurs(t *testing.T) {
+	whole(t)
 	for _, request := range []sanitize.Request{
 		{Method: sanitize.Purge, Technique: sanitize.BlockErase},
 		{Method: sanitize.Purge, Technique: sanitize.BlockErase, Verify: sanitize.VerifyStatus},
@@ -234,6 +241,7 @@ func TestOldSuccessIsNotOurs(t *testing.T) {
 // The host stops after it noted that it will send, and before it sends. An old success lies in the
 // drive's log. The command must be sent, and only its own success counts.
 func TestOldSuccessAfterACrashIsNotOurs(t *testing.T) {
+	whole(t)
 	s, c := nvmeSite(t)
 	request := sanitize.Request{Method: sanitize.Purge, Technique: sanitize.BlockErase}
 	want(t, s.run(s.plan(request, "A")), sanitize.Sanitized, "")
@@ -285,6 +293,7 @@ func (l lost) NVMe(ctx context.Context, c *nvme.Command) (nvme.Completion, error
 // A drive that sanitizes itself by somebody else's order is reported and left alone, and is not
 // ours afterwards either.
 func TestForeignOperationIsLeftAlone(t *testing.T) {
+	whole(t)
 	s, c := nvmeSite(t)
 	p := s.plan(purge(), "A")
 	tr, err := s.rack.Opener()(t.Context(), "/dev/nvme0n1", devices.Exclusive)
@@ -319,6 +328,7 @@ func TestForeignOperationIsLeftAlone(t *testing.T) {
 
 // Somebody else's operation begins between two of ours: it is not waited for as if it were ours.
 func TestForeignOperationInBetween(t *testing.T) {
+	whole(t)
 	s, c := nvmeSite(t)
 	sends := 0
 	s.twist(c, func(cmd *nvme.Command, _ *nvme.Completion) error {
@@ -337,6 +347,7 @@ func TestForeignOperationInBetween(t *testing.T) {
 // Somebody else's operation begins after the markers were set and before ours was sent: nothing is
 // sent then.
 func TestForeignOperationBefore(t *testing.T) {
+	whole(t)
 	s, c := nvmeSite(t)
 	pages := 0
 	s.twist(c, func(cmd *nvme.Command, _ *nvme.Completion) error {
@@ -358,6 +369,7 @@ func TestForeignOperationBefore(t *testing.T) {
 // Status alone, and a lying drive: nothing can be found out, and the words say that nothing was
 // read. That is why it is not the default.
 func TestStatusOnlySaysSo(t *testing.T) {
+	whole(t)
 	s, _ := nvmeSite(t, "lie:nothing")
 	r := s.run(s.plan(sanitize.Request{Method: sanitize.Purge, Verify: sanitize.VerifyStatus}, "A"))
 	want(t, r, sanitize.Sanitized, "")
@@ -369,6 +381,7 @@ func TestStatusOnlySaysSo(t *testing.T) {
 
 // An unrestricted failure is failed as much as a restricted one, and the drive can be used again.
 func TestUnrestrictedFailure(t *testing.T) {
+	whole(t)
 	s, _ := nvmeSite(t, "sanitize-fail:40")
 	r := s.run(s.plan(sanitize.Request{Method: sanitize.Purge, FailureMode: sanitize.Unrestricted}, "A"))
 	want(t, r, sanitize.Failed, "unrestricted")
@@ -380,6 +393,7 @@ func TestUnrestrictedFailure(t *testing.T) {
 // After a restricted failure the drive takes nothing but another sanitize: that can be planned,
 // although nothing on it can be read or marked, and it is proven by what is read afterwards.
 func TestSanitizeAfterAFailure(t *testing.T) {
+	whole(t)
 	s, _ := nvmeSite(t, "sanitize-fail:40")
 	want(t, s.run(s.plan(purge(), "A")), sanitize.Failed, "")
 	if err := s.rack.ClearFaults("A"); err != nil {
@@ -410,6 +424,7 @@ func TestSanitizeAfterAFailure(t *testing.T) {
 
 // An erase that is far faster than the drive's own estimate is said to be.
 func TestImplausiblyFast(t *testing.T) {
+	whole(t)
 	s, c := nvmeSite(t)
 	s.twist(c, status(func(page []byte) { binary.LittleEndian.PutUint32(page[12:], 36000) }))
 	r := s.run(s.plan(sanitize.Request{Method: sanitize.Purge, Technique: sanitize.BlockErase}, "A"))
@@ -421,6 +436,7 @@ func TestImplausiblyFast(t *testing.T) {
 
 // Two namespaces that are attached are both marked, both held and both read back.
 func TestEveryNamespaceIsProven(t *testing.T) {
+	whole(t)
 	s, c := newTimed(t)
 	s.add(virtual.Spec{Profile: "nvme-two-namespaces", Serial: "A", SizeBytes: 4 << 20, AttachAll: true, EraseSeconds: 10})
 	p := s.plan(purge(), "A")
@@ -463,6 +479,7 @@ func TestEveryNamespaceIsProven(t *testing.T) {
 
 // One drive that fails is the whole job's problem: others logged it and went on.
 func TestMistakeOneFailureAmongMany(t *testing.T) {
+	whole(t)
 	s, _ := nvmeSite(t, "sanitize-fail:40")
 	s.add(virtual.Spec{Profile: "sata-hdd", Serial: "B", SizeBytes: 2 << 20})
 	j, err := s.agent.Run(t.Context(), s.plan(sanitize.Request{Method: sanitize.Clear}, "A", "B"), Observer{})
@@ -481,6 +498,7 @@ func TestMistakeOneFailureAmongMany(t *testing.T) {
 // The controller is reset in the middle of every command in turn: its answer is lost, what it did is
 // not. Nothing is begun twice, and nothing is lost.
 func TestResetInEveryCommand(t *testing.T) {
+	whole(t)
 	for n := 1; ; n++ {
 		s, _ := newTimed(t)
 		s.add(virtual.Spec{Profile: "nvme-ssd", Serial: "A", SizeBytes: 2 << 20, EraseSeconds: 20})
@@ -506,6 +524,7 @@ func TestResetInEveryCommand(t *testing.T) {
 // A drive that rejects "no deallocation" is not told so, and is purged all the same: the markers are
 // gone after both steps together.
 func TestNoDeallocationInhibited(t *testing.T) {
+	whole(t)
 	s, _ := newTimed(t)
 	s.add(virtual.Spec{Profile: "nvme-ssd", Serial: "A", SizeBytes: 4 << 20, NoDeallocateInhibited: true})
 	r := s.run(s.plan(purge(), "A"))

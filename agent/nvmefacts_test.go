@@ -48,6 +48,7 @@ func TestFirmwareThatWaits(t *testing.T) {
 
 // Firmware that is saved between plan and run has the drive refused, not marked.
 func TestFirmwareAfterThePlan(t *testing.T) {
+	whole(t)
 	s, c := erasing(t, virtual.Spec{Profile: "nvme-ssd"})
 	before, _ := s.canaries()
 	p := s.plan(purge(), "A")
@@ -70,6 +71,7 @@ func TestFirmwareAfterThePlan(t *testing.T) {
 
 // A drive that another host has reserved is somebody else's, whatever is asked of it.
 func TestReservedNVMeDriveIsRefused(t *testing.T) {
+	whole(t)
 	for _, spec := range []virtual.Spec{
 		{Profile: "nvme-ssd", ReservedBy: "abcd1234"}, {Profile: "nvme-format", ReservedBy: "abcd1234", Registrants: 3},
 		{Profile: "nvme-ssd", ReservedBy: "abcd1234", SecondNamespace: true, AttachAll: true},
@@ -87,6 +89,7 @@ func TestReservedNVMeDriveIsRefused(t *testing.T) {
 
 // Media that became read-only take no markers: their sanitize is not planned unless its word is enough.
 func TestReadOnlyMedia(t *testing.T) {
+	whole(t)
 	for _, profile := range []string{"nvme-ssd", "nvme-format"} {
 		s, _ := erasing(t, virtual.Spec{Profile: profile}, "smart-critical:8")
 		before, _ := s.canaries()
@@ -113,6 +116,7 @@ func TestReadOnlyMedia(t *testing.T) {
 
 // What the drive has beside its blocks is in plan and certificate, and nowhere else.
 func TestWhatADriveHasBesideItsBlocks(t *testing.T) {
+	whole(t)
 	for profile, has := range map[string]bool{"nvme-boot": true, "nvme-ssd": false} {
 		for _, technique := range []sanitize.Technique{sanitize.BlockErase, sanitize.HostOverwrite} {
 			s, _ := erasing(t, virtual.Spec{Profile: profile})
@@ -139,6 +143,7 @@ func TestWhatADriveHasBesideItsBlocks(t *testing.T) {
 // A command that is refused leaves the drive unerased, and not as it was: the reason says so, and what
 // can be done next, to the person who runs it and in the certificate.
 func TestRefusedCommandSaysWhatWasDone(t *testing.T) {
+	whole(t)
 	const marked = " blocks had been overwritten with markers: NVMe status "
 	for _, x := range []struct {
 		name   string

@@ -76,6 +76,7 @@ func TestDockWithTheSerialOfAnotherDrive(t *testing.T) {
 // Half of a drive with two actuators that is in use, or cannot be reached, keeps the whole drive from
 // being touched: also by a plan from before.
 func TestHalfOfADualActuatorDrive(t *testing.T) {
+	whole(t)
 	for _, x := range []struct {
 		name, code, says string
 		state            devices.State
@@ -120,6 +121,7 @@ func TestHalfOfADualActuatorDrive(t *testing.T) {
 // What a drive returns for erased blocks decides what can be proven: anything at all is accepted
 // where it says so, and is a purge for that; where it returns nothing, its word alone would be left.
 func TestReadsAfterABlockErase(t *testing.T) {
+	whole(t)
 	block := sanitize.Request{Method: sanitize.Purge, Technique: sanitize.BlockErase}
 	for _, required := range []uint8{1, 2, 3} {
 		s, _ := erasing(t, virtual.Spec{Profile: "sas-ssd", WriteAfterErase: required})
@@ -162,6 +164,7 @@ func TestReadsAfterABlockErase(t *testing.T) {
 // A drive that does not tell which commands it has is not tried: its own erases are out of reach, and
 // the host can overwrite it.
 func TestNoListOfCommands(t *testing.T) {
+	whole(t)
 	s, _ := erasing(t, virtual.Spec{Profile: "sas-ssd", NoOpcodeReports: true})
 	before, _ := s.canaries()
 	for _, r := range []sanitize.Request{{Method: sanitize.Purge}, {Method: sanitize.Purge, Technique: sanitize.BlockErase}, {Method: sanitize.Clear, Technique: sanitize.Format}} {
@@ -181,6 +184,7 @@ func TestNoListOfCommands(t *testing.T) {
 // A drive whose blocks the kernel does not take is overwritten all the same, to its last block, and
 // the certificate counts in its own blocks.
 func TestOverwriteOf520(t *testing.T) {
+	whole(t)
 	for _, request := range []sanitize.Request{{Pattern: "zero", Verify: sanitize.VerifyFull}, {}} {
 		request.Method, request.Technique = sanitize.Clear, sanitize.HostOverwrite
 		s, _ := erasing(t, virtual.Spec{Profile: "sas-520"})
@@ -209,6 +213,7 @@ func TestOverwriteOf520(t *testing.T) {
 
 // A format changes the length of blocks, and the kernel's node goes with it.
 func TestFormatToAnotherBlockSize(t *testing.T) {
+	whole(t)
 	for _, x := range []struct {
 		name     string
 		spec     virtual.Spec
@@ -248,6 +253,7 @@ func TestFormatToAnotherBlockSize(t *testing.T) {
 
 // A drive that another host has reserved is somebody else's.
 func TestReservedDriveIsRefused(t *testing.T) {
+	whole(t)
 	for _, profile := range []string{"sas-hdd", "sas-dual", "sas-520"} {
 		s, _ := erasing(t, virtual.Spec{Profile: profile, ReservedBy: "abcd1234"})
 		before, _ := s.canaries()
@@ -264,6 +270,7 @@ func TestReservedDriveIsRefused(t *testing.T) {
 // A format that power cut off leaves a medium that nothing can be done with but to format it again:
 // the job goes on, and is cleared in the end.
 func TestFormatThatWasCutOff(t *testing.T) {
+	whole(t)
 	for _, x := range []struct {
 		profile string
 		block   int
@@ -297,6 +304,7 @@ func TestFormatThatWasCutOff(t *testing.T) {
 
 // Blocks that a drive has reassigned hold what no overwrite reaches: plan and certificate say how many.
 func TestGrownDefectsAreSaid(t *testing.T) {
+	whole(t)
 	const number = "(37 grown defects)"
 	for technique, said := range map[sanitize.Technique]bool{sanitize.HostOverwrite: true, sanitize.Format: true, sanitize.DriveOverwrite: false} {
 		s, _ := erasing(t, virtual.Spec{Profile: "sas-hdd", GrownDefects: 37})
@@ -318,6 +326,7 @@ func TestGrownDefectsAreSaid(t *testing.T) {
 // Behind an adapter that zeroes COUNT an overwrite would be one of sixteen passes: it is never sent,
 // whatever is asked for, and the drive is erased another way.
 func TestAdapterThatZeroesCount(t *testing.T) {
+	whole(t)
 	s, _ := erasing(t, virtual.Spec{Profile: "sata-hdd"}, "hba-zero:count")
 	before, _ := s.canaries()
 	for _, r := range []sanitize.Request{{Method: sanitize.Purge, Technique: sanitize.DriveOverwrite}, {Method: sanitize.Clear, Technique: sanitize.DriveOverwrite},

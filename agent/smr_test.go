@@ -106,6 +106,7 @@ func (l lossy) SCSI(ctx context.Context, c *scsi.Command) (scsi.Result, error) {
 // A write whose answer is lost may have moved the write pointer: it is neither sent again where it was carried
 // out, nor taken to be there where it was not.
 func TestShingledWriteWithoutAnAnswer(t *testing.T) {
+	whole(t)
 	s, c := newTimed(t)
 	s.add(shingled("sas-hdd-smr"))
 	p := s.plan(sanitize.Request{Technique: sanitize.HostOverwrite, Verify: sanitize.VerifyFull}, "A")
@@ -126,6 +127,7 @@ func TestShingledWriteWithoutAnAnswer(t *testing.T) {
 // The drive is told not to reset its zones, so that what is read afterwards comes from the media: what an erase
 // left out is found.
 func TestShingledPurge(t *testing.T) {
+	whole(t)
 	for _, x := range []struct {
 		profile   string
 		technique sanitize.Technique
@@ -169,6 +171,7 @@ func TestShingledPurge(t *testing.T) {
 // An erase that leaves zones empty proves nothing to who reads them: it is refused, unless the drive's word is
 // to be taken.
 func TestShingledThatResetsItsZones(t *testing.T) {
+	whole(t)
 	s, _ := newTimed(t)
 	spec := shingled("sas-hdd-smr")
 	spec.ZonesReset = true
@@ -189,6 +192,7 @@ func TestShingledThatResetsItsZones(t *testing.T) {
 // Of a host-aware disk, too, it is said which zones cannot be written or read, and that what was written over may
 // be where it was.
 func TestHostAwareZonesThatAreLost(t *testing.T) {
+	whole(t)
 	s, _ := newTimed(t)
 	s.add(withZones("sas-hdd-aware"))
 	s.fault("A", "zone-offline:3+1")
@@ -221,6 +225,7 @@ func TestHostAwareZonesThatAreLost(t *testing.T) {
 
 // A disk that the kernel sees otherwise than it is is not chosen.
 func TestShingledThatTheKernelSeesOtherwise(t *testing.T) {
+	whole(t)
 	for name, files := range map[string]map[string]string{
 		"not zoned": {"zoned": "none"}, "other zones": {"chunk_sectors": "1024"}, "fewer": {"nr_zones": "9"},
 	} {

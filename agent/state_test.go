@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -98,4 +99,22 @@ func TestStateFullInTheMiddle(t *testing.T) {
 	if r := s.run(p); r.Outcome != sanitize.Sanitized || holds(t, s.rack, "A") != 0 {
 		t.Fatalf("after making room: %s %v %v", r.Outcome, r.Reasons, r.Err)
 	}
+}
+
+// Jobs that begin at once, in this process and in others, take nothing from each other when each looks whether the state can be written.
+func TestManyLookWhetherTheStateCanBeWritten(t *testing.T) {
+	s := newSite(t)
+	agents := []*Agent{s.agent, s.reopen(s.rack.Host(nil))}
+	var wait sync.WaitGroup
+	for n := range 16 {
+		wait.Go(func() {
+			for range 20 {
+				if err := agents[n%len(agents)].ready(1); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wait.Wait()
 }

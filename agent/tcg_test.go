@@ -92,6 +92,7 @@ func TestTCGErase(t *testing.T) {
 // A drive that is locked by a PIN that nobody knows is reverted by the PSID on its label. Nothing can be marked
 // before, so that nothing can be shown after: its word alone is taken only where that was asked for.
 func TestTCGLocked(t *testing.T) {
+	whole(t)
 	byPSID := sanitize.Request{Method: sanitize.Purge, TCG: tcg.WayPSIDRevert}
 	s, _ := tcgSite(t, "nvme-opal-owned", "PSID")
 	s.refuses(sanitize.Request{Method: sanitize.Purge}, "A", devices.ReasonTCGLocked)
@@ -114,6 +115,7 @@ func TestTCGLocked(t *testing.T) {
 
 // What cannot be done by keys is refused for the right reason, and nothing of the drive changes.
 func TestTCGRefused(t *testing.T) {
+	whole(t)
 	for _, x := range []struct {
 		profile string
 		request sanitize.Request
@@ -148,6 +150,7 @@ func TestTCGRefused(t *testing.T) {
 // A wrong PIN, a session that cannot be had and answers that are none end with nothing touched, and never in a
 // certificate of success.
 func TestTCGNothingBegun(t *testing.T) {
+	whole(t)
 	for _, x := range []struct {
 		profile, pin string
 		way          tcg.Way
@@ -175,6 +178,7 @@ func TestTCGNothingBegun(t *testing.T) {
 
 // A drive that reports success and keeps its keys is found out by its markers.
 func TestTCGLies(t *testing.T) {
+	whole(t)
 	for _, profile := range []string{"nvme-opal", "sata-opal-inactive", "sas-enterprise"} {
 		for _, lie := range []string{"keep-key", "nothing"} {
 			s, _ := tcgSite(t, profile, "", "lie:"+lie)
@@ -193,6 +197,7 @@ func TestTCGLies(t *testing.T) {
 // A session that is lost, and a power that fails in the middle of a revert, leave a job that is resumed to the
 // right end: the keys are changed, and nothing is certified before that.
 func TestTCGInterrupted(t *testing.T) {
+	whole(t)
 	var faults []string
 	for n := 1; n <= 6; n++ {
 		faults = append(faults, fmt.Sprintf("session-lost:%d", n))
@@ -247,6 +252,7 @@ func where(t *testing.T, dir, secret string) (n int) {
 
 // What a person gave is in the job's secrets while it is needed, and nowhere else.
 func TestTCGSecrets(t *testing.T) {
+	whole(t)
 	for _, x := range []struct {
 		way tcg.Way
 		pin string
@@ -288,6 +294,7 @@ func TestTCGSecrets(t *testing.T) {
 // A drive that somebody else reverted, after our own revert was lost on the way, is not called ours: that one may
 // have kept the key of the global range, and nothing that is left tells.
 func TestTCGRevertedByAnother(t *testing.T) {
+	whole(t)
 	for _, slow := range []bool{false, true} { // whether data are removed for a while, which is seen
 		revertedByAnother(t, slow)
 	}

@@ -47,6 +47,15 @@ func few[T any](list []T) []T {
 	return some
 }
 
+// whole skips a test where tests are to be short: of each kind of drive one is run with the race detector. What happens at once is the
+// same in the others, and the run without it has them all.
+func whole(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("it is run whole without the race detector")
+	}
+}
+
 // method is the strongest that the technique reaches on the profile's media under the default policy.
 func (c cell) method() sanitize.Method {
 	switch sanitize.Technique(c.technique) {

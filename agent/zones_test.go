@@ -94,6 +94,7 @@ func TestZonedOverwrite(t *testing.T) {
 
 // Zones that cannot be written are exceptions of a host overwrite, block by block, whatever else is done.
 func TestZonesThatCannotBeWritten(t *testing.T) {
+	whole(t)
 	for _, x := range []struct {
 		name   string
 		faults []string
@@ -141,6 +142,7 @@ func TestZonesThatCannotBeWritten(t *testing.T) {
 // The drive's own erase reaches zones that the host cannot write or read, and the certificate says what
 // that rests on.
 func TestZonedPurge(t *testing.T) {
+	whole(t)
 	for _, x := range []struct {
 		name, says string
 		spec       func(*virtual.Spec)
@@ -195,6 +197,7 @@ func TestZonedPurge(t *testing.T) {
 // A drive that cannot leave its blocks allocated empties its zones: nothing that is read afterwards would show
 // what it erased, so that its word alone can be taken.
 func TestZonedPurgeThatEmptiesZones(t *testing.T) {
+	whole(t)
 	for _, technique := range []sanitize.Technique{sanitize.CryptoThenBlock, sanitize.CryptographicErase, sanitize.BlockErase} {
 		s, _ := newTimed(t)
 		spec := zonedSpec()
@@ -214,6 +217,7 @@ func TestZonedPurgeThatEmptiesZones(t *testing.T) {
 // Zones that somebody left partly written are not in the way of those that are marked, on a drive that
 // takes many reports to tell its zones.
 func TestZonesOfAnotherAreFinished(t *testing.T) {
+	whole(t)
 	s, _ := newTimed(t)
 	s.add(virtual.Spec{Profile: "nvme-zns", Serial: "A", SizeBytes: 1024 * 8 << 10, ZoneBytes: 8 << 10, ActiveZones: 8})
 	s.leaveBegun(100, 200, 300, 400, 500, 600, 700, 800)
@@ -272,6 +276,7 @@ func (h hook) NVMe(ctx context.Context, c *nvme.Command) (nvme.Completion, error
 // A zone that was partly written is reset and written again from its start, and from the moment before
 // the reset on nothing of it counts as done: not even when the work is cut off a second time before it is written.
 func TestZoneIsTakenBack(t *testing.T) {
+	whole(t)
 	for _, again := range []bool{false, true} {
 		t.Run(fmt.Sprintf("cut off again %v", again), func(t *testing.T) { takenBack(t, again) })
 	}
@@ -344,6 +349,7 @@ func (s *site) journal(p sanitize.Plan) journal.Parsed {
 
 // No zone is reset before that is on disk.
 func TestZonesAreResetAfterTheRecord(t *testing.T) {
+	whole(t)
 	s, c := zonedSite(t)
 	p := s.plan(sanitize.Request{Scheme: "nist-800-88r1-flash"}, "A")
 	resets := 0
@@ -365,6 +371,7 @@ func TestZonesAreResetAfterTheRecord(t *testing.T) {
 
 // A drive that acknowledges writes and loses them has write pointers that look right.
 func TestZonedDriveThatLies(t *testing.T) {
+	whole(t)
 	for _, f := range []string{"drop-writes", "drop-writes:1024+776", "drop-writes:9700+200"} {
 		s, _ := zonedSite(t, f)
 		if r := s.run(s.plan(sanitize.Request{Technique: sanitize.HostOverwrite}, "A")); r.Outcome != sanitize.Unproven {
@@ -375,6 +382,7 @@ func TestZonedDriveThatLies(t *testing.T) {
 
 // What a drive says of its zones may change between plan and run, or not be the same twice.
 func TestZonesThatChange(t *testing.T) {
+	whole(t)
 	s, c := zonedSite(t)
 	p := s.plan(sanitize.Request{Technique: sanitize.HostOverwrite}, "A")
 	s.leaveBegun(8, 9)
@@ -404,6 +412,7 @@ func TestZonesThatChange(t *testing.T) {
 
 // A zoned drive whose sanitize failed does not tell its zones: nothing is planned before that is over.
 func TestZonedSanitizeThatFailed(t *testing.T) {
+	whole(t)
 	s, _ := zonedSite(t, "sanitize-fail:40")
 	want(t, s.run(s.plan(sanitize.Request{Method: sanitize.Purge, FailureMode: sanitize.Unrestricted}, "A")), sanitize.Failed, "")
 	if err := s.rack.ClearFaults("A"); err != nil {
@@ -422,6 +431,7 @@ func TestZonedSanitizeThatFailed(t *testing.T) {
 
 // The drive's sanitize fails, or goes on, while nobody looks: the job comes to the right end all the same.
 func TestZonedSanitizeWhileTheHostIsAway(t *testing.T) {
+	whole(t)
 	for _, x := range []struct {
 		fault   string
 		outcome sanitize.Outcome

@@ -78,6 +78,7 @@ func TestZonesEmptiedAgainstTheCommand(t *testing.T) {
 
 // One zone of ten that is left empty is enough: what a host cannot read, it cannot vouch for.
 func TestOneZoneEmptied(t *testing.T) {
+	whole(t)
 	for _, profile := range []string{"sas-hdd-smr", "sata-hdd-smr", "sas-hdd-aware"} {
 		s, c := newTimed(t)
 		s.add(withZones(profile))
@@ -128,6 +129,7 @@ func (z emptying) SCSI(ctx context.Context, c *scsi.Command) (scsi.Result, error
 // A drive that takes writes, keeps nothing, and leaves its write pointers where they were, reads as zeros: it is
 // found out by its zones, also when zeros were written, and when nothing is read back.
 func TestZonesThatKeepNothing(t *testing.T) {
+	whole(t)
 	for _, kind := range zonedKinds[:3] { // a host-aware disk's are not reset, and read what they did
 		for _, x := range []struct {
 			fault, pattern string
@@ -167,6 +169,7 @@ func TestZonesThatKeepNothing(t *testing.T) {
 // A disk that lets nothing be read above its write pointers, and empties its zones against the command, is not
 // verified by the half of it that is read: neither where just so much of it can be, nor where more can.
 func TestHalfOfADiskIsNoProof(t *testing.T) {
+	whole(t)
 	for _, conventional := range []int{1, 5, 6} {
 		s, _ := newTimed(t)
 		spec := shingled("sas-hdd-smr")

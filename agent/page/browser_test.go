@@ -21,6 +21,9 @@ import (
 // chromium is a browser of this machine; without one the test is skipped, and says what to do.
 func chromium(t *testing.T) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("a browser has nothing of the race detector: it looks at the page in the run without")
+	}
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
 		if path, err := exec.LookPath(name); err == nil {
 			return path
