@@ -85,20 +85,22 @@ func begin(t *testing.T, c api.Service, serials ...string) api.Job {
 	return j
 }
 
+// ends follows a job to its end. Right after a start the agent may not have gone on with it yet: then it is followed again.
 func ends(t *testing.T, c api.Service, job string) api.Job {
 	t.Helper()
 	ctx, done := context.WithTimeout(t.Context(), time.Minute)
 	defer done()
-	for e, err := range c.Events(ctx, job, "") {
-		if err != nil {
-			t.Fatal(err)
+	for {
+		for e, err := range c.Events(ctx, job, "") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if e.Type == api.EventJob && e.Whole.State == api.JobEnded {
+				return *e.Whole
+			}
 		}
-		if e.Type == api.EventJob {
-			return *e.Whole
-		}
+		time.Sleep(20 * time.Millisecond)
 	}
-	t.Fatal("the job has no end")
-	return api.Job{}
 }
 
 // The agent is killed at any moment and started again, until all that was begun has come to its end: nothing of it is lost, nobody
