@@ -236,6 +236,9 @@ func TestDriveGoesOnWhenTheHostStops(t *testing.T) {
 				t.Fatalf("only %d moments were seen", len(m.list))
 			}
 			list := few(m.list)
+			if x.technique != sanitize.TCGRevert && !testing.Short() { // pairs of moments in turn: what one sweep leaves out, the next has
+				list = slices.DeleteFunc(list, func(at moment) bool { return (int(at.name[2]-'0')/2+n)%2 != 0 })
+			}
 			if x.technique == sanitize.TCGRevert && !testing.Short() { // of the many commands of its sessions a few tell as much
 				list = slices.DeleteFunc(list, func(at moment) bool {
 					return at.name[2]%5 != 0 && (strings.Contains(at.name, "security") || strings.Contains(at.name, "trusted")) || at.name[2]%2 != 0
