@@ -22,7 +22,8 @@ func startUML(t *testing.T, target *scsiTarget, share string, load []string, fil
 	}
 	initrd := initramfs(t, kernel, append(umlModules, load...), files)
 	run := serveSocket(t, target)
-	c := exec.Command(filepath.Join(dir, "usr/bin/linux.uml"), "mem=160M", "initrd="+initrd, "virtio_uml.device="+filepath.Join(run, "scsi")+":8",
+	// The archive is in memory with what is unpacked from it: the program and other people's tools.
+	c := exec.Command(filepath.Join(dir, "usr/bin/linux.uml"), "mem=320M", "initrd="+initrd, "virtio_uml.device="+filepath.Join(run, "scsi")+":8",
 		"con=null", "con0=fd:0,fd:1", "quiet", "loglevel=4", "panic=1", "uml_dir="+run, "share=hostfs:"+share)
 	c.Dir = run
 	c.Env = append(os.Environ(), "TMPDIR="+run)
