@@ -3,7 +3,8 @@
 // once, lets any number of people watch, and survives restarts.
 //
 // The hard rules are in sanitize and agent, and nothing here switches them off: a service only tightens.
-// Every act and every refusal is recorded before it has an effect; what cannot be recorded is refused.
+// What is allowed or refused here is recorded before it has an effect, and what cannot be recorded is not done, but for a halt. Requests
+// that are malformed or repeated do not come here: the server answers them, and records only those that a lack of roles refuses.
 //
 // A surprise: a job belongs to no connection. Whoever started it may go away, and a service that ends stops
 // its jobs resumably; the next one goes on with them, unless somebody cancelled them.
