@@ -354,6 +354,7 @@ func (a *Agent) Reissue(job string, id devices.ID) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	defer a.settleLog()
 	bundle, err := is.Reissue(job, string(id))
 	if err == nil {
 		name := a.driveFile(job, id, certificateFile)

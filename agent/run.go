@@ -404,6 +404,7 @@ func (a *Agent) Abandon(ctx context.Context, job, why string) (given Job, err er
 		j.Drives = append(j.Drives, r)
 	}
 	a.account(context.WithoutCancel(ctx), &j)
+	a.settleLog()
 	return j, nil
 }
 

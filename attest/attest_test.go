@@ -88,10 +88,11 @@ func issue(t testing.TB, is Issuer, serial, job string, change func(*Result)) ([
 	return is.Result(r)
 }
 
+// mustIssue issues a certificate and leaves the log at rest.
 func mustIssue(t testing.TB, is Issuer, serial, job string) []byte {
 	t.Helper()
 	data, err := issue(t, is, serial, job, nil)
-	if err != nil {
+	if err = errors.Join(err, is.Log.Settle()); err != nil {
 		t.Fatal(err)
 	}
 	return data

@@ -241,8 +241,8 @@ func (l *Log) checkAhead(a ahead, onDisk []byte) error {
 	return nil
 }
 
-// commit makes an entry count with one wait for the disk. A log at rest, which others take copies of, is settled:
-// only what begins something leaves its files to be made with those of the next.
+// commit makes an entry count with one wait for the disk. What a run does for each of its drives leaves its files to
+// be made with those of the others, at the run's end; anything else leaves the log at rest, as others take copies of it.
 func (t *tree) commit(cp checkpoint, kind string, written []durable.Named) error {
 	l, m := t.log, t.log.memory
 	if len(m.pending) > 0 && m.ahead >= settleAhead {
@@ -263,7 +263,8 @@ func (t *tree) commit(cp checkpoint, kind string, written []durable.Named) error
 	}
 	m.ahead, m.text, m.head = length, m.pending["checkpoint"], cp
 	t.size, t.root, t.checkpoint, t.tiles = cp.size, cp.root, m.text, map[string][]byte{}
-	if kind == kindSession || kind == kindIntent {
+	switch kind {
+	case kindSession, kindIntent, kindResult:
 		return nil
 	}
 	return l.settle(m.onDisk)
