@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 
 	"github.com/expunge-dev/expunge/agent"
 	"github.com/expunge-dev/expunge/agent/api"
@@ -13,6 +14,7 @@ import (
 // Adopt goes on with every job that is not at its end and that nobody cancelled: drives are found by their identity, an overwrite
 // is resumed, an erase that a drive carries out is waited for and proven. What cannot be told becomes unknown, by its journal.
 func (s *Service) Adopt(ctx context.Context) error {
+	defer s.adoptedAll()
 	return s.adopt(ctx, nil)
 }
 
@@ -29,6 +31,9 @@ func (s *Service) adopt(ctx context.Context, present map[devices.ID]bool) error 
 	if err != nil {
 		return err
 	}
+	// All at once: each looks at the host, and those who look together look once.
+	var all sync.WaitGroup
+	defer all.Wait()
 	for _, job := range pending {
 		if context.Cause(ctx) != nil {
 			return context.Cause(ctx)
@@ -50,14 +55,16 @@ func (s *Service) adopt(ctx context.Context, present map[devices.ID]bool) error 
 		if err := s.allow(itself, Action{Action: "jobs.adopt", Object: job, PlanDigest: p.Digest()}); err != nil {
 			return err
 		}
-		switch err := s.resume(job, p, nil, func() error { return s.notStopped(job) }); {
-		case errors.Is(err, agent.ErrJobBusy):
-			s.log.Info("another process runs a job", "job", job)
-		case err != nil:
-			s.log.Error("a job cannot be gone on with", "job", job, "err", err)
-		default:
-			s.log.Info("went on with a job", "job", job)
-		}
+		all.Go(func() {
+			switch err := s.resume(job, p, nil, func() error { return s.notStopped(job) }); {
+			case errors.Is(err, agent.ErrJobBusy):
+				s.log.Info("another process runs a job", "job", job)
+			case err != nil:
+				s.log.Error("a job cannot be gone on with", "job", job, "err", err)
+			default:
+				s.log.Info("went on with a job", "job", job)
+			}
+		})
 	}
 	return nil
 }

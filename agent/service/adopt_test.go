@@ -67,6 +67,35 @@ func TestAJobWaitsForItsDrive(t *testing.T) {
 	}
 }
 
+// Whoever watches a job from the first moment of a new agent is not told that nobody is at work on it, before the agent has looked.
+func TestAWatcherIsThereBeforeTheAgentGoesOn(t *testing.T) {
+	s := newSite(t)
+	s.drive("A", "", 4<<20, "slow:3000000")
+	x := s.serve(nil)
+	j := s.start(x, s.plan(x, sanitize.Request{Pattern: "zero"}, "A"))
+	s.close(x)
+	if s.holds("A") == 0 {
+		t.Fatal("it ended too early for this test")
+	}
+	x = s.serve(nil)
+	heard := make(chan api.Job)
+	go func() {
+		_, end := s.follow(x, j.ID, "")
+		heard <- end
+	}()
+	select {
+	case end := <-heard:
+		t.Fatalf("told before the agent had looked: %+v", end)
+	case <-time.After(200 * time.Millisecond):
+	}
+	if err := x.Adopt(s.ctx); err != nil {
+		t.Fatal(err)
+	}
+	if end := <-heard; end.State != api.JobEnded || end.ExitStatus != api.ExitOK || s.holds("A") != 0 {
+		t.Errorf("%+v", end)
+	}
+}
+
 // ends waits until every drive of a job has its outcome, whoever goes on with it.
 func (s *site) ends(x *Service, job string) api.Job {
 	s.t.Helper()

@@ -45,6 +45,13 @@ func (s *Service) Events(ctx context.Context, id, after string) iter.Seq2[api.Ev
 				yield(api.Event{}, err)
 				return
 			}
+			if job.State == api.JobInterrupted && s.adopting(ctx) {
+				continue
+			}
+			if ctx.Err() != nil {
+				yield(api.Event{}, context.Cause(ctx))
+				return
+			}
 			if job.State != api.JobRunning {
 				last(job, w.seen, !told, yield)
 				return
@@ -57,6 +64,21 @@ func (s *Service) Events(ctx context.Context, id, after string) iter.Seq2[api.Ev
 			}
 		}
 	}
+}
+
+// adopting waits, if need be, until this service has gone on with what an earlier one left. It returns false when it had done so
+// before, or ctx ends: a job that nobody is at work on then waits for something else.
+func (s *Service) adopting(ctx context.Context) bool {
+	select {
+	case <-s.adopted:
+		return false
+	default:
+	}
+	select {
+	case <-s.adopted:
+	case <-ctx.Done():
+	}
+	return ctx.Err() == nil
 }
 
 // last tells how the drives of a job stand, unless that was told, and then the job.

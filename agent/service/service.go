@@ -65,20 +65,22 @@ type Service struct {
 	audit   *auditFile // nil unless resident
 	lock    *durable.Lock
 	listing listing
+	adopted chan struct{} // closed when a resident service has gone on with what an earlier one left; then its jobs are what they say
 
 	starting sync.Mutex // one job begins at a time: two that want one drive are judged one after the other
 	deciding sync.Mutex // whether a job is cancelled, and whether it runs, change one after the other
 	halting  sync.Mutex // one halt, or end of one, at a time
 	lives    sync.WaitGroup
 
-	mu       sync.Mutex // guards the rest
-	running  map[string]*run
-	begun    []time.Time // jobs of the last hour, by this process' clock
-	halt     api.Halt
-	closing  bool
-	settled  map[string]bool // jobs with nothing left to do, whose evidence is where it should be
-	hotPlug  string
-	verdicts map[string]verdict // of certificates, by file
+	adoptedAll func()     // closes adopted
+	mu         sync.Mutex // guards the rest
+	running    map[string]*run
+	begun      []time.Time // jobs of the last hour, by this process' clock
+	halt       api.Halt
+	closing    bool
+	settled    map[string]bool // jobs with nothing left to do, whose evidence is where it should be
+	hotPlug    string
+	verdicts   map[string]verdict // of certificates, by file
 }
 
 var _ api.Service = (*Service)(nil)
@@ -102,6 +104,8 @@ func New(o Options) (*Service, error) {
 		o.PINs = &PINs{}
 	}
 	s := &Service{Options: o, log: o.Log.Named("service"), started: time.Now(), running: map[string]*run{}, settled: map[string]bool{}, verdicts: map[string]verdict{}}
+	s.adopted = make(chan struct{})
+	s.adoptedAll = sync.OnceFunc(func() { close(s.adopted) })
 	s.listing.host, s.listing.lives, s.listing.now = o.Host, &s.lives, s.clock
 	if err := s.checkApprovers(); err != nil {
 		return nil, err
@@ -113,6 +117,7 @@ func New(o Options) (*Service, error) {
 		return nil, fmt.Errorf("plans: %w", err)
 	}
 	if !o.Resident {
+		s.adoptedAll()
 		return s, nil
 	}
 	lock, err := durable.TryLock(s.path(LockName))
