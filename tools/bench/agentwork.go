@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/expunge-dev/expunge/agent/api"
@@ -249,24 +250,15 @@ func restart(ctx context.Context, l load, s *shelf) ([]Figure, error) {
 		}
 		jobs, start = append(jobs, job), append(start, float64(took)/1e6)
 	}
-	n, ended, err := agent.running(ctx)
-	if err == nil && n != l.unfinished {
-		err = fmt.Errorf("%d of %d jobs are at work when the agent is to be killed, and %d have ended", n, l.unfinished, ended)
-	}
-	if err != nil {
-		return nil, err
+	if ended, err := agent.allAtWork(ctx, l.unfinished); err != nil || ended > 0 {
+		return nil, errors.Join(err, fmt.Errorf("%d jobs have ended when the agent is to be killed", ended))
 	}
 	agent.kill()
 	if agent, err = s.serve(ctx); err != nil {
 		return nil, err
 	}
-	for n, ended := 0, 0; n+ended < l.unfinished; {
-		if n, ended, err = agent.running(ctx); err != nil {
-			return nil, err
-		}
-		if time.Since(agent.began) > 2*time.Minute {
-			return nil, fmt.Errorf("after two minutes %d of %d jobs are running", n, l.unfinished)
-		}
+	if _, err := agent.allAtWork(ctx, l.unfinished); err != nil {
+		return nil, err
 	}
 	took := time.Since(agent.began).Seconds()
 	for _, job := range jobs {
@@ -281,13 +273,29 @@ func restart(ctx context.Context, l load, s *shelf) ([]Figure, error) {
 	}, agent.stop()
 }
 
-// running is how many jobs are at work, and how many have ended.
+// allAtWork waits until so many jobs are at work, or have ended.
+func (r *resident) allAtWork(ctx context.Context, jobs int) (ended int, err error) {
+	for until := time.Now().Add(2 * time.Minute); ; {
+		n, ended, err := r.running(ctx)
+		if err != nil || n+ended >= jobs {
+			return ended, err
+		}
+		if time.Now().After(until) {
+			return ended, fmt.Errorf("after two minutes %d of %d jobs are at work", n, jobs)
+		}
+	}
+}
+
+// running is how many jobs have a drive that is worked on, and how many have ended.
 func (r *resident) running(ctx context.Context) (n, ended int, err error) {
 	jobs, err := r.Jobs(ctx)
 	for _, j := range jobs {
 		switch j.State {
 		case api.JobRunning:
-			n++
+			// One that was taken up and still looks for its drives is not at work.
+			if slices.ContainsFunc(j.Drives, func(d api.JobDrive) bool { return d.Progress != nil }) {
+				n++
+			}
 		case api.JobEnded:
 			ended++
 		}
