@@ -61,21 +61,6 @@ func TestNothingIsStartedThatWasNotMeant(t *testing.T) {
 	}
 }
 
-// Who is refused before the service is asked is written down like others, and of many tries not every one.
-func TestForbiddenIsWrittenDown(t *testing.T) {
-	s := newSite(t)
-	x := s.serve(nil)
-	for range 5 {
-		x.Forbidden(api.Principal{Name: "uid:1000", Via: "unix"}, "list-drives", "/v1/drives", api.NewProblem(api.ExitPermission, "forbidden", "", errors.New("uid:1000 has no roles here")))
-	}
-	s.close(x)
-	list := s.actions()
-	if len(list) != 2 || list[0].Who != "uid:1000" || list[0].Via != "unix" || list[0].Action != "list-drives" || list[0].Object != "/v1/drives" || list[0].Decision != refused ||
-		list[0].Code != "forbidden" || list[1].Who != "uid:1000" || list[1].Repeated != 4 {
-		t.Errorf("%+v", list)
-	}
-}
-
 // A plan whose drive was mounted, re-partitioned or swapped since is refused when it is started.
 func TestDriveThatChangedSinceThePlan(t *testing.T) {
 	for name, change := range map[string]func(*site){
