@@ -29,7 +29,7 @@ func (s *Server) peerOf(c net.Conn) peer {
 	told, err := s.credentials(u)
 	if err != nil {
 		s.log.Debug("somebody connected of whom the kernel does not say who they are", "err", err)
-		return peer{key: "unix", err: errUnknown}
+		return peer{key: "unknown", principal: api.Principal{Name: "unknown", Via: "unix"}, err: errUnknown}
 	}
 	return peer{key: fmt.Sprintf("uid:%d", told.UID), principal: s.options.Access.Unix(told)}
 }
