@@ -122,7 +122,7 @@ func (s *Server) note(who api.Principal, op operation, r *http.Request, p *api.P
 	if action == "" {
 		action = "no such operation"
 	}
-	s.options.Refused(who, action, r.URL.Path, p)
+	s.options.Refused(who, action, r.URL.EscapedPath(), p)
 }
 
 // plain refuses what no client of ours sends.
