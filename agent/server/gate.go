@@ -87,10 +87,12 @@ func (s *Server) enter(w *paced, r *http.Request, who api.Principal, unknown err
 	if op.watch {
 		count, most = s.watchers, s.options.Watchers
 	}
-	if !count.take(who.Name) {
-		return api.NewProblem(api.ExitRefused, "too_many_requests", "", fmt.Errorf("%s has %d of these at once already", who.Name, most))
+	if !op.always {
+		if !count.take(who.Name, 0) {
+			return api.NewProblem(api.ExitRefused, "too_many_requests", "", fmt.Errorf("%s has %d of these at once already", who.Name, most))
+		}
+		defer count.give(who.Name)
 	}
-	defer count.give(who.Name)
 	r = r.WithContext(api.WithPrincipal(r.Context(), who))
 	switch {
 	case op.page != nil:

@@ -131,13 +131,13 @@ func (k *keys) recall() error {
 		return err
 	}
 	for _, file := range names {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			return err
-		}
 		var record kept
-		if err := strict.Decode(data, &record); err != nil {
-			k.log.Warn("a kept answer is damaged", "file", file, "err", err) // whoever asks for it is told
+		data, err := os.ReadFile(file)
+		if err == nil {
+			err = strict.Decode(data, &record)
+		}
+		if err != nil {
+			k.log.Warn("a kept answer cannot be read", "file", file, "err", err) // whoever asks for it is told
 		}
 		k.held.put(file, record.Principal, int64(len(data)), record.Begun)
 	}

@@ -19,11 +19,11 @@ type counts struct {
 
 func newCounts(all, each int) *counts { return &counts{all: all, each: each, by: map[string]int{}} }
 
-// take takes one, unless there are too many.
-func (c *counts) take(who string) bool {
+// take takes one, unless there are too many, or would be fewer left than are to be left for others.
+func (c *counts) take(who string, left int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.all > 0 && c.total >= c.all || c.each > 0 && c.by[who] >= c.each {
+	if c.all > 0 && c.total+left >= c.all || c.each > 0 && c.by[who] >= c.each {
 		return false
 	}
 	c.total++
@@ -59,12 +59,16 @@ func (c *connection) Close() error {
 }
 
 // admitted counts a connection among those of people with roles, or of people without, who can take nothing from the others.
+// Those who only look leave some for those who can halt the agent.
 func (s *Server) admitted(c *connection, who api.Principal, key string) bool {
-	among := s.conns
-	if len(who.Roles) == 0 {
+	among, left := s.conns, 0
+	switch {
+	case len(who.Roles) == 0:
 		among = s.strangers
+	case !who.May(api.Operate) && !who.May(api.Approve):
+		left = s.options.Connections / 8
 	}
-	if !among.take(key) {
+	if !among.take(key, left) {
 		s.log.Debug("too many connections: one was closed", "peer", key)
 		return false
 	}

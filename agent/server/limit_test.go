@@ -61,6 +61,72 @@ func TestStrangersCannotTakeAllConnections(t *testing.T) {
 	}
 }
 
+// What a user would lose: the way to halt the agent, to people who may only look.
+func TestWhoOnlyReadsLeavesConnectionsToOthers(t *testing.T) {
+	me, reader := uint32(os.Geteuid()), uint32(4242)
+	rules, err := access.New([]access.Entry{{UID: &me, Roles: api.Roles}, {UID: &reader, Roles: []api.Role{api.Read}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := testServer(t, Options{Service: &scripted{}, Access: rules, Connections: 16, PeerShare: 16})
+	var reading atomic.Bool
+	s.credentials = func(c *net.UnixConn) (peercred.Credentials, error) {
+		if reading.Load() {
+			return peercred.Credentials{UID: reader, GID: reader}, nil
+		}
+		return peercred.Of(c)
+	}
+	v := serveWith(t, s)
+	reading.Store(true)
+	var last net.Conn
+	for range 15 { // in the order in which they came; the last is one too many
+		if last, err = net.Dial("unix", v.path); err != nil {
+			t.Fatal(err)
+		}
+		defer last.Close()
+	}
+	if err := last.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := last.Read(make([]byte, 1)); err == nil || os.IsTimeout(err) {
+		t.Fatalf("all connections are taken: %v", err)
+	}
+	reading.Store(false)
+	if r := v.ask(t, "PUT", "/v1/halt", `{"halted":true,"reason":"drill"}`); r.status != 200 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// The same, to requests that are under way.
+func TestAHaltIsNotOneRequestTooMany(t *testing.T) {
+	hold := make(chan struct{})
+	s := &scripted{hold: hold}
+	v := serve(t, Options{Service: s, Requests: 1})
+	answers := make(chan reply, 2)
+	calls := func(n int) func() bool {
+		return func() bool {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return len(s.calls) == n
+		}
+	}
+	ask := func(method, at, body string) {
+		r, _ := v.try(method, at, body, withKey("k"))
+		answers <- r
+	}
+	go ask("POST", "/v1/jobs", goodStart)
+	eventually(t, "a job is started", calls(1))
+	problemIs(t, v.ask(t, "GET", "/v1/jobs", ""), 429, "too_many_requests", api.ExitRefused)
+	go ask("PUT", "/v1/halt", `{"halted":true,"reason":"it is mad"}`)
+	eventually(t, "it is halted", calls(2))
+	close(hold)
+	for range 2 {
+		if r := <-answers; r.status >= 300 {
+			t.Errorf("%+v", r)
+		}
+	}
+}
+
 // tlsSite is a server on TLS for ann, who may everything, and bob, who has no roles.
 type tlsSite struct {
 	*Server
@@ -208,10 +274,9 @@ func TestCertificatesHaveBounds(t *testing.T) {
 		t.Errorf("a third one: %+v", r)
 	}
 	fmt.Fprint(last, "\r\n")
-	if answer := make([]byte, 12); true {
-		if _, err := io.ReadFull(last, answer); err != nil || string(answer) != "HTTP/1.1 200" {
-			t.Errorf("%q, %v", answer, err)
-		}
+	answer := make([]byte, 12)
+	if _, err := io.ReadFull(last, answer); err != nil || string(answer) != "HTTP/1.1 200" {
+		t.Errorf("%q, %v", answer, err)
 	}
 	last.Close()
 	eventually(t, "there is room again", func() bool {

@@ -28,6 +28,7 @@ type operation struct {
 	status        int        // of success, 200 if it is 0
 	act           bool       // needs an Idempotency-Key
 	watch         bool       // goes on
+	always        bool       // also where somebody has too many requests under way
 	page          http.Handler
 }
 

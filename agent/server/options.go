@@ -26,7 +26,7 @@ type Options struct {
 	Metrics http.Handler // GET /v1/metrics, for those who may read; nil is not there
 	Page    http.Handler // GET of all that is not below /v1, for those who may read; nil is not there
 
-	Connections int // at once, of people with roles, 2,048; more are closed when they are accepted
+	Connections int // at once, of people with roles, 2,048; more are closed when they are accepted. Who only reads leaves an eighth to others
 	PeerShare   int // of them, of one user or certificate; three quarters
 	Strangers   int // beside them, of people without roles; an eighth of Connections, of which one of them has at most half
 	Handshakes  int // beside them, of TLS whose handshake has not ended; an eighth of Connections. For one more the oldest goes

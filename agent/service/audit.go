@@ -33,6 +33,15 @@ type Action struct {
 	Repeated   int    `json:"repeated,omitempty"` // as many times more since the record before of the same
 }
 
+// log tells of an action in the agent's log, as it is recorded: what is only counted fills no log either.
+func (x Action) log(to hclog.Logger) {
+	if x.Decision == allowed {
+		to.Info("allowed", "who", x.Who, "action", x.Action, "object", x.Object)
+		return
+	}
+	to.Warn("refused", "who", x.Who, "action", x.Action, "object", x.Object, "code", x.Code, "repeated", x.Repeated)
+}
+
 // The decisions.
 const (
 	allowed = "allowed"
@@ -164,6 +173,7 @@ func (a *auditFile) settle(over func(*repeated) bool) error {
 
 // write appends to the journal, with mu held. After a failure, as of a full disk, the file is opened anew.
 func (a *auditFile) write(x Action) error {
+	x.log(a.log)
 	if a.closed {
 		return fmt.Errorf("audit file: %w", fs.ErrClosed)
 	}
@@ -203,18 +213,14 @@ func (a *auditFile) close() error {
 func (s *Service) note(ctx context.Context, x Action, record func(*auditFile, Action) error) error {
 	who := api.PrincipalOf(ctx)
 	x.Who, x.Via = who.Name, who.Via
-	if x.Decision != allowed {
-		s.log.Warn("refused", "who", x.Who, "action", x.Action, "object", x.Object, "code", x.Code)
-		if s.Told.Refused != nil {
-			s.Told.Refused(x.Code)
-		}
-	} else {
-		s.log.Info("allowed", "who", x.Who, "action", x.Action, "object", x.Object)
+	if x.Decision != allowed && s.Told.Refused != nil {
+		s.Told.Refused(x.Code)
 	}
 	if s.Told.Audited != nil {
 		s.Told.Audited(x.Action)
 	}
 	if s.audit == nil {
+		x.log(s.log)
 		return nil
 	}
 	return record(s.audit, x)
