@@ -306,6 +306,9 @@ func (a *Agent) Watch(ctx context.Context, job string, o Observer) (Job, error) 
 
 // Attended says whether a process is at work on a job.
 func (a *Agent) Attended(job string) (bool, error) {
+	if !jobID.MatchString(job) {
+		return false, fmt.Errorf("%q: %w", job, ErrNoJob)
+	}
 	attended, err := durable.Locked(filepath.Join(a.jobDir(job), lockFile))
 	if err != nil {
 		return false, fmt.Errorf("job %s: %w", job, err)

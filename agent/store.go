@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -134,6 +135,9 @@ func readOwner(name string) (Owner, error) {
 // jobName is the name of the one job that a plan can have.
 func jobName(p sanitize.Plan) string { return "j-" + p.Digest()[:12] }
 
+// jobID is what the name of a job looks like. Nothing else is looked for.
+var jobID = regexp.MustCompile(`^j-[0-9a-f]{12}$`)
+
 func (a *Agent) jobDir(job string) string { return filepath.Join(a.dir, jobsDir, job) }
 
 func (a *Agent) driveFile(job string, id devices.ID, name string) string {
@@ -190,7 +194,7 @@ var ErrNoJob = fmt.Errorf("no such job: %w", fs.ErrNotExist)
 
 // loadPlan reads the plan of a job.
 func (a *Agent) loadPlan(job string) (sanitize.Plan, error) {
-	if job != filepath.Base(job) || !strings.HasPrefix(job, "j-") {
+	if !jobID.MatchString(job) {
 		return sanitize.Plan{}, fmt.Errorf("%q: %w", job, ErrNoJob)
 	}
 	data, err := os.ReadFile(filepath.Join(a.jobDir(job), planFile))

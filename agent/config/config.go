@@ -39,7 +39,7 @@ type Config struct {
 	Caps        Caps       `yaml:"caps"`
 	Approvals   Approvals  `yaml:"approvals"`
 	Durability  Durability `yaml:"durability"`
-	Connections int        `yaml:"connections"` // at once; 0 is 2048
+	Connections int        `yaml:"connections"` // at once, of people with roles; 0 is 2048
 	SHA256      string     `yaml:"-"`           // of the file
 	policy      *sanitize.Policy
 	approvers   []service.Approver

@@ -14,7 +14,7 @@ import (
 const keyHeader = "Idempotency-Key"
 
 // act answers a POST. What was begun goes on when the connection breaks.
-func (s *Server) act(w http.ResponseWriter, r *http.Request, who api.Principal, body []byte) *api.Problem {
+func (s *Server) act(w http.ResponseWriter, r *http.Request, who api.Principal, op operation, body []byte) *api.Problem {
 	key, p := keyOf(r)
 	if p != nil {
 		return p
@@ -23,9 +23,7 @@ func (s *Server) act(w http.ResponseWriter, r *http.Request, who api.Principal, 
 		ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
 		defer cancel()
 		defer context.AfterFunc(s.life, cancel)()
-		a := newAnswer()
-		s.safely(a, with(r.WithContext(ctx), body))
-		return a
+		return s.ask(r.WithContext(ctx), who, op, body)
 	})
 	if err != nil {
 		return told(r.Context(), err)
@@ -34,16 +32,34 @@ func (s *Server) act(w http.ResponseWriter, r *http.Request, who api.Principal, 
 	return nil
 }
 
-// safely has the mux answer; a panic is an internal error.
-func (s *Server) safely(a *answer, r *http.Request) {
-	defer func() {
-		if v := recover(); v != nil {
-			s.log.Error("an act made the server panic", "method", r.Method, "path", r.URL.Path, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
-			*a = *newAnswer()
-			refuse(a, internal())
-		}
+type passedKey struct{}
+
+// passOn says that a request is the service's to answer now: what that refuses it writes down itself.
+func passOn(ctx context.Context) {
+	if passed, ok := ctx.Value(passedKey{}).(*bool); ok {
+		*passed = true
+	}
+}
+
+// ask has the mux answer. What is refused before it passes the request on is noted; a panic is an internal error.
+func (s *Server) ask(r *http.Request, who api.Principal, op operation, body []byte) *answer {
+	passed := false
+	r = with(r.WithContext(context.WithValue(r.Context(), passedKey{}, &passed)), body)
+	a := newAnswer()
+	func() {
+		defer func() {
+			if v := recover(); v != nil {
+				s.log.Error("what was asked made the server panic", "method", r.Method, "path", r.URL.Path, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+				a = newAnswer()
+				refuse(a, internal())
+			}
+		}()
+		s.mux.ServeHTTP(a, r)
 	}()
-	s.mux.ServeHTTP(a, r)
+	if p := a.problem(); p != nil && !passed {
+		s.note(who, op, r, p)
+	}
+	return a
 }
 
 // keyOf is a request's Idempotency-Key.

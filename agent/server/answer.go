@@ -2,8 +2,11 @@ package server
 
 import (
 	"bytes"
+	"encoding/json"
 	"net/http"
 	"time"
+
+	"github.com/expunge-dev/expunge/agent/api"
 )
 
 // answer is what is answered to a request, before any of it goes out.
@@ -27,6 +30,15 @@ func (a *answer) WriteHeader(status int) {
 func (a *answer) Write(p []byte) (int, error) {
 	a.WriteHeader(http.StatusOK)
 	return a.body.Write(p)
+}
+
+// problem is the problem that an answer is; nil when it is none.
+func (a *answer) problem() *api.Problem {
+	var p api.Problem
+	if a.status < http.StatusBadRequest || json.Unmarshal(a.body.Bytes(), &p) != nil {
+		return nil
+	}
+	return &p
 }
 
 // send lets it go out.

@@ -20,9 +20,9 @@ Every POST is an act with an Idempotency-Key. Every error is application/problem
 
 const eventsText = `Replays what was recorded of the job after a cursor, and follows it until it has ended or nobody is at work on it; the last event is of the type job. A stream that ends without one was cut off: come again with the cursor of the last event that has one, and nothing that was recorded is missed.
 
-Each event is an object of the schema Event. As text/event-stream it is the data of an SSE event whose type is its member type, and whose id is its cursor; as application/x-ndjson it is a line. Every 15 s without events a comment, or an empty line, says that the stream is alive. Whoever does not read for 30 s is dropped.`
+Each event is an object of the schema Event. As text/event-stream it is the data of an SSE event whose type is its member type, and whose id is its cursor; as application/x-ndjson it is a line. Every 15 s without events a comment, or an empty line, says that the stream is alive. Whoever does not read for 30 s is dropped. Whoever may watch no more, because their certificate expired or its CA is not trusted any more, is told so within as long (type problem, code unauthorized), and is dropped.`
 
-const keyText = `A new random text for each act, of printable ASCII. Asked again with the same one, also after a broken connection or a restart of the agent, an act is not done twice: its first answer comes again, for 7 days. With another request it is refused (409, key_reused). Where the header Expunge-Answer-Kept is no, the act is done and its answer could not be kept.`
+const keyText = `A new random text for each act, of printable ASCII. Asked again with the same one, also after a broken connection or a restart of the agent, an act is not done twice: its first answer comes again, for 7 days. With another request it is refused (409, key_reused). At most 20,000 answers, or 256 MB of them, are kept for one who asks; what is over that is refused (429, too_many_keys) and not done, and no answer is forgotten for it. Where the header Expunge-Answer-Kept is no, the act is done and its answer could not be kept.`
 
 // schemaName names forms: those of agent/api as they are, others with their package before them.
 func schemaName(t reflect.Type, hint string) string {

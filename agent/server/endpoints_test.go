@@ -100,7 +100,7 @@ func TestRolesArePerOperation(t *testing.T) {
 			o.Access = everything(t, role)
 		}
 		var told []string
-		o.Forbidden = func(who api.Principal, action, path string, p *api.Problem) {
+		o.Refused = func(who api.Principal, action, path string, p *api.Problem) {
 			told = append(told, who.Name+" "+action+" "+path+" "+p.Code)
 		}
 		srv := testServer(t, o)
@@ -133,7 +133,7 @@ func TestRolesArePerOperation(t *testing.T) {
 func TestForbiddenActionsAreFew(t *testing.T) {
 	var mu sync.Mutex
 	actions := map[string]bool{}
-	v := serveWith(t, testServer(t, Options{Service: &scripted{}, Page: http.NotFoundHandler(), Forbidden: func(_ api.Principal, action, _ string, _ *api.Problem) {
+	v := serveWith(t, testServer(t, Options{Service: &scripted{}, Page: http.NotFoundHandler(), Refused: func(_ api.Principal, action, _ string, _ *api.Problem) {
 		mu.Lock()
 		defer mu.Unlock()
 		actions[action] = true
@@ -145,7 +145,7 @@ func TestForbiddenActionsAreFew(t *testing.T) {
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	if len(actions) != 3 || !actions["get-job"] || !actions["page"] || !actions["no such operation"] {
+	if len(actions) != 3 || !actions["jobs.read"] || !actions["page"] || !actions["no such operation"] {
 		t.Errorf("%v", actions)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"runtime/debug"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/expunge-dev/expunge/agent/api"
 )
@@ -46,42 +48,58 @@ func internal() *api.Problem {
 
 // admit answers a request, or says why not.
 func (s *Server) admit(w *paced, r *http.Request) *api.Problem {
+	who, unknown := s.principal(r)
+	op, allow := s.route(r)
+	p := s.enter(w, r, who, unknown, op, allow)
+	if p != nil {
+		s.note(who, op, r, p)
+	}
+	return p
+}
+
+// enter is admit of somebody who asks for an operation, or for none, where other methods are allowed. Strangers are refused before
+// anything else is: they do not learn what is there, and their connections end.
+func (s *Server) enter(w *paced, r *http.Request, who api.Principal, unknown error, op operation, allow string) *api.Problem {
+	if unknown != nil {
+		w.Header().Set("Connection", "close")
+		return api.NewProblem(api.ExitPermission, "unauthorized", "", unknown)
+	}
+	if len(who.Roles) == 0 {
+		w.Header().Set("Connection", "close")
+		return forbidden("%s has no roles here", who.Name)
+	}
 	if p := plain(r); p != nil {
 		return p
 	}
-	who, err := s.principal(r)
-	if err != nil {
-		w.Header().Set("Connection", "close")
-		return api.NewProblem(api.ExitPermission, "unauthorized", "", err)
-	}
-	op, p := s.route(w, r)
-	if foreign := crossSite(r, op.page != nil); foreign != nil {
-		return foreign
-	}
-	if len(who.Roles) == 0 {
-		return s.forbid(who, op, r, forbidden("%s has no roles here", who.Name))
-	}
-	if p != nil {
+	if p := crossSite(r, op.page != nil); p != nil {
 		return p
 	}
-	if !op.permits(who) {
-		return s.forbid(who, op, r, forbidden("%s has not the role %s", who.Name, op.needs()))
+	switch {
+	case op.may == nil && allow != "":
+		w.Header().Set("Allow", allow)
+		return api.NewProblem(api.ExitUsage, "method_not_allowed", "", fmt.Errorf("%s is not possible at %s: %s is", r.Method, r.URL.Path, allow))
+	case op.may == nil:
+		return notFound(r)
+	case !op.permits(who):
+		return forbidden("%s has not the role %s", who.Name, op.needs())
 	}
 	count, most := s.requests, s.options.Requests
 	if op.watch {
 		count, most = s.watchers, s.options.Watchers
 	}
-	if !count.take(who.Name) {
-		return api.NewProblem(api.ExitRefused, "too_many_requests", "", fmt.Errorf("%s has %d of these at once already", who.Name, most))
+	if !op.always {
+		if !count.take(who.Name, 0) {
+			return api.NewProblem(api.ExitRefused, "too_many_requests", "", fmt.Errorf("%s has %d of these at once already", who.Name, most))
+		}
+		defer count.give(who.Name)
 	}
-	defer count.give(who.Name)
 	r = r.WithContext(api.WithPrincipal(r.Context(), who))
 	switch {
 	case op.page != nil:
 		op.page.ServeHTTP(w, r)
 		return nil
 	case op.watch:
-		s.mux.ServeHTTP(w, r)
+		s.mux.ServeHTTP(w, s.judgedAgain(r))
 		return nil
 	}
 	body, p := s.body(w, r)
@@ -89,28 +107,24 @@ func (s *Server) admit(w *paced, r *http.Request) *api.Problem {
 		return p
 	}
 	if op.act {
-		return s.act(w, r, who, body)
+		return s.act(w, r, who, op, body)
 	}
-	a := newAnswer()
-	s.mux.ServeHTTP(a, with(r, body))
-	a.send(w)
+	s.ask(r, who, op, body).send(w)
 	return nil
 }
 
-// forbid notes whom roles keep from what. The names of actions are few, whatever is asked for: by them repeated tries are known.
-func (s *Server) forbid(who api.Principal, op operation, r *http.Request, p *api.Problem) *api.Problem {
-	action := op.id
-	switch {
-	case action != "":
-	case op.page != nil:
-		action = "page"
-	default:
+// note tells Options.Refused of a refusal that is written down: of whoever may not, and of whatever would have changed something.
+// The names of actions are few, whatever is asked for: by them repeated tries are known.
+func (s *Server) note(who api.Principal, op operation, r *http.Request, p *api.Problem) {
+	looks := r.Method == http.MethodGet || r.Method == http.MethodHead
+	if s.options.Refused == nil || looks && p.Code != "forbidden" && p.Code != "unauthorized" {
+		return
+	}
+	action := op.action
+	if action == "" {
 		action = "no such operation"
 	}
-	if s.options.Forbidden != nil {
-		s.options.Forbidden(who, action, r.URL.Path, p)
-	}
-	return p
+	s.options.Refused(who, action, r.URL.EscapedPath(), p)
 }
 
 // plain refuses what no client of ours sends.
@@ -124,47 +138,43 @@ func plain(r *http.Request) *api.Problem {
 	if size > headerLimit {
 		return api.NewProblem(api.ExitUsage, "headers_too_large", "", fmt.Errorf("the request's headers are larger than %d bytes", headerLimit))
 	}
-	if at := r.URL.EscapedPath(); at == "" || at[0] != '/' || path.Clean(at) != strings.TrimSuffix(at, "/") && at != "/" {
+	if at := r.URL.EscapedPath(); at == "" || at[0] != '/' || path.Clean(at) != strings.TrimSuffix(at, "/") && at != "/" || !nameable(r.URL.Path) {
 		return notFound(r)
 	}
 	return nil
 }
 
-func notFound(r *http.Request) *api.Problem {
-	return api.NewProblem(api.ExitNotFound, "not_found", "docs/openapi.yaml says what is there", fmt.Errorf("nothing is at %s", r.URL.Path))
+// nameable says whether a path, without its escapes, can have the ids of anything: they are short text without control characters.
+func nameable(at string) bool {
+	return len(at) <= pathLimit && utf8.ValidString(at) && !strings.ContainsFunc(at, unicode.IsControl)
 }
 
-// route is which operation a request asks for.
-func (s *Server) route(w http.ResponseWriter, r *http.Request) (operation, *api.Problem) {
+func notFound(r *http.Request) *api.Problem {
+	return api.NewProblem(api.ExitNotFound, "not_found", "docs/openapi.yaml says what is there", fmt.Errorf("nothing is at %.200q", r.URL.Path))
+}
+
+// route is which operation a request asks for; where it is none, which methods are allowed there.
+func (s *Server) route(r *http.Request) (op operation, allow string) {
 	if page := s.options.Page; page != nil && !strings.HasPrefix(r.URL.Path+"/", "/v1/") {
 		if r.Method == http.MethodGet || r.Method == http.MethodHead {
-			return operation{may: []api.Role{api.Read}, page: page}, nil
+			return operation{action: "page", may: mayRead, page: page}, ""
 		}
-		return operation{}, notAllowed(w, r, "GET, HEAD")
+		return operation{}, "GET, HEAD"
 	}
 	h, pattern := s.mux.Handler(r)
 	op, ok := s.operations[pattern]
-	if ok && r.Method != http.MethodHead {
-		return op, nil
+	switch {
+	case ok && r.Method != http.MethodHead:
+		return op, ""
+	case ok:
+		return operation{}, http.MethodGet
+	case pattern != "":
+		return operation{}, ""
 	}
 	// The mux's own answer says whether the path has other methods.
 	a := newAnswer()
-	if pattern == "" {
-		h.ServeHTTP(a, r)
-	}
-	allow := a.header.Get("Allow")
-	if ok {
-		allow = http.MethodGet
-	}
-	if allow == "" {
-		return operation{}, notFound(r)
-	}
-	return operation{}, notAllowed(w, r, allow)
-}
-
-func notAllowed(w http.ResponseWriter, r *http.Request, allow string) *api.Problem {
-	w.Header().Set("Allow", allow)
-	return api.NewProblem(api.ExitUsage, "method_not_allowed", "", fmt.Errorf("%s is not possible at %s: %s is", r.Method, r.URL.Path, allow))
+	h.ServeHTTP(a, r)
+	return operation{}, a.header.Get("Allow")
 }
 
 // crossSite refuses what a page of another site made a browser send: with it goes the browser's certificate. To look at the page by

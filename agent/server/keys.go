@@ -35,6 +35,13 @@ const (
 	keyWait = 30 * time.Second
 )
 
+// The most that is kept for one principal. An answer is not forgotten before its time, so that there is room for another: the
+// other is refused.
+const (
+	keptMost  = 20_000
+	keptBytes = 256 << 20
+)
+
 // keys keep the answers to acts, a file for each principal and Idempotency-Key. A file is made before its act is begun, and made again
 // with the answer before that goes out. One without an answer is of an act that was cut off, or whose answer is not kept: asked
 // again, it is done again, which the service makes harmless.
@@ -43,17 +50,21 @@ type keys struct {
 	salt []byte // of the hashes of requests: a body may have a PIN, which could be guessed from a hash without it
 	log  hclog.Logger
 	free func(dir string) (int64, error)
+	most int   // answers of one principal
+	size int64 // their bytes
 
-	mu      sync.Mutex
+	mu      sync.Mutex               // guards the rest
 	running map[string]chan struct{} // by file; closed when the act is done
+	held    holdings
 }
 
 // kept is such a file.
 type kept struct {
-	Schema  string      `json:"schema"`
-	Request string      `json:"request"` // hex HMAC-SHA256 of method, path and body
-	Begun   time.Time   `json:"begun"`
-	Answer  *keptAnswer `json:"answer,omitempty"`
+	Schema    string      `json:"schema"`
+	Principal string      `json:"principal,omitempty"` // whose it is
+	Request   string      `json:"request"`             // hex HMAC-SHA256 of method, path and body
+	Begun     time.Time   `json:"begun"`
+	Answer    *keptAnswer `json:"answer,omitempty"`
 }
 
 type keptAnswer struct {
@@ -82,8 +93,11 @@ func openKeys(dir string, log hclog.Logger) (*keys, error) {
 	if len(salt) != 32 {
 		return nil, fmt.Errorf("idempotency keys: %s is damaged: it has %d bytes", name, len(salt))
 	}
-	k := &keys{dir: dir, salt: salt, log: log, free: durable.Free, running: map[string]chan struct{}{}}
+	k := &keys{dir: dir, salt: salt, log: log, free: durable.Free, most: keptMost, size: keptBytes, running: map[string]chan struct{}{}, held: holdings{}}
 	k.clean()
+	if err := k.recall(); err != nil {
+		return nil, fmt.Errorf("idempotency keys: %w", err)
+	}
 	return k, nil
 }
 
@@ -99,10 +113,35 @@ func (k *keys) clean() {
 		if err != nil || time.Since(info.ModTime()) < keyLifetime || !strings.HasSuffix(e.Name(), ".json") && !strings.HasSuffix(e.Name(), ".tmp") {
 			continue
 		}
-		if err := os.Remove(filepath.Join(k.dir, e.Name())); err != nil {
+		file := filepath.Join(k.dir, e.Name())
+		if err := os.Remove(file); err != nil {
 			k.log.Warn("an old answer could not be removed", "err", err)
+			continue
 		}
+		k.mu.Lock()
+		k.held.drop(file)
+		k.mu.Unlock()
 	}
+}
+
+// recall counts what an earlier server kept.
+func (k *keys) recall() error {
+	names, err := filepath.Glob(filepath.Join(k.dir, "*.json"))
+	if err != nil {
+		return err
+	}
+	for _, file := range names {
+		var record kept
+		data, err := os.ReadFile(file)
+		if err == nil {
+			err = strict.Decode(data, &record)
+		}
+		if err != nil {
+			k.log.Warn("a kept answer cannot be read", "file", file, "err", err) // whoever asks for it is told
+		}
+		k.held.put(file, record.Principal, int64(len(data)), record.Begun)
+	}
+	return nil
 }
 
 // parts are strings as one, so that no two lists are the same.
@@ -166,7 +205,7 @@ func (k *keys) do(ctx context.Context, principal, key, request string, act func(
 	}
 	switch {
 	case record == nil:
-		record = &kept{Schema: keySchema, Request: request, Begun: time.Now().UTC()}
+		record = &kept{Schema: keySchema, Principal: principal, Request: request, Begun: time.Now().UTC()}
 		if err := k.begin(file, record); err != nil {
 			return nil, err
 		}
@@ -222,6 +261,9 @@ func (k *keys) load(file string) (*kept, error) {
 
 // begin notes that an act is begun. Without that it is not.
 func (k *keys) begin(file string, record *kept) error {
+	if err := k.within(record.Principal); err != nil {
+		return err
+	}
 	free, err := k.free(k.dir)
 	if err == nil && free < keyRoom {
 		err = syscall.ENOSPC
@@ -243,7 +285,13 @@ func (k *keys) save(file string, record *kept) error {
 	if err != nil {
 		return err
 	}
-	return durable.WriteFile(file, data, 0o600)
+	if err := durable.WriteFile(file, data, 0o600); err != nil {
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.held.put(file, record.Principal, int64(len(data)), record.Begun)
+	return nil
 }
 
 func (r *kept) keep(a *answer) {

@@ -2,7 +2,10 @@ package server
 
 import (
 	"net"
+	"slices"
 	"sync"
+
+	"github.com/expunge-dev/expunge/agent/api"
 )
 
 // counts are how much is in use, together and by whom.
@@ -16,11 +19,11 @@ type counts struct {
 
 func newCounts(all, each int) *counts { return &counts{all: all, each: each, by: map[string]int{}} }
 
-// take takes one, unless there are too many.
-func (c *counts) take(who string) bool {
+// take takes one, unless there are too many, or would be fewer left than are to be left for others.
+func (c *counts) take(who string, left int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.all > 0 && c.total >= c.all || c.each > 0 && c.by[who] >= c.each {
+	if c.all > 0 && c.total+left >= c.all || c.each > 0 && c.by[who] >= c.each {
 		return false
 	}
 	c.total++
@@ -38,20 +41,42 @@ func (c *counts) give(who string) {
 	}
 }
 
-// connection is one that is counted, and who is at its other end as far as that is known when it is accepted.
+// connection is one that is counted, and who is at its other end.
 type connection struct {
 	net.Conn
 	peer peer
-	give func()
+	give func() // nil as long as it is not counted
 	once sync.Once
 }
 
 func (c *connection) Close() error {
-	c.once.Do(c.give)
+	c.once.Do(func() {
+		if c.give != nil {
+			c.give()
+		}
+	})
 	return c.Conn.Close()
 }
 
-// limited accepts no more connections than may be.
+// admitted counts a connection among those of people with roles, or of people without, who can take nothing from the others.
+// Those who only look leave some for those who can halt the agent.
+func (s *Server) admitted(c *connection, who api.Principal, key string) bool {
+	among, left := s.conns, 0
+	switch {
+	case len(who.Roles) == 0:
+		among = s.strangers
+	case !who.May(api.Operate) && !who.May(api.Approve):
+		left = s.options.Connections / 8
+	}
+	if !among.take(key, left) {
+		s.log.Debug("too many connections: one was closed", "peer", key)
+		return false
+	}
+	c.give = func() { among.give(key) }
+	return true
+}
+
+// limited accepts no more connections of a Unix socket than may be. The kernel says at once who is there.
 type limited struct {
 	net.Listener
 	s *Server
@@ -63,12 +88,49 @@ func (l limited) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		p := l.s.peerOf(c)
-		if !l.s.conns.take(p.key) {
-			l.s.log.Debug("too many connections: one was closed", "peer", p.key)
-			_ = c.Close() // nothing was said on it
-			continue
+		counted := &connection{Conn: c, peer: l.s.peerOf(c)}
+		if l.s.admitted(counted, counted.peer.principal, counted.peer.key) {
+			return counted, nil
 		}
-		return &connection{Conn: c, peer: p, give: func() { l.s.conns.give(p.key) }}, nil
+		_ = c.Close() // nothing was said on it
 	}
+}
+
+// unfinished are connections of TLS whose handshake has not ended: of whom they are is not known yet. There are at most so many:
+// for one more the oldest goes, of whichever network has the most.
+type unfinished struct {
+	most int
+
+	mu    sync.Mutex
+	conns []*connection // oldest first
+}
+
+// begin adds a connection, and returns the one that goes for it.
+func (u *unfinished) begin(c *connection) (gone *connection) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if len(u.conns) >= u.most {
+		of, most := map[string]int{}, 0
+		for _, x := range u.conns {
+			of[x.peer.key]++
+			most = max(most, of[x.peer.key])
+		}
+		i := slices.IndexFunc(u.conns, func(x *connection) bool { return of[x.peer.key] == most })
+		gone = u.conns[i]
+		u.conns = slices.Delete(u.conns, i, i+1)
+	}
+	u.conns = append(u.conns, c)
+	return gone
+}
+
+// end takes a connection out; false is that it had to go before.
+func (u *unfinished) end(c *connection) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	i := slices.Index(u.conns, c)
+	if i < 0 {
+		return false
+	}
+	u.conns = slices.Delete(u.conns, i, i+1)
+	return true
 }

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,7 +14,7 @@ import (
 // both sides: nothing else can be made.
 type Listener struct {
 	l     net.Listener
-	tls   *tls.Config // of TLS
+	trust *reloading // of TLS
 	close func() error
 }
 
@@ -90,7 +89,7 @@ func Activated(l *net.UnixListener) *Listener {
 
 // TLS listens at address ("host:port") for those with a certificate of the client CA.
 func TLS(address string, files TLSFiles) (*Listener, error) {
-	c, err := files.config()
+	trust, err := files.open()
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", address, err)
 	}
@@ -98,23 +97,22 @@ func TLS(address string, files TLSFiles) (*Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Listener{l: l, tls: c}, nil
+	return &Listener{l: l, trust: trust}, nil
 }
 
 // ActivatedTLS is TLS on a socket that somebody else listens on already.
 func ActivatedTLS(l *net.TCPListener, files TLSFiles) (*Listener, error) {
-	c, err := files.config()
+	trust, err := files.open()
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", l.Addr(), err)
 	}
-	return &Listener{l: l, tls: c}, nil
+	return &Listener{l: l, trust: trust}, nil
 }
 
 // limit is a listener as it is served.
 func (s *Server) limit(l *Listener) net.Listener {
-	counted := limited{l.l, s}
-	if l.tls != nil {
-		return tls.NewListener(counted, l.tls)
+	if l.trust != nil {
+		return s.secure(l.l, l.trust)
 	}
-	return counted
+	return limited{l.l, s}
 }

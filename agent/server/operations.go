@@ -22,11 +22,13 @@ import (
 type operation struct {
 	method, path  string
 	id            string // in the document
+	action        string // in the audit file, as the service calls it there
 	summary, text string
 	may           []api.Role // whoever has one of them
 	status        int        // of success, 200 if it is 0
 	act           bool       // needs an Idempotency-Key
 	watch         bool       // goes on
+	always        bool       // also where somebody has too many requests under way
 	page          http.Handler
 }
 
@@ -155,6 +157,7 @@ func handle[I, O any](s *Server, a huma.API, o operation, do func(context.Contex
 	}
 	s.operations[o.method+" "+o.path] = o
 	huma.Register(a, h, func(ctx context.Context, in *I) (*O, error) {
+		passOn(ctx)
 		answer, err := do(ctx, in)
 		if err != nil {
 			return nil, failed(ctx, err)

@@ -18,22 +18,26 @@ type Options struct {
 	// Keys is a directory of this server alone, below the state, in which answers are kept for 7 days.
 	Keys string
 	Log  hclog.Logger // nil is silent
-	// Forbidden is told of each request that a lack of roles refuses before the service hears of it: of which operation (the id in the
-	// OpenAPI document, or "page"), at which path. It writes down who tried; nil is told nothing.
-	Forbidden func(who api.Principal, action, path string, p *api.Problem)
+	// Refused is told of each refusal that the service does not hear of and that is to be written down: of whoever may not, and of
+	// whatever would have changed something; by the name that the audit file has for the action ("page" and "no such operation" are
+	// the server's own), at which path. nil is told nothing.
+	Refused func(who api.Principal, action, path string, p *api.Problem)
 
 	Metrics http.Handler // GET /v1/metrics, for those who may read; nil is not there
 	Page    http.Handler // GET of all that is not below /v1, for those who may read; nil is not there
 
-	Connections int // at once, 2,048; more are closed when they are accepted
-	PeerShare   int // of them, of one user or network address; three quarters
+	Connections int // at once, of people with roles, 2,048; more are closed when they are accepted. Who only reads leaves an eighth to others
+	PeerShare   int // of them, of one user or certificate; three quarters
+	Strangers   int // beside them, of people without roles; an eighth of Connections, of which one of them has at most half
+	Handshakes  int // beside them, of TLS whose handshake has not ended; an eighth of Connections. For one more the oldest goes
 	Requests    int // at once, of one principal, 64; more are answered 429
 	Watchers    int // event streams at once, of one principal; half of Connections
 
-	Heartbeat time.Duration // of event streams without events, 15 s
-	Stall     time.Duration // a write that takes longer ends the connection, 30 s
-	BodyTime  time.Duration // for a request's whole body, 30 s
-	Grace     time.Duration // for acts that are under way when the server is stopped, 20 s
+	Heartbeat     time.Duration // of event streams without events, and how often it is looked whether who watches still may, 15 s
+	Stall         time.Duration // a write that takes longer ends the connection, 30 s
+	BodyTime      time.Duration // for a request's whole body, 30 s
+	HandshakeTime time.Duration // for a whole handshake of TLS, 5 s
+	Grace         time.Duration // for acts that are under way when the server is stopped, 20 s
 }
 
 const (
@@ -41,7 +45,8 @@ const (
 	idleTime    = 2 * time.Minute
 	headerLimit = 16 << 10
 	bodyLimit   = 1 << 20
-	keyLimit    = 255 // characters of an Idempotency-Key
+	pathLimit   = 1 << 10 // bytes of a path without its escapes
+	keyLimit    = 255     // characters of an Idempotency-Key
 )
 
 func (o Options) normal() (Options, error) {
@@ -62,13 +67,18 @@ func (o Options) normal() (Options, error) {
 	if o.PeerShare <= 0 {
 		o.PeerShare = max(1, o.Connections*3/4)
 	}
+	for _, n := range []*int{&o.Strangers, &o.Handshakes} {
+		if *n <= 0 {
+			*n = max(1, o.Connections/8)
+		}
+	}
 	if o.Watchers <= 0 {
 		o.Watchers = max(1, o.Connections/2)
 	}
 	for _, d := range []struct {
 		of    *time.Duration
 		usual time.Duration
-	}{{&o.Heartbeat, 15 * time.Second}, {&o.Stall, 30 * time.Second}, {&o.BodyTime, 30 * time.Second}, {&o.Grace, 20 * time.Second}} {
+	}{{&o.Heartbeat, 15 * time.Second}, {&o.Stall, 30 * time.Second}, {&o.BodyTime, 30 * time.Second}, {&o.HandshakeTime, 5 * time.Second}, {&o.Grace, 20 * time.Second}} {
 		if *d.of <= 0 {
 			*d.of = d.usual
 		}

@@ -88,7 +88,10 @@ func refuse(w http.ResponseWriter, p *api.Problem) {
 	}
 	h := w.Header()
 	h.Set("Content-Type", problemType)
-	if p.Status == http.StatusTooManyRequests || p.Code == "busy" {
+	switch {
+	case p.Code == "too_many_keys":
+		h.Set("Retry-After", "3600")
+	case p.Status == http.StatusTooManyRequests, p.Code == "busy":
 		h.Set("Retry-After", "1")
 	}
 	w.WriteHeader(p.Status)

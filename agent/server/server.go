@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/expunge-dev/expunge/agent/api"
+	"github.com/expunge-dev/expunge/internal/peercred"
 )
 
 // Server answers for a service.
@@ -26,9 +27,13 @@ type Server struct {
 	described  *huma.OpenAPI
 	document   []byte // OpenAPI 3.1, YAML
 	keys       *keys
-	conns      *counts // connections by peer
-	requests   *counts // by principal
-	watchers   *counts // by principal
+	conns      *counts     // connections of people with roles, by who they are
+	strangers  *counts     // connections of others
+	unfinished *unfinished // connections of nobody knows whom
+	requests   *counts     // by principal
+	watchers   *counts     // by principal
+
+	credentials func(*net.UnixConn) (peercred.Credentials, error)
 
 	once     sync.Once
 	stopping chan struct{}   // closed when it stops: event streams end
@@ -44,7 +49,8 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{
 		options: o, service: o.Service, log: o.Log, mux: http.NewServeMux(), operations: map[string]operation{}, stopping: make(chan struct{}),
-		conns: newCounts(o.Connections, o.PeerShare), requests: newCounts(0, o.Requests), watchers: newCounts(0, o.Watchers),
+		conns: newCounts(o.Connections, o.PeerShare), strangers: newCounts(o.Strangers, max(1, o.Strangers/2)), unfinished: &unfinished{most: o.Handshakes},
+		credentials: peercred.Of, requests: newCounts(0, o.Requests), watchers: newCounts(0, o.Watchers),
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	if s.keys, err = openKeys(o.Keys, o.Log); err != nil {

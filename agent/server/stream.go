@@ -132,6 +132,10 @@ func (s *Server) tell(ctx context.Context, t *teller, begun []heard, from <-chan
 			}
 			err = t.event(h.event)
 		case <-beat.C:
+			if err := standing(ctx); err != nil {
+				p := api.NewProblem(api.ExitPermission, "unauthorized", "", err)
+				return errors.Join(t.event(api.Event{Type: api.EventProblem, Problem: p}), t.control.Flush())
+			}
 			err = t.beat()
 		case <-ctx.Done():
 			return nil

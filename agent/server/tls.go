@@ -1,88 +1,108 @@
 package server
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
 	"sync"
-	"time"
 )
 
-// TLSFiles are what TLS needs, in PEM. They are read again when one of them has changed; when what is there then cannot be used,
-// nobody is let in by it, and the next handshake looks again.
+// TLSFiles are what TLS needs, in PEM. They are read again at each handshake, and the client CA at each request, too: whoever is
+// taken out of it is refused on connections that are open already. While what is there cannot be used, nobody is let in by it.
 type TLSFiles struct {
 	Certificate string // of this server, with its intermediates
 	Key         string
 	ClientCA    string // who signs the certificates of clients
 }
 
-// stamp is how a file was when it was read.
-type stamp struct {
-	modified time.Time
-	size     int64
-}
-
-// reloading is a configuration that is made again when its files change.
+// reloading is what the files say now. What is made of them is made again when they say something else.
 type reloading struct {
 	files TLSFiles
 
-	mu     sync.Mutex
-	made   *tls.Config
-	stamps [3]stamp
+	mu          sync.Mutex // guards the rest
+	pem         []byte     // of the client CA
+	authorities *x509.CertPool
+	pair        [2][]byte // certificate and key in PEM
+	certificate tls.Certificate
 }
 
-func (f TLSFiles) config() (*tls.Config, error) {
+func (f TLSFiles) open() (*reloading, error) {
 	r := &reloading{files: f}
-	if _, err := r.current(); err != nil {
-		return nil, err
-	}
-	return &tls.Config{
-		MinVersion: tls.VersionTLS13, ClientAuth: tls.RequireAndVerifyClientCert, NextProtos: []string{"http/1.1"},
-		ClientCAs:          x509.NewCertPool(), // of nobody: each handshake has those of current
-		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return r.current() },
-	}, nil
+	_, err := r.config()
+	return r, err
 }
 
-func (r *reloading) current() (*tls.Config, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var now [3]stamp
-	for i, name := range []string{r.files.Certificate, r.files.Key, r.files.ClientCA} {
-		info, err := os.Stat(name)
-		if err != nil {
-			return nil, fmt.Errorf("tls: %w", err)
-		}
-		now[i] = stamp{info.ModTime(), info.Size()}
-	}
-	if r.made != nil && now == r.stamps {
-		return r.made, nil
-	}
-	made, err := r.files.load()
+// config is for one handshake. Sessions are not resumed: each connection is judged by the client CA as it is then.
+func (r *reloading) config() (*tls.Config, error) {
+	authorities, err := r.clientCA()
 	if err != nil {
 		return nil, err
 	}
-	r.made, r.stamps = made, now
+	certificate, err := r.own()
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{certificate}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: authorities,
+		NextProtos: []string{"http/1.1"}, SessionTicketsDisabled: true,
+	}, nil
+}
+
+// own is the certificate of this server.
+func (r *reloading) own() (tls.Certificate, error) {
+	var now [2][]byte
+	for i, name := range []string{r.files.Certificate, r.files.Key} {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			return tls.Certificate{}, fmt.Errorf("tls: %w", err)
+		}
+		now[i] = data
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if bytes.Equal(now[0], r.pair[0]) && bytes.Equal(now[1], r.pair[1]) {
+		return r.certificate, nil
+	}
+	made, err := tls.X509KeyPair(now[0], now[1])
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("tls: certificate %s: %w", r.files.Certificate, err)
+	}
+	r.certificate, r.pair = made, now
 	return made, nil
 }
 
-func (f TLSFiles) load() (*tls.Config, error) {
-	certificate, err := tls.LoadX509KeyPair(f.Certificate, f.Key)
-	if err != nil {
-		return nil, fmt.Errorf("tls: certificate %s: %w", f.Certificate, err)
-	}
-	authorities, err := os.ReadFile(f.ClientCA)
+// clientCA are the authorities whose clients are let in.
+func (r *reloading) clientCA() (*x509.CertPool, error) {
+	data, err := os.ReadFile(r.files.ClientCA)
 	if err != nil {
 		return nil, fmt.Errorf("tls: client CA: %w", err)
 	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(authorities) {
-		return nil, fmt.Errorf("tls: client CA %s: %w", f.ClientCA, errors.New("no certificate is in it"))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.authorities != nil && bytes.Equal(data, r.pem) {
+		return r.authorities, nil
 	}
-	return &tls.Config{
-		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{certificate}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool,
-		NextProtos:             []string{"http/1.1"},
-		SessionTicketsDisabled: true, // each connection is judged by the client CA as it is now
-	}, nil
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(data) {
+		return nil, fmt.Errorf("tls: client CA %s: %w", r.files.ClientCA, errors.New("no certificate is in it"))
+	}
+	r.authorities, r.pem = pool, data
+	return pool, nil
+}
+
+// verify judges what a client showed when it connected, by the client CA and the time of now.
+func (r *reloading) verify(shown []*x509.Certificate) error {
+	authorities, err := r.clientCA()
+	if err != nil {
+		return err
+	}
+	between := x509.NewCertPool()
+	for _, c := range shown[1:] {
+		between.AddCert(c)
+	}
+	_, err = shown[0].Verify(x509.VerifyOptions{Roots: authorities, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+	return err
 }

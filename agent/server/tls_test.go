@@ -67,6 +67,20 @@ func (a *authority) issue(change func(*x509.Certificate)) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
+// issueCA signs the certificate of an authority below this one.
+func (a *authority) issueCA(name string, key *ecdsa.PublicKey) *x509.Certificate {
+	a.t.Helper()
+	c := &x509.Certificate{SerialNumber: big.NewInt(3), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	der, err := x509.CreateCertificate(rand.Reader, c, a.cert, key, a.key)
+	if err == nil {
+		c, err = x509.ParseCertificate(der)
+	}
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return c
+}
+
 func (a *authority) files(dir string) TLSFiles {
 	a.t.Helper()
 	f := TLSFiles{filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"), filepath.Join(dir, "ca.pem")}

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/expunge-dev/expunge/agent/api"
 	"github.com/expunge-dev/expunge/sanitize/journal"
 )
@@ -31,6 +33,15 @@ type Action struct {
 	Repeated   int    `json:"repeated,omitempty"` // as many times more since the record before of the same
 }
 
+// log tells of an action in the agent's log, as it is recorded: what is only counted fills no log either.
+func (x Action) log(to hclog.Logger) {
+	if x.Decision == allowed {
+		to.Info("allowed", "who", x.Who, "action", x.Action, "object", x.Object)
+		return
+	}
+	to.Warn("refused", "who", x.Who, "action", x.Action, "object", x.Object, "code", x.Code, "repeated", x.Repeated)
+}
+
 // The decisions.
 const (
 	allowed = "allowed"
@@ -39,24 +50,36 @@ const (
 
 // auditFile is the open audit file. One process writes it.
 type auditFile struct {
-	name string
-	now  func() time.Time
+	name     string
+	now      func() time.Time
+	log      hclog.Logger
+	quietFor time.Duration
 
 	mu      sync.Mutex // guards the rest
 	journal *journal.Journal
-	quiet   map[string]*repeated // refusals that were recorded lately, by who and what
+	quiet   map[string]*repeated // refusals that were recorded lately, by who, what and why
+	tick    *time.Timer          // when the counts of quiet are recorded; nil when there are none
+	closed  bool
 }
 
-// repeated is a refusal that comes again and again. Of a caller without rights not every try fills the disk.
+// repeated is a refusal that comes again and again. Of somebody who is refused not every try fills the disk.
 type repeated struct {
+	of    Action // what all of them have in common
 	since time.Time
-	more  int
+	more  int // since it was recorded last
 }
 
-const quietFor = time.Minute
+const (
+	// quietFor is how long further refusals of the same are only counted. Then their number is recorded: when the process is killed,
+	// the numbers of at most that time are lost.
+	quietFor = time.Minute
+	// quietMost is how many different ones are told apart in that time. What is beyond is counted together, by what and why.
+	quietMost = 1000
+	others    = "others"
+)
 
-func openAudit(name string, now func() time.Time) (*auditFile, error) {
-	a := &auditFile{name: name, now: now, quiet: map[string]*repeated{}}
+func openAudit(name string, now func() time.Time, log hclog.Logger) (*auditFile, error) {
+	a := &auditFile{name: name, now: now, log: log, quietFor: quietFor, quiet: map[string]*repeated{}}
 	return a, a.reopen()
 }
 
@@ -73,22 +96,86 @@ func (a *auditFile) reopen() error {
 	return nil
 }
 
-// append records an action durably. After a failure, as of a full disk, the file is opened anew.
+// append records an action durably.
 func (a *auditFile) append(x Action) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if x.Decision == refused && x.Code == "forbidden" {
-		key := strings.Join([]string{x.Who, x.Action, x.Code}, "\x00")
-		if q := a.quiet[key]; q != nil && time.Since(q.since) < quietFor {
-			q.more++
-			return nil
-		} else if q != nil {
+	return a.write(x)
+}
+
+// count records a refusal durably, unless the same was recorded lately: then it is counted.
+func (a *auditFile) count(x Action) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	key := quietKey(x)
+	q := a.quiet[key]
+	if q == nil && len(a.quiet) >= quietMost {
+		x = Action{Who: others, Action: x.Action, Decision: x.Decision, Code: x.Code}
+		key = quietKey(x)
+		q = a.quiet[key]
+	}
+	if q != nil {
+		q.more++
+		return nil
+	}
+	if err := a.write(x); err != nil {
+		return err // nothing of it is on disk: the next one is the first
+	}
+	a.quiet[key] = &repeated{of: Action{Who: x.Who, Via: x.Via, Action: x.Action, Decision: x.Decision, Code: x.Code}, since: time.Now()}
+	if a.tick == nil && !a.closed {
+		a.tick = time.AfterFunc(a.quietFor, a.due)
+	}
+	return nil
+}
+
+func quietKey(x Action) string { return strings.Join([]string{x.Who, x.Via, x.Action, x.Code}, "\x00") }
+
+// due records the counts whose time is over, and comes again as long as there are any.
+func (a *auditFile) due() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		return
+	}
+	if err := a.settle(func(q *repeated) bool { return time.Since(q.since) >= a.quietFor }); err != nil {
+		a.log.Error("how often refusals came again could not be recorded", "err", err)
+	}
+	a.tick = nil
+	if len(a.quiet) > 0 {
+		next := a.quietFor
+		for _, q := range a.quiet {
+			next = min(next, a.quietFor-time.Since(q.since))
+		}
+		a.tick = time.AfterFunc(max(next, a.quietFor/10), a.due)
+	}
+}
+
+// settle records the counts of those that are over, with mu held. One that came again stays quiet: it has a record of now. What
+// cannot be recorded is still counted.
+func (a *auditFile) settle(over func(*repeated) bool) error {
+	for _, key := range slices.Sorted(maps.Keys(a.quiet)) {
+		q := a.quiet[key]
+		switch {
+		case !over(q):
+		case q.more == 0:
+			delete(a.quiet, key)
+		default:
+			x := q.of
 			x.Repeated = q.more
+			if err := a.write(x); err != nil {
+				return err
+			}
+			q.more, q.since = 0, time.Now()
 		}
-		if len(a.quiet) > 10_000 {
-			clear(a.quiet)
-		}
-		a.quiet[key] = &repeated{since: time.Now()}
+	}
+	return nil
+}
+
+// write appends to the journal, with mu held. After a failure, as of a full disk, the file is opened anew.
+func (a *auditFile) write(x Action) error {
+	x.log(a.log)
+	if a.closed {
+		return fmt.Errorf("audit file: %w", fs.ErrClosed)
 	}
 	if a.journal == nil {
 		if err := a.reopen(); err != nil {
@@ -107,54 +194,57 @@ func (a *auditFile) append(x Action) error {
 func (a *auditFile) close() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.journal == nil {
+	if a.closed {
 		return nil
 	}
-	var err error
-	for _, key := range slices.Sorted(maps.Keys(a.quiet)) {
-		if q := a.quiet[key]; q.more > 0 && err == nil {
-			words := strings.Split(key, "\x00")
-			_, err = a.journal.Append("action", Action{Who: words[0], Action: words[1], Code: words[2], Decision: refused, Repeated: q.more})
-		}
+	err := a.settle(func(*repeated) bool { return true })
+	if a.tick != nil {
+		a.tick.Stop()
 	}
-	return errors.Join(err, a.journal.Close())
+	a.closed = true
+	if a.journal != nil {
+		err = errors.Join(err, a.journal.Close())
+		a.journal = nil
+	}
+	return err
 }
 
-// note records what was decided. Of a process of one command there is no audit file.
-func (s *Service) note(ctx context.Context, x Action) error {
+// note records what was decided, by one of auditFile's ways. Of a process of one command there is no audit file.
+func (s *Service) note(ctx context.Context, x Action, record func(*auditFile, Action) error) error {
 	who := api.PrincipalOf(ctx)
 	x.Who, x.Via = who.Name, who.Via
-	if x.Decision != allowed {
-		s.log.Warn("refused", "who", x.Who, "action", x.Action, "object", x.Object, "code", x.Code)
-		if s.Told.Refused != nil {
-			s.Told.Refused(x.Code)
-		}
-	} else {
-		s.log.Info("allowed", "who", x.Who, "action", x.Action, "object", x.Object)
+	if x.Decision != allowed && s.Told.Refused != nil {
+		s.Told.Refused(x.Code)
 	}
 	if s.Told.Audited != nil {
 		s.Told.Audited(x.Action)
 	}
 	if s.audit == nil {
+		x.log(s.log)
 		return nil
 	}
-	return s.audit.append(x)
+	return record(s.audit, x)
 }
 
 // refuse records a refusal and returns it. One that cannot be recorded is a refusal all the same.
 func (s *Service) refuse(ctx context.Context, x Action, why error) error {
 	p := api.ProblemOf(why)
-	x.Decision, x.Code, x.Detail = refused, p.Code, bounded(p.Detail)
-	if err := s.note(ctx, x); err != nil {
+	x.Detail = bounded(p.Detail)
+	s.refused(ctx, x, p.Code, (*auditFile).append)
+	return why
+}
+
+func (s *Service) refused(ctx context.Context, x Action, code string, record func(*auditFile, Action) error) {
+	x.Decision, x.Code = refused, code
+	if err := s.note(ctx, x, record); err != nil {
 		s.log.Error("a refusal could not be recorded", "err", err)
 	}
-	return why
 }
 
 // allow records that something will be done. What cannot be recorded is not done.
 func (s *Service) allow(ctx context.Context, x Action) error {
 	x.Decision = allowed
-	if err := s.note(ctx, x); err != nil {
+	if err := s.note(ctx, x, (*auditFile).append); err != nil {
 		return api.NewProblem(api.ExitInternal, "audit", "nothing was touched: make room for the state, or look at its audit file", err)
 	}
 	return nil
@@ -170,13 +260,20 @@ func (s *Service) may(ctx context.Context, role api.Role, action, object string)
 	if name == "" {
 		name = "nobody known"
 	}
-	return s.refuse(ctx, Action{Action: action, Object: bounded(object)}, api.NewProblem(api.ExitPermission, "forbidden", "an administrator gives roles in the agent's configuration",
-		fmt.Errorf("%s has not the role %q, which this needs", name, role)))
+	p := api.NewProblem(api.ExitPermission, "forbidden", "an administrator gives roles in the agent's configuration", fmt.Errorf("%s has not the role %q, which this needs", name, role))
+	s.refused(ctx, Action{Action: action, Object: bounded(object), Detail: bounded(p.Detail)}, p.Code, (*auditFile).count)
+	return p
 }
 
-// Forbidden records that somebody was refused for want of a role before the service was asked, as by what serves it to others.
-func (s *Service) Forbidden(who api.Principal, action, object string, p *api.Problem) {
-	_ = s.refuse(api.WithPrincipal(context.Background(), who), Action{Action: action, Object: bounded(object)}, p)
+// Refused records that somebody was refused before the service was asked, as by what serves it to others: for want of a role, or of
+// what makes a request. The first of a minute is recorded, and of further ones their number.
+func (s *Service) Refused(who api.Principal, action, object string, p *api.Problem) {
+	x := Action{Action: action, Object: bounded(object)}
+	// Where a request is wrong is told by the names that it has, and these can be anything: a PIN in the wrong place.
+	if len(p.Errors) == 0 {
+		x.Detail = bounded(p.Detail)
+	}
+	s.refused(api.WithPrincipal(context.Background(), who), x, p.Code, (*auditFile).count)
 }
 
 // bounded is text from outside, short enough for a record.

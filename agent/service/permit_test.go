@@ -61,18 +61,35 @@ func TestNothingIsStartedThatWasNotMeant(t *testing.T) {
 	}
 }
 
-// Who is refused before the service is asked is written down like others, and of many tries not every one.
-func TestForbiddenIsWrittenDown(t *testing.T) {
+// What no id looks like is not there, whatever the file system says of such a name, and nobody learns where the state is.
+func TestIDsOfNothing(t *testing.T) {
 	s := newSite(t)
 	x := s.serve(nil)
-	for range 5 {
-		x.Forbidden(api.Principal{Name: "uid:1000", Via: "unix"}, "list-drives", "/v1/drives", api.NewProblem(api.ExitPermission, "forbidden", "", errors.New("uid:1000 has no roles here")))
-	}
-	s.close(x)
-	list := s.actions()
-	if len(list) != 2 || list[0].Who != "uid:1000" || list[0].Via != "unix" || list[0].Action != "list-drives" || list[0].Object != "/v1/drives" || list[0].Decision != refused ||
-		list[0].Code != "forbidden" || list[1].Who != "uid:1000" || list[1].Repeated != 4 {
-		t.Errorf("%+v", list)
+	for _, id := range []string{"j-\x00", "j-", "j-..", "j-" + strings.Repeat("0", 300), "j-000000000000\n", "..", "j-0/0", "j-\xff", "j-ABCDEF000000", "", strings.Repeat("\x00", 32)} {
+		for name, ask := range map[string]func() error{
+			"job":         func() error { _, err := x.Job(s.ctx, id); return err },
+			"cancel":      func() error { _, err := x.Cancel(s.ctx, id); return err },
+			"resume":      func() error { _, err := x.Resume(s.ctx, id, api.ResumeRequest{}); return err },
+			"abandon":     func() error { _, err := x.Abandon(s.ctx, id, api.AbandonRequest{Why: "lost"}); return err },
+			"certificate": func() error { _, err := x.Certificate(s.ctx, id, "d"); return err },
+			"plan":        func() error { _, err := x.Planned(s.ctx, id); return err },
+			"approve":     func() error { _, err := x.Approve(s.ctx, id, attest.Envelope{}); return err },
+			"start":       func() error { _, err := x.Start(s.ctx, api.StartRequest{PlanID: id}); return err },
+			"events": func() error {
+				for _, err := range x.Events(s.ctx, id, "") {
+					return err
+				}
+				return nil
+			},
+		} {
+			err := ask()
+			if err == nil || api.ProblemOf(err).Code != "not_found" || api.ProblemOf(err).Status != 404 || strings.Contains(err.Error(), s.state) {
+				t.Errorf("%s %q: %v", name, id, err)
+			}
+		}
+		if _, err := x.Locate(s.ctx, id, api.LocateRequest{}); err == nil || api.ProblemOf(err).Status >= 500 || strings.Contains(err.Error(), s.state) {
+			t.Errorf("locate %q: %v", id, err)
+		}
 	}
 }
 

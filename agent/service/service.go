@@ -133,8 +133,10 @@ func New(o Options) (*Service, error) {
 		return nil, fmt.Errorf("serve: %w", err)
 	}
 	s.lock = lock
-	err = s.open()
-	if err != nil {
+	if err = s.open(); err != nil {
+		if s.audit != nil {
+			err = errors.Join(err, s.audit.close())
+		}
 		return nil, errors.Join(err, lock.Unlock())
 	}
 	return s, nil
@@ -143,7 +145,7 @@ func New(o Options) (*Service, error) {
 // open reads what an earlier service left.
 func (s *Service) open() error {
 	var err error
-	if s.audit, err = openAudit(s.path(ActionsName), s.clock); err != nil {
+	if s.audit, err = openAudit(s.path(ActionsName), s.clock, s.log); err != nil {
 		return err
 	}
 	if s.halt, err = s.readHalt(); err != nil {

@@ -95,7 +95,7 @@ func (a *app) serve(ctx context.Context, file string) (err error) {
 	state := svc.Agent.Dir()
 	web, err := server.New(server.Options{
 		Service: svc, Access: rules, Keys: filepath.Join(state, "answers"), Log: log.Named("server"),
-		Metrics: met.Handler(), Page: page.New(svc), Connections: c.Connections, Forbidden: svc.Forbidden,
+		Metrics: met.Handler(), Page: page.New(svc), Connections: c.Connections, Refused: svc.Refused,
 	})
 	if err != nil {
 		return err

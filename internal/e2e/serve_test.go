@@ -259,8 +259,8 @@ func (b *bench) writtenDown() {
 		seen[strings.Join([]string{a.Who, a.Action, a.Decision, a.Code}, " ")]++
 	}
 	for _, want := range []string{
-		"uid:0 jobs.start allowed ", "uid:0 jobs.start refused refused", "uid:1000 list-drives refused forbidden", "uid:1000 start-job refused forbidden", "uid:1000 page refused forbidden",
-		"uid:1000 make-plan refused forbidden",
+		"uid:0 jobs.start allowed ", "uid:0 jobs.start refused refused", "uid:1000 drives.list refused forbidden", "uid:1000 jobs.start refused forbidden", "uid:1000 page refused forbidden",
+		"uid:1000 plans.make refused forbidden",
 	} {
 		if seen[want] == 0 {
 			t.Errorf("%q is not written down: %v", want, seen)
