@@ -16,7 +16,7 @@ import (
 	"github.com/expunge-dev/expunge/sanitize"
 )
 
-// some is a drive that takes two seconds when it is slow.
+// some is a drive that takes a second when it is slow.
 const some = 8 << 20
 
 // cutOff ends a service in the middle of a job of some drives, and makes it so that the job had not begun on some of them.
@@ -74,8 +74,8 @@ func TestAJobOfAPolicyThatWasReplaced(t *testing.T) {
 	for _, how := range []string{"adopted", "resumed"} {
 		t.Run(how, func(t *testing.T) {
 			s := newSite(t)
-			s.drive("A", "", some, "slow:4000000")
-			s.drive("B", "", some, "slow:4000000")
+			s.drive("A", "", some, "slow:8000000")
+			s.drive("B", "", some, "slow:8000000")
 			x := s.serve(func(o *Options) { o.Policy = policy(t, "nist-800-88r2") })
 			job := s.cutOff(x, s.plan(x, sanitize.Request{}, "A", "B"), "B")
 			b := s.holds("B")
@@ -99,8 +99,8 @@ func TestAJobOfAPolicyThatWasReplaced(t *testing.T) {
 // Under the policy that it was begun under, a job goes on with all of its drives.
 func TestAJobOfThePolicyInForce(t *testing.T) {
 	s := newSite(t)
-	s.drive("A", "", some, "slow:4000000")
-	s.drive("B", "", some, "slow:4000000")
+	s.drive("A", "", some, "slow:8000000")
+	s.drive("B", "", some, "slow:8000000")
 	same := func(o *Options) { o.Policy = policy(t, "nist-800-88r2") }
 	x := s.serve(same)
 	job := s.cutOff(x, s.plan(x, sanitize.Request{}, "A", "B"), "B")
@@ -132,7 +132,7 @@ func TestAJobWhoseApproverIsOneNoMore(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
-			s.drive("A", "", some, "slow:4000000")
+			s.drive("A", "", some, "slow:8000000")
 			x := s.serve(func(o *Options) { o.Approvers, o.Required = []Approver{bob}, 1 })
 			p := s.plan(x, sanitize.Request{}, "A")
 			e, err := attest.SignApproval(approval(p, time.Now()), bobKey)
@@ -159,7 +159,7 @@ func TestAJobWhoseApproverIsOneNoMore(t *testing.T) {
 // A job that another process runs is neither stopped nor said to be, and what refuses leaves no note that keeps it from going on.
 func TestCancelOfAJobOfAnotherProcess(t *testing.T) {
 	s := newSite(t)
-	s.drive("A", "", some, "slow:4000000")
+	s.drive("A", "", some, "slow:8000000")
 	x := s.serve(nil)
 	job := s.cutOff(x, s.plan(x, sanitize.Request{Pattern: "zero"}, "A"))
 	x = s.serve(nil)

@@ -2,14 +2,17 @@ package service
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/expunge-dev/expunge/agent/api"
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/sanitize"
+	"github.com/expunge-dev/expunge/sanitize/journal"
 )
 
 func (s *site) problems(x *Service) []string {
@@ -95,15 +98,30 @@ func TestTheAuditFileIsTakenAway(t *testing.T) {
 
 // An audit file that was taken away, or cut, while no agent ran is missed by the next, which goes on and says so, in the file too.
 func TestTheAuditFileIsTakenAwayBetween(t *testing.T) {
-	for name, take := range map[string]func(name string) error{
-		"removed": os.Remove,
-		"cut": func(name string) error { // whole records from its end: the chain holds
+	for name, c := range map[string]struct {
+		take func(name string) error
+		left int // records
+	}{
+		"removed": {os.Remove, 0},
+		"cut": {func(name string) error { // whole records from its end: the chain holds
 			data, err := os.ReadFile(name)
 			if err != nil {
 				return err
 			}
 			return os.Truncate(name, int64(bytes.IndexByte(data, '\n')+1))
-		},
+		}, 1},
+		"replaced by another, which is longer": {func(name string) error {
+			if err := os.Remove(name); err != nil {
+				return err
+			}
+			other, err := journal.Create(name, time.Now)
+			for range 5 {
+				if err == nil {
+					_, err = other.Append("action", Action{Who: "uid:0", Action: "plans.make", Decision: allowed})
+				}
+			}
+			return errors.Join(err, other.Close())
+		}, 5},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
@@ -119,13 +137,10 @@ func TestTheAuditFileIsTakenAwayBetween(t *testing.T) {
 				t.Fatalf("nothing was taken: %v", codes)
 			}
 			s.close(x)
-			if err := take(filepath.Join(s.state, ActionsName)); err != nil {
+			if err := c.take(filepath.Join(s.state, ActionsName)); err != nil {
 				t.Fatal(err)
 			}
-			before := 0
-			if name == "cut" {
-				before = 1
-			}
+			before := c.left
 			x = s.serve(nil)
 			if codes := s.problems(x); !slices.Equal(codes, []string{gapCode}) {
 				t.Errorf("%v", codes)

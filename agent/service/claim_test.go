@@ -21,8 +21,8 @@ func TestAStartThatIsHeldUp(t *testing.T) {
 	s := newSite(t)
 	s.drive("T", "nvme-opal", 4<<20)
 	s.drive("A", "", small)
-	s.drive("B", "", some, "slow:4000000")
-	s.drive("C", "", some, "slow:4000000")
+	s.drive("B", "", some, "slow:8000000")
+	s.drive("C", "", some, "slow:8000000")
 	held, free := make(chan struct{}), make(chan struct{})
 	hold := sync.OnceFunc(func() { close(held); <-free })
 	x := s.serve(func(o *Options) {
@@ -173,7 +173,7 @@ func TestCapsOfJobsThatBeginAtOnce(t *testing.T) {
 			s := newSite(t)
 			const drives = 6
 			for n := range drives {
-				s.drive(fmt.Sprint("D", n), "", some, "slow:4000000")
+				s.drive(fmt.Sprint("D", n), "", some, "slow:8000000")
 			}
 			x := s.serve(func(o *Options) { o.Caps = c.caps })
 			var plans []api.Plan
