@@ -76,7 +76,7 @@ func (s *Service) look(l *look) {
 			l.why = append(l.why, runs(job))
 		}
 	}
-	l.why = append(l.why, s.kept.look(slices.DeleteFunc(names, func(job string) bool { return running[job] != nil }), len(running) == 0)...)
+	l.why = append(l.why, s.kept.look(slices.DeleteFunc(names, func(job string) bool { return running[job] != nil }), len(running) == 0, true)...)
 	if len(names) > 0 && s.volatile() && s.Sink == "" && !s.AcceptVolatile {
 		l.why = append(l.why, devices.Reason{Code: "state_volatile", Message: "the state is kept in memory", Hint: "copy it elsewhere first"})
 	}
@@ -87,7 +87,7 @@ func (s *Service) settle(job string) error {
 	s.mu.Lock()
 	still := len(s.running) == 0
 	s.mu.Unlock()
-	if why := s.kept.look([]string{job}, still); len(why) > 0 {
+	if why := s.kept.look([]string{job}, still, false); len(why) > 0 {
 		return fmt.Errorf("%s", why[0].Message)
 	}
 	return nil

@@ -29,12 +29,12 @@ type settled struct {
 }
 
 // look says what speaks against taking the host's power, of these jobs and, where still says that nothing else writes there, of
-// what they are audited by.
-func (e *evidence) look(jobs []string, still bool) []devices.Reason {
+// what they are audited by. A look that is not thorough takes it that what was copied before is there.
+func (e *evidence) look(jobs []string, still, thorough bool) []devices.Reason {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var why []devices.Reason
-	var files []string
+	var ended []settled
 	for _, job := range jobs {
 		reason, err := e.judge(job)
 		if err != nil {
@@ -44,7 +44,7 @@ func (e *evidence) look(jobs []string, still bool) []devices.Reason {
 			why = append(why, *reason)
 			continue
 		}
-		files = append(files, e.settled[job].there()...)
+		ended = append(ended, e.settled[job])
 	}
 	if e.sink == nil || len(jobs) == 0 {
 		return why
@@ -55,14 +55,19 @@ func (e *evidence) look(jobs []string, still bool) []devices.Reason {
 	if err := e.sink.ready(); err != nil {
 		return append(why, lacks(err))
 	}
-	for _, name := range files {
-		if err := e.sink.keep(name); err != nil {
-			return append(why, lacks(err)) // what keeps one from it keeps the others
+	for _, s := range ended {
+		for i, name := range s.files {
+			if s.were[i] == nil {
+				continue
+			}
+			if err := e.sink.keep(name, s.were[i]); err != nil {
+				return append(why, lacks(err)) // what keeps one from it keeps the others
+			}
 		}
 	}
 	if still {
 		for _, dir := range e.agent.KeptBeside() {
-			if err := e.sink.keepTree(dir); err != nil {
+			if err := e.sink.keepTree(dir, thorough); err != nil {
 				why = append(why, lacks(err))
 			}
 		}
@@ -101,17 +106,6 @@ func (e *evidence) judge(job string) (*devices.Reason, error) {
 	}
 	e.settled[job] = now
 	return nil, nil
-}
-
-// there are the files that there are.
-func (s settled) there() []string {
-	var list []string
-	for i, name := range s.files {
-		if s.were[i] != nil {
-			list = append(list, name)
-		}
-	}
-	return list
 }
 
 // same says whether all files are as they were.

@@ -19,13 +19,17 @@ type sink struct {
 	dir, state, owner string
 	simulated         bool
 
-	root    os.FileInfo // of the directory, when its marker was seen last; nil before that
-	copies  map[string]copied
+	root    os.FileInfo       // of the directory, when its marker was seen last; nil before that
+	copies  map[string]copied // by file of the state
+	logs    map[string]log
 	written int // how many files were copied, or compared
 }
 
-// copied is a file of the state and its copy, as they were when they were the same.
-type copied struct{ from, to os.FileInfo }
+// copied is the copy of a file, and both as they were when they were the same.
+type copied struct {
+	name     string // of the copy
+	from, to os.FileInfo
+}
 
 // A sink has a marker that says whose it is, and the state a note that it was used: where something else is mounted there, or
 // nothing, what is asked for is not the sink.
@@ -111,24 +115,18 @@ func writeMark(name, of string) error {
 	return nil
 }
 
-// keep sees to it that the sink has a file of the state. Of one that is as it was, and whose copy is, nothing is read.
-func (k *sink) keep(name string) error {
+// keep sees to it that the sink has a file of the state, which is so now. Of one that is as it was, and whose copy is, nothing is read.
+func (k *sink) keep(name string, now os.FileInfo) error {
+	if have, known := k.copies[name]; known && unchanged(now, have.from) && have.there() {
+		return nil
+	}
+	delete(k.copies, name)
+	k.written++
 	below, err := filepath.Rel(k.state, name)
 	if err != nil {
 		return err
 	}
 	to := filepath.Join(k.dir, below)
-	from, err := os.Stat(name)
-	if err != nil {
-		return fmt.Errorf("sink: %w", err)
-	}
-	if have, known := k.copies[name]; known && unchanged(from, have.from) {
-		if info, err := os.Stat(to); err == nil && unchanged(info, have.to) {
-			return nil
-		}
-	}
-	delete(k.copies, name)
-	k.written++
 	data, err := os.ReadFile(name)
 	if err != nil {
 		return fmt.Errorf("sink: %w", err)
@@ -153,6 +151,12 @@ func (k *sink) keep(name string) error {
 	case !bytes.Equal(have, data):
 		return errors.New("sink: " + to + " reads back otherwise than it was written")
 	}
-	k.copies[name] = copied{from, info}
+	k.copies[name] = copied{to, now, info}
 	return nil
+}
+
+// there says whether a copy is what it was.
+func (c copied) there() bool {
+	info, err := os.Stat(c.name)
+	return err == nil && unchanged(info, c.to)
 }

@@ -11,12 +11,23 @@ import (
 	"strings"
 )
 
-// logLast are the files of a log that say how long it is. They are copied when all that they speak of is there.
-var logLast = []string{"ahead", "checkpoint"}
+// logLast are the files of a log that say how long it is. They are copied when all that they speak of is there. In logGrows are files
+// that never change, and come only with a change of the former.
+var (
+	logLast  = []string{"ahead", "checkpoint"}
+	logGrows = []string{"envelopes", "tile"}
+)
+
+// log is a log that was copied: as long as these say, and all that never changes of it.
+type log struct {
+	last  []os.FileInfo
+	files []string
+}
 
 // keepTree sees to it that the sink has a directory of the state, such as the log. Nobody should write there meanwhile: when somebody
-// has, it is an error, and the next look goes on.
-func (k *sink) keepTree(dir string) error {
+// has, it is an error, and the next look goes on. Whether what never changes is still in the sink is only looked at when that is to be
+// thorough.
+func (k *sink) keepTree(dir string, thorough bool) error {
 	var last []string
 	for _, name := range logLast {
 		last = append(last, filepath.Join(dir, name))
@@ -25,17 +36,33 @@ func (k *sink) keepTree(dir string) error {
 	if err != nil {
 		return fmt.Errorf("sink: %w", err)
 	}
-	written := k.written
+	was, known := k.logs[dir]
+	same := known && slices.EqualFunc(before, was.last, unchanged)
+	now, written := log{last: before}, k.written
+	if same {
+		now.files = was.files
+		for _, name := range now.files {
+			if err := k.keepOld(name, thorough); err != nil {
+				return err
+			}
+		}
+	}
 	err = filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
 		switch {
 		case name == dir && errors.Is(err, fs.ErrNotExist):
 			return fs.SkipAll
 		case err != nil:
 			return fmt.Errorf("sink: %w", err)
+		case d.IsDir() && same && filepath.Dir(name) == dir && slices.Contains(logGrows, d.Name()):
+			return fs.SkipDir
 		case d.IsDir() || strings.HasPrefix(d.Name(), ".") || d.Name() == "lock" || slices.Contains(last, name):
 			return nil
 		}
-		return k.keep(name)
+		if below, _, _ := strings.Cut(strings.TrimPrefix(name, dir+"/"), "/"); slices.Contains(logGrows, below) {
+			now.files = append(now.files, name)
+			return k.keepOld(name, thorough)
+		}
+		return k.keepOne(name)
 	})
 	if err != nil {
 		return err
@@ -44,17 +71,34 @@ func (k *sink) keepTree(dir string) error {
 		if before[i] == nil {
 			continue
 		}
-		if err := k.keep(name); err != nil {
+		if err := k.keepOne(name); err != nil {
 			return err
 		}
 		if !unchanged(k.copies[name].from, before[i]) {
 			return fmt.Errorf("sink: %s is being written", name)
 		}
 	}
+	k.logs[dir] = now
 	if written == k.written {
 		return nil
 	}
 	return k.prune(dir)
+}
+
+func (k *sink) keepOne(name string) error {
+	now, err := os.Stat(name)
+	if err != nil {
+		return fmt.Errorf("sink: %w", err)
+	}
+	return k.keep(name, now)
+}
+
+// keepOld is keepOne of a file that never changes.
+func (k *sink) keepOld(name string, thorough bool) error {
+	if have, known := k.copies[name]; known && (!thorough || have.there()) {
+		return nil
+	}
+	return k.keepOne(name)
 }
 
 // prune takes from the copy of a log the partial tiles that wider ones of it have replaced, as the log itself does.
