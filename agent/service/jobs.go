@@ -307,8 +307,10 @@ func (s *Service) Abandon(ctx context.Context, id string, r api.AbandonRequest) 
 	for _, d := range given.Drives {
 		problems = errors.Join(problems, d.Err)
 	}
-	if err := s.settle(id); err != nil {
-		s.log.Error("the evidence of a job is not where it should be", "job", id, "err", err)
+	s.mu.Lock()
+	if !s.closing {
+		s.settle(id)
 	}
+	s.mu.Unlock()
 	return s.as(given, nil), errors.Join(problems, given.ManifestErr)
 }

@@ -2,7 +2,6 @@ package service
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -24,6 +23,10 @@ type look struct {
 // not, or not any more, where the configuration wants it. The error is that the state cannot be read, which is a reason, too.
 func (s *Service) powerOff(ctx context.Context) ([]devices.Reason, error) {
 	s.mu.Lock()
+	if s.closing {
+		s.mu.Unlock()
+		return []devices.Reason{{Code: "unknown", Message: "the agent is about to stop", Hint: "ask it again when it has started"}}, nil
+	}
 	l := s.looking
 	if l == nil {
 		l = &look{done: make(chan struct{})}
@@ -82,13 +85,13 @@ func (s *Service) look(l *look) {
 	}
 }
 
-// settle has the evidence of a job that has ended brought where it should be, and, when no other job runs, what it is audited by.
-func (s *Service) settle(job string) error {
-	s.mu.Lock()
+// settle has the evidence of a job that has ended brought where it should be, and, when no job runs, what it is audited by. Nobody waits
+// for it but Close: a sink may not answer. It is called with mu held, by who is one of the service's lives, or while it does not close.
+func (s *Service) settle(job string) {
 	still := len(s.running) == 0
-	s.mu.Unlock()
-	if why := s.kept.look([]string{job}, still, false); len(why) > 0 {
-		return fmt.Errorf("%s", why[0].Message)
-	}
-	return nil
+	s.lives.Go(func() {
+		for _, r := range s.kept.look([]string{job}, still, false) {
+			s.log.Error("the evidence of a job is not where it should be", "job", job, "why", r.Message)
+		}
+	})
 }

@@ -155,6 +155,7 @@ func (s *Service) ended(r *run) {
 	s.listing.stale()
 	s.mu.Lock()
 	delete(s.running, r.job)
+	s.settle(r.job)
 	again := r.missed && !s.closing
 	s.mu.Unlock()
 	r.hub.end()
@@ -165,9 +166,6 @@ func (s *Service) ended(r *run) {
 				s.log.Error("the host changed and cannot be looked at", "err", err)
 			}
 		})
-	}
-	if err := s.settle(r.job); err != nil {
-		s.log.Error("the evidence of a job is not where it should be", "job", r.job, "err", err)
 	}
 	if s.Told.JobEnded != nil {
 		if j, err := s.job(r.job); err == nil {
