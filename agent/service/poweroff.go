@@ -88,6 +88,9 @@ func (s *Service) look(l *look) {
 // settle has the evidence of a job that has ended brought where it should be, and, when no job runs, what it is audited by. Nobody waits
 // for it but Close: a sink may not answer. It is called with mu held, by who is one of the service's lives, or while it does not close.
 func (s *Service) settle(job string) {
+	if !s.Resident {
+		return // nobody asks
+	}
 	still := len(s.running) == 0
 	s.lives.Go(func() {
 		for _, r := range s.kept.look([]string{job}, still, false) {

@@ -108,7 +108,7 @@ func New(o Options) (*Service, error) {
 	s := &Service{Options: o, log: o.Log.Named("service"), started: time.Now(), running: map[string]*run{}, claimed: claims{}, verdicts: map[string]verdict{}}
 	s.kept = evidence{agent: o.Agent, settled: map[string]settled{}}
 	if o.Sink != "" {
-		s.kept.sink = &sink{dir: o.Sink, state: o.Agent.Dir(), owner: o.Agent.ID(), simulated: o.Agent.Simulated(), copies: map[string]copied{}, logs: map[string]log{}}
+		s.kept.sink = &sink{dir: o.Sink, state: o.Agent.Dir(), owner: o.Agent.ID(), simulated: o.Agent.Simulated(), copies: map[string]copied{}, logs: map[string]copiedLog{}}
 	}
 	s.listing.host, s.listing.lives, s.listing.now = o.Host, &s.lives, s.clock
 	if err := s.checkApprovers(); err != nil {

@@ -21,7 +21,7 @@ type sink struct {
 
 	root    os.FileInfo       // of the directory, when its marker was seen last; nil before that
 	copies  map[string]copied // by file of the state
-	logs    map[string]log
+	logs    map[string]copiedLog
 	written int // how many files were copied, or compared
 }
 

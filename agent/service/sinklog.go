@@ -18,8 +18,8 @@ var (
 	logGrows = []string{"envelopes", "tile"}
 )
 
-// log is a log that was copied: as long as these say, and all that never changes of it.
-type log struct {
+// copiedLog is a log that was copied: as long as these say, and all that never changes of it.
+type copiedLog struct {
 	last  []os.FileInfo
 	files []string
 }
@@ -38,7 +38,7 @@ func (k *sink) keepTree(dir string, thorough bool) error {
 	}
 	was, known := k.logs[dir]
 	same := known && slices.EqualFunc(before, was.last, unchanged)
-	now, written := log{last: before}, k.written
+	now, written := copiedLog{last: before}, k.written
 	if same {
 		now.files = was.files
 		for _, name := range now.files {
