@@ -202,6 +202,11 @@ func (a *Agent) Resume(ctx context.Context, job string, o Observer) (Job, error)
 
 // GoOn is Resume for those who know that nobody cancelled the job.
 func (a *Agent) GoOn(ctx context.Context, job string, o Observer) (Job, error) {
+	return a.GoOnWithBegun(ctx, job, nil, o)
+}
+
+// GoOnWithBegun is GoOn for the drives that were begun on: a reason, unless it is nil, is why the others are not touched any more.
+func (a *Agent) GoOnWithBegun(ctx context.Context, job string, others *sanitize.Refusal, o Observer) (Job, error) {
 	p, err := a.loadPlan(job)
 	if err != nil {
 		return Job{}, err
@@ -215,10 +220,18 @@ func (a *Agent) GoOn(ctx context.Context, job string, o Observer) (Job, error) {
 	if err := a.ready(len(p.Drives)); err != nil {
 		return Job{}, err
 	}
-	return a.carryOn(ctx, job, p, nil, o, nil)
+	var refusals map[devices.ID]*sanitize.Refusal
+	if others != nil {
+		refusals = map[devices.ID]*sanitize.Refusal{}
+		for _, d := range p.Drives {
+			refusals[d.ID] = others
+		}
+	}
+	return a.carryOn(ctx, job, p, refusals, o, nil)
 }
 
-// carryOn works on every drive of a job that has not come to an end, or on those that only names.
+// carryOn works on every drive of a job that has not come to an end, or on those that only names. One with a refusal ends with that,
+// unless it was begun on: half an erase helps nobody.
 func (a *Agent) carryOn(ctx context.Context, job string, p sanitize.Plan, refusals map[devices.ID]*sanitize.Refusal, o Observer, only func(devices.ID) bool) (done Job, err error) {
 	lock, err := a.lockJob(job)
 	if err != nil {
@@ -293,7 +306,7 @@ func (a *Agent) work(ctx context.Context, job string, p sanitize.Plan, d sanitiz
 		return err
 	}
 	defer func() { err = errors.Join(err, j.Close()) }()
-	if refusal != nil {
+	if refusal != nil && !sanitize.HasIntent(records) {
 		return sanitize.Refuse(j, refusal.Error())
 	}
 	if !sanitize.HasIntent(records) && a.now().After(p.Expires) {

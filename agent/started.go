@@ -21,6 +21,22 @@ type Started struct {
 	By        string            `json:"by"`
 	At        time.Time         `json:"at"`
 	Approvals []attest.Envelope `json:"approvals"`
+	// Boot is the moment by a clock that nobody sets; nil when it is not known.
+	Boot *Boot `json:"boot,omitempty"`
+	// Audit is how far the audit file of an agent was when it had recorded the start; nil where none is kept.
+	Audit *AuditMark `json:"audit,omitempty"`
+}
+
+// Boot is a moment of a host: which start of its kernel, and how long after.
+type Boot struct {
+	ID        string `json:"id"`
+	UpSeconds int64  `json:"up_seconds"`
+}
+
+// AuditMark pins the beginning of an audit file: so many records, the last of which has this hash.
+type AuditMark struct {
+	Records int64  `json:"records"`
+	SHA256  string `json:"sha256"`
 }
 
 const startedSchema = "expunge/started/v1"
@@ -131,6 +147,27 @@ func (a *Agent) JobNames() ([]string, error) { return a.jobNames() }
 
 // PlanOf reads the plan of a job. The error is ErrNoJob when there is none of that name.
 func (a *Agent) PlanOf(job string) (sanitize.Plan, error) { return a.loadPlan(job) }
+
+// KeptOf are the files of a job that say what was done, by whose order, and how it is shown: plan, request, who started it, manifest,
+// and of each drive journal and certificate. Not all need be there. The secrets of a job are not among them.
+func (a *Agent) KeptOf(job string, p sanitize.Plan) []string {
+	var list []string
+	for _, name := range []string{planFile, requestFile, startedFile, manifestFile} {
+		list = append(list, filepath.Join(a.jobDir(job), name))
+	}
+	for _, d := range p.Drives {
+		list = append(list, a.driveFile(job, d.ID, journalFile), a.driveFile(job, d.ID, certificateFile))
+	}
+	return list
+}
+
+// KeptBeside are the directories of the state that have what a job's certificates are audited by: the log, and records of no job.
+func (a *Agent) KeptBeside() []string {
+	return []string{filepath.Join(a.dir, logDir), filepath.Join(a.dir, recordsDir)}
+}
+
+// ID is that of the host or rack whose state this is.
+func (a *Agent) ID() string { return a.owner.ID }
 
 // ManifestOf is the file of a job's manifest; "" when there is none.
 func (a *Agent) ManifestOf(job string) string {

@@ -20,8 +20,8 @@ func (s *Service) Adopt(ctx context.Context) error {
 
 // adopt does so for jobs with one of some drives; nil is all.
 func (s *Service) adopt(ctx context.Context, present map[devices.ID]bool) error {
-	s.starting.Lock()
-	defer s.starting.Unlock()
+	s.adoption.Lock()
+	defer s.adoption.Unlock()
 	if err := s.working(); err != nil {
 		s.log.Warn("unfinished jobs are left as they are", "why", err)
 		return nil

@@ -13,6 +13,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/expunge-dev/expunge/agent"
 	"github.com/expunge-dev/expunge/agent/api"
 	"github.com/expunge-dev/expunge/sanitize/journal"
 )
@@ -57,6 +58,8 @@ type auditFile struct {
 
 	mu      sync.Mutex // guards the rest
 	journal *journal.Journal
+	found   []journal.Record     // when it was opened, until they were looked at
+	last    agent.AuditMark      // of what this process has recorded
 	quiet   map[string]*repeated // refusals that were recorded lately, by who, what and why
 	tick    *time.Timer          // when the counts of quiet are recorded; nil when there are none
 	closed  bool
@@ -78,21 +81,33 @@ const (
 	others    = "others"
 )
 
+// openAudit opens the audit file, or begins it.
 func openAudit(name string, now func() time.Time, log hclog.Logger) (*auditFile, error) {
 	a := &auditFile{name: name, now: now, log: log, quietFor: quietFor, quiet: map[string]*repeated{}}
-	return a, a.reopen()
+	err := a.reopen()
+	if errors.Is(err, fs.ErrNotExist) {
+		if a.journal, err = journal.Create(a.name, a.now); err != nil {
+			err = fmt.Errorf("audit file: %w", err)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	a.last = markOf(a.journal)
+	return a, nil
 }
 
-// reopen opens the journal, whose torn tail is cut. A broken chain is an error: somebody changed what is recorded.
+// reopen opens the journal, whose torn tail is cut. A broken chain is an error: somebody changed what is recorded. So is one that has
+// not what this process has recorded.
 func (a *auditFile) reopen() error {
-	j, _, err := journal.Open(a.name, a.now)
-	if errors.Is(err, fs.ErrNotExist) {
-		j, err = journal.Create(a.name, a.now)
+	j, records, err := journal.Open(a.name, a.now)
+	if err == nil && !pinned(a.last, records, j) {
+		err = errors.Join(errors.New("it has not what was recorded: it was cut, or another is in its place"), j.Close())
 	}
 	if err != nil {
 		return fmt.Errorf("audit file: %w", err)
 	}
-	a.journal = j
+	a.journal, a.found = j, records
 	return nil
 }
 
@@ -182,11 +197,15 @@ func (a *auditFile) write(x Action) error {
 			return err
 		}
 	}
+	if err := a.journal.Intact(); err != nil {
+		return fmt.Errorf("audit file: %w", err)
+	}
 	if _, err := a.journal.Append("action", x); err != nil {
 		err = errors.Join(fmt.Errorf("audit file: %w", err), a.journal.Close())
 		a.journal = nil
 		return err
 	}
+	a.last = markOf(a.journal)
 	return nil
 }
 

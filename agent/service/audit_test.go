@@ -83,10 +83,10 @@ func TestARefusalThatCouldNotBeRecordedSilencesNothing(t *testing.T) {
 	s := newSite(t)
 	x := s.serve(nil)
 	name, aside := filepath.Join(s.state, ActionsName), filepath.Join(s.state, "kept")
-	if err := errors.Join(x.audit.journal.Close(), os.Rename(name, aside), os.Mkdir(name, 0o700)); err != nil {
+	if err := errors.Join(os.Rename(name, aside), os.Mkdir(name, 0o700)); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // the first finds its file closed, the second cannot open another
+	for range 2 { // another thing has the name of the file
 		x.Refused(stranger, "drives.list", "/v1/drives", noRoles)
 	}
 	if err := errors.Join(os.Remove(name), os.Rename(aside, name)); err != nil {
@@ -98,7 +98,7 @@ func TestARefusalThatCouldNotBeRecordedSilencesNothing(t *testing.T) {
 	}
 	// The same of a count: what could not be written is still counted.
 	x.Refused(stranger, "drives.list", "/v1/drives", noRoles)
-	if err := errors.Join(x.audit.journal.Close(), os.Rename(name, aside), os.Mkdir(name, 0o700)); err != nil {
+	if err := errors.Join(os.Rename(name, aside), os.Mkdir(name, 0o700)); err != nil {
 		t.Fatal(err)
 	}
 	x.audit.mu.Lock()

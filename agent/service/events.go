@@ -45,7 +45,7 @@ func (s *Service) Events(ctx context.Context, id, after string) iter.Seq2[api.Ev
 				yield(api.Event{}, err)
 				return
 			}
-			if job.State == api.JobInterrupted && s.adopting(ctx) {
+			if job.State == api.JobInterrupted && !told && s.adopting(ctx) {
 				continue
 			}
 			if ctx.Err() != nil {

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,6 +29,8 @@ func (s *Service) readHalt() (api.Halt, error) {
 		return api.Halt{GoesOn: []api.CancelledDrive{}}, nil
 	case err != nil:
 		return h, fmt.Errorf("halt: %w", err)
+	case string(bytes.TrimSpace(data)) == neverHalted:
+		return api.Halt{GoesOn: []api.CancelledDrive{}}, nil
 	}
 	err = strict.Decode(data, &h)
 	if err == nil && (h.By == "" || h.Since == "") {
@@ -38,6 +41,52 @@ func (s *Service) readHalt() (api.Halt, error) {
 	}
 	h.GoesOn = []api.CancelledDrive{}
 	return h, nil
+}
+
+// haltRoom is what the note of a halt takes on disk, from the first start of a service on: written in place it needs no room, so that a
+// full disk keeps nobody from halting for good. A note that a cut has torn is damaged, and a damaged one holds.
+const haltRoom = 8 << 10
+
+// neverHalted is the note of a state in which nobody has halted yet.
+const neverHalted = `{"halted":false}`
+
+// keepHalt writes the note of a halt, or of its end, where there is room for it already, and else as a new file.
+func (s *Service) keepHalt(h api.Halt) error {
+	data, err := json.Marshal(h)
+	if err != nil {
+		return err
+	}
+	name := s.path(agent.HaltName)
+	inPlace := durable.Overwrite(name, append(data, '\n'), ' ')
+	if inPlace == nil {
+		return nil
+	}
+	if err := durable.WriteFile(name, padded(data), 0o600); err != nil {
+		return errors.Join(inPlace, err)
+	}
+	return nil
+}
+
+// padded is a note as long as what is reserved for it, where it is not longer.
+func padded(data []byte) []byte {
+	data = append(data, '\n')
+	return append(data, bytes.Repeat([]byte{' '}, max(0, haltRoom-len(data)))...)
+}
+
+// reserveHalt sees to it that there is room for the note of a halt. It changes nothing that the note says, and leaves one that is
+// damaged as it is.
+func (s *Service) reserveHalt() error {
+	name := s.path(agent.HaltName)
+	data, err := os.ReadFile(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		data = []byte(neverHalted)
+	case err != nil:
+		return err
+	case len(data) >= haltRoom || !json.Valid(data):
+		return nil
+	}
+	return durable.WriteFile(name, padded(bytes.TrimSpace(data)), 0o600)
 }
 
 // Halt stops the agent from beginning anything destructive: no job begins, and those that run stop before their next request.
@@ -62,10 +111,7 @@ func (s *Service) Halt(ctx context.Context, r api.HaltRequest) (api.Halt, error)
 		return api.Halt{}, noted
 	}
 	h := api.Halt{HaltRequest: r, By: api.PrincipalOf(ctx).Name, Since: s.clock().Format(time.RFC3339), GoesOn: []api.CancelledDrive{}}
-	data, err := json.Marshal(h)
-	if err == nil {
-		err = durable.WriteFile(s.path(agent.HaltName), append(data, '\n'), 0o600)
-	}
+	err := s.keepHalt(h)
 	if err != nil && !r.Halted {
 		return api.Halt{}, fmt.Errorf("end of the halt: %w", err)
 	}
@@ -88,8 +134,11 @@ func (s *Service) Halt(ctx context.Context, r api.HaltRequest) (api.Halt, error)
 	if !r.Halted {
 		return h, s.Adopt(ctx)
 	}
-	if err = errors.Join(noted, err); err != nil {
-		return h, fmt.Errorf("the agent is halted, until it ends: that could not be kept: %w", err)
+	switch {
+	case err != nil:
+		return h, fmt.Errorf("the agent is halted, until it ends: that could not be kept: %w", errors.Join(noted, err))
+	case noted != nil:
+		return h, fmt.Errorf("the agent is halted, and that is kept; it could not be recorded: %w", noted)
 	}
 	return h, nil
 }

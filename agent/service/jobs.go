@@ -102,6 +102,9 @@ func (s *Service) Cancel(ctx context.Context, id string) (api.Cancelled, error) 
 	if err == nil && j.State == api.JobEnded {
 		err = api.Refusef("ended", "its certificates say what came of it", "job %s has ended", id)
 	}
+	if err == nil {
+		_, err = s.ours(id)
+	}
 	if err != nil {
 		return api.Cancelled{}, s.refuse(ctx, x, err)
 	}
@@ -111,13 +114,13 @@ func (s *Service) Cancel(ctx context.Context, id string) (api.Cancelled, error) 
 	}
 	who := api.PrincipalOf(ctx).Name
 	s.deciding.Lock()
-	err = s.Agent.Stop(id, agent.Stopped{By: who, At: s.clock()})
-	s.mu.Lock()
-	r := s.running[id]
-	s.mu.Unlock()
+	r, err := s.ours(id)
+	if err == nil {
+		err = s.Agent.Stop(id, agent.Stopped{By: who, At: s.clock()})
+	}
 	s.deciding.Unlock()
 	if err != nil {
-		return api.Cancelled{}, err
+		return api.Cancelled{}, s.refuse(ctx, x, err)
 	}
 	if r == nil {
 		return s.cancelled(j, nil), nil
@@ -129,6 +132,26 @@ func (s *Service) Cancel(ctx context.Context, id string) (api.Cancelled, error) 
 		return api.Cancelled{}, err
 	}
 	return s.cancelled(j, byItself), nil
+}
+
+// ours is this process' work on a job; nil when nobody is at work on it. One that another process runs is refused: nothing here stops
+// that, and no note that it was stopped may say so.
+func (s *Service) ours(job string) (*run, error) {
+	s.mu.Lock()
+	r := s.running[job]
+	s.mu.Unlock()
+	if r != nil {
+		return r, nil
+	}
+	attended, err := s.Agent.Attended(job)
+	if err == nil && attended {
+		err = elsewhere(job)
+	}
+	return nil, err
+}
+
+func elsewhere(job string) error {
+	return api.Refusef("busy", "stop it where it runs; its drives are as they were", "another process runs job %s, or somebody is giving it up: it is not stopped from here", job)
 }
 
 // stopsWithin is how long those who stop a job wait for it before they answer.
@@ -192,8 +215,6 @@ func (s *Service) Resume(ctx context.Context, id string, r api.ResumeRequest) (a
 	if err := s.may(ctx, api.Operate, action, id); err != nil {
 		return api.Job{}, err
 	}
-	s.starting.Lock()
-	defer s.starting.Unlock()
 	x := Action{Action: action, Object: bounded(id)}
 	p, err := s.Agent.PlanOf(id)
 	if err == nil {
@@ -203,21 +224,42 @@ func (s *Service) Resume(ctx context.Context, id string, r api.ResumeRequest) (a
 	if err != nil {
 		return api.Job{}, s.refuse(ctx, x, err)
 	}
+	release, err := s.claim(ctx, p.Drives)
+	if err != nil {
+		return api.Job{}, s.refuse(ctx, x, err)
+	}
+	defer release()
 	if j, err := s.job(id); err == nil && j.State == api.JobRunning {
 		return j, nil // it goes on already
 	}
 	if err := s.allow(ctx, x); err != nil {
 		return api.Job{}, err
 	}
-	if err := s.resume(id, p, r.PINs, func() error { return s.Agent.Unstop(id) }); err != nil {
+	if err := s.goOn(id, p, r.PINs, func() error { return s.Agent.Unstop(id) }); err != nil {
 		return api.Job{}, s.refuse(ctx, x, err)
 	}
 	return s.job(id)
 }
 
-// resume launches a job again. first is done when nobody can cancel the job meanwhile.
+// resume launches a job again, as soon as nobody else judges its drives. first is done when nobody can cancel the job meanwhile.
 func (s *Service) resume(id string, p sanitize.Plan, pins map[devices.ID]string, first func() error) error {
-	return s.launch(id, p, pins, first, func(ctx context.Context, o agent.Observer) (agent.Job, error) { return s.Agent.GoOn(ctx, id, o) })
+	release, err := s.claim(context.Background(), p.Drives)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return s.goOn(id, p, pins, first)
+}
+
+// goOn is resume for those who have claimed the drives.
+func (s *Service) goOn(id string, p sanitize.Plan, pins map[devices.ID]string, first func() error) error {
+	others := s.again(id, p)
+	if others != nil {
+		s.barred(id, p, others)
+	}
+	return s.launch(id, p, pins, first, func(ctx context.Context, o agent.Observer) (agent.Job, error) {
+		return s.Agent.GoOnWithBegun(ctx, id, others, o)
+	})
 }
 
 // Abandon gives a job up.
@@ -226,10 +268,20 @@ func (s *Service) Abandon(ctx context.Context, id string, r api.AbandonRequest) 
 	if err := s.may(ctx, api.Operate, action, id); err != nil {
 		return api.Job{}, err
 	}
-	s.starting.Lock()
-	defer s.starting.Unlock()
 	x := Action{Action: action, Object: bounded(id), Detail: bounded(r.Why)}
+	p, err := s.Agent.PlanOf(id)
+	if err != nil {
+		return api.Job{}, s.refuse(ctx, x, err)
+	}
+	release, err := s.claim(ctx, p.Drives)
+	if err != nil {
+		return api.Job{}, s.refuse(ctx, x, err)
+	}
+	defer release()
 	j, err := s.job(id)
+	if err == nil {
+		_, err = s.ours(id)
+	}
 	switch {
 	case err != nil:
 	case j.State == api.JobRunning:
@@ -255,8 +307,10 @@ func (s *Service) Abandon(ctx context.Context, id string, r api.AbandonRequest) 
 	for _, d := range given.Drives {
 		problems = errors.Join(problems, d.Err)
 	}
-	if _, err := s.settle(id); err != nil {
-		s.log.Error("the evidence of a job is not where it should be", "job", id, "err", err)
+	s.mu.Lock()
+	if !s.closing {
+		s.settle(id)
 	}
+	s.mu.Unlock()
 	return s.as(given, nil), errors.Join(problems, given.ManifestErr)
 }

@@ -47,15 +47,24 @@ func (r *run) reading(id devices.ID) (sanitize.Reading, bool) {
 // launch begins the work of a job, and returns when it has begun or was refused. first, if any, is done right before, when nobody can
 // cancel the job meanwhile.
 func (s *Service) launch(job string, p sanitize.Plan, pins map[devices.ID]string, first func() error, do func(context.Context, agent.Observer) (agent.Job, error)) error {
-	hub, err := newHub(job, p.Drives, func(d sanitize.DrivePlan) string { return s.Agent.JournalOf(job, d) })
+	began, err := s.begin(job, p, pins, first, do)
 	if err != nil {
 		return err
+	}
+	return <-began
+}
+
+// begin is launch for those who cannot wait: what came of it comes by the channel, once.
+func (s *Service) begin(job string, p sanitize.Plan, pins map[devices.ID]string, first func() error, do func(context.Context, agent.Observer) (agent.Job, error)) (<-chan error, error) {
+	hub, err := newHub(job, p.Drives, func(d sanitize.DrivePlan) string { return s.Agent.JournalOf(job, d) })
+	if err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	r := &run{job: job, plan: p, cancel: cancel, hub: hub, done: make(chan struct{}), atWork: map[devices.ID]*sanitize.Meter{}, left: len(p.Drives)}
 	if err := s.register(r, first); err != nil {
 		cancel(nil)
-		return err
+		return nil, err
 	}
 	s.PINs.put(p.Drives, pins)
 	began := make(chan error, 1)
@@ -75,7 +84,7 @@ func (s *Service) launch(job string, p sanitize.Plan, pins map[devices.ID]string
 	ticks, stop := context.WithCancel(ctx)
 	s.lives.Go(func() { r.progress(ticks, s.tell) })
 	go func() { <-r.done; stop() }()
-	return <-began
+	return began, nil
 }
 
 // register takes a job among those that run.
@@ -146,6 +155,7 @@ func (s *Service) ended(r *run) {
 	s.listing.stale()
 	s.mu.Lock()
 	delete(s.running, r.job)
+	s.settle(r.job)
 	again := r.missed && !s.closing
 	s.mu.Unlock()
 	r.hub.end()
@@ -156,9 +166,6 @@ func (s *Service) ended(r *run) {
 				s.log.Error("the host changed and cannot be looked at", "err", err)
 			}
 		})
-	}
-	if _, err := s.settle(r.job); err != nil {
-		s.log.Error("the evidence of a job is not where it should be", "job", r.job, "err", err)
 	}
 	if s.Told.JobEnded != nil {
 		if j, err := s.job(r.job); err == nil {

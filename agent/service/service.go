@@ -63,24 +63,29 @@ type Service struct {
 	log     hclog.Logger
 	started time.Time
 	audit   *auditFile // nil unless resident
+	gap     string     // what the audit file lacked when this service began
 	lock    *durable.Lock
 	listing listing
 	adopted chan struct{} // closed when a resident service has gone on with what an earlier one left; then its jobs are what they say
+	kept    evidence
 
-	starting sync.Mutex // one job begins at a time: two that want one drive are judged one after the other
+	starting sync.Mutex // whether one more job may begin is judged for one after the other, and nothing that a drive holds up is done meanwhile
+	adoption sync.Mutex // one looks at a time which jobs can be gone on with
 	deciding sync.Mutex // whether a job is cancelled, and whether it runs, change one after the other
 	halting  sync.Mutex // one halt, or end of one, at a time
 	lives    sync.WaitGroup
 
-	adoptedAll func()     // closes adopted
-	mu         sync.Mutex // guards the rest
-	running    map[string]*run
-	begun      []time.Time // jobs of the last hour, by this process' clock
-	halt       api.Halt
-	closing    bool
-	settled    map[string]bool // jobs with nothing left to do, whose evidence is where it should be
-	hotPlug    string
-	verdicts   map[string]verdict // of certificates, by file
+	adoptedAll func() // closes adopted
+
+	mu       sync.Mutex // guards the rest
+	running  map[string]*run
+	claimed  claims
+	begun    []begun // jobs of the last hour
+	halt     api.Halt
+	closing  bool
+	looking  *look // at what speaks against taking the host's power, while one is under way
+	hotPlug  string
+	verdicts map[string]verdict // of certificates, by file
 }
 
 var _ api.Service = (*Service)(nil)
@@ -103,7 +108,11 @@ func New(o Options) (*Service, error) {
 	if o.PINs == nil {
 		o.PINs = &PINs{}
 	}
-	s := &Service{Options: o, log: o.Log.Named("service"), started: time.Now(), running: map[string]*run{}, settled: map[string]bool{}, verdicts: map[string]verdict{}}
+	s := &Service{Options: o, log: o.Log.Named("service"), started: time.Now(), running: map[string]*run{}, claimed: claims{}, verdicts: map[string]verdict{}}
+	s.kept = evidence{agent: o.Agent, settled: map[string]settled{}}
+	if o.Sink != "" {
+		s.kept.sink = &sink{dir: o.Sink, state: o.Agent.Dir(), owner: o.Agent.ID(), simulated: o.Agent.Simulated(), copies: map[string]copied{}, logs: map[string]copiedLog{}}
+	}
 	s.adopted = make(chan struct{})
 	s.adoptedAll = sync.OnceFunc(func() { close(s.adopted) })
 	s.listing.host, s.listing.lives, s.listing.now = o.Host, &s.lives, s.clock
@@ -148,8 +157,14 @@ func (s *Service) open() error {
 	if s.audit, err = openAudit(s.path(ActionsName), s.clock, s.log); err != nil {
 		return err
 	}
+	if err := s.accountFor(); err != nil {
+		return err
+	}
 	if s.halt, err = s.readHalt(); err != nil {
 		return err
+	}
+	if err := s.reserveHalt(); err != nil {
+		s.log.Error("no room is kept for the note of a halt", "err", err)
 	}
 	if err := s.recallCaps(); err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"github.com/expunge-dev/expunge/agent"
 	"github.com/expunge-dev/expunge/agent/api"
 	"github.com/expunge-dev/expunge/attest"
+	"github.com/expunge-dev/expunge/internal/boot"
 	"github.com/expunge-dev/expunge/sanitize"
 )
 
@@ -18,35 +19,62 @@ func (s *Service) Start(ctx context.Context, r api.StartRequest) (api.Job, error
 	if err := s.may(ctx, api.Operate, action, r.PlanID); err != nil {
 		return api.Job{}, err
 	}
-	s.starting.Lock()
-	defer s.starting.Unlock()
 	x := Action{Action: action, Object: bounded(r.PlanID), PlanDigest: bounded(r.PlanDigest)}
-	p, kept, err := s.keptPlan(r.PlanID)
+	p, _, err := s.keptPlan(r.PlanID)
 	if err != nil {
 		return api.Job{}, s.refuse(ctx, x, err)
 	}
 	if err := matches(p, r); err != nil {
 		return api.Job{}, s.refuse(ctx, x, err)
 	}
+	release, err := s.claim(ctx, p.Drives)
+	if err != nil {
+		return api.Job{}, s.refuse(ctx, x, err)
+	}
+	defer release()
 	job := agent.JobOf(p)
 	if s.Agent.WasRun(p) {
 		return s.job(job) // a plan is used once
 	}
-	by := agent.Started{By: api.PrincipalOf(ctx).Name, At: s.clock()}
-	if by.Approvals, err = s.permitted(ctx, p, kept); err != nil {
-		return api.Job{}, s.refuse(ctx, x, err)
+	began, err := s.permit(ctx, x, p, r)
+	if err == nil {
+		if err = <-began; err != nil {
+			s.uncount(job)
+		}
 	}
-	if err := s.allow(ctx, x); err != nil {
-		return api.Job{}, err
-	}
-	err = s.launch(job, p, r.PINs, nil, func(ctx context.Context, o agent.Observer) (agent.Job, error) { return s.Agent.Start(ctx, p, by, o) })
 	if err != nil {
 		return api.Job{}, s.refuse(ctx, x, err)
 	}
-	s.mu.Lock()
-	s.begun = append(s.begun, time.Now())
-	s.mu.Unlock()
 	return s.job(job)
+}
+
+// permit judges whether one more job may begin, and has it begin when it may: from then on it counts against the caps, whatever its
+// drives say to it.
+func (s *Service) permit(ctx context.Context, x Action, p sanitize.Plan, r api.StartRequest) (<-chan error, error) {
+	host, err := s.sizeOfHost(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.starting.Lock()
+	defer s.starting.Unlock()
+	_, kept, err := s.keptPlan(p.ID)
+	if err != nil {
+		return nil, err
+	}
+	by := agent.Started{By: api.PrincipalOf(ctx).Name, At: s.clock(), Boot: bootOf(boot.Now())}
+	if by.Approvals, err = s.permitted(ctx, p, kept, host); err != nil {
+		return nil, err
+	}
+	if err := s.allow(ctx, x); err != nil {
+		return nil, err
+	}
+	by.Audit = s.audit.mark()
+	job := agent.JobOf(p)
+	began, err := s.begin(job, p, r.PINs, nil, func(ctx context.Context, o agent.Observer) (agent.Job, error) { return s.Agent.Start(ctx, p, by, o) })
+	if err == nil {
+		s.count(job, time.Now())
+	}
+	return began, err
 }
 
 // matches says whether somebody starts the plan that they saw.
@@ -61,7 +89,7 @@ func matches(p sanitize.Plan, r api.StartRequest) error {
 }
 
 // permitted judges what of a plan is not the agent's own to judge: halt, policy, caps, approvals, the state.
-func (s *Service) permitted(ctx context.Context, p sanitize.Plan, kept []keptApproval) ([]attest.Envelope, error) {
+func (s *Service) permitted(ctx context.Context, p sanitize.Plan, kept []keptApproval, host int) ([]attest.Envelope, error) {
 	if err := s.working(); err != nil {
 		return nil, err
 	}
@@ -79,7 +107,7 @@ func (s *Service) permitted(ctx context.Context, p sanitize.Plan, kept []keptApp
 	if err != nil {
 		return nil, err
 	}
-	return envelopes, s.withinCaps(ctx, p)
+	return envelopes, s.withinCaps(p, host)
 }
 
 // working says why nothing can be begun now.

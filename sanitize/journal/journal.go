@@ -203,6 +203,25 @@ func (j *Journal) Append(kind string, data any) (Record, error) {
 // whole journal.
 func (j *Journal) Head() (sha256 string, records int64) { return j.head, j.n }
 
+// Intact says whether the journal's name still is the open file, with all that was written to it. The error says what somebody did:
+// took it away, put another in its place, cut it or wrote to it. What was changed in the middle is found when it is opened again.
+func (j *Journal) Intact() error {
+	open, err := j.f.Stat()
+	if err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	named, err := os.Stat(j.name)
+	switch {
+	case err != nil:
+		return fmt.Errorf("journal: %w", err)
+	case !os.SameFile(open, named):
+		return fmt.Errorf("journal %s: another file is in its place", j.name)
+	case open.Size() != j.size && j.broken == nil:
+		return fmt.Errorf("journal %s: it has %d bytes, and %d were written", j.name, open.Size(), j.size)
+	}
+	return nil
+}
+
 // Close closes the file. Every record that was acknowledged is on disk already.
 func (j *Journal) Close() error { return j.f.Close() }
 

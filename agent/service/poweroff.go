@@ -1,0 +1,100 @@
+package service
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/expunge-dev/expunge/devices"
+)
+
+// lookWaits is how long whoever asks about the host's power waits for the look at state and sink. A sink that does not answer holds
+// the look up, and what was not looked at is not safe.
+const lookWaits = 5 * time.Second
+
+// look is one look at what speaks against taking the host's power. All who ask meanwhile share it.
+type look struct {
+	done chan struct{}
+	why  []devices.Reason
+	err  error // the state cannot be read
+}
+
+// powerOff says why the host must keep its power: jobs that are not at their end, certificates that are not made, evidence that is
+// not, or not any more, where the configuration wants it. The error is that the state cannot be read, which is a reason, too.
+func (s *Service) powerOff(ctx context.Context) ([]devices.Reason, error) {
+	s.mu.Lock()
+	if s.closing {
+		s.mu.Unlock()
+		return []devices.Reason{{Code: "unknown", Message: "the agent is about to stop", Hint: "ask it again when it has started"}}, nil
+	}
+	l := s.looking
+	if l == nil {
+		l = &look{done: make(chan struct{})}
+		s.looking = l
+		s.lives.Go(func() { s.look(l) })
+	}
+	s.mu.Unlock()
+	late := time.NewTimer(lookWaits)
+	defer late.Stop()
+	var why []devices.Reason
+	var err error
+	select {
+	case <-l.done:
+		why, err = slices.Clone(l.why), l.err
+	case <-late.C:
+		why = []devices.Reason{{Code: "unknown", Message: "state and sink are still being looked at", Hint: "ask again; if it stays so, look whether the sink answers"}}
+	case <-ctx.Done():
+		why = []devices.Reason{{Code: "unknown", Message: context.Cause(ctx).Error()}}
+	}
+	// What has begun since the look did.
+	for job := range s.atWork() {
+		if r := runs(job); !slices.Contains(why, r) {
+			why = append(why, r)
+		}
+	}
+	return why, err
+}
+
+func runs(job string) devices.Reason {
+	return devices.Reason{Code: "running", Message: "job " + job + " is being run", Hint: "wait for it; cancelling it leaves its drives with data"}
+}
+
+// look looks.
+func (s *Service) look(l *look) {
+	defer func() {
+		s.mu.Lock()
+		s.looking = nil
+		s.mu.Unlock()
+		close(l.done)
+	}()
+	names, err := s.Agent.JobNames()
+	if err != nil {
+		l.err = err
+		l.why = append(l.why, devices.Reason{Code: "unknown", Message: err.Error(), Hint: "look at the state directory"})
+		return
+	}
+	running := s.atWork()
+	for _, job := range names {
+		if running[job] != nil {
+			l.why = append(l.why, runs(job))
+		}
+	}
+	l.why = append(l.why, s.kept.look(slices.DeleteFunc(names, func(job string) bool { return running[job] != nil }), len(running) == 0, true)...)
+	if len(names) > 0 && s.volatile() && s.Sink == "" && !s.AcceptVolatile {
+		l.why = append(l.why, devices.Reason{Code: "state_volatile", Message: "the state is kept in memory", Hint: "copy it elsewhere first"})
+	}
+}
+
+// settle has the evidence of a job that has ended brought where it should be, and, when no job runs, what it is audited by. Nobody waits
+// for it but Close: a sink may not answer. It is called with mu held, by who is one of the service's lives, or while it does not close.
+func (s *Service) settle(job string) {
+	if !s.Resident {
+		return // nobody asks
+	}
+	still := len(s.running) == 0
+	s.lives.Go(func() {
+		for _, r := range s.kept.look([]string{job}, still, false) {
+			s.log.Error("the evidence of a job is not where it should be", "job", job, "why", r.Message)
+		}
+	})
+}

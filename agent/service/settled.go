@@ -1,0 +1,146 @@
+package service
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync"
+
+	"github.com/expunge-dev/expunge/agent"
+	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/sanitize"
+)
+
+// evidence knows which jobs have nothing left to do, and whether what shows that is where it should be.
+type evidence struct {
+	agent *agent.Agent
+	sink  *sink // nil where none is configured
+
+	mu      sync.Mutex // one looks, and copies, at a time; guards the rest
+	settled map[string]settled
+}
+
+// settled is a job that was judged to have nothing left to do, by these files as they were. It is judged anew when one of them is
+// another: a certificate that was issued again, or taken away.
+type settled struct {
+	files []string
+	were  []os.FileInfo // nil where there was none
+}
+
+// look says what speaks against taking the host's power, of these jobs and, where still says that nothing else writes there, of
+// what they are audited by. A look that is not thorough takes it that what was copied before is there.
+func (e *evidence) look(jobs []string, still, thorough bool) []devices.Reason {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var why []devices.Reason
+	var ended []settled
+	for _, job := range jobs {
+		reason, err := e.judge(job)
+		if err != nil {
+			reason = &devices.Reason{Code: "unknown", Message: fmt.Sprintf("job %s: %v", job, err), Hint: "look at the state directory"}
+		}
+		if reason != nil {
+			why = append(why, *reason)
+			continue
+		}
+		ended = append(ended, e.settled[job])
+	}
+	if e.sink == nil || len(jobs) == 0 {
+		return why
+	}
+	lacks := func(err error) devices.Reason {
+		return devices.Reason{Code: "sink", Message: fmt.Sprintf("the evidence is not where it should be: %v", err), Hint: "look at the sink"}
+	}
+	if err := e.sink.ready(); err != nil {
+		return append(why, lacks(err))
+	}
+	for _, s := range ended {
+		for i, name := range s.files {
+			if s.were[i] == nil {
+				continue
+			}
+			if err := e.sink.keep(name, s.were[i]); err != nil {
+				return append(why, lacks(err)) // what keeps one from it keeps the others
+			}
+		}
+	}
+	if still {
+		for _, dir := range e.agent.KeptBeside() {
+			if err := e.sink.keepTree(dir, thorough); err != nil {
+				why = append(why, lacks(err))
+			}
+		}
+	}
+	return why
+}
+
+// judge says what is left to do for a job that nobody is at work on here.
+func (e *evidence) judge(job string) (*devices.Reason, error) {
+	if have, known := e.settled[job]; known {
+		same, err := have.same()
+		if err != nil || same {
+			return nil, err
+		}
+		delete(e.settled, job)
+	}
+	p, err := e.agent.PlanOf(job)
+	if err != nil {
+		return nil, err
+	}
+	now := settled{files: e.agent.KeptOf(job, p)}
+	if now.were, err = stats(now.files); err != nil { // before they are read: what changes meanwhile is another then
+		return nil, err
+	}
+	j, err := e.agent.Job(job)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range j.Drives {
+		switch {
+		case !d.Finished():
+			return &devices.Reason{Code: "unfinished", Message: fmt.Sprintf("job %s is not at its end: drive %s holds data", job, d.Drive.Serial), Hint: "resume the job, or abandon it"}, nil
+		case d.Certificate == "" && (d.Outcome != sanitize.RefusedRun || d.Evidence != nil && d.Evidence.IntentLeaf != ""):
+			return &devices.Reason{Code: "uncertified", Message: fmt.Sprintf("job %s has no certificate of drive %s", job, d.Drive.Serial), Hint: "run: expunge certificate reissue " + job}, nil
+		}
+	}
+	e.settled[job] = now
+	return nil, nil
+}
+
+// same says whether all files are as they were.
+func (s settled) same() (bool, error) {
+	now, err := stats(s.files)
+	if err != nil {
+		return false, err
+	}
+	for i := range now {
+		if !unchanged(now[i], s.were[i]) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+func stats(files []string) ([]os.FileInfo, error) {
+	list := make([]os.FileInfo, len(files))
+	for i, name := range files {
+		info, err := os.Stat(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		list[i] = info
+	}
+	return list, nil
+}
+
+// unchanged says whether a file is the one that it was, as far as its inode tells; nil is none.
+func unchanged(now, was os.FileInfo) bool {
+	if now == nil || was == nil {
+		return now == nil && was == nil
+	}
+	return os.SameFile(now, was) && now.Size() == was.Size() && now.ModTime().Equal(was.ModTime())
+}
