@@ -291,6 +291,9 @@ func (a *Agent) Watch(ctx context.Context, job string, o Observer) (Job, error) 
 				return Job{}, err
 			}
 		}
+		if o.Looked != nil {
+			o.Looked()
+		}
 		if !attended && !slices.ContainsFunc(p.Drives, func(d sanitize.DrivePlan) bool { _, is := sanitizing[d.ID]; return is }) {
 			return a.job(job), nil
 		}

@@ -37,6 +37,12 @@ func (s *Service) Events(ctx context.Context, id, after string) iter.Seq2[api.Ev
 			if told && !r.hub.watch(ctx, w, yield) {
 				return
 			}
+			if !told && s.elsewhere(id) {
+				if !s.watchElsewhere(ctx, id, yield) {
+					return
+				}
+				told = true
+			}
 			if !replay(id, p.Drives, s.journalOf(id), w.seen, nil, yield) {
 				return
 			}

@@ -57,7 +57,7 @@ func (s *Service) atWork() map[string]*run {
 
 // as is a job as it stands here; r is nil when nobody here was at work on it before it was read.
 func (s *Service) as(j agent.Job, r *run) api.Job {
-	told := api.JobOf(j)
+	told := api.JobOf(s.recall(j))
 	told.RequestedBy = j.Plan.Request.Requester
 	if by, err := s.Agent.StartedBy(j.ID); err == nil {
 		told.StartedBy = by.By
@@ -203,7 +203,7 @@ func (s *Service) Resume(ctx context.Context, id string, r api.ResumeRequest) (a
 	if err != nil {
 		return api.Job{}, s.refuse(ctx, x, err)
 	}
-	if j, err := s.job(id); err == nil && j.State == api.JobRunning {
+	if j, err := s.job(id); err == nil && j.State == api.JobRunning && s.Resident {
 		return j, nil // it goes on already
 	}
 	if err := s.allow(ctx, x); err != nil {

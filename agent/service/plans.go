@@ -44,6 +44,9 @@ func (s *Service) Plan(ctx context.Context, r api.PlanRequest) (api.Plan, error)
 	if err := s.allow(ctx, x); err != nil {
 		return api.Plan{}, err
 	}
+	if !s.Resident {
+		return s.Hold(p)
+	}
 	data, err := sanitize.MarshalPlan(p)
 	if err != nil {
 		return api.Plan{}, err
@@ -62,15 +65,10 @@ func (s *Service) plan(ctx context.Context, r api.PlanRequest) (sanitize.Plan, e
 	if len(r.Drives) == 0 {
 		return sanitize.Plan{}, api.NewProblem(api.ExitUsage, "empty", "name the drives by serial number, WWN, id or node: there is no \"all\"", errors.New("no drive is named"))
 	}
-	entries, err := os.ReadDir(s.path(plansDir))
-	if err != nil {
-		return sanitize.Plan{}, fmt.Errorf("plans: %w", err)
-	}
-	if len(entries) >= maxPlans {
-		if err := s.prunePlans(); err != nil {
+	if s.Resident {
+		if err := s.roomForPlans(); err != nil {
 			return sanitize.Plan{}, err
 		}
-		return sanitize.Plan{}, api.Refusef("too_many_plans", "those that are not started go away a week after they expire", "%d plans are kept, and no more are", len(entries))
 	}
 	if s.Policy != nil {
 		if asked := r.Policy != "" || r.PolicyFile != nil; asked && !samePolicy(r.Request, *s.Policy) {
@@ -88,6 +86,21 @@ func (s *Service) plan(ctx context.Context, r api.PlanRequest) (sanitize.Plan, e
 	who := api.PrincipalOf(ctx)
 	r.Requester, r.Groups = who.Name, who.Groups
 	return s.Agent.Plan(ctx, r.Drives, r.Request)
+}
+
+// roomForPlans says whether one more plan can be kept.
+func (s *Service) roomForPlans() error {
+	entries, err := os.ReadDir(s.path(plansDir))
+	if err != nil {
+		return fmt.Errorf("plans: %w", err)
+	}
+	if len(entries) < maxPlans {
+		return nil
+	}
+	if err := s.prunePlans(); err != nil {
+		return err
+	}
+	return api.Refusef("too_many_plans", "those that are not started go away a week after they expire", "%d plans are kept, and no more are", len(entries))
 }
 
 // samePolicy says whether a request names the policy that is in force.
@@ -116,6 +129,13 @@ func (s *Service) keptPlan(id string) (sanitize.Plan, []keptApproval, error) {
 	missing := api.NewProblem(api.ExitNotFound, "not_found", "make one: POST /v1/plans", fmt.Errorf("%q: no such plan", bounded(id)))
 	if !planID.MatchString(id) {
 		return sanitize.Plan{}, nil, missing
+	}
+	if !s.Resident {
+		p, held := s.holds(id)
+		if !held {
+			return p, nil, missing
+		}
+		return p, nil, nil
 	}
 	dir := s.path(filepath.Join(plansDir, id))
 	data, err := os.ReadFile(filepath.Join(dir, "plan.json"))

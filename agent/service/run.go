@@ -51,7 +51,7 @@ func (s *Service) launch(job string, p sanitize.Plan, pins map[devices.ID]string
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancelCause(context.Background())
+	ctx, cancel := context.WithCancelCause(s.Until)
 	r := &run{job: job, plan: p, cancel: cancel, hub: hub, done: make(chan struct{}), atWork: map[devices.ID]*sanitize.Meter{}, left: len(p.Drives)}
 	if err := s.register(r, first); err != nil {
 		cancel(nil)
@@ -61,7 +61,10 @@ func (s *Service) launch(job string, p sanitize.Plan, pins map[devices.ID]string
 	began := make(chan error, 1)
 	go func() {
 		defer s.lives.Done()
-		_, err := do(ctx, s.observer(r, began))
+		j, err := do(ctx, s.observer(r, began))
+		if err == nil {
+			s.remember(j)
+		}
 		s.ended(r)
 		cancel(nil)
 		select {
@@ -96,6 +99,7 @@ func (s *Service) register(r *run, first func() error) error {
 		return api.Refusef("busy", "GET /v1/jobs/"+r.job+"/events follows it", "job %s is being run", r.job)
 	}
 	s.running[r.job] = r
+	delete(s.ends, r.job)
 	s.lives.Add(1)
 	return nil
 }
@@ -157,8 +161,10 @@ func (s *Service) ended(r *run) {
 			}
 		})
 	}
-	if _, err := s.settle(r.job); err != nil {
-		s.log.Error("the evidence of a job is not where it should be", "job", r.job, "err", err)
+	if s.Resident {
+		if _, err := s.settle(r.job); err != nil {
+			s.log.Error("the evidence of a job is not where it should be", "job", r.job, "err", err)
+		}
 	}
 	if s.Told.JobEnded != nil {
 		if j, err := s.job(r.job); err == nil {

@@ -68,7 +68,7 @@ func (s *Service) permitted(ctx context.Context, p sanitize.Plan, kept []keptApp
 	if s.Policy != nil && p.Policy.SHA256 != s.Policy.Digest() {
 		return nil, api.Refusef("policy_changed", "make a new plan", "the plan was made under policy %s, which is not in force", p.Policy.Name)
 	}
-	if s.volatile() && s.Sink == "" && !(s.AcceptVolatile && p.Request.AcceptVolatile) {
+	if s.Resident && s.volatile() && s.Sink == "" && !(s.AcceptVolatile && p.Request.AcceptVolatile) {
 		return nil, api.Refusef("state_volatile", "put the state on a disk, configure a sink, or accept_volatile, which certificates will say; then make a new plan",
 			"the state is kept in memory: a loss of power would take the evidence with it")
 	}
