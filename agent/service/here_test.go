@@ -54,8 +54,11 @@ func TestHereWritesNothingButJobs(t *testing.T) {
 	if _, err := os.Stat(s.state); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("there is a state: %v", err)
 	}
-	x := s.here(nil)
+	if _, err := agent.Open(agent.Options{Host: s.rack.Host(nil), StateDir: s.state, Owner: agent.Owner{Kind: "rack", ID: s.rack.ID()}}); err != nil {
+		t.Fatal(err)
+	}
 	before := s.files()
+	x := s.here(nil)
 	s.plan(x, sanitize.Request{}, "A")
 	_, err = x.Jobs(s.ctx)
 	if _, certificates := x.Certificates(s.ctx); errors.Join(err, certificates) != nil {

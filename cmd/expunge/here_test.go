@@ -17,7 +17,7 @@ import (
 // A command without an agent that is told to stop stops its job, and says so. No agent goes on with that by itself; whoever runs the
 // plan again does.
 func TestInterruptWithoutAnAgent(t *testing.T) {
-	rack, dir := rackOf(t, virtual.Spec{Serial: "A", SizeBytes: 32 << 20}, virtual.Spec{Serial: "B", SizeBytes: 1 << 20})
+	rack, dir := rackOf(t, virtual.Spec{Serial: "A", SizeBytes: 16 << 20}, virtual.Spec{Serial: "B", SizeBytes: 1 << 20})
 	slow, err := virtual.ParseFault("slow:4000000")
 	if err == nil {
 		err = rack.Fault("A", slow)
