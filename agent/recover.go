@@ -330,19 +330,3 @@ func (a *Agent) sanitizing(ctx context.Context) (map[devices.ID]int, error) {
 	}
 	return found, nil
 }
-
-// Unfinished lists the jobs that have not come to an end on all their drives.
-func (a *Agent) Unfinished() ([]string, error) {
-	found, err := a.unfinished()
-	if err != nil {
-		return nil, err
-	}
-	var jobs []string
-	for _, job := range found {
-		if !slices.Contains(jobs, job) {
-			jobs = append(jobs, job)
-		}
-	}
-	slices.Sort(jobs)
-	return jobs, nil
-}

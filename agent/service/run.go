@@ -76,7 +76,11 @@ func (s *Service) launch(job string, p sanitize.Plan, pins map[devices.ID]string
 		}
 	}()
 	ticks, stop := context.WithCancel(ctx)
-	s.lives.Go(func() { r.progress(ticks, s.tell) })
+	every := progressEvery
+	if !s.Resident {
+		every = progressHere
+	}
+	s.lives.Go(func() { r.progress(ticks, every, s.tell) })
 	go func() { <-r.done; stop() }()
 	return <-began
 }
@@ -173,12 +177,15 @@ func (s *Service) ended(r *run) {
 	}
 }
 
-// progressEvery is how often it is told how far drives are.
-const progressEvery = time.Second
+// How often it is told how far drives are: others, and a person who looks at a terminal.
+const (
+	progressEvery = time.Second
+	progressHere  = time.Second / 4
+)
 
 // progress tells how far the drives of a job are, until ctx ends.
-func (r *run) progress(ctx context.Context, tell func(api.Event)) {
-	tick := time.NewTicker(progressEvery)
+func (r *run) progress(ctx context.Context, every time.Duration, tell func(api.Event)) {
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		select {
