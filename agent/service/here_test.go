@@ -96,6 +96,45 @@ func TestHereTakesAPlanFromElsewhere(t *testing.T) {
 	}
 }
 
+// A job that another process runs is followed, and neither begun nor gone on with a second time. When it has stopped, whoever runs
+// its plan again goes on with it.
+func TestHereGoesOnWithAPlanThatWasRun(t *testing.T) {
+	s := newSite(t)
+	s.drive("A", "", 24<<20, "slow:6000000")
+	command, stop := context.WithCancelCause(t.Context())
+	defer stop(nil)
+	x, other := s.here(func(o *Options) { o.Until = command }), s.here(nil)
+	p := s.plan(x, sanitize.Request{}, "A")
+	if _, err := other.Hold(p.Plan); err != nil {
+		t.Fatal(err)
+	}
+	j := s.start(x, p)
+	if _, err := other.Start(s.ctx, starting(p)); !errors.Is(err, agent.ErrJobBusy) {
+		t.Errorf("started twice: %v", err)
+	}
+	if _, err := other.Resume(s.ctx, j.ID, api.ResumeRequest{}); !errors.Is(err, agent.ErrJobBusy) {
+		t.Errorf("resumed while it runs: %v", err)
+	}
+	watching, watched := make(chan api.Event, 1), make(chan api.Event, 1)
+	go func() {
+		var last api.Event
+		for e := range other.Events(s.ctx, j.ID, "") {
+			if last = e; e.Type == api.EventProgress && len(watching) == 0 {
+				watching <- e
+			}
+		}
+		watched <- last
+	}()
+	<-watching
+	stop(errors.New("told to stop"))
+	if last := <-watched; last.Type != api.EventJob || last.Whole.State != api.JobInterrupted || s.holds("A") == 0 {
+		t.Errorf("%+v", last)
+	}
+	if _, j := s.follow(other, s.start(other, p).ID, ""); j.ExitStatus != api.ExitOK || s.holds("A") != 0 {
+		t.Errorf("%+v, %d canaries", j, s.holds("A"))
+	}
+}
+
 // What bounds others does not bound a person who confirms each drive.
 func TestHereHasNoCaps(t *testing.T) {
 	s := newSite(t)

@@ -62,7 +62,7 @@ func (s *Service) launch(job string, p sanitize.Plan, pins map[devices.ID]string
 	go func() {
 		defer s.lives.Done()
 		j, err := do(ctx, s.observer(r, began))
-		if err == nil {
+		if j.ID != "" {
 			s.remember(j)
 		}
 		s.ended(r)

