@@ -26,8 +26,6 @@ type Observer struct {
 	Ended   func(r DriveResult)
 	// Recorded gets every record of a drive's work, after it is on disk. Those before the work and after it are in the journal.
 	Recorded func(d sanitize.DrivePlan, r journal.Record)
-	// Looked is called by Watch alone, whenever it has looked at the job.
-	Looked func()
 }
 
 // ErrJobBusy: another process runs this job. Wait for it, or stop it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 
 	"github.com/expunge-dev/expunge/agent"
 	"github.com/expunge-dev/expunge/agent/api"
@@ -48,24 +49,14 @@ func (s *Service) Reading(job string, id devices.ID) (sanitize.Reading, bool) {
 	return r.reading(id)
 }
 
-// ends is what the files of a job do not say: why this process did not get further with it.
-type ends struct {
-	manifest error
-	drives   []agent.DriveResult // those with an error, without their evidence
-}
-
-// remember keeps that of a job that this process was at work on.
+// remember keeps what the files of a job do not say: why this process, which was at work on it, did not get further.
 func (s *Service) remember(j agent.Job) {
-	e := ends{manifest: j.ManifestErr}
-	for _, d := range j.Drives {
-		if d.Err != nil {
-			d.Evidence = nil
-			e.drives = append(e.drives, d)
-		}
+	if s.Resident && j.ManifestErr == nil && !slices.ContainsFunc(j.Drives, func(r agent.DriveResult) bool { return r.Err != nil }) {
+		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ends[j.ID] = e
+	s.ends[j.ID] = j
 }
 
 // recall adds it, as long as the files say nothing newer.
@@ -74,65 +65,56 @@ func (s *Service) recall(j agent.Job) agent.Job {
 		return j
 	}
 	s.mu.Lock()
-	e := s.ends[j.ID]
+	last := s.ends[j.ID]
 	s.mu.Unlock()
 	if j.Manifest == "" && j.ManifestErr == nil {
 		if j.Manifest = s.Agent.ManifestOf(j.ID); j.Manifest == "" {
-			j.ManifestErr = e.manifest
+			j.ManifestErr = last.ManifestErr
 		}
 	}
-	for i := range j.Drives {
-		now := &j.Drives[i]
-		for _, then := range e.drives {
-			if then.Drive.ID == now.Drive.ID && then.Outcome == now.Outcome && then.Certificate == now.Certificate && now.Err == nil {
-				now.Err = then.Err
-			}
+	for i, then := range last.Drives { // of the same plan
+		if now := &j.Drives[i]; then.Outcome == now.Outcome && then.Certificate == now.Certificate && now.Err == nil {
+			now.Err = then.Err
 		}
 	}
 	return j
 }
 
-// elsewhere says whether a job is to be watched that another process runs, or that drives go on with by themselves.
-func (s *Service) elsewhere(job string) bool {
+// isElsewhere says whether a job is to be watched that another process runs, or that drives go on with by themselves.
+func (s *Service) isElsewhere(job string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_, here := s.ends[job]
 	return !s.Resident && !here
 }
 
-// watchElsewhere tells how such a job goes. It returns false when the watcher has gone.
-func (s *Service) watchElsewhere(ctx context.Context, job string, yield func(api.Event, error) bool) bool {
-	looking, stop := context.WithCancel(ctx)
-	defer stop()
-	there := true
-	tell := func(e api.Event) {
-		if there = there && yield(e, nil); !there {
-			stop()
+// elsewhere is what was told of such a job.
+type elsewhere struct {
+	meters map[devices.ID]*sanitize.Meter
+	ended  map[devices.ID]bool
+}
+
+// look tells how the job goes now, and says whether it goes on. The watcher may have gone.
+func (e elsewhere) look(ctx context.Context, a *agent.Agent, job string, yield func(api.Event, error) bool) (goesOn, there bool) {
+	j, goesOn, err := a.Look(ctx, job, e.meters)
+	if err != nil {
+		yield(api.Event{}, err)
+		return false, false
+	}
+	for _, r := range j.Drives {
+		d := api.DriveOf(r)
+		x := api.Event{Type: api.EventProgress, Job: job, ID: d.ID, Serial: d.Serial}
+		if m := e.meters[d.ID]; m != nil {
+			reading := m.Read()
+			x.Reading = &reading
+		} else if !r.Finished() || e.ended[d.ID] {
+			continue
+		} else {
+			e.ended[d.ID], x.Type, x.Drive = true, api.EventDrive, &d
+		}
+		if !yield(x, nil) {
+			return false, false
 		}
 	}
-	var atWork []sanitize.DrivePlan
-	meters := map[devices.ID]*sanitize.Meter{}
-	_, err := s.Agent.Watch(looking, job, agent.Observer{
-		Begun: func(d sanitize.DrivePlan, m *sanitize.Meter) { atWork, meters[d.ID] = append(atWork, d), m },
-		Ended: func(r agent.DriveResult) {
-			delete(meters, r.Drive.ID)
-			d := api.DriveOf(r)
-			tell(api.Event{Type: api.EventDrive, Job: job, ID: d.ID, Serial: d.Serial, Drive: &d})
-		},
-		Looked: func() {
-			for _, d := range atWork {
-				if m := meters[d.ID]; m != nil {
-					reading := m.Read()
-					tell(api.Event{Type: api.EventProgress, Job: job, ID: d.ID, Serial: d.Serial, Reading: &reading})
-				}
-			}
-		},
-	})
-	if err == nil {
-		err = context.Cause(ctx)
-	}
-	if there && err != nil {
-		yield(api.Event{}, err)
-	}
-	return there && err == nil
+	return goesOn, true
 }

@@ -80,8 +80,8 @@ type Service struct {
 	begun    []time.Time // jobs of the last hour, by this process' clock
 	halt     api.Halt
 	closing  bool
-	settled  map[string]bool // jobs with nothing left to do, whose evidence is where it should be
-	ends     map[string]ends // of jobs that this process was at work on last
+	settled  map[string]bool      // jobs with nothing left to do, whose evidence is where it should be
+	ends     map[string]agent.Job // as they ended that this process was at work on last
 	held     map[string]sanitize.Plan
 	hotPlug  string
 	verdicts map[string]verdict // of certificates, by file
@@ -112,7 +112,7 @@ func New(o Options) (*Service, error) {
 	if o.PINs == nil {
 		o.PINs = &PINs{}
 	}
-	s := &Service{Options: o, log: o.Log.Named("service"), started: time.Now(), running: map[string]*run{}, settled: map[string]bool{}, verdicts: map[string]verdict{}, ends: map[string]ends{}, held: map[string]sanitize.Plan{}}
+	s := &Service{Options: o, log: o.Log.Named("service"), started: time.Now(), running: map[string]*run{}, settled: map[string]bool{}, verdicts: map[string]verdict{}, ends: map[string]agent.Job{}, held: map[string]sanitize.Plan{}}
 	s.listing.host, s.listing.lives, s.listing.now = o.Host, &s.lives, s.clock
 	if err := s.checkApprovers(); err != nil {
 		return nil, err

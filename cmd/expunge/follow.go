@@ -27,11 +27,8 @@ func (a *app) seeThrough(ctx context.Context, svc api.Service, j api.Job) (answe
 		return out, err
 	}
 	now, failed := here.Agent.Job(j.ID)
-	for _, d := range now.Drives {
-		if !d.Finished() {
-			failed = here.Agent.Stop(j.ID, agent.Stopped{By: "a signal to its command", At: time.Now().UTC()})
-			break
-		}
+	if slices.ContainsFunc(now.Drives, func(r agent.DriveResult) bool { return !r.Finished() }) {
+		failed = here.Agent.Stop(j.ID, agent.Stopped{By: "a signal to its command", At: time.Now().UTC()})
 	}
 	if failed != nil {
 		err = failed

@@ -31,15 +31,7 @@ func (a *app) showCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "show DRIVE...", Short: "show all that is known of drives", Args: cobra.ArbitraryArgs, ValidArgsFunction: a.completeDrives,
 		RunE: a.verb("show", func(ctx context.Context, args []string) (answer, error) {
-			d, err := a.listed(ctx)
-			if err != nil {
-				return answer{}, err
-			}
-			host, _, err := a.host()
-			if err != nil {
-				return answer{}, err
-			}
-			selected, err := host.Select(d.Items, args)
+			selected, err := a.selected(ctx, args)
 			if err != nil {
 				return answer{}, err
 			}

@@ -138,15 +138,7 @@ func recoverText(w io.Writer, r recoverResult) error {
 
 // recoverDrive does to one drive what a person asked for.
 func (a *app) recoverDrive(ctx context.Context, ag *agent.Agent, name string, r recovery) (answer, error) {
-	host, _, err := a.host()
-	if err != nil {
-		return answer{}, err
-	}
-	listed, err := host.Drives(ctx)
-	if err != nil {
-		return answer{}, err
-	}
-	selected, err := host.Select(listed, []string{name})
+	selected, err := a.selected(ctx, []string{name})
 	if err != nil {
 		return answer{}, err
 	}

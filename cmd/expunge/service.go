@@ -144,6 +144,19 @@ func (a *app) listed(ctx context.Context) (api.Drives, error) {
 	return d, err
 }
 
+// selected are the drives of the host that are named.
+func (a *app) selected(ctx context.Context, names []string) ([]devices.Drive, error) {
+	d, err := a.listed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	host, _, err := a.host()
+	if err != nil {
+		return nil, err
+	}
+	return host.Select(d.Items, names)
+}
+
 // served makes a verb that needs the files of the state itself.
 func (a *app) served(name string, do func(ctx context.Context, ag *agent.Agent, args []string) (answer, error)) func(*cobra.Command, []string) error {
 	return a.verb(name, func(ctx context.Context, args []string) (answer, error) {
