@@ -65,10 +65,16 @@ func (s *Service) plan(ctx context.Context, r api.PlanRequest) (sanitize.Plan, e
 	if len(r.Drives) == 0 {
 		return sanitize.Plan{}, api.NewProblem(api.ExitUsage, "empty", "name the drives by serial number, WWN, id or node: there is no \"all\"", errors.New("no drive is named"))
 	}
-	if s.Resident {
-		if err := s.roomForPlans(); err != nil {
+	entries, err := os.ReadDir(s.path(plansDir))
+	switch {
+	case !s.Resident: // it keeps none
+	case err != nil:
+		return sanitize.Plan{}, fmt.Errorf("plans: %w", err)
+	case len(entries) >= maxPlans:
+		if err := s.prunePlans(); err != nil {
 			return sanitize.Plan{}, err
 		}
+		return sanitize.Plan{}, api.Refusef("too_many_plans", "those that are not started go away a week after they expire", "%d plans are kept, and no more are", len(entries))
 	}
 	if s.Policy != nil {
 		if asked := r.Policy != "" || r.PolicyFile != nil; asked && !samePolicy(r.Request, *s.Policy) {
@@ -86,21 +92,6 @@ func (s *Service) plan(ctx context.Context, r api.PlanRequest) (sanitize.Plan, e
 	who := api.PrincipalOf(ctx)
 	r.Requester, r.Groups = who.Name, who.Groups
 	return s.Agent.Plan(ctx, r.Drives, r.Request)
-}
-
-// roomForPlans says whether one more plan can be kept.
-func (s *Service) roomForPlans() error {
-	entries, err := os.ReadDir(s.path(plansDir))
-	if err != nil {
-		return fmt.Errorf("plans: %w", err)
-	}
-	if len(entries) < maxPlans {
-		return nil
-	}
-	if err := s.prunePlans(); err != nil {
-		return err
-	}
-	return api.Refusef("too_many_plans", "those that are not started go away a week after they expire", "%d plans are kept, and no more are", len(entries))
 }
 
 // samePolicy says whether a request names the policy that is in force.
