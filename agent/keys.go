@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/expunge-dev/expunge/attest"
@@ -27,6 +28,28 @@ func (a *Agent) KeysDir() (dir, role string) { return a.keys.Dir, a.keys.Role }
 // InitKey makes the state's signing key before its first use would. The error is keystore.ErrKeyThere when there is one.
 func (a *Agent) InitKey(o keystore.Options) (*attest.Key, error) {
 	return keystore.Init(a.keys.Dir, a.keys.Role, o)
+}
+
+// OwnTrust trusts the keys of a state, as whoever has the state does. It proves nothing to others.
+func OwnTrust(dir string) (attest.Trust, error) {
+	files, err := filepath.Glob(filepath.Join(dir, keysDir, "*.pub"))
+	if err != nil {
+		return attest.Trust{}, err
+	}
+	var all []byte
+	for _, f := range files {
+		data, err := os.ReadFile(f)
+		if err != nil {
+			return attest.Trust{}, err
+		}
+		all = append(all, data...)
+	}
+	if len(all) == 0 {
+		return attest.Trust{}, nil
+	}
+	trust, err := attest.ParseTrust(all)
+	trust.Self = true
+	return trust, err
 }
 
 // RotateKey puts a new signing key in the place of the old one. The log goes on: the next run of the program is vouched

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/internal/durable"
@@ -237,71 +236,43 @@ func (a *Agent) TakePasswordOff(ctx context.Context, name string, password [32]b
 	return d, nil
 }
 
-// watchEvery is how often a watched job is looked at.
-const watchEvery = time.Second
-
-// Watch follows a job that another process runs, or that its drives go on with by themselves,
-// until it has ended or nobody is at work on it any more. It changes nothing.
-func (a *Agent) Watch(ctx context.Context, job string, o Observer) (Job, error) {
-	p, err := a.loadPlan(job)
+// Look says how a job stands that another process runs, or that its drives go on with by themselves, and whether that is so. meters
+// are those of the drives that are worked on, as of the look before: they are set, added and taken away. It changes nothing else.
+func (a *Agent) Look(ctx context.Context, job string, meters map[devices.ID]*sanitize.Meter) (j Job, goesOn bool, err error) {
+	attended, err := a.Attended(job)
 	if err != nil {
-		return Job{}, err
+		return Job{}, false, err
 	}
-	meters := map[devices.ID]*sanitize.Meter{}
-	ended := map[devices.ID]bool{}
-	if o.Planned != nil {
-		o.Planned(p.Drives)
+	sanitizing, err := a.sanitizing(ctx)
+	if err != nil {
+		return Job{}, false, err
 	}
-	for {
-		attended, err := a.Attended(job)
-		if err != nil {
-			return Job{}, err
+	if j, err = a.Job(job); err != nil {
+		return j, false, err
+	}
+	for _, r := range j.Drives {
+		id := r.Drive.ID
+		percent, byItself := sanitizing[id]
+		if r.Finished() || !attended && !byItself {
+			delete(meters, id)
+			continue
 		}
-		sanitizing, err := a.sanitizing(ctx)
-		if err != nil {
-			return Job{}, err
+		if !byItself {
+			percent = -1
 		}
-		j := a.job(job)
-		for _, r := range j.Drives {
-			id := r.Drive.ID
-			if r.Finished() && !ended[id] {
-				ended[id] = true
-				if o.Ended != nil {
-					o.Ended(r)
-				}
-			}
-			percent, byItself := sanitizing[id]
-			if r.Finished() || !attended && !byItself {
-				continue
-			}
-			if !byItself {
-				percent = -1
-			}
-			if meters[id] == nil {
-				meters[id] = &sanitize.Meter{}
-				if o.Begun != nil {
-					o.Begun(r.Drive, meters[id])
-				}
-			}
-			parsed, err := journal.Read(a.driveFile(job, id, journalFile))
-			if err == nil {
-				err = sanitize.Follow(meters[id], parsed.Records, percent)
-			}
-			if err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return Job{}, err
-			}
+		goesOn = true
+		if meters[id] == nil {
+			meters[id] = &sanitize.Meter{}
 		}
-		if !attended && !slices.ContainsFunc(p.Drives, func(d sanitize.DrivePlan) bool { _, is := sanitizing[d.ID]; return is }) {
-			return a.job(job), nil
+		parsed, err := journal.Read(a.driveFile(job, id, journalFile))
+		if err == nil {
+			err = sanitize.Follow(meters[id], parsed.Records, percent)
 		}
-		wait := a.wait
-		if wait == nil {
-			wait = sanitize.Wait
-		}
-		if err := wait(ctx, watchEvery); err != nil {
-			return a.job(job), nil // whoever watched has gone; the job goes on
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return j, false, err
 		}
 	}
+	return j, goesOn || attended, nil
 }
 
 // Attended says whether a process is at work on a job.
@@ -329,20 +300,4 @@ func (a *Agent) sanitizing(ctx context.Context) (map[devices.ID]int, error) {
 		}
 	}
 	return found, nil
-}
-
-// Unfinished lists the jobs that have not come to an end on all their drives.
-func (a *Agent) Unfinished() ([]string, error) {
-	found, err := a.unfinished()
-	if err != nil {
-		return nil, err
-	}
-	var jobs []string
-	for _, job := range found {
-		if !slices.Contains(jobs, job) {
-			jobs = append(jobs, job)
-		}
-	}
-	slices.Sort(jobs)
-	return jobs, nil
 }

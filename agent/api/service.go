@@ -162,7 +162,7 @@ type Certificate struct {
 	ID      devices.ID `json:"id"`
 	Serial  string     `json:"serial"`
 	Model   string     `json:"model"`
-	Outcome string     `json:"outcome"` // from verified bytes; "invalid" when they are not
+	Outcome string     `json:"outcome"` // from verified bytes, with ", validation_rejected", ", validation_escalated" or ", withdrawn" behind it where that is so; "invalid" when they are not
 	File    string     `json:"file"`
 	SHA256  string     `json:"sha256"`
 	Issued  string     `json:"issued"` // RFC 3339

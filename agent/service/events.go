@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/expunge-dev/expunge/agent/api"
+	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/sanitize"
 )
 
 // lookEvery is how often a job is looked at that another process runs.
@@ -28,7 +30,7 @@ func (s *Service) Events(ctx context.Context, id, after string) iter.Seq2[api.Ev
 			yield(api.Event{}, api.NewProblem(api.ExitUsage, "cursor", "watch from the beginning", err))
 			return
 		}
-		w := &watcher{seen: seen}
+		w, others := &watcher{seen: seen}, elsewhere{map[devices.ID]*sanitize.Meter{}, map[devices.ID]bool{}}
 		for {
 			s.mu.Lock()
 			r := s.running[id]
@@ -39,6 +41,13 @@ func (s *Service) Events(ctx context.Context, id, after string) iter.Seq2[api.Ev
 			}
 			if !replay(id, p.Drives, s.journalOf(id), w.seen, nil, yield) {
 				return
+			}
+			goesOn, there := false, true
+			if !told && s.isElsewhere(id) {
+				if goesOn, there = others.look(ctx, s.Agent, id, yield); !there {
+					return
+				}
+				told = true
 			}
 			job, err := s.job(id)
 			if err != nil {
@@ -52,7 +61,7 @@ func (s *Service) Events(ctx context.Context, id, after string) iter.Seq2[api.Ev
 				yield(api.Event{}, context.Cause(ctx))
 				return
 			}
-			if job.State != api.JobRunning {
+			if job.State != api.JobRunning && !goesOn {
 				last(job, w.seen, !told, yield)
 				return
 			}

@@ -57,7 +57,7 @@ func (s *Service) atWork() map[string]*run {
 
 // as is a job as it stands here; r is nil when nobody here was at work on it before it was read.
 func (s *Service) as(j agent.Job, r *run) api.Job {
-	told := api.JobOf(j)
+	told := api.JobOf(s.recall(j))
 	told.RequestedBy = j.Plan.Request.Requester
 	if by, err := s.Agent.StartedBy(j.ID); err == nil {
 		told.StartedBy = by.By
@@ -145,13 +145,9 @@ func (s *Service) ours(job string) (*run, error) {
 	}
 	attended, err := s.Agent.Attended(job)
 	if err == nil && attended {
-		err = elsewhere(job)
+		err = api.Refusef("busy", "stop it where it runs; its drives are as they were", "another process runs job %s, or somebody is giving it up: it is not stopped from here", job)
 	}
 	return nil, err
-}
-
-func elsewhere(job string) error {
-	return api.Refusef("busy", "stop it where it runs; its drives are as they were", "another process runs job %s, or somebody is giving it up: it is not stopped from here", job)
 }
 
 // stopsWithin is how long those who stop a job wait for it before they answer.
@@ -229,7 +225,7 @@ func (s *Service) Resume(ctx context.Context, id string, r api.ResumeRequest) (a
 		return api.Job{}, s.refuse(ctx, x, err)
 	}
 	defer release()
-	if j, err := s.job(id); err == nil && j.State == api.JobRunning {
+	if j, err := s.job(id); err == nil && j.State == api.JobRunning && s.Resident {
 		return j, nil // it goes on already
 	}
 	if err := s.allow(ctx, x); err != nil {

@@ -69,14 +69,7 @@ func (l *listing) take() {
 	ctx, done := context.WithTimeout(context.Background(), lookLongest)
 	defer done()
 	began := time.Now()
-	told := api.Drives{Items: []devices.Drive{}, NotReached: []devices.NotReached{}, AsOf: l.now().Format(time.RFC3339)}
-	drives, err := l.host.Drives(ctx)
-	if err == nil {
-		told.Items = append(told.Items, drives...)
-		var hidden []devices.NotReached
-		hidden, err = l.host.NotReached()
-		told.NotReached = append(told.NotReached, hidden...)
-	}
+	told, err := l.at(ctx)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err = err; err == nil {
@@ -84,6 +77,19 @@ func (l *listing) take() {
 	}
 	close(l.look)
 	l.look = nil
+}
+
+// at looks at the host now. With an error it has what could be seen.
+func (l *listing) at(ctx context.Context) (api.Drives, error) {
+	told := api.Drives{Items: []devices.Drive{}, NotReached: []devices.NotReached{}, AsOf: l.now().Format(time.RFC3339)}
+	drives, err := l.host.Drives(ctx)
+	if err != nil {
+		return told, err
+	}
+	told.Items = append(told.Items, drives...)
+	hidden, err := l.host.NotReached()
+	told.NotReached = append(told.NotReached, hidden...)
+	return told, err
 }
 
 // stale makes the next who asks look anew.

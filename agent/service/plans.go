@@ -44,6 +44,9 @@ func (s *Service) Plan(ctx context.Context, r api.PlanRequest) (api.Plan, error)
 	if err := s.allow(ctx, x); err != nil {
 		return api.Plan{}, err
 	}
+	if !s.Resident {
+		return s.Hold(p)
+	}
 	data, err := sanitize.MarshalPlan(p)
 	if err != nil {
 		return api.Plan{}, err
@@ -63,10 +66,11 @@ func (s *Service) plan(ctx context.Context, r api.PlanRequest) (sanitize.Plan, e
 		return sanitize.Plan{}, api.NewProblem(api.ExitUsage, "empty", "name the drives by serial number, WWN, id or node: there is no \"all\"", errors.New("no drive is named"))
 	}
 	entries, err := os.ReadDir(s.path(plansDir))
-	if err != nil {
+	switch {
+	case !s.Resident: // it keeps none
+	case err != nil:
 		return sanitize.Plan{}, fmt.Errorf("plans: %w", err)
-	}
-	if len(entries) >= maxPlans {
+	case len(entries) >= maxPlans:
 		if err := s.prunePlans(); err != nil {
 			return sanitize.Plan{}, err
 		}
@@ -116,6 +120,13 @@ func (s *Service) keptPlan(id string) (sanitize.Plan, []keptApproval, error) {
 	missing := api.NewProblem(api.ExitNotFound, "not_found", "make one: POST /v1/plans", fmt.Errorf("%q: no such plan", bounded(id)))
 	if !planID.MatchString(id) {
 		return sanitize.Plan{}, nil, missing
+	}
+	if !s.Resident {
+		p, held := s.holds(id)
+		if !held {
+			return p, nil, missing
+		}
+		return p, nil, nil
 	}
 	dir := s.path(filepath.Join(plansDir, id))
 	data, err := os.ReadFile(filepath.Join(dir, "plan.json"))

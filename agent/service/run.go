@@ -60,7 +60,7 @@ func (s *Service) begin(job string, p sanitize.Plan, pins map[devices.ID]string,
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancelCause(context.Background())
+	ctx, cancel := context.WithCancelCause(s.Until)
 	r := &run{job: job, plan: p, cancel: cancel, hub: hub, done: make(chan struct{}), atWork: map[devices.ID]*sanitize.Meter{}, left: len(p.Drives)}
 	if err := s.register(r, first); err != nil {
 		cancel(nil)
@@ -70,7 +70,10 @@ func (s *Service) begin(job string, p sanitize.Plan, pins map[devices.ID]string,
 	began := make(chan error, 1)
 	go func() {
 		defer s.lives.Done()
-		_, err := do(ctx, s.observer(r, began))
+		j, err := do(ctx, s.observer(r, began))
+		if j.ID != "" {
+			s.remember(j)
+		}
 		s.ended(r)
 		cancel(nil)
 		select {
@@ -82,7 +85,11 @@ func (s *Service) begin(job string, p sanitize.Plan, pins map[devices.ID]string,
 		}
 	}()
 	ticks, stop := context.WithCancel(ctx)
-	s.lives.Go(func() { r.progress(ticks, s.tell) })
+	every := progressEvery
+	if !s.Resident {
+		every = progressHere
+	}
+	s.lives.Go(func() { r.progress(ticks, every, s.tell) })
 	go func() { <-r.done; stop() }()
 	return began, nil
 }
@@ -105,6 +112,7 @@ func (s *Service) register(r *run, first func() error) error {
 		return api.Refusef("busy", "GET /v1/jobs/"+r.job+"/events follows it", "job %s is being run", r.job)
 	}
 	s.running[r.job] = r
+	delete(s.ends, r.job)
 	s.lives.Add(1)
 	return nil
 }
@@ -174,12 +182,15 @@ func (s *Service) ended(r *run) {
 	}
 }
 
-// progressEvery is how often it is told how far drives are.
-const progressEvery = time.Second
+// How often it is told how far drives are: others, and a person who looks at a terminal.
+const (
+	progressEvery = time.Second
+	progressHere  = time.Second / 4
+)
 
 // progress tells how far the drives of a job are, until ctx ends.
-func (r *run) progress(ctx context.Context, tell func(api.Event)) {
-	tick := time.NewTicker(progressEvery)
+func (r *run) progress(ctx context.Context, every time.Duration, tell func(api.Event)) {
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		select {

@@ -21,6 +21,7 @@ import (
 
 // Options say whom a service serves, and what it permits.
 type Options struct {
+	// Agent may be nil of a service that is not resident, when nothing is asked but Drives and Locate: they need no state.
 	Agent *agent.Agent
 	Host  *devices.Host
 	Log   hclog.Logger // nil is silent
@@ -35,8 +36,11 @@ type Options struct {
 	// OwnApproval lets those who asked for a plan approve it themselves.
 	OwnApproval bool
 
-	// Resident: this process serves others. It keeps an audit file, goes on with unfinished jobs, and has the state for itself.
+	// Resident: this process serves others. It keeps an audit file, goes on with unfinished jobs, and has the state for itself. What is
+	// not resident serves a person at the host (here.go).
 	Resident bool
+	// Until ends the jobs of this process, resumably: those of one command end with it. nil leaves it to Close.
+	Until context.Context
 	// Sink is a directory, elsewhere than the state, that journals and certificates are copied to; "" is none.
 	Sink string
 	// AcceptVolatile permits jobs whose evidence is lost with the host's power; certificates say so.
@@ -83,7 +87,9 @@ type Service struct {
 	begun    []begun // jobs of the last hour
 	halt     api.Halt
 	closing  bool
-	looking  *look // at what speaks against taking the host's power, while one is under way
+	looking  *look                // at what speaks against taking the host's power, while one is under way
+	ends     map[string]agent.Job // as they ended that this process was at work on last
+	held     map[string]sanitize.Plan
 	hotPlug  string
 	verdicts map[string]verdict // of certificates, by file
 }
@@ -104,30 +110,36 @@ func New(o Options) (*Service, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	o.Caps = o.Caps.orDefault()
+	if o.Caps = o.Caps.orDefault(); !o.Resident {
+		o.Caps = noCaps
+	}
+	if o.Until == nil {
+		o.Until = context.Background()
+	}
 	if o.PINs == nil {
 		o.PINs = &PINs{}
 	}
-	s := &Service{Options: o, log: o.Log.Named("service"), started: time.Now(), running: map[string]*run{}, claimed: claims{}, verdicts: map[string]verdict{}}
-	s.kept = evidence{agent: o.Agent, settled: map[string]settled{}}
+	s := &Service{
+		Options: o, log: o.Log.Named("service"), started: time.Now(), adopted: make(chan struct{}), running: map[string]*run{}, claimed: claims{}, verdicts: map[string]verdict{},
+		ends: map[string]agent.Job{}, held: map[string]sanitize.Plan{}, kept: evidence{agent: o.Agent, settled: map[string]settled{}},
+	}
+	s.adoptedAll = sync.OnceFunc(func() { close(s.adopted) })
 	if o.Sink != "" {
 		s.kept.sink = &sink{dir: o.Sink, state: o.Agent.Dir(), owner: o.Agent.ID(), simulated: o.Agent.Simulated(), copies: map[string]copied{}, logs: map[string]copiedLog{}}
 	}
-	s.adopted = make(chan struct{})
-	s.adoptedAll = sync.OnceFunc(func() { close(s.adopted) })
 	s.listing.host, s.listing.lives, s.listing.now = o.Host, &s.lives, s.clock
 	if err := s.checkApprovers(); err != nil {
 		return nil, err
+	}
+	if !o.Resident {
+		s.adoptedAll()
+		return s, nil // it writes nothing but jobs
 	}
 	if below, err := filepath.Rel(o.Agent.Dir(), o.Sink); o.Sink != "" && err == nil && filepath.IsLocal(below) {
 		return nil, fmt.Errorf("sink %s is in the state directory: what is lost with one is lost with the other", o.Sink)
 	}
 	if err := durable.MkdirAll(s.path(plansDir), 0o700); err != nil {
 		return nil, fmt.Errorf("plans: %w", err)
-	}
-	if !o.Resident {
-		s.adoptedAll()
-		return s, nil
 	}
 	lock, err := durable.TryLock(s.path(LockName))
 	for n := 0; n < 20 && errors.Is(err, durable.ErrLocked); n++ {
@@ -218,6 +230,9 @@ func (s *Service) Drives(ctx context.Context) (api.Drives, error) {
 	if err := s.may(ctx, api.Read, "drives.list", ""); err != nil {
 		return api.Drives{}, err
 	}
+	if !s.Resident {
+		return s.listing.at(ctx) // nobody else asks
+	}
 	return s.listing.get(ctx)
 }
 
@@ -230,10 +245,14 @@ func (s *Service) Certificates(ctx context.Context) ([]api.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
+	trust, err := agent.OwnTrust(s.Agent.Dir())
+	if err != nil {
+		return nil, err
+	}
 	list := []api.Certificate{}
 	for _, c := range issued {
 		item := api.Certificate{Job: c.Job, ID: c.Drive.ID, Serial: c.Drive.Serial, Model: c.Drive.Model, File: c.File, Issued: c.Issued.UTC().Format(time.RFC3339)}
-		item.Outcome, item.SHA256 = s.judged(c.File)
+		item.Outcome, item.SHA256 = s.judged(c.File, trust)
 		list = append(list, item)
 	}
 	return list, nil
@@ -246,8 +265,8 @@ type verdict struct {
 	outcome, sha256 string
 }
 
-// judged verifies a certificate once, and again when its file has changed.
-func (s *Service) judged(file string) (outcome, sha256 string) {
+// judged verifies a certificate once, and again when its file has changed. What people said of it later stands behind the outcome.
+func (s *Service) judged(file string, trust attest.Trust) (outcome, sha256 string) {
 	info, err := os.Stat(file)
 	if err != nil {
 		return "invalid", ""
@@ -261,8 +280,14 @@ func (s *Service) judged(file string) (outcome, sha256 string) {
 	v = verdict{modified: info.ModTime(), size: info.Size(), outcome: "invalid"}
 	if data, err := os.ReadFile(file); err == nil {
 		v.sha256 = hexSHA256(data)
-		if r := attest.Verify(data, attest.Trust{}); r.Result != nil {
+		if r := attest.Verify(data, trust); r.Result != nil {
 			v.outcome = r.Result.Outcome.Status
+			for _, reason := range r.Reasons {
+				switch reason.Code {
+				case "validation_rejected", "validation_escalated", "withdrawn":
+					v.outcome += ", " + reason.Code
+				}
+			}
 		}
 	}
 	s.mu.Lock()

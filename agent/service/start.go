@@ -33,10 +33,11 @@ func (s *Service) Start(ctx context.Context, r api.StartRequest) (api.Job, error
 	}
 	defer release()
 	job := agent.JobOf(p)
-	if s.Agent.WasRun(p) {
+	again := s.Agent.WasRun(p)
+	if again && s.Resident {
 		return s.job(job) // a plan is used once
 	}
-	began, err := s.permit(ctx, x, p, r)
+	began, err := s.permit(ctx, x, p, r, again)
 	if err == nil {
 		if err = <-began; err != nil {
 			s.uncount(job)
@@ -49,8 +50,8 @@ func (s *Service) Start(ctx context.Context, r api.StartRequest) (api.Job, error
 }
 
 // permit judges whether one more job may begin, and has it begin when it may: from then on it counts against the caps, whatever its
-// drives say to it.
-func (s *Service) permit(ctx context.Context, x Action, p sanitize.Plan, r api.StartRequest) (<-chan error, error) {
+// drives say to it. Where a person runs a plan again, its job goes on: that was permitted when it began.
+func (s *Service) permit(ctx context.Context, x Action, p sanitize.Plan, r api.StartRequest, again bool) (<-chan error, error) {
 	host, err := s.sizeOfHost(ctx)
 	if err != nil {
 		return nil, err
@@ -62,8 +63,10 @@ func (s *Service) permit(ctx context.Context, x Action, p sanitize.Plan, r api.S
 		return nil, err
 	}
 	by := agent.Started{By: api.PrincipalOf(ctx).Name, At: s.clock(), Boot: bootOf(boot.Now())}
-	if by.Approvals, err = s.permitted(ctx, p, kept, host); err != nil {
-		return nil, err
+	if !again {
+		if by.Approvals, err = s.permitted(ctx, p, kept, host); err != nil {
+			return nil, err
+		}
 	}
 	if err := s.allow(ctx, x); err != nil {
 		return nil, err
@@ -96,7 +99,7 @@ func (s *Service) permitted(ctx context.Context, p sanitize.Plan, kept []keptApp
 	if s.Policy != nil && p.Policy.SHA256 != s.Policy.Digest() {
 		return nil, api.Refusef("policy_changed", "make a new plan", "the plan was made under policy %s, which is not in force", p.Policy.Name)
 	}
-	if s.volatile() && s.Sink == "" && !(s.AcceptVolatile && p.Request.AcceptVolatile) {
+	if s.Resident && s.volatile() && s.Sink == "" && !(s.AcceptVolatile && p.Request.AcceptVolatile) {
 		return nil, api.Refusef("state_volatile", "put the state on a disk, configure a sink, or accept_volatile, which certificates will say; then make a new plan",
 			"the state is kept in memory: a loss of power would take the evidence with it")
 	}

@@ -141,17 +141,6 @@ func (a *app) verb(name string, do func(ctx context.Context, args []string) (ans
 	}
 }
 
-// served makes a verb that needs the agent.
-func (a *app) served(name string, do func(ctx context.Context, ag *agent.Agent, args []string) (answer, error)) func(*cobra.Command, []string) error {
-	return a.verb(name, func(ctx context.Context, args []string) (answer, error) {
-		ag, err := a.agent()
-		if err != nil {
-			return answer{}, err
-		}
-		return do(ctx, ag, args)
-	})
-}
-
 func (a *app) checkGlobals() error {
 	switch a.json {
 	case "", "document", "stream":
@@ -299,18 +288,6 @@ func (a *app) stateDir() (string, error) {
 		return "", usage("name one with --state", errors.New("there is no place for state: HOME is not set"))
 	}
 	return filepath.Join(home, ".local/state/expunge"), nil
-}
-
-func (a *app) agent() (*agent.Agent, error) {
-	host, owner, err := a.host()
-	if err != nil {
-		return nil, err
-	}
-	dir, err := a.stateDir()
-	if err != nil {
-		return nil, err
-	}
-	return agent.Open(agent.Options{Host: host, StateDir: dir, Owner: owner, Version: version(), Log: a.logger(), PIN: a.pin, Unlock: a.unlock()})
 }
 
 // release is set when a release is built.

@@ -10,6 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/expunge-dev/expunge/agent"
+	"github.com/expunge-dev/expunge/agent/api"
+	"github.com/expunge-dev/expunge/agent/service"
 	"github.com/expunge-dev/expunge/attest"
 	"github.com/expunge-dev/expunge/devices"
 )
@@ -25,9 +27,9 @@ type certificateItem struct {
 }
 
 func (a *app) certificateCommand() *cobra.Command {
-	c := &cobra.Command{Use: "certificate", Short: "list, show, export or reissue certificates", Args: cobra.NoArgs, RunE: a.asked("certificate-list", a.certificatesOf, a.certificateList)}
+	c := &cobra.Command{Use: "certificate", Short: "list, show, export or reissue certificates", Args: cobra.NoArgs, RunE: a.asked("certificate-list", a.certificateList)}
 	c.AddCommand(
-		&cobra.Command{Use: "list", Short: "list the certificates of this state", Args: cobra.NoArgs, RunE: a.asked("certificate-list", a.certificatesOf, a.certificateList)},
+		&cobra.Command{Use: "list", Short: "list the certificates of this state", Args: cobra.NoArgs, RunE: a.asked("certificate-list", a.certificateList)},
 		&cobra.Command{
 			Use: "show {SERIAL | JOB}", Short: "show what a certificate says", Args: cobra.ExactArgs(1),
 			RunE: a.served("certificate-show", func(_ context.Context, ag *agent.Agent, args []string) (answer, error) {
@@ -45,36 +47,23 @@ func (a *app) certificateCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) certificateList(_ context.Context, ag *agent.Agent, _ []string) (answer, error) {
-	issued, err := ag.Certificates()
-	if err != nil {
-		return answer{}, err
-	}
-	trust, err := a.ownTrust()
+// certificateList lists what the state keeps: of certificates, an agent says so; records are told of by whoever has the state itself.
+func (a *app) certificateList(ctx context.Context, svc api.Service, _ []string) (answer, error) {
+	issued, err := svc.Certificates(ctx)
 	if err != nil {
 		return answer{}, err
 	}
 	list := []certificateItem{}
 	for _, c := range issued {
-		item := certificateItem{c.Job, string(c.Drive.ID), c.Drive.Serial, c.Drive.Model, "invalid", c.File, ""}
-		if data, err := os.ReadFile(c.File); err == nil {
-			if r := attest.Verify(data, trust); r.Result != nil {
-				item.Outcome = r.Result.Outcome.Status
-				for _, reason := range r.Reasons {
-					switch reason.Code {
-					case "validation_rejected", "validation_escalated", "withdrawn":
-						item.Outcome += ", " + reason.Code
-					}
-				}
-			}
+		list = append(list, certificateItem{c.Job, string(c.ID), c.Serial, c.Model, c.Outcome, c.File, ""})
+	}
+	if here, is := svc.(*service.Service); is {
+		records, err := recordItems(here.Agent)
+		if err != nil {
+			return answer{}, err
 		}
-		list = append(list, item)
+		list = append(list, records...)
 	}
-	records, err := recordItems(ag)
-	if err != nil {
-		return answer{}, err
-	}
-	list = append(list, records...)
 	return answer{items: list, text: func(w io.Writer) error { return certificatesText(w, list) }}, nil
 }
 

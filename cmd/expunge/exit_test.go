@@ -93,7 +93,7 @@ func TestExitCodeOfPlanAndRun(t *testing.T) {
 			for _, d := range c.plan.Drives {
 				j.Drives = append(j.Drives, done(d, c.outcome))
 			}
-			if got := code((&app{}).runProblem(j)); got != c.of {
+			if got := code((&app{}).jobProblem(api.JobOf(j))); got != c.of {
 				t.Errorf("run: exit %d, want %d", got, c.of)
 			}
 			if list := api.JobOf(j).Drives; len(list) != len(c.plan.Drives)+len(c.plan.Refused) {

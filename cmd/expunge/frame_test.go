@@ -17,7 +17,7 @@ import (
 func following(t *testing.T, drives, begun, failed, good int) (*progress, *bytes.Buffer) {
 	t.Helper()
 	var stderr bytes.Buffer
-	p := &progress{app: &app{stderr: &stderr}, order: map[devices.ID]int{}}
+	p := &progress{app: &app{stderr: &stderr}, order: map[devices.ID]int{}, expected: map[devices.ID]sanitize.DrivePlan{}}
 	o := p.observer()
 	var list []sanitize.DrivePlan
 	for n := range drives {

@@ -2,13 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
-	"github.com/expunge-dev/expunge/agent"
 	"github.com/expunge-dev/expunge/agent/api"
 )
 
@@ -17,15 +17,8 @@ func (a *app) jobsCommand() *cobra.Command {
 		Use: "jobs", Short: "list jobs; resume or abandon one", Args: cobra.NoArgs,
 		RunE: a.asked("jobs", func(ctx context.Context, svc api.Service, _ []string) (answer, error) {
 			list, err := svc.Jobs(ctx)
-			return answer{items: list, text: func(w io.Writer) error { return jobsText(w, list) }}, err
-		}, func(_ context.Context, ag *agent.Agent, _ []string) (answer, error) {
-			jobs, err := ag.Jobs()
 			if err != nil {
 				return answer{}, err
-			}
-			list := make([]api.Job, 0, len(jobs))
-			for _, j := range jobs {
-				list = append(list, api.JobOf(j))
 			}
 			return answer{items: list, text: func(w io.Writer) error { return jobsText(w, list) }}, nil
 		}),
@@ -38,12 +31,6 @@ func (a *app) jobsCommand() *cobra.Command {
 				return answer{}, err
 			}
 			return jobAnswer(j), nil
-		}, func(_ context.Context, ag *agent.Agent, args []string) (answer, error) {
-			j, err := ag.Job(args[0])
-			if err != nil {
-				return answer{}, err
-			}
-			return a.runAnswer(j), nil
 		}),
 	}, a.resumeCommand(), a.abandonCommand(), a.cancelCommand())
 	return c
@@ -53,18 +40,15 @@ func (a *app) resumeCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "resume JOB", Short: "go on with an interrupted job", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeJobs,
 		RunE: a.asked("run", func(ctx context.Context, svc api.Service, args []string) (answer, error) {
-			return a.resumeBy(ctx, svc, args[0])
-		}, func(ctx context.Context, ag *agent.Agent, args []string) (answer, error) {
-			progress := a.follow()
-			j, err := ag.Resume(ctx, args[0], progress.observer())
-			progress.end()
-			if err == nil {
-				err = a.stoppedHere(ctx, ag, j)
+			j, err := svc.Resume(ctx, args[0], api.ResumeRequest{})
+			var told *api.Problem
+			if errors.As(err, &told) && told.Code == "pin_missing" {
+				return answer{}, &problem{code: exitRefused, name: told.Code, err: err, hint: "abandon the job, and begin it anew with --pin-file"}
 			}
 			if err != nil {
 				return answer{}, err
 			}
-			return a.runAnswer(j), a.runProblem(j)
+			return a.seeThrough(ctx, svc, j)
 		}),
 	}
 	a.pinFlag(c.Flags())
@@ -77,21 +61,10 @@ func (a *app) abandonCommand() *cobra.Command {
 		Use: "abandon JOB", Short: "give an interrupted job up: its drives are certified as failed", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeJobs,
 		RunE: a.asked("jobs-abandon", func(ctx context.Context, svc api.Service, args []string) (answer, error) {
 			j, err := svc.Abandon(ctx, args[0], api.AbandonRequest{Why: why})
-			if err != nil {
+			if j.ID == "" {
 				return answer{}, err
 			}
-			return jobAnswer(j), nil
-		}, func(ctx context.Context, ag *agent.Agent, args []string) (answer, error) {
-			j, err := ag.Abandon(ctx, args[0], why)
-			if err != nil {
-				return answer{}, err
-			}
-			for _, d := range j.Drives {
-				if d.Err != nil {
-					return a.runAnswer(j), d.Err
-				}
-			}
-			return a.runAnswer(j), j.ManifestErr
+			return jobAnswer(j), err
 		}),
 	}
 	c.Flags().StringVar(&why, "why", "given up by the operator", "the reason, for the certificate")
@@ -99,7 +72,11 @@ func (a *app) abandonCommand() *cobra.Command {
 }
 
 func (a *app) completeJobs(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	jobs, err := a.allJobs(c.Context())
+	svc, err := a.service(c.Context())
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	jobs, err := svc.Jobs(byHand(c.Context()))
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}

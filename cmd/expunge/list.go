@@ -18,26 +18,11 @@ func (a *app) listCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "list every drive of this machine, and why one cannot be chosen", Args: cobra.NoArgs,
 		RunE: a.verb("list", func(ctx context.Context, _ []string) (answer, error) {
-			svc, err := a.remote()
+			d, err := a.listed(ctx)
 			if err != nil {
-				return answer{items: []devices.Drive{}}, err
+				return answer{items: d.Items}, err
 			}
-			if svc != nil {
-				return a.listOf(ctx, svc)
-			}
-			host, _, err := a.host()
-			if err != nil {
-				return answer{items: []devices.Drive{}}, err
-			}
-			drives, err := host.Drives(ctx)
-			if err != nil {
-				return answer{items: []devices.Drive{}}, err
-			}
-			hidden, err := host.NotReached()
-			if err != nil {
-				return answer{items: drives}, err
-			}
-			return answer{items: drives, notReached: hidden, text: func(w io.Writer) error { return listText(w, drives, hidden) }}, nil
+			return answer{items: d.Items, notReached: d.NotReached, text: func(w io.Writer) error { return listText(w, d.Items, d.NotReached) }}, nil
 		}),
 	}
 }
@@ -46,15 +31,7 @@ func (a *app) showCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "show DRIVE...", Short: "show all that is known of drives", Args: cobra.ArbitraryArgs, ValidArgsFunction: a.completeDrives,
 		RunE: a.verb("show", func(ctx context.Context, args []string) (answer, error) {
-			drives, err := a.listed(ctx)
-			if err != nil {
-				return answer{}, err
-			}
-			host, _, err := a.host()
-			if err != nil {
-				return answer{}, err
-			}
-			selected, err := host.Select(drives, args)
+			selected, err := a.selected(ctx, args)
 			if err != nil {
 				return answer{}, err
 			}
@@ -73,12 +50,12 @@ func (a *app) showCommand() *cobra.Command {
 
 // completeDrives offers serial numbers, with the model as description.
 func (a *app) completeDrives(c *cobra.Command, chosen []string, _ string) ([]string, cobra.ShellCompDirective) {
-	drives, err := a.listed(c.Context())
+	listed, err := a.listed(c.Context())
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
 	var words []string
-	for _, d := range drives {
+	for _, d := range listed.Items {
 		if d.Serial != "" && !strings.Contains(strings.Join(chosen, "\n"), d.Serial) {
 			words = append(words, fmt.Sprintf("%s\t%s, %s, %s", d.Serial, d.Model, size(d.SizeBytes), stateWord(d.State)))
 		}

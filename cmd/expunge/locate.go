@@ -20,31 +20,14 @@ func (a *app) locateCommand() *cobra.Command {
 			"back after, and nothing is written to the drive. The light stays on until --off.",
 		Example: "  expunge locate SERIAL\n  expunge locate SERIAL --off",
 		RunE: a.verb("locate", func(ctx context.Context, args []string) (answer, error) {
-			svc, err := a.remote()
+			svc, err := a.onlooker()
 			if err != nil {
 				return answer{}, err
 			}
-			if svc != nil {
-				l, err := svc.Locate(ctx, args[0], api.LocateRequest{On: !off})
-				return answer{result: l, text: func(w io.Writer) error { return locateText(w, l) }}, err
-			}
-			host, _, err := a.host()
+			l, err := svc.Locate(byHand(ctx), args[0], api.LocateRequest{On: !off})
 			if err != nil {
 				return answer{}, err
 			}
-			drives, err := host.Drives(ctx)
-			if err != nil {
-				return answer{}, err
-			}
-			selected, err := host.Select(drives, args)
-			if err != nil {
-				return answer{}, err
-			}
-			d := selected[0]
-			if err := host.Locate(ctx, d, !off); err != nil {
-				return answer{}, err
-			}
-			l := api.LocatedOf(d, !off)
 			return answer{result: l, text: func(w io.Writer) error { return locateText(w, l) }}, nil
 		}),
 	}

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/expunge-dev/expunge/agent"
 	"github.com/expunge-dev/expunge/agent/api"
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/sanitize"
@@ -32,12 +31,6 @@ func operationText(o api.Operation) string {
 		return fmt.Sprintf("%s: not complete; the drive last said: %s", what, dash(o.Status))
 	}
 	return fmt.Sprintf("%s: the drive reports: %s, after %v; %s", what, o.Status, time.Duration(o.Seconds)*time.Second, o.Because)
-}
-
-func (a *app) runAnswer(j agent.Job) answer {
-	told := api.JobOf(j)
-	told.Plan = j.Plan.Digest()
-	return jobAnswer(told)
 }
 
 func jobAnswer(j api.Job) answer {
@@ -111,9 +104,7 @@ func verificationText(v *api.Verification) string {
 	return fmt.Sprintf("%s read back %s (%s), %d mismatches, %d read errors%s", size(v.Bytes), where, v.Mode, v.Mismatches, v.ReadErrors, blank)
 }
 
-// runProblem is the exit code of a job. What is wrong was printed with each drive.
-func (a *app) runProblem(j agent.Job) error { return a.jobProblem(api.JobOf(j)) }
-
+// jobProblem is the exit code of a job. What is wrong was printed with each drive.
 func (a *app) jobProblem(j api.Job) error {
 	codes := make([]int, len(j.Drives))
 	var words []string

@@ -63,12 +63,18 @@ func (a *app) pin(d sanitize.DrivePlan) (string, error) {
 	return pin, nil
 }
 
+// typesPINs says that PINs are asked for when they are needed: a person sits at the terminal, and gave no file.
+func (a *app) typesPINs() bool {
+	in, isFile := a.stdin.(*os.File)
+	return a.pins.file == "" && isFile && terminal.Is(in)
+}
+
 func (a *app) findPIN(d sanitize.DrivePlan, what string) (string, error) {
 	if a.pins.file == "" {
-		in, isFile := a.stdin.(*os.File)
-		if !isFile || !terminal.Is(in) {
+		if !a.typesPINs() {
 			return "", errors.New("give it with --pin-file")
 		}
+		in, _ := a.stdin.(*os.File)
 		fmt.Fprintf(a.stderr, "expunge: %s %s: type its %s: ", d.Model, d.Serial, what)
 		pin, err := terminal.Secret(in)
 		fmt.Fprintln(a.stderr)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"github.com/expunge-dev/expunge/agent/api"
 	"io"
 	"os"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/expunge-dev/expunge/agent/api"
 	"github.com/expunge-dev/expunge/internal/durable"
 	"github.com/expunge-dev/expunge/sanitize"
 )
@@ -53,7 +53,7 @@ func (a *app) planCommand() *cobra.Command {
 		Use: "plan {DRIVE... | --drives FILE}", Short: "say what would be done to drives; touches nothing", Args: cobra.ArbitraryArgs, ValidArgsFunction: a.completeDrives,
 		Long: "plan says what would be done, by which technique, what that does not reach, and which techniques were rejected and why.\n" +
 			"With -o it writes a plan that `run --plan` carries out once, within a day, after its digest was confirmed.",
-		RunE: a.verb("plan", func(ctx context.Context, args []string) (answer, error) {
+		RunE: a.asked("plan", func(ctx context.Context, svc api.Service, args []string) (answer, error) {
 			names, err := a.named(args, list)
 			if err != nil {
 				return answer{}, err
@@ -61,7 +61,7 @@ func (a *app) planCommand() *cobra.Command {
 			if request.Given, err = given.request(len(names)); err != nil {
 				return answer{}, err
 			}
-			return a.plan(ctx, names, request, file)
+			return a.plan(ctx, svc, names, request, file)
 		}),
 	}
 	requestFlags(c.Flags(), &request)
@@ -72,24 +72,21 @@ func (a *app) planCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) plan(ctx context.Context, names []string, request sanitize.Request, file string) (answer, error) {
+func (a *app) plan(ctx context.Context, svc api.Service, names []string, request sanitize.Request, file string) (answer, error) {
 	request.TCGPIN = a.pins.file != ""
-	svc, err := a.remote()
+	p, err := a.planned(ctx, svc, names, request, "")
 	if err != nil {
 		return answer{}, err
 	}
-	if svc != nil {
-		return a.planBy(ctx, svc, names, request, file)
+	return a.planAnswer(p.Plan, file)
+}
+
+// asSaid makes sure that a plan has the digest that the agent says: it is what a person confirms and what is started.
+func asSaid(p api.Plan) error {
+	if got := p.Plan.Digest(); got != p.Digest {
+		return fmt.Errorf("the agent calls its plan %.12s…, and it is %.12s…: the agent is of another version than this program", p.Digest, got)
 	}
-	agent, err := a.agent()
-	if err != nil {
-		return answer{}, err
-	}
-	p, err := agent.Plan(ctx, names, request)
-	if err != nil {
-		return answer{}, err
-	}
-	return a.planAnswer(p, file)
+	return nil
 }
 
 // planAnswer tells of a plan, and writes it to a file.

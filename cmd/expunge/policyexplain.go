@@ -33,15 +33,7 @@ func (a *app) explain(ctx context.Context, names []string, request sanitize.Requ
 	if err != nil {
 		return answer{items: []explained{}}, err
 	}
-	host, _, err := a.host()
-	if err != nil {
-		return answer{items: []explained{}}, err
-	}
-	listed, err := host.Drives(ctx)
-	if err != nil {
-		return answer{items: []explained{}}, err
-	}
-	drives, err := host.Select(listed, names)
+	drives, err := a.selected(ctx, names)
 	if err != nil {
 		return answer{items: []explained{}}, err
 	}

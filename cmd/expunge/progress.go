@@ -34,19 +34,21 @@ type progress struct {
 	stop     chan struct{}
 	stopped  sync.WaitGroup
 
-	mu      sync.Mutex // guards the rest
-	order   map[devices.ID]int
-	drives  []*metered // at work, in the order of the plan
-	good    int        // have ended, and nothing is left to do
-	trouble []string   // the others that have ended, a line each
-	untold  []string   // have ended well since the last line about that
-	lines   int        // drawn on the terminal
+	mu    sync.Mutex // guards the rest
+	order map[devices.ID]int
+	// what is to be done to each
+	expected map[devices.ID]sanitize.DrivePlan
+	drives   []*metered // at work, in the order of the plan
+	good     int        // have ended, and nothing is left to do
+	trouble  []string   // the others that have ended, a line each
+	untold   []string   // have ended well since the last line about that
+	lines    int        // drawn on the terminal
 }
 
 // follow begins to tell progress.
 func (a *app) follow() *progress {
 	f, ok := a.stderr.(*os.File)
-	p := &progress{app: a, terminal: ok && terminal.Is(f), stop: make(chan struct{}), order: map[devices.ID]int{}}
+	p := &progress{app: a, terminal: ok && terminal.Is(f), stop: make(chan struct{}), order: map[devices.ID]int{}, expected: map[devices.ID]sanitize.DrivePlan{}}
 	asked := make(chan os.Signal, 1)
 	signal.Notify(asked, syscall.SIGUSR1)
 	every := plainEvery
@@ -77,20 +79,24 @@ func (a *app) follow() *progress {
 	return p
 }
 
-// expect says which drives a job has.
-func (p *progress) expect(drives []api.JobDrive) {
+// expect says which drives a job works on, as far as is known what is done to them.
+func (p *progress) expect(drives []sanitize.DrivePlan) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, d := range drives {
 		p.order[d.ID] = len(p.order)
+		p.expected[d.ID] = d
 	}
 }
 
-// begun is told of a drive that the agent is at work on.
-func (p *progress) begun(id devices.ID, serial string, g gauge) {
+// begun is told of a drive that is being worked on.
+func (p *progress) begun(id devices.ID, g gauge) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.drives = append(p.drives, &metered{drive: sanitize.DrivePlan{ID: id, Serial: serial}, meter: g, at: time.Now()})
+	d := p.expected[id]
+	d.ID = id
+	p.drives = append(p.drives, &metered{drive: d, meter: g, at: time.Now()})
+	slices.SortStableFunc(p.drives, func(a, b *metered) int { return p.order[a.drive.ID] - p.order[b.drive.ID] })
 }
 
 // endedBy is told of a drive's end.
@@ -101,27 +107,12 @@ func (p *progress) endedBy(d api.JobDrive) {
 	p.ended(d)
 }
 
+// observer tells it of what this process does by itself.
 func (p *progress) observer() agent.Observer {
 	return agent.Observer{
-		Planned: func(drives []sanitize.DrivePlan) {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			for _, d := range drives {
-				p.order[d.ID] = len(p.order)
-			}
-		},
-		Begun: func(d sanitize.DrivePlan, m *sanitize.Meter) {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			p.drives = append(p.drives, &metered{drive: d, meter: m, at: time.Now()})
-			slices.SortStableFunc(p.drives, func(a, b *metered) int { return p.order[a.drive.ID] - p.order[b.drive.ID] })
-		},
-		Ended: func(r agent.DriveResult) {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			p.drives = slices.DeleteFunc(p.drives, func(m *metered) bool { return m.drive.ID == r.Drive.ID })
-			p.ended(api.DriveOf(r))
-		},
+		Planned: p.expect,
+		Begun:   func(d sanitize.DrivePlan, m *sanitize.Meter) { p.begun(d.ID, m) },
+		Ended:   func(r agent.DriveResult) { p.endedBy(api.DriveOf(r)) },
 	}
 }
 

@@ -138,15 +138,7 @@ func recoverText(w io.Writer, r recoverResult) error {
 
 // recoverDrive does to one drive what a person asked for.
 func (a *app) recoverDrive(ctx context.Context, ag *agent.Agent, name string, r recovery) (answer, error) {
-	host, _, err := a.host()
-	if err != nil {
-		return answer{}, err
-	}
-	listed, err := host.Drives(ctx)
-	if err != nil {
-		return answer{}, err
-	}
-	selected, err := host.Select(listed, []string{name})
+	selected, err := a.selected(ctx, []string{name})
 	if err != nil {
 		return answer{}, err
 	}
@@ -207,24 +199,6 @@ func (a *app) watchCommand() *cobra.Command {
 				return answer{}, err
 			}
 			return a.followJob(ctx, svc, j)
-		}, func(ctx context.Context, ag *agent.Agent, args []string) (answer, error) {
-			if len(args) == 0 {
-				open, err := ag.Unfinished()
-				if err != nil {
-					return answer{}, err
-				}
-				if len(open) != 1 {
-					return answer{}, &problem{code: exitNotFound, name: "not_found", err: fmt.Errorf("%d jobs are not finished: name one", len(open)), hint: "expunge jobs lists them"}
-				}
-				args = open
-			}
-			progress := a.follow()
-			j, err := ag.Watch(ctx, args[0], progress.observer())
-			progress.end()
-			if err != nil {
-				return answer{}, err
-			}
-			return a.runAnswer(j), a.runProblem(j)
 		}),
 	}
 }

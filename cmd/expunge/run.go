@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"os"
 	"reflect"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/expunge-dev/expunge/agent"
+	"github.com/expunge-dev/expunge/agent/api"
+	"github.com/expunge-dev/expunge/agent/service"
+	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/sanitize"
 )
 
@@ -24,7 +26,7 @@ func (a *app) runCommand() *cobra.Command {
 		Long: "run carries out a plan, or plans and runs in one go. It begins after a confirmation: --confirm DIGEST for a whole plan,\n" +
 			"--confirm SERIAL for each drive, or typed when a person sits at the terminal. The same plan run again touches nothing that is finished.",
 		Example: "  expunge run --plan plan.json --confirm DIGEST\n  expunge run SERIAL --method clear --confirm SERIAL",
-		RunE: a.verb("run", func(ctx context.Context, args []string) (answer, error) {
+		RunE: a.asked("run", func(ctx context.Context, svc api.Service, args []string) (answer, error) {
 			names, err := a.named(args, list)
 			if err != nil {
 				return answer{}, err
@@ -32,7 +34,7 @@ func (a *app) runCommand() *cobra.Command {
 			if request.Given, err = given.request(len(names)); err != nil {
 				return answer{}, err
 			}
-			return a.run(ctx, names, request, file, confirm)
+			return a.run(ctx, svc, names, request, file, confirm)
 		}),
 	}
 	requestFlags(c.Flags(), &request)
@@ -44,71 +46,126 @@ func (a *app) runCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) run(ctx context.Context, names []string, request sanitize.Request, file string, confirm []string) (answer, error) {
+// run has a plan carried out, and follows that.
+func (a *app) run(ctx context.Context, svc api.Service, names []string, request sanitize.Request, file string, confirm []string) (answer, error) {
 	switch {
 	case file != "" && len(names) > 0:
 		return answer{}, usage("name drives when planning", errors.New("a plan has its drives: none can be named beside it"))
 	case file != "" && !reflect.DeepEqual(request, sanitize.Request{}):
 		return answer{}, usage("say what is wanted when planning", errors.New("a plan has what was asked for and given: it cannot be changed"))
 	}
-	svc, err := a.remote()
+	request.TCGPIN = file == "" && a.pins.file != ""
+	p, err := a.planned(ctx, svc, names, request, file)
 	if err != nil {
 		return answer{}, err
 	}
-	if svc != nil {
-		request.TCGPIN = file == "" && a.pins.file != ""
-		return a.runBy(ctx, svc, names, request, file, confirm)
-	}
-	ag, err := a.agent()
-	if err != nil {
-		return answer{}, err
-	}
-	var p sanitize.Plan
-	switch {
-	case file != "":
-		p, err = readPlan(file)
-	default:
-		request.TCGPIN = a.pins.file != ""
-		p, err = ag.Plan(ctx, names, request)
-	}
-	if err != nil {
-		return answer{}, err
-	}
+	begun := agent.Job{Plan: p.Plan} // of none, that has no name
+	here, _ := svc.(*service.Service)
 	if len(p.Drives) == 0 {
-		job := agent.Job{Plan: p}
-		if job.Manifest, err = ag.Refused(ctx, p, nil); err != nil {
-			return a.runAnswer(job), errors.Join(planProblem(p), err)
+		if here != nil {
+			begun.Manifest, err = here.Agent.Refused(ctx, p.Plan, nil)
 		}
-		return a.runAnswer(job), planProblem(p)
+		return jobAnswer(api.JobOf(begun)), errors.Join(planProblem(p.Plan), err)
 	}
-	listed, err := a.listed(ctx)
+	if err := a.mayBegin(p, here != nil); err != nil {
+		return jobAnswer(api.JobOf(begun)), err
+	}
+	listed, err := svc.Drives(ctx)
 	if err != nil {
 		return answer{}, fmt.Errorf("confirm: %w", err)
 	}
-	if err := a.confirmed(ctx, p, confirm, file != "", listed); err != nil {
-		return a.runAnswer(agent.Job{Plan: p}), err
+	if err := a.confirmed(ctx, p.Plan, confirm, file != "", listed.Items); err != nil {
+		return jobAnswer(api.JobOf(begun)), err
 	}
 	if err := context.Cause(ctx); err != nil {
 		return answer{}, &problem{code: exitSignal, name: "signal", err: err}
 	}
-	if ag.WasRun(p) {
-		a.say("this plan was run before: what is finished is only reported")
-	}
-	progress := a.follow()
-	job, err := ag.Run(ctx, p, progress.observer())
-	progress.end()
-	if err := a.stoppedHere(ctx, ag, job); err != nil {
-		return a.runAnswer(job), err
-	}
+	job, err := a.begin(ctx, svc, p)
 	var refused *agent.RefusedError
 	if errors.As(err, &refused) {
-		job = agent.Job{Plan: p, Drives: refused.Drives, Manifest: refused.Manifest, ManifestErr: refused.ManifestErr}
-		err = nil
+		begun.Drives, begun.Manifest, begun.ManifestErr = refused.Drives, refused.Manifest, refused.ManifestErr
+		told := api.JobOf(begun)
+		return jobAnswer(told), a.jobProblem(told)
 	}
 	if err != nil {
-		return a.runAnswer(agent.Job{Plan: p}), err
+		return jobAnswer(api.JobOf(begun)), err
 	}
-	return a.runAnswer(job), a.runProblem(job)
+	return a.seeThrough(ctx, svc, job)
+}
+
+// planned is the plan that is to be carried out, as the service has it.
+func (a *app) planned(ctx context.Context, svc api.Service, names []string, request sanitize.Request, file string) (api.Plan, error) {
+	var p api.Plan
+	if file == "" {
+		made, err := svc.Plan(ctx, api.PlanRequest{Drives: names, Request: request})
+		if err != nil {
+			return p, err
+		}
+		return made, asSaid(made)
+	}
+	read, err := readPlan(file)
+	if err != nil {
+		return p, err
+	}
+	if here, is := svc.(*service.Service); is {
+		return here.Hold(read)
+	}
+	p, err = svc.Planned(ctx, read.ID)
+	var told *api.Problem
+	if errors.As(err, &told) && told.Code == "not_found" {
+		return p, &problem{code: exitRefused, name: "refused", err: fmt.Errorf("the agent has not made the plan in %s", file), hint: "make it again: expunge plan asks the agent when it runs"}
+	}
+	if err == nil && p.Digest != read.Digest() {
+		err = sanitize.ErrPlanEdited
+	}
+	return p, err
+}
+
+// mayBegin says what is known to be missing, before anybody is asked to confirm.
+func (a *app) mayBegin(p api.Plan, here bool) error {
+	if p.Job != "" {
+		return nil // it was permitted when it began
+	}
+	if have := len(p.Approvals); have < p.ApprovalsNeeded {
+		if here {
+			return &agent.ApprovalError{Needed: p.ApprovalsNeeded, Have: have}
+		}
+		return &problem{code: exitRefused, name: "approval_required", err: fmt.Errorf("the plan needs %d approvals, and has %d", p.ApprovalsNeeded, have), hint: "an approver signs: expunge approve " + p.ID}
+	}
+	if a.typesPINs() {
+		return nil
+	}
+	_, err := a.pinsOf(p.Drives)
+	return err
+}
+
+// begin starts a plan. Of one that was started before, a service in this process goes on with the job; an agent leaves it as it is.
+func (a *app) begin(ctx context.Context, svc api.Service, p api.Plan) (api.Job, error) {
+	start := api.StartRequest{PlanID: p.ID, PlanDigest: p.Digest, ExpectDrives: len(p.Drives)}
+	if p.Job != "" {
+		a.say("this plan was run before: what is finished is only reported")
+	} else {
+		var err error
+		if start.PINs, err = a.pinsOf(p.Drives); err != nil {
+			return api.Job{}, err
+		}
+	}
+	return svc.Start(ctx, start)
+}
+
+// pinsOf gives the PINs that a plan wants.
+func (a *app) pinsOf(drives []sanitize.DrivePlan) (map[devices.ID]string, error) {
+	pins := map[devices.ID]string{}
+	for _, d := range drives {
+		if what, wanted := d.PINWanted(); wanted {
+			pin, err := a.pin(d)
+			if err != nil {
+				return nil, &problem{code: exitRefused, name: "pin_missing", err: fmt.Errorf("%s %s: its %s is wanted and was not given: %w", d.Model, d.Serial, what, err), hint: "--pin-file FILE gives it; a PSID is printed on the drive's label"}
+			}
+			pins[d.ID] = pin
+		}
+	}
+	return pins, nil
 }
 
 func readPlan(file string) (sanitize.Plan, error) {
@@ -128,17 +185,4 @@ func readPlan(file string) (sanitize.Plan, error) {
 		return p, fmt.Errorf("plan %s: %w", file, err)
 	}
 	return p, nil
-}
-
-// stoppedHere notes that a person stopped a job, so that no agent goes on with it by itself.
-func (a *app) stoppedHere(ctx context.Context, ag *agent.Agent, j agent.Job) error {
-	if context.Cause(ctx) == nil || j.ID == "" {
-		return nil
-	}
-	for _, d := range j.Drives {
-		if !d.Finished() {
-			return ag.Stop(j.ID, agent.Stopped{By: "a signal to its command", At: time.Now().UTC()})
-		}
-	}
-	return nil
 }

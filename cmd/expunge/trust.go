@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/expunge-dev/expunge/agent"
 	"github.com/expunge-dev/expunge/attest"
 	"github.com/expunge-dev/expunge/cmd/internal/verifying"
 	"github.com/expunge-dev/expunge/internal/durable"
@@ -263,24 +264,7 @@ func (a *app) ownTrust() (attest.Trust, error) {
 	if err != nil {
 		return attest.Trust{}, err
 	}
-	files, err := filepath.Glob(filepath.Join(dir, "keys", "*.pub"))
-	if err != nil {
-		return attest.Trust{}, err
-	}
-	var all []byte
-	for _, f := range files {
-		data, err := os.ReadFile(f)
-		if err != nil {
-			return attest.Trust{}, err
-		}
-		all = append(all, data...)
-	}
-	if len(all) == 0 {
-		return attest.Trust{}, nil
-	}
-	trust, err := attest.ParseTrust(all)
-	trust.Self = true
-	return trust, err
+	return agent.OwnTrust(dir)
 }
 
 // rootItem is what --json says of a trust root.

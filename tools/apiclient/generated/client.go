@@ -120,7 +120,7 @@ type Certificate struct {
 	// Model model of the drive
 	Model string `json:"model"`
 
-	// Outcome from verified bytes; "invalid" when they are not
+	// Outcome from verified bytes, with ", validation_rejected", ", validation_escalated" or ", withdrawn" behind it where that is so; "invalid" when they are not
 	Outcome string `json:"outcome"`
 
 	// Serial serial number of the drive

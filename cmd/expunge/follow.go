@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/expunge-dev/expunge/agent"
+	"github.com/expunge-dev/expunge/agent/api"
+	"github.com/expunge-dev/expunge/agent/service"
+	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/sanitize"
+)
+
+// seeThrough follows a job that this command began. One of an agent goes on when the command is told to stop. One of this process
+// stops then, resumably: that is waited for, and noted as done by a person, so that no agent goes on with the job by itself.
+func (a *app) seeThrough(ctx context.Context, svc api.Service, j api.Job) (answer, error) {
+	here, is := svc.(*service.Service)
+	if !is {
+		return a.followJob(ctx, svc, j)
+	}
+	out, err := a.followJob(context.WithoutCancel(ctx), svc, j)
+	if context.Cause(ctx) == nil {
+		return out, err
+	}
+	now, failed := here.Agent.Job(j.ID)
+	if slices.ContainsFunc(now.Drives, func(r agent.DriveResult) bool { return !r.Finished() }) {
+		failed = here.Agent.Stop(j.ID, agent.Stopped{By: "a signal to its command", At: time.Now().UTC()})
+	}
+	if failed != nil {
+		err = failed
+	}
+	return out, err
+}
+
+// told is the latest that was told of a drive's progress.
+type told struct {
+	last atomic.Pointer[sanitize.Reading]
+	now  func() (sanitize.Reading, bool) // of a drive that this process works on; nil of others
+}
+
+// Read is how far the drive is.
+func (t *told) Read() sanitize.Reading {
+	if t.now != nil {
+		if r, is := t.now(); is {
+			return r
+		}
+	}
+	if r := t.last.Load(); r != nil {
+		return *r
+	}
+	return sanitize.Reading{}
+}
+
+// drivesOf are the drives that a job works on, as far as it is known here what is to be done to them.
+func drivesOf(svc api.Service, j api.Job) []sanitize.DrivePlan {
+	if here, is := svc.(*service.Service); is {
+		if p, err := here.Agent.PlanOf(j.ID); err == nil {
+			return p.Drives
+		}
+	}
+	var list []sanitize.DrivePlan
+	for _, d := range j.Drives {
+		if d.Outcome != sanitize.RefusedRun {
+			list = append(list, sanitize.DrivePlan{ID: d.ID, Serial: d.Serial})
+		}
+	}
+	return list
+}
+
+// followJob tells how a job goes until it ends, or ctx does.
+func (a *app) followJob(ctx context.Context, svc api.Service, j api.Job) (answer, error) {
+	id := j.ID
+	progress := a.follow()
+	gauges := map[devices.ID]*told{}
+	progress.expect(drivesOf(svc, j))
+	here, _ := svc.(*service.Service)
+	var end *api.Job
+	var failed error
+	for e, err := range svc.Events(ctx, id, "") {
+		if err != nil {
+			failed = err
+			break
+		}
+		switch e.Type {
+		case api.EventProgress:
+			g := gauges[e.ID]
+			if g == nil {
+				g = &told{}
+				if here != nil {
+					g.now = func() (sanitize.Reading, bool) { return here.Reading(id, e.ID) }
+				}
+				gauges[e.ID] = g
+				progress.begun(e.ID, g)
+			}
+			g.last.Store(e.Reading)
+		case api.EventDrive:
+			progress.endedBy(*e.Drive)
+		case api.EventJob:
+			end = e.Whole
+		}
+	}
+	progress.end()
+	switch {
+	case end != nil:
+		if err := plausible(j, *end); err != nil {
+			return jobAnswer(*end), &problem{code: exitUnproven, name: "implausible", err: err, hint: "treat its drives as holding data; look at their certificates with: expunge verify"}
+		}
+		return jobAnswer(*end), a.jobProblem(*end)
+	case context.Cause(ctx) != nil:
+		words := fmt.Sprintf("job %s goes on without this command. To follow it: expunge watch %s", id, id)
+		if here == nil {
+			words += "; to stop it: expunge jobs cancel " + id
+		}
+		a.say("%s", words)
+		now, err := svc.Job(context.WithoutCancel(ctx), id)
+		if err != nil {
+			return answer{}, err
+		}
+		return jobAnswer(now), silently(exitInterrupted)
+	}
+	return answer{}, &problem{code: exitInterrupted, name: "not_followed", err: errors.Join(failed, fmt.Errorf("job %s cannot be followed any more", id)),
+		hint: "it goes on as long as the agent runs, and when an agent starts again: expunge jobs show " + id}
+}
+
+// plausible says whether what an agent tells of a job's end can be that of the job that was begun: what it leaves out, or what
+// contradicts itself, is no success.
+func plausible(begun, end api.Job) error {
+	switch {
+	case end.ID != begun.ID || end.Plan != begun.Plan:
+		return fmt.Errorf("the agent tells of job %q in place of %q", end.ID, begun.ID)
+	case len(end.Drives) == 0 || len(end.Drives) != len(begun.Drives):
+		return fmt.Errorf("the agent tells of %d drives, and job %s has %d", len(end.Drives), begun.ID, len(begun.Drives))
+	}
+	open := slices.ContainsFunc(end.Drives, func(d api.JobDrive) bool { return d.Outcome == sanitize.Interrupted })
+	for i, d := range end.Drives {
+		done := d.Outcome == sanitize.Sanitized && d.Certificate != nil && d.Verification != nil && (end.State == api.JobEnded || open)
+		if d.ID != begun.Drives[i].ID || d.ExitStatus == exitOK && !done {
+			return fmt.Errorf("what the agent tells of drive %q contradicts itself", d.Serial)
+		}
+	}
+	return nil
+}
+
+// theJob is the one that was named, or the one that is not finished.
+func theJob(ctx context.Context, svc api.Service, args []string) (api.Job, error) {
+	if len(args) > 0 {
+		return svc.Job(ctx, args[0])
+	}
+	jobs, err := svc.Jobs(ctx)
+	if err != nil {
+		return api.Job{}, err
+	}
+	var open []api.Job
+	for _, j := range jobs {
+		if j.State != api.JobEnded {
+			open = append(open, j)
+		}
+	}
+	if len(open) != 1 {
+		return api.Job{}, &problem{code: exitNotFound, name: "not_found", err: fmt.Errorf("%d jobs are not finished: name one", len(open)), hint: "expunge jobs lists them"}
+	}
+	return open[0], nil
+}

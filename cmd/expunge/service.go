@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/expunge-dev/expunge/agent"
+	"github.com/expunge-dev/expunge/agent/api"
+	"github.com/expunge-dev/expunge/agent/client"
+	"github.com/expunge-dev/expunge/agent/service"
+	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/internal/durable"
+)
+
+// Verbs ask a service (agent/api): that of the agent that runs, which has the drives and the state for itself, or one in this process.
+
+// defaultSocket is where the agent of a host listens.
+const defaultSocket = "/run/expunge/agent.sock"
+
+// serving is what a running agent leaves in its state, so that commands with the same state find it.
+type serving struct {
+	Socket string `json:"socket"`
+}
+
+const servingFile = "serve.json"
+
+// remote is the agent that runs for this state; nil when none does.
+func (a *app) remote() (api.Service, error) {
+	if a.socket != "" {
+		return client.Unix(a.socket), nil
+	}
+	dir, err := a.stateDir()
+	if err != nil {
+		return nil, err
+	}
+	running, err := durable.Locked(filepath.Join(dir, service.LockName))
+	switch {
+	case running:
+		data, err := os.ReadFile(filepath.Join(dir, servingFile))
+		var s serving
+		if err == nil {
+			err = json.Unmarshal(data, &s)
+		}
+		if err != nil {
+			return nil, &problem{code: exitInternal, name: "agent", err: errors.Join(errors.New("an agent runs for this state, and does not say where"), err), hint: "name its socket with --socket"}
+		}
+		return client.Unix(s.Socket), nil
+	case err == nil && os.Geteuid() == 0:
+		return nil, nil
+	case err == nil, errors.Is(err, fs.ErrPermission):
+		// Of a user who may not look into the state of the host, the agent's own word is all there is.
+		if a.state == "" && a.rack == "" {
+			if _, err := os.Stat(defaultSocket); err == nil {
+				return client.Unix(defaultSocket), nil
+			}
+		}
+		return nil, nil
+	}
+	return nil, err
+}
+
+// mustAsk is the agent that runs. Without one there is nobody to ask.
+func (a *app) mustAsk() (api.Service, error) {
+	svc, err := a.remote()
+	if err == nil && svc == nil {
+		return nil, &problem{code: exitNotFound, name: "no_agent", err: errors.New("no agent runs for this state"), hint: "expunge serve starts one; --socket PATH names another's"}
+	}
+	return svc, err
+}
+
+// byHand says that whoever runs this program asks: they may what the files and drives of the host let them.
+func byHand(ctx context.Context) context.Context {
+	return api.WithPrincipal(ctx, api.Principal{Roles: api.Roles, Via: "local"})
+}
+
+// asked makes a verb that a service answers. One in this process ends with the verb.
+func (a *app) asked(name string, do func(ctx context.Context, svc api.Service, args []string) (answer, error)) func(*cobra.Command, []string) error {
+	return a.verb(name, func(ctx context.Context, args []string) (out answer, err error) {
+		svc, err := a.service(ctx)
+		if err != nil {
+			return answer{}, err
+		}
+		if here, is := svc.(*service.Service); is {
+			defer func() {
+				if closed := here.Close(context.WithoutCancel(ctx)); closed != nil {
+					err = errors.Join(err, closed)
+				}
+			}()
+		}
+		return do(byHand(ctx), svc, args)
+	})
+}
+
+// service is the agent that runs, or a *service.Service in this process, whose jobs end with ctx.
+func (a *app) service(ctx context.Context) (api.Service, error) {
+	if svc, err := a.remote(); svc != nil || err != nil {
+		return svc, err
+	}
+	host, owner, err := a.host()
+	if err != nil {
+		return nil, err
+	}
+	ag, err := a.open(host, owner)
+	if err != nil {
+		return nil, err
+	}
+	return service.New(service.Options{Agent: ag, Host: host, Log: a.logger(), Until: ctx})
+}
+
+// onlooker is what of a service is asked by those who only look at the host.
+type onlooker interface {
+	Drives(ctx context.Context) (api.Drives, error)
+	Locate(ctx context.Context, drive string, r api.LocateRequest) (api.Located, error)
+}
+
+// onlooker is service for those: it neither needs nor makes a state.
+func (a *app) onlooker() (onlooker, error) {
+	if svc, err := a.remote(); svc != nil || err != nil {
+		return svc, err
+	}
+	host, _, err := a.host()
+	if err != nil {
+		return nil, err
+	}
+	return service.New(service.Options{Host: host, Log: a.logger()})
+}
+
+// listed are the drives of the host.
+func (a *app) listed(ctx context.Context) (api.Drives, error) {
+	svc, err := a.onlooker()
+	if err != nil {
+		return api.Drives{Items: []devices.Drive{}}, err
+	}
+	d, err := svc.Drives(byHand(ctx))
+	if d.Items == nil {
+		d.Items = []devices.Drive{}
+	}
+	return d, err
+}
+
+// selected are the drives of the host that are named.
+func (a *app) selected(ctx context.Context, names []string) ([]devices.Drive, error) {
+	d, err := a.listed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	host, _, err := a.host()
+	if err != nil {
+		return nil, err
+	}
+	return host.Select(d.Items, names)
+}
+
+// served makes a verb that needs the files of the state itself.
+func (a *app) served(name string, do func(ctx context.Context, ag *agent.Agent, args []string) (answer, error)) func(*cobra.Command, []string) error {
+	return a.verb(name, func(ctx context.Context, args []string) (answer, error) {
+		ag, err := a.agent()
+		if err != nil {
+			return answer{}, err
+		}
+		return do(ctx, ag, args)
+	})
+}
+
+// agent has the state of this host or rack.
+func (a *app) agent() (*agent.Agent, error) {
+	host, owner, err := a.host()
+	if err != nil {
+		return nil, err
+	}
+	return a.open(host, owner)
+}
+
+func (a *app) open(host *devices.Host, owner agent.Owner) (*agent.Agent, error) {
+	dir, err := a.stateDir()
+	if err != nil {
+		return nil, err
+	}
+	return agent.Open(agent.Options{Host: host, StateDir: dir, Owner: owner, Version: version(), Log: a.logger(), PIN: a.pin, Unlock: a.unlock()})
+}
