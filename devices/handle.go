@@ -273,7 +273,7 @@ func (h *Handle) Reidentify(ctx context.Context) error {
 	if _, err := h.Geometry(ctx); err != nil {
 		return err
 	}
-	devs, err := h.host.fs.blockdevs()
+	devs, err := h.host.nodes.wait(h.host.fs.blockdevs)
 	if err != nil {
 		return err
 	}

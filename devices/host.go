@@ -19,8 +19,10 @@ type Host struct {
 	open Opener
 	log  hclog.Logger
 
-	lookout lookout
-	asked   unanswered
+	lookout   lookout[[]Drive]
+	nodes     lookout[[]blockdev]
+	libraries lookout[map[string]*block.Disk]
+	asked     unanswered
 }
 
 // NewHost makes a host of a root directory and the function that opens its nodes. log may be nil.
@@ -108,16 +110,21 @@ func compareNodes(a, b string) int {
 // library asks ghw for its view of the same tree, by kernel name. Its failure only loses
 // names that sysfs does not have: the list is made of /sys/block itself.
 func (h *Host) library() map[string]*block.Disk {
-	info, err := ghw.Block(ghw.WithChroot(h.fs.root), ghw.WithDisableTools(), ghw.WithLogger(slog.New(slog.DiscardHandler)))
+	known, err := h.libraries.wait(func() (map[string]*block.Disk, error) {
+		info, err := ghw.Block(ghw.WithChroot(h.fs.root), ghw.WithDisableTools(), ghw.WithLogger(slog.New(slog.DiscardHandler)))
+		if err != nil {
+			return nil, err
+		}
+		found := map[string]*block.Disk{}
+		for _, d := range info.Disks {
+			found[d.Name] = d
+		}
+		return found, nil
+	})
 	if err != nil {
 		h.log.Debug("hardware library had no answer", "err", err)
-		return nil
 	}
-	found := map[string]*block.Disk{}
-	for _, d := range info.Disks {
-		found[d.Name] = d
-	}
-	return found
+	return known
 }
 
 // judge decides a drive's state.

@@ -8,17 +8,17 @@ import (
 
 // lookout makes one look at the host serve all who asked for one before it began. Sixty drives that
 // are opened at once are looked for by a few looks and not by sixty, each of which asks all sixty.
-type lookout struct {
+type lookout[T any] struct {
 	turn sync.Mutex // held while somebody looks
 	mu   sync.Mutex // guards next
-	next *look      // not begun
+	next *look[T]   // not begun
 }
 
-// look is one listing of the host.
-type look struct {
-	done   chan struct{}
-	drives []Drive
-	err    error
+// look is one look at the host. What it saw is everybody's, and changed by nobody.
+type look[T any] struct {
+	done chan struct{}
+	saw  T
+	err  error
 }
 
 // Drives lists every drive of the host, those that cannot be chosen with the reasons. Drives that
@@ -37,7 +37,7 @@ func (h *Host) Drives(ctx context.Context) ([]Drive, error) {
 	if l.err != nil {
 		return nil, l.err
 	}
-	drives := slices.Clone(l.drives)
+	drives := slices.Clone(l.saw)
 	for i := range drives {
 		drives[i] = drives[i].clone()
 	}
@@ -45,13 +45,13 @@ func (h *Host) Drives(ctx context.Context) ([]Drive, error) {
 }
 
 // join is the look that begins next.
-func (o *lookout) join(list func() ([]Drive, error)) *look {
+func (o *lookout[T]) join(see func() (T, error)) *look[T] {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.next != nil {
 		return o.next
 	}
-	l := &look{done: make(chan struct{})}
+	l := &look[T]{done: make(chan struct{})}
 	o.next = l
 	go func() {
 		o.turn.Lock()
@@ -59,10 +59,17 @@ func (o *lookout) join(list func() ([]Drive, error)) *look {
 		o.mu.Lock()
 		o.next = nil
 		o.mu.Unlock()
-		l.drives, l.err = list()
+		l.saw, l.err = see()
 		close(l.done)
 	}()
 	return l
+}
+
+// wait is join for those who wait until it is done.
+func (o *lookout[T]) wait(see func() (T, error)) (T, error) {
+	l := o.join(see)
+	<-l.done
+	return l.saw, l.err
 }
 
 // clone is a copy whose lists can be changed.
