@@ -174,7 +174,9 @@ func (r *run) release(ctx context.Context, i int) error {
 	if err := r.append(kindReleasing, releasedRecord{i + 1}); err != nil {
 		return err
 	}
-	if err := devices.TakePasswordOff(context.WithoutCancel(ctx), t, password, false); err != nil {
+	if err := devices.TakePasswordOff(context.WithoutCancel(ctx), t, password, false); failedAnswer(err) {
+		return errors.Join(err, r.append(kindRetained, releasedRecord{i + 1}))
+	} else if err != nil {
 		return err
 	}
 	return r.append(kindReleased, releasedRecord{i + 1})

@@ -23,6 +23,7 @@ const (
 	kindArmed        = "password_drawn"     // before an ATA drive gets the password of an erase
 	kindReleasing    = "password_comes_off" // before it is taken off without an erase
 	kindReleased     = "password_off"       // it was
+	kindRetained     = "password_stays"     // the drive answered that it does not take it off
 	kindActivating   = "locking_activates"  // before the Locking SP of a self-encrypting drive is
 	kindBegun        = "operation_begun"    // before the command is sent
 	kindSent         = "operation_sent"     // how the command was completed, or that its fate is unknown

@@ -114,7 +114,7 @@ func (r *run) concluded(ctx context.Context, i int) (bool, error) {
 		return true, r.failure(i)
 	}
 	if op.last != nil && op.last.explicit {
-		if _, ok := r.ours(i); !ok && r.markers != nil && r.drive.firstOfUnit(i) {
+		if _, ok := r.ours(i); !ok && !op.released && r.markers != nil && r.drive.firstOfUnit(i) {
 			// Only the markers can tell an old success from a new one.
 			if err := r.readMarkers(ctx, i+1); err != nil {
 				return false, err

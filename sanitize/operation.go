@@ -15,6 +15,7 @@ type operationState struct {
 	was            []byte   // the page of before
 	fresh          bool     // before was read since the latest command
 	armed          bool     // its password may be on the drive
+	released       bool     // its password may have come off by our own hand since the latest command
 	activating     bool     // its Locking SP may have been activated by this job
 	passwordSHA256 string
 	sends          int
@@ -83,9 +84,12 @@ func (s *state) applyOperation(r journal.Record) error {
 		op.fresh, op.activating = false, true
 		return r.Decode(&releasedRecord{})
 	case kindReleasing, kindReleased:
-		// Security goes off by our own hand, which must never be taken for an erase.
-		op.armed = r.Kind == kindReleasing
-		op.fresh, op.before, op.last, op.was = false, nil, nil, nil
+		// Security goes off by our own hand, which must never be taken for an erase: it is begun again, whatever the markers say.
+		op.armed, op.released = r.Kind == kindReleasing, true
+		op.fresh, op.last = false, nil
+		return r.Decode(&releasedRecord{})
+	case kindRetained:
+		op.released = false
 		return r.Decode(&releasedRecord{})
 	case kindBegun:
 		var b begunRecord
@@ -105,6 +109,7 @@ func (s *state) applyOperation(r journal.Record) error {
 			return fmt.Errorf("journal record %d begins operation %d while the Locking SP was not known to be active", r.Seq, n)
 		}
 		s.touch(r.Time)
+		op.released = false
 		op.sends, op.fresh, op.seen, op.taken, op.last, op.begun = op.sends+1, false, false, false, nil, r.Time
 		op.auditFrom, op.auditDone, s.verify = time.Time{}, time.Time{}, nil
 		s.markers.forget(n) // readings of what an earlier command did
@@ -164,7 +169,7 @@ func operationOf(r journal.Record) (int, error) {
 		var d armedRecord
 		err := r.Decode(&d)
 		return d.Operation, err
-	case kindReleasing, kindReleased, kindActivating:
+	case kindReleasing, kindReleased, kindRetained, kindActivating:
 		var d releasedRecord
 		err := r.Decode(&d)
 		return d.Operation, err
@@ -247,7 +252,7 @@ const maxWarnings = 16
 func (s *state) ours(i int) (because string, ok bool) {
 	op, planned := &s.operations[i], s.opened.Drive.Operations[i]
 	switch {
-	case op.sends == 0 || op.last == nil || !op.last.explicit:
+	case op.sends == 0 || op.released || op.last == nil || !op.last.explicit:
 		return "", false
 	case planned.Kind == NVMeFormat:
 		// A reset in its middle ends it, and leaves nothing that shows that.

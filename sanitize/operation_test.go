@@ -3,12 +3,14 @@ package sanitize
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/sanitize/journal"
 	"github.com/expunge-dev/expunge/sanitize/overwrite"
 )
 
@@ -219,6 +221,39 @@ func TestWhoseSuccess(t *testing.T) {
 		entry{kindDriveStatus, same}, entry{kindBegun, begunRecord{2, "x", blockCDW10}})
 	if e := fold(t, entries); !strings.HasPrefix(string(e.Outcome), "error") {
 		t.Errorf("an older attempt's running: %s", e.Outcome)
+	}
+}
+
+// Security that may be off by our own hand is no erase, whatever else speaks for one. When the drive answered that it keeps the password, it
+// was not our hand.
+func TestPasswordTakenOffIsNoErase(t *testing.T) {
+	s := state{markers: &markerState{isSet: true}, operations: []operationState{{sends: 1, armed: true, seen: true, last: &account{explicit: true}}}}
+	s.opened = &openedRecord{}
+	s.opened.Drive.Operations = []Operation{{Kind: ATASecurityErase}}
+	note := func(kind string) bool {
+		t.Helper()
+		data, err := json.Marshal(releasedRecord{1})
+		if err == nil {
+			err = s.applyOperation(journal.Record{Kind: kind, Data: data})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.operations[0].last = &account{explicit: true} // and then it is seen that security is off
+		_, ours := s.ours(0)
+		return ours
+	}
+	if _, ours := s.ours(0); !ours {
+		t.Error("it was seen running, and is not ours")
+	}
+	if note(kindReleasing) {
+		t.Error("ours, while the password comes off")
+	}
+	if !note(kindRetained) {
+		t.Error("not ours, though the drive kept the password until it was done")
+	}
+	if note(kindReleased) {
+		t.Error("ours, when the password was taken off")
 	}
 }
 

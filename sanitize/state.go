@@ -119,7 +119,7 @@ func (s *state) apply(r journal.Record) error {
 		return s.applyCommand(r)
 	case kindRestoreBegun, kindReshaped, kindLeftHidden:
 		return s.applyReshape(r)
-	case kindMarkersBegun, kindMarkersSet, kindMarkersRead, kindDriveStatus, kindArmed, kindReleasing, kindReleased, kindActivating, kindBegun, kindSent, kindAudited, kindEnded:
+	case kindMarkersBegun, kindMarkersSet, kindMarkersRead, kindDriveStatus, kindArmed, kindReleasing, kindReleased, kindRetained, kindActivating, kindBegun, kindSent, kindAudited, kindEnded:
 		return s.applyDriveWork(r)
 	case kindZonesTold:
 		return s.applyZonesTold(r)
