@@ -171,6 +171,9 @@ func words(r agent.DriveResult) string {
 	if r.Drive.Verification == sanitize.VerifyStatus {
 		how = "status only"
 	}
+	if (r.Outcome == sanitize.Sanitized || r.Outcome == sanitize.Exceptions) && r.Certificate == "" {
+		return "NOT CERTIFIED - no certificate says what was done"
+	}
 	achieved := map[sanitize.Method]string{sanitize.Clear: "CLEARED", sanitize.Purge: "PURGED"}[r.Drive.Method]
 	switch r.Outcome {
 	case sanitize.Sanitized:

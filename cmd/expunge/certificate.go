@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -39,7 +41,7 @@ func (a *app) certificateCommand() *cobra.Command {
 		a.certificateExportCommand(),
 		a.evidenceCommand(),
 		&cobra.Command{
-			Use: "reissue {SERIAL | JOB}", Short: "make a lost certificate again from log and journal", Args: cobra.ExactArgs(1),
+			Use: "reissue {SERIAL | JOB}", Short: "make lost certificates again from log and journal", Args: cobra.ExactArgs(1),
 			RunE: a.served("certificate-reissue", a.certificateReissue),
 		},
 		a.supersedeCommand(),
@@ -145,11 +147,14 @@ func (a *app) certificateReissue(ctx context.Context, ag *agent.Agent, args []st
 		return answer{}, err
 	}
 	var job string
-	var id devices.ID
+	var of []devices.ID // of a job all, of a drive its last
 	for _, j := range jobs {
 		for _, d := range j.Drives {
-			if d.Drive.Serial == name || string(d.Drive.ID) == name || j.ID == name && len(j.Drives) == 1 {
-				job, id = j.ID, d.Drive.ID
+			switch {
+			case j.ID == name && d.Finished() && d.Evidence != nil && d.Evidence.IntentLeaf != "":
+				job, of = j.ID, append(of, d.Drive.ID)
+			case d.Drive.Serial == name || string(d.Drive.ID) == name:
+				job, of = j.ID, []devices.ID{d.Drive.ID}
 			}
 		}
 	}
@@ -163,17 +168,30 @@ func (a *app) certificateReissue(ctx context.Context, ag *agent.Agent, args []st
 	if job == "" {
 		return answer{}, &problem{code: exitNotFound, name: "not_found", err: fmt.Errorf("%q: no job on such a drive, and no record of it", name), hint: "expunge jobs lists them"}
 	}
-	file, err := ag.Reissue(job, id)
-	if err != nil {
-		return answer{}, err
+	var files []string
+	var problems error
+	for _, id := range of {
+		file, err := ag.Reissue(job, id)
+		if err != nil {
+			problems = errors.Join(problems, err)
+			continue
+		}
+		files = append(files, file)
+	}
+	if problems != nil {
+		return fileAnswer(files...), problems
 	}
 	_, err = ag.ReissueManifest(ctx, job)
-	return fileAnswer(file), err
+	return fileAnswer(files...), err
 }
 
-func fileAnswer(file string) answer {
-	return answer{result: map[string]string{"file": file}, text: func(w io.Writer) error {
-		_, err := fmt.Fprintln(w, file)
+// fileAnswer names the files that were made: the first is the result's, for one drive has one.
+func fileAnswer(files ...string) answer {
+	if len(files) == 0 {
+		return answer{}
+	}
+	return answer{result: map[string]any{"file": files[0], "files": files}, text: func(w io.Writer) error {
+		_, err := fmt.Fprintln(w, strings.Join(files, "\n"))
 		return err
 	}}
 }
