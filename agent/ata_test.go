@@ -295,3 +295,26 @@ func TestOldATASuccessIsNotOurs(t *testing.T) {
 		}
 	}
 }
+
+// A drive that failed to overwrite itself takes nothing but another sanitize, also no try of the way to it: the next plan gets it clean.
+func TestSanitizeAfterOneThatFailed(t *testing.T) {
+	whole(t)
+	for _, profile := range []string{"sata-hdd", "sata-ssd", "sas-hdd", "nvme-hdd"} {
+		s, _ := erasing(t, virtual.Spec{Profile: profile}, "sanitize-fail:50")
+		overwrite := sanitize.Request{Method: sanitize.Purge, Technique: sanitize.DriveOverwrite}
+		if profile == "sata-ssd" {
+			overwrite.Technique = sanitize.BlockErase
+		}
+		want(t, s.run(s.plan(overwrite, "A")), sanitize.Failed, "")
+		if err := s.rack.ClearFaults("A"); err != nil {
+			t.Fatal(err)
+		}
+		r := s.run(s.plan(overwrite, "A"))
+		if n, _ := s.canaries(); r.Outcome != sanitize.Sanitized || n != 0 {
+			t.Errorf("%s: %s %+v, %v; %d canaries", profile, r.Outcome, r.Reasons, r.Err, n)
+		}
+		if report := s.verify(r); report.Code != attest.CodeOK {
+			t.Errorf("%s: certificate: %d %v", profile, report.Code, report.Reasons)
+		}
+	}
+}

@@ -104,7 +104,10 @@ func (ataSanitize) send(ctx context.Context, r *run, i int) (bool, error) {
 		return false, &fault{err}
 	}
 	t := r.transport(planned)
-	if s.Feature == ata.OverwriteExt {
+	// After a sanitize that failed a drive takes nothing but another one (ACS-4 7.36), so that the way to it cannot be tried. Without its
+	// signature it refuses; another pattern, or fewer passes, are found when it is read back.
+	untried := r.operations[i].before.phase == failed && r.drive.Verification != VerifyStatus
+	if s.Feature == ata.OverwriteExt && !untried {
 		identity, _, err := devices.ReadIdentity(ctx, t)
 		if err != nil {
 			return false, err
