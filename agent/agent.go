@@ -147,7 +147,7 @@ func (a *Agent) Plan(ctx context.Context, names []string, request sanitize.Reque
 // choose plans one drive of so many. It is opened, for reading, only when nothing else speaks against it.
 func (a *Agent) choose(ctx context.Context, d devices.Drive, r sanitize.Request, p sanitize.Policy, unfinished map[devices.ID]string, drives int) (sanitize.DrivePlan, error) {
 	if job := unfinished[d.ID]; job != "" {
-		return sanitize.DrivePlan{}, unfinishedRefusal(job)
+		return sanitize.DrivePlan{}, a.unfinishedRefusal(job)
 	}
 	judged, err := a.judge(ctx, d, r, p, drives)
 	if err != nil {
@@ -204,12 +204,16 @@ func (a *Agent) inspect(ctx context.Context, d devices.Drive) (devices.Drive, st
 	return d, "", openRefusal(d, err)
 }
 
-func unfinishedRefusal(job string) *sanitize.Refusal {
-	return &sanitize.Refusal{Reasons: []devices.Reason{{
-		Code:    "unfinished_job",
-		Message: fmt.Sprintf("job %s on this drive is not finished", job),
-		Hint:    fmt.Sprintf("run: expunge jobs resume %s; or give it up: expunge jobs abandon %s", job, job),
-	}}}
+// unfinishedRefusal is of a drive that another job has begun with, and what can be done about that.
+func (a *Agent) unfinishedRefusal(job string) *sanitize.Refusal {
+	r := devices.Reason{
+		Code: "unfinished_job", Message: fmt.Sprintf("job %s on this drive is not finished", job),
+		Hint: fmt.Sprintf("run: expunge jobs resume %s; or give it up: expunge jobs abandon %s", job, job),
+	}
+	if attended, err := a.Attended(job); err == nil && attended {
+		r.Message, r.Hint = fmt.Sprintf("job %s is at work on this drive", job), "run: expunge watch "+job
+	}
+	return &sanitize.Refusal{Reasons: []devices.Reason{r}}
 }
 
 // openRefusal words why a drive could not be opened.

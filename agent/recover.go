@@ -179,7 +179,7 @@ func (a *Agent) ExitFailureMode(ctx context.Context, name string) (left devices.
 	}
 	switch s := d.Sanitize; {
 	case unfinished[d.ID] != "":
-		return d, unfinishedRefusal(unfinished[d.ID])
+		return d, a.unfinishedRefusal(unfinished[d.ID])
 	case s == nil || s.State != devices.SanitizeFailed:
 		return d, fmt.Errorf("%s %s: %w", d.Model, d.Serial, ErrNotFailed)
 	case d.Protocol == devices.ProtocolNVMe && !s.Unrestricted:
@@ -220,7 +220,7 @@ func (a *Agent) TakePasswordOff(ctx context.Context, name string, password [32]b
 	case err != nil:
 		return d, err
 	case unfinished[d.ID] != "":
-		return d, unfinishedRefusal(unfinished[d.ID])
+		return d, a.unfinishedRefusal(unfinished[d.ID])
 	case d.Security == nil || !d.Security.Enabled:
 		return d, fmt.Errorf("%s %s: %w", d.Model, d.Serial, ErrNoPassword)
 	}

@@ -137,7 +137,7 @@ func (a *Agent) precheck(ctx context.Context, p sanitize.Plan) (map[devices.ID]*
 
 func (a *Agent) recheck(ctx context.Context, d sanitize.DrivePlan, listed []devices.Drive, p sanitize.Plan, policy sanitize.Policy, unfinished map[devices.ID]string) (*sanitize.Refusal, error) {
 	if job := unfinished[d.ID]; job != "" {
-		return unfinishedRefusal(job), nil
+		return a.unfinishedRefusal(job), nil
 	}
 	if err := AttestGiven(d.Given).Check(); err != nil { // a plan that was made by hand
 		return &sanitize.Refusal{Reasons: []devices.Reason{{Code: "given", Message: "what is given of it cannot be signed: " + err.Error(), Hint: "make a new plan"}}}, nil

@@ -22,6 +22,7 @@ type givenFlags struct {
 const maxGivenFile = 1 << 20
 
 func (g *givenFlags) add(flags *pflag.FlagSet) {
+	flags.SortFlags = false // they are explained in this order
 	for _, f := range []struct {
 		to          *string
 		name, usage string

@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -78,4 +80,29 @@ func waitFor(t *testing.T, pattern, text string) string {
 	}
 	t.Fatalf("no %s has %q", pattern, text)
 	return ""
+}
+
+// Whoever may not look into a state is not told that no agent runs: they would take it that the host is idle.
+func TestWhoMayNotLookIsNotToldThatNoAgentRuns(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can be somebody else")
+	}
+	_, dir := rackOf(t, virtual.Spec{Serial: "S", SizeBytes: 1 << 20})
+	startAgent(t, dir)
+	cmd := program(t, "--rack", dir, "health")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	open, err := os.MkdirTemp("", "expunge-open-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(open)
+	data, err := os.ReadFile(cmd.Path)
+	cmd.Path = filepath.Join(open, "expunge")
+	if err = errors.Join(err, os.Chmod(open, 0o711), os.WriteFile(cmd.Path, data, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.CombinedOutput()
+	if code := cmd.ProcessState.ExitCode(); code != exitPermission {
+		t.Errorf("exit status %d, %v: %s", code, err, out)
+	}
 }

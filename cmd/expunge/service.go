@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -69,6 +70,11 @@ func (a *app) remote() (api.Service, error) {
 func (a *app) mustAsk() (api.Service, error) {
 	svc, err := a.remote()
 	if err == nil && svc == nil {
+		if dir, err := a.stateDir(); err == nil {
+			if _, err := durable.Locked(filepath.Join(dir, service.LockName)); errors.Is(err, fs.ErrPermission) {
+				return nil, &problem{code: exitPermission, name: "permission", err: fmt.Errorf("whether an agent runs for this state cannot be told: %w", err), hint: "ask it at its socket, --socket PATH, or as the state's owner"}
+			}
+		}
 		return nil, &problem{code: exitNotFound, name: "no_agent", err: errors.New("no agent runs for this state"), hint: "expunge serve starts one; --socket PATH names another's"}
 	}
 	return svc, err
@@ -92,6 +98,8 @@ func (a *app) asked(name string, do func(ctx context.Context, svc api.Service, a
 					err = errors.Join(err, closed)
 				}
 			}()
+		} else if a.quiet != nil {
+			a.quiet.Store(true) // nothing is in flight here that would have to stop
 		}
 		return do(byHand(ctx), svc, args)
 	})
