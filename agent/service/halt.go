@@ -109,6 +109,13 @@ func (s *Service) Halt(ctx context.Context, r api.HaltRequest) (api.Halt, error)
 	if noted != nil && !r.Halted {
 		return api.Halt{}, noted
 	}
+	var late []agent.Job // still stop where they run
+	if !r.Halted {
+		var err error
+		if late, err = s.attendedElsewhere(); err != nil {
+			return api.Halt{}, fmt.Errorf("end of the halt: %w", err)
+		}
+	}
 	h := api.Halt{HaltRequest: r, By: api.PrincipalOf(ctx).Name, Since: s.clock().Format(time.RFC3339), GoesOn: []api.CancelledDrive{}}
 	err := s.keepHalt(h)
 	if err != nil && !r.Halted {
@@ -136,6 +143,9 @@ func (s *Service) Halt(ctx context.Context, r api.HaltRequest) (api.Halt, error)
 		h.GoesOn, unknown = append(h.GoesOn, others...), failed
 	}
 	if !r.Halted {
+		for _, j := range late {
+			s.adoptWhenLeft(j.ID, j.Plan)
+		}
 		return h, s.Adopt(ctx)
 	}
 	switch {

@@ -9,9 +9,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/expunge-dev/expunge/agent"
 	"github.com/expunge-dev/expunge/agent/api"
+	"github.com/expunge-dev/expunge/internal/durable"
 	"github.com/expunge-dev/expunge/sanitize"
 )
 
@@ -255,5 +257,44 @@ func TestHereStopsWhenAnAgentHalts(t *testing.T) {
 	s.ctx = whole
 	if _, end := s.follow(resident, j.ID, ""); end.ExitStatus != api.ExitOK || s.holds("A") != 0 {
 		t.Errorf("%+v, %d canaries", end, s.holds("A"))
+	}
+}
+
+// A halt that ends before a command has stopped for it leaves its job to nobody: the agent goes on with it as soon as it has stopped.
+func TestAHaltThatEndsBeforeACommandStops(t *testing.T) {
+	s := newSite(t)
+	s.drive("A", "", 16<<20, "slow:4000000")
+	x := s.here(nil)
+	j := s.start(x, s.plan(x, sanitize.Request{}, "A"))
+	s.await(x, j.ID, "pass_begun")
+	s.close(x)
+	if err := s.rack.ClearFaults("A"); err != nil {
+		t.Fatal(err)
+	}
+	stopping, err := durable.TryLock(filepath.Join(s.state, "jobs", j.ID, "lock")) // as a process that takes its time has it
+	if err != nil {
+		t.Fatal(err)
+	}
+	resident := s.serve(nil)
+	whole := as(t.Context(), "uid:0", api.Roles...)
+	if h, err := resident.Halt(whole, api.HaltRequest{Halted: true, Reason: "stop all"}); err != nil || len(h.GoesOn) != 1 {
+		t.Fatalf("%+v, %v", h, err)
+	}
+	if _, err := resident.Halt(whole, api.HaltRequest{}); err != nil || s.holds("A") == 0 {
+		t.Fatalf("%v, %d canaries", err, s.holds("A"))
+	}
+	if err := stopping.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, done := context.WithTimeout(whole, time.Minute)
+	defer done()
+	for ctx.Err() == nil {
+		if now, err := resident.Job(ctx, j.ID); err != nil || now.State == api.JobEnded {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if now, err := resident.Job(whole, j.ID); err != nil || now.ExitStatus != api.ExitOK || s.holds("A") != 0 {
+		t.Errorf("%+v, %v, %d canaries", now, err, s.holds("A"))
 	}
 }

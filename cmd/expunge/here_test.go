@@ -193,7 +193,7 @@ func TestWaitsForAnAgentThatStartsOrStops(t *testing.T) {
 		return lock
 	}
 	lock := hold()
-	time.AfterFunc(300*time.Millisecond, func() { _ = lock.Unlock() })
+	time.AfterFunc(2*time.Second, func() { _ = lock.Unlock() })
 	call(t, exitOK, nil, "--rack", dir, "list")
 
 	lock = hold()
