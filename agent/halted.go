@@ -1,12 +1,15 @@
 package agent
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
+	"time"
 )
 
 // HaltName is the file in the state directory that keeps everything from beginning, whoever asks for it. A service writes it.
@@ -19,9 +22,17 @@ func (e *HaltedError) Error() string {
 	return fmt.Sprintf("the agent is halted by %s since %s: %s", e.By, e.Since, e.Reason)
 }
 
-// halted says why nothing may begin. A note that cannot be read holds.
+// halted says why nothing may begin. Anything that is there and is no note that can be read holds, also a link to nothing.
 func (a *Agent) halted() error {
-	data, err := os.ReadFile(filepath.Join(a.dir, HaltName))
+	if held := a.Halted(); held != nil {
+		return held
+	}
+	return nil
+}
+
+// Halted is the halt that holds now; nil is none.
+func (a *Agent) Halted() *HaltedError {
+	data, err := ReadHalt(a.dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -42,4 +53,53 @@ func (a *Agent) halted() error {
 		return &HaltedError{note.By, note.Since, note.Reason}
 	}
 	return nil
+}
+
+// ReadHalt reads the note of a halt in a state directory. The error is fs.ErrNotExist only when nothing has its name: of a link that
+// leads nowhere it is another.
+func ReadHalt(dir string) ([]byte, error) {
+	name := filepath.Join(dir, HaltName)
+	data, err := os.ReadFile(name)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return data, err
+	}
+	if _, err := os.Lstat(name); err != nil {
+		return nil, err
+	}
+	// Something has the name: a note that was made since, or a link to nothing.
+	if data, err = os.ReadFile(name); errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%s leads nowhere", name)
+	}
+	return data, err
+}
+
+// haltLooks is how often those look for a halt that another process may have written.
+const haltLooks = time.Second
+
+// AwaitHalt waits for a halt, whoever writes it, and returns it; nil when ctx ended before.
+func (a *Agent) AwaitHalt(ctx context.Context) *HaltedError {
+	tick := time.NewTicker(haltLooks)
+	defer tick.Stop()
+	for {
+		if held := a.Halted(); held != nil {
+			return held
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// untilHalted is ctx until a halt: its cause is that then. What it returns must be called when nothing uses the context any more.
+func (a *Agent) untilHalted(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var waits sync.WaitGroup
+	waits.Go(func() {
+		if held := a.AwaitHalt(ctx); held != nil {
+			cancel(held)
+		}
+	})
+	return ctx, func() { cancel(nil); waits.Wait() }
 }

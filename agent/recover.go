@@ -30,6 +30,8 @@ func (a *Agent) Recover(ctx context.Context, o Observer) ([]Job, []Left, error) 
 	if err = errors.Join(err, a.halted()); err != nil {
 		return nil, nil, err
 	}
+	working, done := a.untilHalted(ctx)
+	defer done()
 	var jobs []Job
 	var left []Left
 	waiting := map[devices.ID]bool{}
@@ -77,7 +79,7 @@ func (a *Agent) Recover(ctx context.Context, o Observer) ([]Job, []Left, error) 
 	var failed error
 	for name, x := range orders {
 		wait.Go(func() {
-			job, err := a.carryOn(ctx, name, x.plan, nil, o, func(id devices.ID) bool { return x.ordered[id] })
+			job, err := a.carryOn(working, name, x.plan, nil, o, func(id devices.ID) bool { return x.ordered[id] })
 			mu.Lock()
 			defer mu.Unlock()
 			switch {

@@ -3,6 +3,8 @@ package agent
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -63,6 +65,36 @@ func TestRecover(t *testing.T) {
 	}
 	if jobs, left, err = s.agent.Recover(t.Context(), Observer{}); err != nil || len(jobs) != 0 || len(left) != 1 {
 		t.Errorf("again: %d jobs, %+v, %v", len(jobs), left, err)
+	}
+}
+
+// A halt that somebody writes while drives are waited for ends that, resumably.
+func TestRecoverStopsAtAHalt(t *testing.T) {
+	s, c := nvmeSite(t)
+	p := s.plan(purge(), "A")
+	s.stopWhile(c, p)
+	ctx, done := context.WithTimeout(t.Context(), time.Minute)
+	defer done()
+	a, err := Open(Options{Host: s.rack.Host(nil), StateDir: s.state, Owner: Owner{"rack", s.rack.ID()}, Version: "test", Now: c.Now,
+		Wait: func(ctx context.Context, _ time.Duration) error {
+			note := []byte(`{"halted":true,"by":"ann","since":"now","reason":"stop all"}`)
+			if err := os.WriteFile(filepath.Join(s.state, HaltName), note, 0o600); err != nil {
+				return err
+			}
+			<-ctx.Done()
+			return context.Cause(ctx)
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	jobs, _, err := a.Recover(ctx, Observer{})
+	if err != nil || len(jobs) != 1 {
+		t.Fatalf("%d jobs, %v", len(jobs), err)
+	}
+	want(t, jobs[0].Drives[0], sanitize.Interrupted, "")
+	var held *HaltedError
+	if !errors.As(jobs[0].Drives[0].Err, &held) || held.By != "ann" {
+		t.Errorf("%v", jobs[0].Drives[0].Err)
 	}
 }
 

@@ -40,6 +40,9 @@ func (p *Problem) Unwrap() error { return p.err }
 // problemURI is what the type of a problem begins with. Nothing need be there: it is a name.
 const problemURI = "https://github.com/expunge-dev/expunge/problems/"
 
+// HintHalted says what ends a halt.
+const HintHalted = "somebody who may approve ends it, at the running agent: expunge halt --end (PUT /v1/halt {\"halted\": false})"
+
 // NewProblem makes a problem of one error.
 func NewProblem(exit int, code, hint string, err error) *Problem {
 	status := statusOf(exit, code)
@@ -116,7 +119,7 @@ func ProblemOf(err error) *Problem {
 	case errors.As(err, &record):
 		return NewProblem(ExitRefused, record.Code, record.Hint, err)
 	case errors.As(err, &halted):
-		return NewProblem(ExitRefused, "halted", "somebody who may approve ends it, at the running agent: expunge halt --end", err)
+		return NewProblem(ExitRefused, "halted", HintHalted, err)
 	case errors.As(err, &approval):
 		return NewProblem(ExitRefused, "approval_required", "a running agent (expunge serve) takes approvals and runs it then; nothing was touched", err)
 	case errors.As(err, &refused):

@@ -135,7 +135,7 @@ type Halt struct {
 	HaltRequest
 	By    string `json:"by,omitempty"`
 	Since string `json:"since,omitempty"` // RFC 3339
-	// GoesOn lists the drives that carry out commands which nothing stops.
+	// GoesOn lists the drives that carry out commands which nothing stops, and those whose jobs other processes have not stopped yet.
 	GoesOn []CancelledDrive `json:"goes_on"`
 }
 

@@ -107,10 +107,10 @@ func (s *Server) registerAgent(a huma.API) {
 			}
 			return &certificateOut{"application/json", data}, nil
 		}, raw("application/json", "A certificate bundle, as docs/certificate.md describes it.", huma.TypeObject))
-	handle(s, a, operation{method: "GET", path: "/v1/halt", id: "get-halt", action: "halt.read", may: mayRead, summary: "Whether the agent is halted", text: "By whom, since when and why, and which drives go on by themselves."},
+	handle(s, a, operation{method: "GET", path: "/v1/halt", id: "get-halt", action: "halt.read", may: mayRead, summary: "Whether the agent is halted", text: "By whom, since when and why, and which drives go on by themselves, or in other processes that have not stopped yet."},
 		func(ctx context.Context, _ *struct{}) (*out[api.Halt], error) { return body(s.service.Halted(ctx)) })
 	handle(s, a, operation{method: "PUT", path: "/v1/halt", id: "set-halt", action: "halt", may: []api.Role{api.Operate, api.Approve}, always: true, summary: "Halt the agent, or end that",
-		text: "A halted agent begins nothing that destroys data. To halt it needs the role operate, to end that the role approve. What a drive does by itself goes on: the answer lists those."},
+		text: "A halted agent begins nothing that destroys data. To halt it needs the role operate, to end that the role approve. What a drive does by itself goes on: the answer lists those, and the drives whose jobs other processes have not stopped yet."},
 		func(ctx context.Context, in *haltIn) (*out[api.Halt], error) {
 			return body(s.service.Halt(ctx, in.Body))
 		})

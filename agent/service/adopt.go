@@ -5,10 +5,12 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/expunge-dev/expunge/agent"
 	"github.com/expunge-dev/expunge/agent/api"
 	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/sanitize"
 )
 
 // Adopt goes on with every job that is not at its end and that nobody cancelled: drives are found by their identity, an overwrite
@@ -55,18 +57,70 @@ func (s *Service) adopt(ctx context.Context, present map[devices.ID]bool) error 
 		if err := s.allow(itself, Action{Action: "jobs.adopt", Object: job, PlanDigest: p.Digest()}); err != nil {
 			return err
 		}
-		all.Go(func() {
-			switch err := s.resume(job, p, nil, func() error { return s.notStopped(job) }); {
-			case errors.Is(err, agent.ErrJobBusy):
-				s.log.Info("another process runs a job", "job", job)
-			case err != nil:
-				s.log.Error("a job cannot be gone on with", "job", job, "err", err)
-			default:
-				s.log.Info("went on with a job", "job", job)
-			}
-		})
+		all.Go(func() { s.adoptOne(job, p) })
 	}
 	return nil
+}
+
+func (s *Service) adoptOne(job string, p sanitize.Plan) {
+	switch err := s.resume(job, p, nil, func() error { return s.notStopped(job) }); {
+	case errors.Is(err, agent.ErrJobBusy):
+		s.log.Info("another process runs a job", "job", job)
+	case err != nil:
+		s.log.Error("a job cannot be gone on with", "job", job, "err", err)
+	default:
+		s.log.Info("went on with a job", "job", job)
+	}
+}
+
+// How often it is looked whether another process has let go of a job, and how often in a row that must be so: whoever stopped its
+// command by a signal notes that right after.
+const (
+	leftLooks = time.Second / 4
+	leftFor   = 4
+)
+
+// adoptWhenLeft goes on with a job that another process is about to stop, as soon as it has.
+func (s *Service) adoptWhenLeft(job string, p sanitize.Plan) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return
+	}
+	s.lives.Go(func() {
+		tick := time.NewTicker(leftLooks)
+		defer tick.Stop()
+		for left := 0; left < leftFor; {
+			<-tick.C
+			if s.working() != nil {
+				return // the end of the next halt, or the next start, looks again
+			}
+			attended, err := s.Agent.Attended(job)
+			if err != nil {
+				s.log.Error("a job cannot be gone on with", "job", job, "err", err)
+				return
+			}
+			if left++; attended {
+				left = 0
+			}
+		}
+		j, err := s.Agent.Job(job)
+		if err == nil && !slices.ContainsFunc(j.Drives, func(r agent.DriveResult) bool { return !r.Finished() }) {
+			return
+		}
+		if err == nil {
+			err = s.notStopped(job)
+		}
+		if err == nil {
+			itself := api.WithPrincipal(context.Background(), api.Principal{Name: "agent", Via: "local"})
+			err = s.allow(itself, Action{Action: "jobs.adopt", Object: job, PlanDigest: p.Digest()})
+		}
+		if err != nil {
+			s.log.Warn("a job is left as it is", "job", job, "why", err)
+			return
+		}
+		s.adoptOne(job, p)
+	})
 }
 
 // errStopped: somebody cancelled the job.

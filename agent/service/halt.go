@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"time"
 
 	"github.com/expunge-dev/expunge/agent"
@@ -20,19 +19,19 @@ import (
 // errHalted is the cause by which jobs stop when the agent is halted.
 var errHalted = errors.New("the agent was halted; it goes on with the job when that is ended")
 
-// readHalt recalls a halt. One whose file is damaged holds.
-func (s *Service) readHalt() (api.Halt, error) {
+// readHalt recalls a halt. One whose file is damaged, or cannot be read, holds.
+func (s *Service) readHalt() api.Halt {
 	var h api.Halt
-	data, err := os.ReadFile(s.path(agent.HaltName))
+	data, err := agent.ReadHalt(s.Agent.Dir())
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return api.Halt{GoesOn: []api.CancelledDrive{}}, nil
-	case err != nil:
-		return h, fmt.Errorf("halt: %w", err)
-	case string(bytes.TrimSpace(data)) == neverHalted:
-		return api.Halt{GoesOn: []api.CancelledDrive{}}, nil
+		return api.Halt{GoesOn: []api.CancelledDrive{}}
+	case err == nil && string(bytes.TrimSpace(data)) == neverHalted:
+		return api.Halt{GoesOn: []api.CancelledDrive{}}
 	}
-	err = strict.Decode(data, &h)
+	if err == nil {
+		err = strict.Decode(data, &h)
+	}
 	if err == nil && (h.By == "" || h.Since == "") {
 		err = errors.New("it does not say by whom and since when")
 	}
@@ -40,7 +39,7 @@ func (s *Service) readHalt() (api.Halt, error) {
 		h = api.Halt{HaltRequest: api.HaltRequest{Halted: true, Reason: "the note of a halt is damaged: " + err.Error()}, By: "unknown"}
 	}
 	h.GoesOn = []api.CancelledDrive{}
-	return h, nil
+	return h
 }
 
 // haltRoom is what the note of a halt takes on disk, from the first start of a service on: written in place it needs no room, so that a
@@ -77,7 +76,7 @@ func padded(data []byte) []byte {
 // damaged as it is.
 func (s *Service) reserveHalt() error {
 	name := s.path(agent.HaltName)
-	data, err := os.ReadFile(name)
+	data, err := agent.ReadHalt(s.Agent.Dir())
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		data = []byte(neverHalted)
@@ -110,6 +109,13 @@ func (s *Service) Halt(ctx context.Context, r api.HaltRequest) (api.Halt, error)
 	if noted != nil && !r.Halted {
 		return api.Halt{}, noted
 	}
+	var late []agent.Job // still stop where they run
+	if !r.Halted {
+		var err error
+		if late, err = s.attendedElsewhere(); err != nil {
+			return api.Halt{}, fmt.Errorf("end of the halt: %w", err)
+		}
+	}
 	h := api.Halt{HaltRequest: r, By: api.PrincipalOf(ctx).Name, Since: s.clock().Format(time.RFC3339), GoesOn: []api.CancelledDrive{}}
 	err := s.keepHalt(h)
 	if err != nil && !r.Halted {
@@ -118,6 +124,7 @@ func (s *Service) Halt(ctx context.Context, r api.HaltRequest) (api.Halt, error)
 	s.mu.Lock()
 	s.halt = h
 	var stopping []*run
+	var unknown error
 	if r.Halted {
 		for _, x := range s.running {
 			stopping = append(stopping, x)
@@ -131,10 +138,19 @@ func (s *Service) Halt(ctx context.Context, r api.HaltRequest) (api.Halt, error)
 	for _, x := range stopping {
 		s.waitFor(ctx, x)
 	}
+	if r.Halted {
+		others, failed := s.goOnElsewhere()
+		h.GoesOn, unknown = append(h.GoesOn, others...), failed
+	}
 	if !r.Halted {
+		for _, j := range late {
+			s.adoptWhenLeft(j.ID, j.Plan)
+		}
 		return h, s.Adopt(ctx)
 	}
 	switch {
+	case err == nil && noted == nil && unknown != nil:
+		return h, fmt.Errorf("the agent is halted; what other processes run cannot be told: %w", unknown)
 	case err != nil:
 		return h, fmt.Errorf("the agent is halted, until it ends: that could not be kept: %w", errors.Join(noted, err))
 	case noted != nil:
@@ -162,5 +178,7 @@ func (s *Service) Halted(ctx context.Context) (api.Halt, error) {
 	for _, r := range running {
 		h.GoesOn = append(h.GoesOn, r.goOn()...)
 	}
-	return h, nil
+	others, err := s.goOnElsewhere()
+	h.GoesOn = append(h.GoesOn, others...)
+	return h, err
 }

@@ -23,6 +23,18 @@ func (s *Service) Health(ctx context.Context) (api.Health, error) {
 		h.Drives += r.busy()
 	}
 	s.mu.Unlock()
+	others, unknown := s.attendedElsewhere()
+	if unknown != nil {
+		h.Problems = append(h.Problems, devices.Reason{Code: "state", Message: "what other processes run: " + unknown.Error(), Hint: "look at the state directory"})
+	}
+	for _, j := range others {
+		h.Running++
+		for _, d := range j.Drives {
+			if !d.Finished() {
+				h.Drives++
+			}
+		}
+	}
 	why, err := s.powerOff(ctx)
 	if err != nil {
 		h.Problems = append(h.Problems, devices.Reason{Code: "state", Message: err.Error(), Hint: "look at the state directory"})
@@ -44,6 +56,12 @@ func (s *Service) Health(ctx context.Context) (api.Health, error) {
 
 // lowRoom is the free space below which the agent calls itself degraded.
 const lowRoom = 64 << 20
+
+// Answers returns as soon as what every answer needs is free. A service that is stuck does not return from it.
+func (s *Service) Answers() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+}
 
 // HotPlug notes how changes of the host are noticed, for Health.
 func (s *Service) HotPlug(how string) {

@@ -7,10 +7,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/expunge-dev/expunge/agent"
 	"github.com/expunge-dev/expunge/agent/api"
+	"github.com/expunge-dev/expunge/internal/durable"
 	"github.com/expunge-dev/expunge/sanitize"
 )
 
@@ -205,5 +208,93 @@ func TestHereEndsWithItsCommand(t *testing.T) {
 	}
 	if by, err := x.Agent.StoppedBy(j.ID); err != nil || by != (agent.Stopped{}) {
 		t.Errorf("stopped by %+v, %v", by, err)
+	}
+}
+
+// A halt by an agent stops a job that a command runs, resumably and by nobody's wish to keep it stopped: the agent goes on with it when
+// the halt ends. Until it has stopped, the agent says that it goes on.
+func TestHereStopsWhenAnAgentHalts(t *testing.T) {
+	s := newSite(t)
+	s.drive("A", "", 64<<20, "slow:4000000")
+	x := s.here(nil)
+	j := s.start(x, s.plan(x, sanitize.Request{}, "A"))
+	s.await(x, j.ID, "pass_begun")
+	resident := s.serve(nil)
+	whole := as(t.Context(), "uid:0", api.Roles...)
+	health, err := resident.Health(whole)
+	if err != nil || health.Running != 1 || health.Drives != 1 || health.SafeToPowerOff || len(health.PowerOff) != 1 || health.PowerOff[0].Code != agent.ReasonRunning {
+		t.Errorf("%+v, %v", health, err)
+	}
+	h, err := resident.Halt(whole, api.HaltRequest{Halted: true, Reason: "stop all"})
+	if err != nil || len(h.GoesOn) != 1 || h.GoesOn[0].Serial != "A" || h.GoesOn[0].Stopped || !strings.Contains(h.GoesOn[0].Message, j.ID) {
+		t.Errorf("%+v, %v", h, err)
+	}
+	var end *api.Job
+	for e, err := range x.Events(s.ctx, j.ID, "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		end = e.Whole
+	}
+	if end == nil || end.State != api.JobInterrupted || s.holds("A") == 0 {
+		t.Fatalf("%+v, %d canaries", end, s.holds("A"))
+	}
+	if held := x.StoppedBy(j.ID); held == nil || held.Reason != "stop all" {
+		t.Errorf("stopped by %v", held)
+	}
+	if by, err := x.Agent.StoppedBy(j.ID); err != nil || by != (agent.Stopped{}) {
+		t.Errorf("a person stopped it: %+v, %v", by, err)
+	}
+	if h, err := resident.Halted(whole); err != nil || !h.Halted || len(h.GoesOn) != 0 {
+		t.Errorf("%+v, %v", h, err)
+	}
+	if err := s.rack.ClearFaults("A"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := resident.Halt(whole, api.HaltRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	s.ctx = whole
+	if _, end := s.follow(resident, j.ID, ""); end.ExitStatus != api.ExitOK || s.holds("A") != 0 {
+		t.Errorf("%+v, %d canaries", end, s.holds("A"))
+	}
+}
+
+// A halt that ends before a command has stopped for it leaves its job to nobody: the agent goes on with it as soon as it has stopped.
+func TestAHaltThatEndsBeforeACommandStops(t *testing.T) {
+	s := newSite(t)
+	s.drive("A", "", 16<<20, "slow:4000000")
+	x := s.here(nil)
+	j := s.start(x, s.plan(x, sanitize.Request{}, "A"))
+	s.await(x, j.ID, "pass_begun")
+	s.close(x)
+	if err := s.rack.ClearFaults("A"); err != nil {
+		t.Fatal(err)
+	}
+	stopping, err := durable.TryLock(filepath.Join(s.state, "jobs", j.ID, "lock")) // as a process that takes its time has it
+	if err != nil {
+		t.Fatal(err)
+	}
+	resident := s.serve(nil)
+	whole := as(t.Context(), "uid:0", api.Roles...)
+	if h, err := resident.Halt(whole, api.HaltRequest{Halted: true, Reason: "stop all"}); err != nil || len(h.GoesOn) != 1 {
+		t.Fatalf("%+v, %v", h, err)
+	}
+	if _, err := resident.Halt(whole, api.HaltRequest{}); err != nil || s.holds("A") == 0 {
+		t.Fatalf("%v, %d canaries", err, s.holds("A"))
+	}
+	if err := stopping.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, done := context.WithTimeout(whole, time.Minute)
+	defer done()
+	for ctx.Err() == nil {
+		if now, err := resident.Job(ctx, j.ID); err != nil || now.State == api.JobEnded {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if now, err := resident.Job(whole, j.ID); err != nil || now.ExitStatus != api.ExitOK || s.holds("A") != 0 {
+		t.Errorf("%+v, %v, %d canaries", now, err, s.holds("A"))
 	}
 }

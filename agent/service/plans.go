@@ -117,7 +117,7 @@ var planID = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
 // keptPlan reads a plan and its approvals.
 func (s *Service) keptPlan(id string) (sanitize.Plan, []keptApproval, error) {
-	missing := api.NewProblem(api.ExitNotFound, "not_found", "make one: POST /v1/plans", fmt.Errorf("%q: no such plan", bounded(id)))
+	missing := api.NewProblem(api.ExitNotFound, "not_found", "make one: expunge plan (POST /v1/plans)", fmt.Errorf("%q: no such plan", bounded(id)))
 	if !planID.MatchString(id) {
 		return sanitize.Plan{}, nil, missing
 	}

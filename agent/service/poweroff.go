@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/expunge-dev/expunge/agent"
 	"github.com/expunge-dev/expunge/devices"
 )
 
@@ -56,7 +57,11 @@ func (s *Service) powerOff(ctx context.Context) ([]devices.Reason, error) {
 }
 
 func runs(job string) devices.Reason {
-	return devices.Reason{Code: "running", Message: "job " + job + " is being run", Hint: "wait for it; cancelling it leaves its drives with data"}
+	return devices.Reason{Code: agent.ReasonRunning, Message: "job " + job + " is being run", Hint: "wait for it; cancelling it leaves its drives with data"}
+}
+
+func runsElsewhere(job string) devices.Reason {
+	return devices.Reason{Code: agent.ReasonRunning, Message: "job " + job + " is being run by another process", Hint: "wait for it: expunge watch " + job}
 }
 
 // look looks.

@@ -90,6 +90,9 @@ func (s *Service) begin(job string, p sanitize.Plan, pins map[devices.ID]string,
 		every = progressHere
 	}
 	s.lives.Go(func() { r.progress(ticks, every, s.tell) })
+	if !s.Resident {
+		s.lives.Go(func() { s.awaitHalt(ticks, r) })
+	}
 	go func() { <-r.done; stop() }()
 	return began, nil
 }
@@ -109,10 +112,11 @@ func (s *Service) register(r *run, first func() error) error {
 		return err
 	}
 	if s.running[r.job] != nil {
-		return api.Refusef("busy", "GET /v1/jobs/"+r.job+"/events follows it", "job %s is being run", r.job)
+		return api.Refusef("busy", "expunge watch "+r.job+" follows it (GET /v1/jobs/"+r.job+"/events)", "job %s is being run", r.job)
 	}
 	s.running[r.job] = r
 	delete(s.ends, r.job)
+	delete(s.stopped, r.job)
 	s.lives.Add(1)
 	return nil
 }

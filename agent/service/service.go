@@ -90,6 +90,7 @@ type Service struct {
 	looking  *look                // at what speaks against taking the host's power, while one is under way
 	ends     map[string]agent.Job // as they ended that this process was at work on last
 	held     map[string]sanitize.Plan
+	stopped  map[string]*agent.HaltedError // jobs of a service that is not resident, by a halt
 	hotPlug  string
 	verdicts map[string]verdict // of certificates, by file
 }
@@ -121,7 +122,7 @@ func New(o Options) (*Service, error) {
 	}
 	s := &Service{
 		Options: o, log: o.Log.Named("service"), started: time.Now(), adopted: make(chan struct{}), running: map[string]*run{}, claimed: claims{}, verdicts: map[string]verdict{},
-		ends: map[string]agent.Job{}, held: map[string]sanitize.Plan{}, kept: evidence{agent: o.Agent, settled: map[string]settled{}},
+		ends: map[string]agent.Job{}, held: map[string]sanitize.Plan{}, stopped: map[string]*agent.HaltedError{}, kept: evidence{agent: o.Agent, settled: map[string]settled{}},
 	}
 	s.adoptedAll = sync.OnceFunc(func() { close(s.adopted) })
 	if o.Sink != "" {
@@ -172,9 +173,7 @@ func (s *Service) open() error {
 	if err := s.accountFor(); err != nil {
 		return err
 	}
-	if s.halt, err = s.readHalt(); err != nil {
-		return err
-	}
+	s.halt = s.readHalt()
 	if err := s.reserveHalt(); err != nil {
 		s.log.Error("no room is kept for the note of a halt", "err", err)
 	}
@@ -310,5 +309,5 @@ func (s *Service) Certificate(ctx context.Context, job string, drive devices.ID)
 			return os.ReadFile(d.Certificate)
 		}
 	}
-	return nil, api.NewProblem(api.ExitNotFound, "not_found", "GET certificates lists those there are", fmt.Errorf("job %s has no certificate of drive %s", job, drive))
+	return nil, api.NewProblem(api.ExitNotFound, "not_found", "expunge certificate list shows those there are (GET /v1/certificates)", fmt.Errorf("job %s has no certificate of drive %s", job, drive))
 }

@@ -42,6 +42,7 @@ func (e *evidence) look(jobs []string, still, thorough bool) []devices.Reason {
 		}
 		if reason != nil {
 			why = append(why, *reason)
+			still = still && reason.Code != agent.ReasonRunning
 			continue
 		}
 		ended = append(ended, e.settled[job])
@@ -92,9 +93,17 @@ func (e *evidence) judge(job string) (*devices.Reason, error) {
 	if now.were, err = stats(now.files); err != nil { // before they are read: what changes meanwhile is another then
 		return nil, err
 	}
+	attended, err := e.agent.Attended(job) // first: one that comes to its end meanwhile has not stopped short of it
+	if err != nil {
+		return nil, err
+	}
 	j, err := e.agent.Job(job)
 	if err != nil {
 		return nil, err
+	}
+	if attended {
+		r := runsElsewhere(job)
+		return &r, nil
 	}
 	for _, d := range j.Drives {
 		switch {

@@ -126,7 +126,7 @@ func (s *Service) workingNow() error {
 	case s.closing:
 		return api.NewProblem(api.ExitInterrupted, "stopping", "try again when it has started", errors.New("the agent is about to stop"))
 	case s.halt.Halted:
-		return api.NewProblem(api.ExitRefused, "halted", "PUT /v1/halt {\"halted\": false} ends it", fmt.Errorf("the agent is halted by %s since %s: %s", s.halt.By, s.halt.Since, s.halt.Reason))
+		return api.NewProblem(api.ExitRefused, "halted", api.HintHalted, fmt.Errorf("the agent is halted by %s since %s: %s", s.halt.By, s.halt.Since, s.halt.Reason))
 	}
 	return nil
 }

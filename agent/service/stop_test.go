@@ -147,6 +147,40 @@ func TestADamagedHaltHolds(t *testing.T) {
 	wantCode(t, err, "halted")
 }
 
+// Whatever is in the place of the note of a halt, and is no note, halts; the hint is what a person can type.
+func TestALinkToNothingHalts(t *testing.T) {
+	s := newSite(t)
+	s.drive("A", "", small)
+	s.close(s.serve(nil))
+	name := filepath.Join(s.state, agent.HaltName)
+	if err := os.Remove(name); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("nowhere", name); err != nil {
+		t.Fatal(err)
+	}
+	here := s.here(nil)
+	_, err := here.Start(s.ctx, starting(s.plan(here, sanitize.Request{}, "A")))
+	wantCode(t, err, "halted")
+	s.ctx = as(t.Context(), "uid:0", api.Roles...)
+	for range 2 { // it is not taken away by the first
+		x := s.serve(nil)
+		_, err := x.Start(s.ctx, starting(s.plan(x, sanitize.Request{}, "A")))
+		wantCode(t, err, "halted")
+		if hint := api.ProblemOf(err).Hint; !strings.Contains(hint, "expunge halt --end") {
+			t.Errorf("hint %q", hint)
+		}
+		s.close(x)
+	}
+	x := s.serve(nil)
+	if _, err := x.Halt(s.ctx, api.HaltRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, j := s.follow(x, s.start(x, s.plan(x, sanitize.Request{}, "A")).ID, ""); j.ExitStatus != api.ExitOK || s.holds("A") != 0 {
+		t.Errorf("%+v", j)
+	}
+}
+
 // The service ends in the middle of many jobs; the next goes on with all of them, by the drives' identity.
 func TestRestartGoesOnWithEverything(t *testing.T) {
 	s := newSite(t)

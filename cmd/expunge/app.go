@@ -198,7 +198,7 @@ func (a *app) print(doc document, out answer) error {
 }
 
 // invocation is a command line of this program in a text for people.
-var invocation = regexp.MustCompile(`\bexpunge (list|show|locate|plan|policy|run|jobs|watch|recover|certificate|validate|destroy|log|audit|key|trust|doctor)\b`)
+var invocation = regexp.MustCompile(`\bexpunge (list|show|locate|plan|policy|run|jobs|watch|approve|halt|health|recover|certificate|validate|destroy|log|audit|key|trust|doctor)\b`)
 
 // pasteable gives the command lines in a text the flags by which they find what this one found.
 func (a *app) pasteable(text string) string {

@@ -16,24 +16,42 @@ import (
 )
 
 // seeThrough follows a job that this command began. One of an agent goes on when the command is told to stop. One of this process
-// stops then, resumably: that is waited for, and noted as done by a person, so that no agent goes on with the job by itself.
+// stops then, resumably: that is waited for, and noted as done by a person, so that no agent goes on with the job by itself. One that a halt
+// stopped is not: an agent goes on with it when the halt has ended.
 func (a *app) seeThrough(ctx context.Context, svc api.Service, j api.Job) (answer, error) {
 	here, is := svc.(*service.Service)
 	if !is {
 		return a.followJob(ctx, svc, j)
 	}
 	out, err := a.followJob(context.WithoutCancel(ctx), svc, j)
-	if context.Cause(ctx) == nil {
+	held := here.StoppedBy(j.ID)
+	if context.Cause(ctx) == nil && held == nil {
 		return out, err
 	}
 	now, failed := here.Agent.Job(j.ID)
-	if slices.ContainsFunc(now.Drives, func(r agent.DriveResult) bool { return !r.Finished() }) {
-		failed = here.Agent.Stop(j.ID, agent.Stopped{By: "a signal to its command", At: time.Now().UTC()})
+	unfinished := slices.ContainsFunc(now.Drives, func(r agent.DriveResult) bool { return !r.Finished() })
+	switch {
+	case failed != nil:
+		return out, failed
+	case !unfinished:
+		return out, err
+	case context.Cause(ctx) == nil:
+		return out, haltedProblem(j.ID, held, err)
 	}
-	if failed != nil {
-		err = failed
+	if err := here.Agent.Stop(j.ID, agent.Stopped{By: "a signal to its command", At: time.Now().UTC()}); err != nil {
+		return out, err
 	}
 	return out, err
+}
+
+// haltedProblem says that a halt stopped a job of this process. Where a drive came to a worse end before, its exit code stands.
+func haltedProblem(job string, held *agent.HaltedError, ended error) error {
+	code := exitInterrupted
+	if ended != nil {
+		code = problemOf(ended).code
+	}
+	return &problem{code: code, name: "halted", err: fmt.Errorf("job %s was stopped: %w", job, held),
+		hint: "an agent goes on with it when somebody ends the halt: expunge halt --end; without an agent, then: expunge jobs resume " + job}
 }
 
 // told is the latest that was told of a drive's progress.

@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,7 +13,9 @@ import (
 
 	"github.com/expunge-dev/expunge/agent"
 	"github.com/expunge-dev/expunge/agent/api"
+	"github.com/expunge-dev/expunge/agent/service"
 	"github.com/expunge-dev/expunge/devices/virtual"
+	"github.com/expunge-dev/expunge/internal/durable"
 )
 
 // A command without an agent that is told to stop stops its job, and says so. No agent goes on with that by itself; whoever runs the
@@ -97,6 +101,118 @@ func TestInterruptWithoutAnAgent(t *testing.T) {
 	call(t, exitOK, &ran, "--rack", dir, "run", "--plan", plan, "--confirm", planned.Result.Digest)
 	if holds("A") != 0 || len(ran.Result.Drives) != 2 || ran.Result.Drives[0].Outcome != "sanitized" {
 		t.Errorf("%d canaries, %+v", holds("A"), ran)
+	}
+}
+
+// A halt stops the job of a command that no agent runs. Both say so, and the agent goes on with it when the halt is ended.
+func TestHaltOfACommandWithoutAnAgent(t *testing.T) {
+	rack, dir := rackOf(t, virtual.Spec{Serial: "A", SizeBytes: 64 << 20})
+	slow, err := virtual.ParseFault("slow:4000000")
+	if err == nil {
+		err = rack.Fault("A", slow)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := program(t, "--rack", dir, "run", "A", "--confirm", "A")
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for { // until it has begun
+		begun, err := filepath.Glob(filepath.Join(dir, "agent", "jobs", "*", "*", "journal*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(begun) == 1 {
+			break
+		}
+		select {
+		case err := <-ended:
+			t.Fatalf("%v\n%s%s", err, &stdout, &stderr)
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+	serve, c := startAgent(t, dir)
+	var told bytes.Buffer
+	halt := program(t, "--rack", dir, "halt", "--reason", "stop all")
+	halt.Stdout = &told
+	if err := halt.Run(); err != nil || !strings.Contains(told.String(), "HALTED") || !strings.Contains(told.String(), "A: another process runs its job") {
+		t.Errorf("halt said %s, %v", &told, err)
+	}
+	_ = <-ended // its exit status is looked at
+	if code := cmd.ProcessState.ExitCode(); code != exitInterrupted || !strings.Contains(stdout.String(), "A: INTERRUPTED - holds data, resumable") ||
+		!strings.Contains(stderr.String(), "stop all") || !strings.Contains(stderr.String(), "expunge --rack "+dir+" halt --end") {
+		t.Errorf("exit %d\n%s%s", code, &stdout, &stderr)
+	}
+	m, err := rack.Medium("A")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left, _, err := m.CountCanary(oldData); err != nil || left == 0 {
+		t.Errorf("%d canaries, %v", left, err)
+	}
+	if err := rack.ClearFaults("A"); err != nil {
+		t.Fatal(err)
+	}
+	jobs, err := c.Jobs(t.Context())
+	if err != nil || len(jobs) != 1 || jobs[0].State != api.JobInterrupted {
+		t.Fatalf("%+v, %v", jobs, err)
+	}
+	call(t, exitOK, nil, "--rack", dir, "halt", "--end")
+	if end := ends(t, c, jobs[0].ID); end.ExitStatus != exitOK {
+		t.Errorf("%+v", end)
+	}
+	if left, _, err := m.CountCanary(oldData); err != nil || left != 0 {
+		t.Errorf("%d canaries, %v", left, err)
+	}
+	if err := serve.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := serve.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A command waits for an agent that starts or stops: until it is gone, or listens. One that does neither is no error of the program.
+func TestWaitsForAnAgentThatStartsOrStops(t *testing.T) {
+	_, dir := rackOf(t, virtual.Spec{Serial: "A", SizeBytes: 1 << 20})
+	state := filepath.Join(dir, "agent")
+	if err := os.MkdirAll(state, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	hold := func() *durable.Lock {
+		t.Helper()
+		lock, err := durable.TryLock(filepath.Join(state, service.LockName))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return lock
+	}
+	lock := hold()
+	time.AfterFunc(2*time.Second, func() { _ = lock.Unlock() })
+	call(t, exitOK, nil, "--rack", dir, "list")
+
+	lock = hold()
+	socket := filepath.Join(t.TempDir(), "s")
+	stale, err := net.Listen("unix", socket)
+	if err == nil {
+		stale.(*net.UnixListener).SetUnlinkOnClose(false)
+		err = errors.Join(stale.Close(), announceSocket(state, socket))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told struct{ Errors []documentError }
+	call(t, exitInterrupted, &told, "--rack", dir, "list")
+	if len(told.Errors) != 1 || told.Errors[0].Code != "stopping" || !strings.Contains(told.Errors[0].Hint, "try again") {
+		t.Errorf("%+v", told)
+	}
+	if err := lock.Unlock(); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -264,16 +264,11 @@ func watchdog(ctx context.Context, svc *service.Service, log hclog.Logger) {
 	if err != nil || every == 0 {
 		return
 	}
-	root := api.WithPrincipal(ctx, api.Principal{Name: "watchdog", Roles: []api.Role{api.Read}, Via: "local"})
 	tick := time.NewTicker(every / 2)
 	defer tick.Stop()
 	for {
-		asked, done := context.WithTimeout(root, every/2)
-		_, err := svc.Halted(asked)
-		done()
-		if err != nil {
-			log.Error("the agent does not answer", "err", err)
-		} else if _, err := daemon.SdNotify(false, daemon.SdNotifyWatchdog); err != nil {
+		svc.Answers()
+		if _, err := daemon.SdNotify(false, daemon.SdNotifyWatchdog); err != nil {
 			log.Warn("systemd was not told", "err", err)
 		}
 		select {

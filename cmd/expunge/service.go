@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
+	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -31,6 +34,30 @@ type serving struct {
 
 const servingFile = "serve.json"
 
+// remoteWaits is how long a command waits for an agent that starts or stops: to say where it listens, or to be gone.
+const remoteWaits = 5 * time.Second
+
+// announced is the socket of the agent that holds a state. The error is that it does not listen, yet or any more: what an agent that was
+// ended at once has left names a socket where nobody is.
+func announced(dir string) (string, error) {
+	data, err := os.ReadFile(filepath.Join(dir, servingFile))
+	if err != nil {
+		return "", err
+	}
+	var s serving
+	if err := json.Unmarshal(data, &s); err != nil {
+		return "", fmt.Errorf("%s: %w", servingFile, err)
+	}
+	c, err := net.Dial("unix", s.Socket)
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, fs.ErrNotExist):
+		return "", err
+	case err == nil:
+		_ = c.Close() // nothing was said on it
+	}
+	return s.Socket, nil // any other reason is told when something is asked
+}
+
 // remote is the agent that runs for this state; nil when none does.
 func (a *app) remote() (api.Service, error) {
 	if a.socket != "" {
@@ -40,18 +67,22 @@ func (a *app) remote() (api.Service, error) {
 	if err != nil {
 		return nil, err
 	}
+	var socket string
 	running, err := durable.Locked(filepath.Join(dir, service.LockName))
+	for begun := time.Now(); err == nil && running; running, err = durable.Locked(filepath.Join(dir, service.LockName)) {
+		var unsaid error
+		if socket, unsaid = announced(dir); unsaid == nil {
+			break
+		}
+		if time.Since(begun) > remoteWaits {
+			return nil, &problem{code: exitInterrupted, name: "stopping", err: fmt.Errorf("an agent runs for this state, and takes no requests; it starts or stops: %w", unsaid),
+				hint: "try again when it has; nothing was asked of it"}
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 	switch {
-	case running:
-		data, err := os.ReadFile(filepath.Join(dir, servingFile))
-		var s serving
-		if err == nil {
-			err = json.Unmarshal(data, &s)
-		}
-		if err != nil {
-			return nil, &problem{code: exitInternal, name: "agent", err: errors.Join(errors.New("an agent runs for this state, and does not say where"), err), hint: "name its socket with --socket"}
-		}
-		return client.Unix(s.Socket), nil
+	case err == nil && running:
+		return client.Unix(socket), nil
 	case err == nil && os.Geteuid() == 0:
 		return nil, nil
 	case err == nil, errors.Is(err, fs.ErrPermission):

@@ -651,7 +651,7 @@ type Halt struct {
 	// By who halted it
 	By *string `json:"by,omitempty"`
 
-	// GoesOn GoesOn lists the drives that carry out commands which nothing stops.
+	// GoesOn GoesOn lists the drives that carry out commands which nothing stops, and those whose jobs other processes have not stopped yet.
 	GoesOn *[]CancelledDrive `json:"goes_on"`
 
 	// Halted whether it is halted, or shall be
@@ -1860,7 +1860,7 @@ type ClientInterface interface {
 
 	// GetHalt Whether the agent is halted
 	//
-	// By whom, since when and why, and which drives go on by themselves.
+	// By whom, since when and why, and which drives go on by themselves, or in other processes that have not stopped yet.
 	//
 	// Needs the role read.
 	//
@@ -1869,7 +1869,7 @@ type ClientInterface interface {
 
 	// SetHaltWithBody Halt the agent, or end that
 	//
-	// A halted agent begins nothing that destroys data. To halt it needs the role operate, to end that the role approve. What a drive does by itself goes on: the answer lists those.
+	// A halted agent begins nothing that destroys data. To halt it needs the role operate, to end that the role approve. What a drive does by itself goes on: the answer lists those, and the drives whose jobs other processes have not stopped yet.
 	//
 	// Needs the role operate or approve.
 	//
@@ -1880,7 +1880,7 @@ type ClientInterface interface {
 
 	// SetHalt Halt the agent, or end that
 	//
-	// A halted agent begins nothing that destroys data. To halt it needs the role operate, to end that the role approve. What a drive does by itself goes on: the answer lists those.
+	// A halted agent begins nothing that destroys data. To halt it needs the role operate, to end that the role approve. What a drive does by itself goes on: the answer lists those, and the drives whose jobs other processes have not stopped yet.
 	//
 	// Needs the role operate or approve.
 	//
@@ -2179,7 +2179,7 @@ func (c *Client) LocateDrive(ctx context.Context, drive string, params *LocateDr
 
 // GetHalt Whether the agent is halted
 //
-// By whom, since when and why, and which drives go on by themselves.
+// By whom, since when and why, and which drives go on by themselves, or in other processes that have not stopped yet.
 //
 // Needs the role read.
 //
@@ -2198,7 +2198,7 @@ func (c *Client) GetHalt(ctx context.Context, reqEditors ...RequestEditorFn) (*h
 
 // SetHaltWithBody Halt the agent, or end that
 //
-// A halted agent begins nothing that destroys data. To halt it needs the role operate, to end that the role approve. What a drive does by itself goes on: the answer lists those.
+// A halted agent begins nothing that destroys data. To halt it needs the role operate, to end that the role approve. What a drive does by itself goes on: the answer lists those, and the drives whose jobs other processes have not stopped yet.
 //
 // Needs the role operate or approve.
 //
@@ -2219,7 +2219,7 @@ func (c *Client) SetHaltWithBody(ctx context.Context, contentType string, body i
 
 // SetHalt Halt the agent, or end that
 //
-// A halted agent begins nothing that destroys data. To halt it needs the role operate, to end that the role approve. What a drive does by itself goes on: the answer lists those.
+// A halted agent begins nothing that destroys data. To halt it needs the role operate, to end that the role approve. What a drive does by itself goes on: the answer lists those, and the drives whose jobs other processes have not stopped yet.
 //
 // Needs the role operate or approve.
 //
@@ -3512,7 +3512,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetHaltWithResponse Whether the agent is halted
 	//
-	// By whom, since when and why, and which drives go on by themselves.
+	// By whom, since when and why, and which drives go on by themselves, or in other processes that have not stopped yet.
 	//
 	// Needs the role read.
 	//
@@ -3523,7 +3523,7 @@ type ClientWithResponsesInterface interface {
 
 	// SetHaltWithBodyWithResponse Halt the agent, or end that
 	//
-	// A halted agent begins nothing that destroys data. To halt it needs the role operate, to end that the role approve. What a drive does by itself goes on: the answer lists those.
+	// A halted agent begins nothing that destroys data. To halt it needs the role operate, to end that the role approve. What a drive does by itself goes on: the answer lists those, and the drives whose jobs other processes have not stopped yet.
 	//
 	// Needs the role operate or approve.
 	//
@@ -3534,7 +3534,7 @@ type ClientWithResponsesInterface interface {
 
 	// SetHaltWithResponse Halt the agent, or end that
 	//
-	// A halted agent begins nothing that destroys data. To halt it needs the role operate, to end that the role approve. What a drive does by itself goes on: the answer lists those.
+	// A halted agent begins nothing that destroys data. To halt it needs the role operate, to end that the role approve. What a drive does by itself goes on: the answer lists those, and the drives whose jobs other processes have not stopped yet.
 	//
 	// Needs the role operate or approve.
 	//
@@ -4723,7 +4723,7 @@ func (c *ClientWithResponses) LocateDriveWithResponse(ctx context.Context, drive
 
 // GetHaltWithResponse Whether the agent is halted
 //
-// By whom, since when and why, and which drives go on by themselves.
+// By whom, since when and why, and which drives go on by themselves, or in other processes that have not stopped yet.
 //
 // Needs the role read.
 //
@@ -4740,7 +4740,7 @@ func (c *ClientWithResponses) GetHaltWithResponse(ctx context.Context, reqEditor
 
 // SetHaltWithBodyWithResponse Halt the agent, or end that
 //
-// A halted agent begins nothing that destroys data. To halt it needs the role operate, to end that the role approve. What a drive does by itself goes on: the answer lists those.
+// A halted agent begins nothing that destroys data. To halt it needs the role operate, to end that the role approve. What a drive does by itself goes on: the answer lists those, and the drives whose jobs other processes have not stopped yet.
 //
 // Needs the role operate or approve.
 //
@@ -4757,7 +4757,7 @@ func (c *ClientWithResponses) SetHaltWithBodyWithResponse(ctx context.Context, c
 
 // SetHaltWithResponse Halt the agent, or end that
 //
-// A halted agent begins nothing that destroys data. To halt it needs the role operate, to end that the role approve. What a drive does by itself goes on: the answer lists those.
+// A halted agent begins nothing that destroys data. To halt it needs the role operate, to end that the role approve. What a drive does by itself goes on: the answer lists those, and the drives whose jobs other processes have not stopped yet.
 //
 // Needs the role operate or approve.
 //
