@@ -35,7 +35,7 @@ func (a *Agent) issuer() (attest.Issuer, error) {
 	if err != nil {
 		return attest.Issuer{}, err
 	}
-	logKey, err := attest.LoadOrCreateLogKey(filepath.Join(a.dir, keysDir))
+	logKey, err := a.logKey()
 	if err != nil {
 		return attest.Issuer{}, err
 	}
@@ -48,6 +48,7 @@ func (a *Agent) heldLog(key *attest.LogKey) *attest.Log {
 	defer a.holding.Unlock()
 	if a.held == nil || a.held.Origin() != key.Origin {
 		a.held = attest.OpenLog(filepath.Join(a.dir, logDir), key, a.now)
+		a.held.Mark(a.logMark())
 	}
 	return a.held
 }
@@ -86,8 +87,11 @@ func (a *Agent) ready(drives int) error {
 	if err := errors.Join(durable.WriteFile(probe, nil, 0o600), os.Remove(probe)); err != nil {
 		return fmt.Errorf("state directory %s: %w", a.dir, err)
 	}
-	_, err = a.issuer()
-	return err
+	is, err := a.issuer()
+	if err != nil {
+		return err
+	}
+	return a.logGoesOn(is.Log)
 }
 
 // ErrNoRoom: the state directory is too full to keep the evidence. Make room, or choose another.

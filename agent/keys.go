@@ -71,7 +71,7 @@ func (a *Agent) RotateKey(o keystore.Options) (keystore.Rotated, error) {
 
 // Log is the log's public keys and how many entries it has now.
 func (a *Agent) Log() (attest.LogPublic, int64, error) {
-	key, err := attest.LoadOrCreateLogKey(filepath.Join(a.dir, keysDir))
+	key, err := a.logKey()
 	if err != nil {
 		return attest.LogPublic{}, 0, err
 	}

@@ -25,6 +25,7 @@ type Log struct {
 	key    *LogKey
 	now    func() time.Time
 	memory *memory
+	mark   string // the file of Mark; "" is none
 }
 
 // LogError: the log is not what was written. Nothing can be added to it; keep it as it is.
@@ -40,7 +41,7 @@ const maxLeaf = 1024
 
 // OpenLog opens the log in a directory, which is there. What it says is checked at each use.
 func OpenLog(dir string, key *LogKey, now func() time.Time) *Log {
-	return &Log{dir, key, now, &memory{}}
+	return &Log{dir: dir, key: key, now: now, memory: &memory{}}
 }
 
 // Origin is the name of the log.
@@ -128,6 +129,9 @@ func (l *Log) update(work func(*tree) error) (err error) {
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
 	t, err := l.load()
+	if err == nil {
+		err = l.goesOn(t)
+	}
 	if err != nil {
 		return err
 	}

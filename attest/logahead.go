@@ -117,6 +117,7 @@ type memory struct {
 	onDisk  []byte            // the checkpoint from before the write-ahead file
 	ahead   int64             // length of the write-ahead file
 	pending map[string][]byte // the files that are only there
+	known   known
 }
 
 // readHead returns the checkpoint, nil when there is none. What others wrote ahead, or we before a cut, is settled
@@ -163,11 +164,13 @@ func readOptional(name string) ([]byte, error) {
 // Settle makes the files of all entries, so that the log is at rest: programs that know nothing of what is written
 // ahead see all of it. When it fails nothing is lost.
 func (l *Log) Settle() error {
-	return l.update(func(*tree) error {
-		if len(l.memory.pending) == 0 {
-			return nil
+	return l.update(func(t *tree) error {
+		if len(l.memory.pending) > 0 {
+			if err := l.settle(l.memory.onDisk); err != nil {
+				return err
+			}
 		}
-		return l.settle(l.memory.onDisk)
+		return l.keepMark(t)
 	})
 }
 
@@ -261,7 +264,7 @@ func (t *tree) commit(cp checkpoint, kind string, written []durable.Named) error
 	for _, f := range written {
 		merge(m.pending, f)
 	}
-	m.ahead, m.text, m.head = length, m.pending["checkpoint"], cp
+	m.ahead, m.text, m.head, m.known.seen = length, m.pending["checkpoint"], cp, cp
 	t.size, t.root, t.checkpoint, t.tiles = cp.size, cp.root, m.text, map[string][]byte{}
 	switch kind {
 	case kindSession, kindIntent, kindResult:

@@ -127,13 +127,13 @@ func NewLogKey(ed ed25519.PrivateKey, seed []byte) (*LogKey, error) {
 	return k, err
 }
 
-// logKeyFile holds both private keys of a log: two blocks of PKCS #8 in PEM.
-const logKeyFile = "log.pem"
+// LogKeyFile holds both private keys of a log: two blocks of PKCS #8 in PEM.
+const LogKeyFile = "log.pem"
 
 // LoadOrCreateLogKey reads the log's key from a directory, or makes it, with the public Ed25519 key beside it. The error is a *KeyFileError
 // when the file is not as it must be.
 func LoadOrCreateLogKey(dir string) (*LogKey, error) {
-	name := filepath.Join(dir, logKeyFile)
+	name := filepath.Join(dir, LogKeyFile)
 	if _, err := os.Lstat(name); errors.Is(err, fs.ErrNotExist) {
 		if err := createLogKey(name); err != nil && !errors.Is(err, fs.ErrExist) {
 			return nil, fmt.Errorf("make log key: %w", err)

@@ -136,8 +136,11 @@ func New(o Options) (*Service, error) {
 		s.adoptedAll()
 		return s, nil // it writes nothing but jobs
 	}
-	if below, err := filepath.Rel(o.Agent.Dir(), o.Sink); o.Sink != "" && err == nil && filepath.IsLocal(below) {
-		return nil, fmt.Errorf("sink %s is in the state directory: what is lost with one is lost with the other", o.Sink)
+	if o.Sink != "" {
+		// One that cannot be looked at yet, as it is mounted later, is looked at again before it is used.
+		if err := apart(o.Sink, o.Agent.Dir()); errors.Is(err, errTogether) {
+			return nil, err
+		}
 	}
 	if err := durable.MkdirAll(s.path(plansDir), 0o700); err != nil {
 		return nil, fmt.Errorf("plans: %w", err)

@@ -24,8 +24,9 @@ type evidence struct {
 // settled is a job that was judged to have nothing left to do, by these files as they were. It is judged anew when one of them is
 // another: a certificate that was issued again, or taken away.
 type settled struct {
-	files []string
-	were  []os.FileInfo // nil where there was none
+	files  []string
+	were   []os.FileInfo // nil where there was none
+	logged int64         // how many entries the log has at least, by its journals
 }
 
 // look says what speaks against taking the host's power, of these jobs and, where still says that nothing else writes there, of
@@ -47,6 +48,13 @@ func (e *evidence) look(jobs []string, still, thorough bool) []devices.Reason {
 		}
 		ended = append(ended, e.settled[job])
 	}
+	logged := int64(0)
+	for _, s := range ended {
+		logged = max(logged, s.logged)
+	}
+	if err := e.agent.LogStands(logged); err != nil { // nothing of it is copied over what the sink has
+		return append(why, devices.Reason{Code: "log", Message: err.Error(), Hint: "put the log of this state back, from a backup or a sink"})
+	}
 	if e.sink == nil || len(jobs) == 0 {
 		return why
 	}
@@ -54,6 +62,9 @@ func (e *evidence) look(jobs []string, still, thorough bool) []devices.Reason {
 		return devices.Reason{Code: "sink", Message: fmt.Sprintf("the evidence is not where it should be: %v", err), Hint: "look at the sink"}
 	}
 	if err := e.sink.ready(); err != nil {
+		return append(why, lacks(err))
+	}
+	if err := e.sink.sameLog(e.agent); err != nil {
 		return append(why, lacks(err))
 	}
 	for _, s := range ended {
@@ -106,6 +117,7 @@ func (e *evidence) judge(job string) (*devices.Reason, error) {
 		return &r, nil
 	}
 	for _, d := range j.Drives {
+		now.logged = max(now.logged, d.Logged())
 		switch {
 		case !d.Finished():
 			return &devices.Reason{Code: "unfinished", Message: fmt.Sprintf("job %s is not at its end: drive %s holds data", job, d.Drive.Serial), Hint: "resume the job, or abandon it"}, nil

@@ -49,6 +49,9 @@ func (k *sink) ready() error {
 	if durable.Volatile(k.dir) && !k.simulated {
 		return fmt.Errorf("sink %s is kept in memory", k.dir)
 	}
+	if err := apart(k.dir, k.state); err != nil {
+		return err
+	}
 	note, err := readMark(filepath.Join(k.state, sinkNote))
 	if err != nil {
 		return err
@@ -86,6 +89,52 @@ func (k *sink) ready() error {
 	return nil
 }
 
+var errTogether = errors.New("what is lost with one is lost with the other")
+
+// apart says whether a sink and the state have nothing of each other, wherever links lead. A sink need not be there yet. The error is
+// errTogether when one is in the other.
+func apart(dir, state string) error {
+	to, err := resolved(dir)
+	if err != nil {
+		return fmt.Errorf("sink: %w", err)
+	}
+	from, err := resolved(state)
+	if err != nil {
+		return fmt.Errorf("sink: %w", err)
+	}
+	if within(to, from) {
+		return fmt.Errorf("sink %s is in the state directory: %w", dir, errTogether)
+	}
+	if within(from, to) {
+		return fmt.Errorf("the state directory is in sink %s: %w", dir, errTogether)
+	}
+	return nil
+}
+
+// within says whether a path is a directory, or below it.
+func within(name, dir string) bool {
+	below, err := filepath.Rel(dir, name)
+	return err == nil && filepath.IsLocal(below)
+}
+
+// resolved is a path without links, as far as it is there.
+func resolved(name string) (string, error) {
+	name, err := filepath.Abs(name)
+	if err != nil {
+		return "", err
+	}
+	real, err := filepath.EvalSymlinks(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, there := os.Lstat(name); there == nil {
+			return "", fmt.Errorf("%s is a link that leads nowhere", name)
+		}
+		var parent string
+		parent, err = resolved(filepath.Dir(name))
+		real = filepath.Join(parent, filepath.Base(name))
+	}
+	return real, err
+}
+
 func readMark(name string) (sinkMark, error) {
 	var m sinkMark
 	data, err := os.ReadFile(name)
@@ -115,6 +164,15 @@ func writeMark(name, of string) error {
 	return nil
 }
 
+// at is where a file or directory of the state is in the sink.
+func (k *sink) at(name string) (string, error) {
+	below, err := filepath.Rel(k.state, name)
+	if err != nil {
+		return "", fmt.Errorf("sink: %w", err)
+	}
+	return filepath.Join(k.dir, below), nil
+}
+
 // keep sees to it that the sink has a file of the state, which is so now. Of one that is as it was, and whose copy is, nothing is read.
 func (k *sink) keep(name string, now os.FileInfo) error {
 	if have, known := k.copies[name]; known && unchanged(now, have.from) && have.there() {
@@ -122,11 +180,13 @@ func (k *sink) keep(name string, now os.FileInfo) error {
 	}
 	delete(k.copies, name)
 	k.written++
-	below, err := filepath.Rel(k.state, name)
+	to, err := k.at(name)
 	if err != nil {
 		return err
 	}
-	to := filepath.Join(k.dir, below)
+	if there, err := os.Stat(to); err == nil && os.SameFile(there, now) {
+		return fmt.Errorf("sink: %s is the state's own file, by a link or a mount, and no copy of it", to)
+	}
 	data, err := os.ReadFile(name)
 	if err != nil {
 		return fmt.Errorf("sink: %w", err)
@@ -148,6 +208,8 @@ func (k *sink) keep(name string, now os.FileInfo) error {
 	switch have, err := os.ReadFile(to); {
 	case err != nil:
 		return fmt.Errorf("sink: %w", err)
+	case os.SameFile(info, now):
+		return fmt.Errorf("sink: %s is the state's own file", to)
 	case !bytes.Equal(have, data):
 		return errors.New("sink: " + to + " reads back otherwise than it was written")
 	}

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/expunge-dev/expunge/agent"
 )
 
 // logLast are the files of a log that say how long it is. They are copied when all that they speak of is there. In logGrows are files
@@ -22,6 +24,18 @@ var (
 type copiedLog struct {
 	last  []os.FileInfo
 	files []string
+}
+
+// sameLog says whether the log goes on from the one that the sink has, which may be taken for the same then.
+func (k *sink) sameLog(a *agent.Agent) error {
+	to, err := k.at(a.LogDir())
+	if err != nil {
+		return err
+	}
+	if err := a.LogGoesOnFrom(os.DirFS(to)); err != nil {
+		return fmt.Errorf("sink: %s is left as it is: %w", to, err)
+	}
+	return nil
 }
 
 // keepTree sees to it that the sink has a directory of the state, such as the log. Nobody should write there meanwhile: when somebody
@@ -103,11 +117,11 @@ func (k *sink) keepOld(name string, thorough bool) error {
 
 // prune takes from the copy of a log the partial tiles that wider ones of it have replaced, as the log itself does.
 func (k *sink) prune(dir string) error {
-	below, err := filepath.Rel(k.state, dir)
+	to, err := k.at(dir)
 	if err != nil {
 		return err
 	}
-	return filepath.WalkDir(filepath.Join(k.dir, below), func(name string, d fs.DirEntry, err error) error {
+	return filepath.WalkDir(to, func(name string, d fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
