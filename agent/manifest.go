@@ -60,7 +60,8 @@ func (a *Agent) Refused(ctx context.Context, p sanitize.Plan, now []DriveResult)
 	if err != nil {
 		return "", err
 	}
-	return a.keepRecord(data)
+	name, err := a.keepRecord(data)
+	return name, errors.Join(err, a.restoreRecords())
 }
 
 // manifest signs what became of every drive that was planned, and of those that the host has besides.

@@ -61,6 +61,32 @@ func (a *Agent) keepRecord(data []byte) (string, error) {
 	return name, durable.WriteFile(name, data, 0o644)
 }
 
+// restoreRecords makes the files of records that are in the log and were never filed, or were lost: a process that is killed right after it
+// has signed one leaves it so.
+func (a *Agent) restoreRecords() error {
+	if _, err := os.Stat(filepath.Join(a.LogDir(), "lock")); errors.Is(err, fs.ErrNotExist) {
+		return nil // nothing was ever logged
+	}
+	is, err := a.issuer()
+	if err != nil {
+		return err
+	}
+	records, err := is.Records()
+	if err != nil {
+		return err
+	}
+	for _, data := range records {
+		name := filepath.Join(a.dir, recordsDir, attest.Verify(data, attest.Trust{}).RecordSHA256()[:16]+".json")
+		if _, err := os.Stat(name); err == nil {
+			continue
+		}
+		if _, err := a.keepRecord(data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // ReissueRecords makes again the files of destructions of a drive, by its serial number, id or WWN, and says which.
 func (a *Agent) ReissueRecords(name string) ([]string, error) {
 	is, err := a.issuer()

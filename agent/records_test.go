@@ -191,6 +191,39 @@ func TestManifestThatCannotBeKept(t *testing.T) {
 	}
 }
 
+// A process that was killed between signing what it refused and filing that leaves an entry without its file. The next one files it.
+func TestRecordThatWasNeverFiledIsFiled(t *testing.T) {
+	for _, again := range []func(s *site) error{
+		func(s *site) error {
+			_, err := s.agent.Refused(t.Context(), s.plan(sanitize.Request{Pattern: "one"}, "A"), nil)
+			return err
+		},
+		func(s *site) error {
+			_, _, err := s.agent.Recover(t.Context(), Observer{})
+			return err
+		},
+	} {
+		s := newSite(t)
+		s.add(virtual.Spec{Serial: "A", SizeBytes: small})
+		if err := s.rack.Use("A", "mounted:/srv"); err != nil {
+			t.Fatal(err)
+		}
+		name, err := s.agent.Refused(t.Context(), s.plan(sanitize.Request{}, "A"), nil)
+		if err == nil {
+			err = os.Remove(name)
+		}
+		if err == nil {
+			err = again(s)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if data, err := os.ReadFile(name); err != nil || !attest.Verify(data, attest.Trust{}).IsRecord() {
+			t.Errorf("it is not filed again: %v", err)
+		}
+	}
+}
+
 // A plan of another host is signed for by that host alone, and one that is refused here is accounted for.
 func TestRefusedPlanIsAccountedFor(t *testing.T) {
 	s, other := newSite(t), newSite(t)

@@ -30,6 +30,9 @@ func (a *Agent) Recover(ctx context.Context, o Observer) ([]Job, []Left, error) 
 	if err = errors.Join(err, a.halted()); err != nil {
 		return nil, nil, err
 	}
+	if err := a.restoreRecords(); err != nil {
+		a.log.Error("records were not made again; an audit says which are missing", "err", err)
+	}
 	working, done := a.untilHalted(ctx)
 	defer done()
 	var jobs []Job

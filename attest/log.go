@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"strings"
 	"time"
@@ -124,6 +125,9 @@ func (l *Log) update(work func(*tree) error) (err error) {
 	l.memory.mu.Lock()
 	defer l.memory.mu.Unlock()
 	lock, err := durable.WaitLock(filepath.Join(l.dir, "lock"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return &LogError{l.dir, "its directory is missing: put the log of this state back, from a backup or a sink"}
+	}
 	if err != nil {
 		return fmt.Errorf("log: %w", err)
 	}

@@ -111,7 +111,7 @@ func ProblemOf(err error) *Problem {
 	case errors.As(err, &key):
 		return NewProblem(ExitPermission, "key_file", key.Hint, err)
 	case errors.As(err, &log):
-		return NewProblem(ExitInternal, "log", "keep the directory as it is; a new --state begins a new log", err)
+		return NewProblem(ExitInternal, "log", "keep the directory as it is, or put it back as it was; a new --state begins a new log", err)
 	case errors.As(err, &format):
 		return NewProblem(ExitUsage, "plan_format", "make one with: expunge plan -o FILE", err)
 	case errors.As(err, &pin):
