@@ -105,7 +105,7 @@ func (ataSanitize) send(ctx context.Context, r *run, i int) (bool, error) {
 	}
 	t := r.transport(planned)
 	// After a sanitize that failed a drive takes nothing but another one (ACS-4 7.36), so that the way to it cannot be tried. Without its
-	// signature it refuses; another pattern, or fewer passes, are found when it is read back.
+	// signature it refuses; another pattern is found when it is read back, and no count of passes is less than the one that is planned.
 	untried := r.operations[i].before.phase == failed && r.drive.Verification != VerifyStatus
 	if s.Feature == ata.OverwriteExt && !untried {
 		identity, _, err := devices.ReadIdentity(ctx, t)
