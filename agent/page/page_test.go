@@ -2,6 +2,7 @@ package page
 
 import (
 	"errors"
+	"fmt"
 	"html"
 	"io/fs"
 	"net/http"
@@ -416,6 +417,24 @@ func TestAnOldFailureIsOnlyMarkedByALaterSuccess(t *testing.T) {
 	for i, s := range []*scripted{failed, uncertified, earlier} {
 		if page := words(get(t, s, "/").Body.String()); strings.Contains(page, "Since then") {
 			t.Errorf("%d: a failure is said to be made good", i)
+		}
+	}
+}
+
+// A drive that can be chosen and was left with data by its latest job is not shown as if it were new.
+func TestWhatAJobLeftStandsBesideTheDrive(t *testing.T) {
+	s := workshop()
+	for _, n := range []int{11, 14, 19} { // failed, interrupted, failed and then purged
+		s.drives.Items = append(s.drives.Items, devices.Drive{ID: id(n), Serial: fmt.Sprintf("ENDED%d", n), State: devices.StateReady})
+	}
+	notes := map[string]string{}
+	for _, r := range rows(t, get(t, s, "/").Body.String(), "drives") {
+		notes[r[0]] = r[len(r)-1]
+	}
+	want := map[string]string{"ENDED11": "job fedcba9876543210 left it FAILED - holds data", "ENDED14": "job fedcba9876543210 left it INTERRUPTED - holds data, resumable", "ENDED19": "-"}
+	for serial, w := range want {
+		if notes[serial] != w {
+			t.Errorf("%s: %q, want %q", serial, notes[serial], w)
 		}
 	}
 }

@@ -80,7 +80,7 @@ func workshop() *scripted {
 			Reasons: reason(agent.ReasonRunning, "somebody is at work on it", ""), Progress: p}
 	}
 	s := &scripted{errs: map[string]error{}}
-	s.health = api.Health{Status: "degraded", Version: "1.2.3", Running: 2, Drives: 5, HotPlug: "uevents", Started: "2026-11-27T08:15:00Z",
+	s.health = api.Health{Status: "degraded", Version: "1.2.3", Running: 2, Drives: 5, HotPlug: "kernel", Started: "2026-11-27T08:15:00Z",
 		PowerOff: reason("running", "5 drives are worked on", "expunge watch shows how long it takes"),
 		Problems: reason("log_behind", "the log's checkpoint was not cosigned since yesterday", "see whether the cosigner can be reached")}
 	s.drives = api.Drives{Items: []devices.Drive{
@@ -129,7 +129,7 @@ func workshop() *scripted {
 // quiet is a host where all is well.
 func quiet() *scripted {
 	s := workshop()
-	s.health = api.Health{Status: "ok", Version: "1.2.3", SafeToPowerOff: true, HotPlug: "uevents", Started: "2026-11-27T08:15:00Z"}
+	s.health = api.Health{Status: "ok", Version: "1.2.3", SafeToPowerOff: true, HotPlug: "kernel", Started: "2026-11-27T08:15:00Z"}
 	s.drives.Items, s.drives.NotReached, s.jobs, s.certificates = s.drives.Items[:1], nil, s.jobs[2:3], nil
 	return s
 }

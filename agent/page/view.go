@@ -21,6 +21,7 @@ type view struct {
 	Status    graded
 	PowerOff  graded
 	Started   string
+	HotPlug   string
 	Reasons   []devices.Reason // why not to power it off
 
 	Trouble      []trouble
@@ -39,6 +40,7 @@ type graded struct{ Words, Grade string }
 
 // drive is a row of the listing.
 type drive struct {
+	ID                  devices.ID
 	State               graded
 	Serial, Model, Size string
 	Slot, Node          string
@@ -67,7 +69,7 @@ func (p *page) view(s state, still bool) view {
 		v.listing(s.drives.value, p.slot, slots)
 	}
 	if s.jobs.err == nil {
-		v.jobs(s.jobs.value, now, slots)
+		v.left(v.jobs(s.jobs.value, now, slots))
 	}
 	if s.certificates.err == nil {
 		v.certificates(s.certificates.value, s.jobs.value)
@@ -92,6 +94,22 @@ func why(err error) string {
 
 func (v *view) health(h api.Health) {
 	v.Health, v.Simulated, v.Started = &h, h.Simulated, moment(h.Started)
+	how, why, _ := strings.Cut(h.HotPlug, ": ")
+	switch devices.ChangeSource(how) {
+	case "":
+		v.HotPlug = "unknown"
+	case devices.ChangesByKernel:
+		v.HotPlug = "the kernel tells"
+	case devices.ChangesByNames:
+		v.HotPlug = "looked for every few seconds"
+	case "not":
+		v.HotPlug = "NOT noticed"
+	default:
+		v.HotPlug = how
+	}
+	if why != "" {
+		v.HotPlug += ": " + why
+	}
 	v.Status = graded{"degraded", "bad"} // and whatever else nobody has a word for
 	switch {
 	case h.Halted || h.Status == "halted":
@@ -125,7 +143,7 @@ var states = []struct {
 
 func (v *view) listing(d api.Drives, slot func(devices.Drive) string, slots map[devices.ID]string) {
 	for _, x := range d.Items {
-		row := drive{State: graded{cmp.Or(string(x.State), "unknown"), "bad"}, Serial: x.Serial, Model: x.Model, Size: "unknown", Slot: slot(x), Node: nodes(x.Nodes), Reasons: x.Reasons}
+		row := drive{ID: x.ID, State: graded{cmp.Or(string(x.State), "unknown"), "bad"}, Serial: x.Serial, Model: x.Model, Size: "unknown", Slot: slot(x), Node: nodes(x.Nodes), Reasons: x.Reasons}
 		row.order = slices.IndexFunc(states, func(s struct {
 			state devices.State
 			graded
@@ -145,6 +163,15 @@ func (v *view) listing(d api.Drives, slot func(devices.Drive) string, slots map[
 		v.Drives = append(v.Drives, row)
 	}
 	v.NotReached = d.NotReached
+}
+
+// left says beside drives what their latest jobs left of them, where that is no success: they can be chosen, and hold data.
+func (v *view) left(by map[devices.ID]devices.Reason) {
+	for n := range v.Drives {
+		if r, ok := by[v.Drives[n].ID]; ok {
+			v.Drives[n].Reasons = slices.Concat(v.Drives[n].Reasons, []devices.Reason{r})
+		}
+	}
 }
 
 // nodes are all nodes of a drive on one line, a few of them.

@@ -235,7 +235,8 @@ func (s *Service) Drives(ctx context.Context) (api.Drives, error) {
 	if !s.Resident {
 		return s.listing.at(ctx) // nobody else asks
 	}
-	return s.listing.get(ctx)
+	d, err := s.listing.get(ctx)
+	return s.withWork(d), err
 }
 
 // Certificates lists those issued, oldest first.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/expunge-dev/expunge/agent/api"
+	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/sanitize"
 )
 
@@ -110,6 +111,41 @@ func TestAHungDriveHoldsUpNobodyWhoLooks(t *testing.T) {
 	if err != nil || len(seen.Items) != 1 || seen.AsOf != before.AsOf {
 		t.Fatalf("%+v, %v", seen, err)
 	}
+}
+
+// A drive that a job is at work on is not offered as ready, and is again when the job has ended.
+func TestADriveAtWorkIsNotReady(t *testing.T) {
+	s := newSite(t)
+	s.drive("A", "", 64<<20, "slow:16000000")
+	s.drive("B", "", small)
+	x := s.serve(nil)
+	j := s.start(x, s.plan(x, sanitize.Request{}, "A"))
+	s.await(x, j.ID, "pass_begun")
+	for _, d := range s.listed(x) {
+		switch {
+		case d.Serial == "A" && (d.State != devices.StateInUse || len(d.Reasons) != 1 || d.Reasons[0].Code != ReasonBusy || !strings.Contains(d.Reasons[0].Message, j.ID)),
+			d.Serial == "B" && (d.State != devices.StateReady || len(d.Reasons) != 0):
+			t.Errorf("while a job is at work on A: %s is %s %+v", d.Serial, d.State, d.Reasons)
+		}
+	}
+	if _, err := x.Cancel(s.ctx, j.ID); err != nil {
+		t.Fatal(err)
+	}
+	s.follow(x, j.ID, "")
+	for _, d := range s.listed(x) {
+		if d.State != devices.StateReady || len(d.Reasons) != 0 {
+			t.Errorf("when nobody is at work: %s is %s %+v", d.Serial, d.State, d.Reasons)
+		}
+	}
+}
+
+func (s *site) listed(x *Service) []devices.Drive {
+	s.t.Helper()
+	d, err := x.Drives(s.ctx)
+	if err != nil || len(d.Items) != 2 {
+		s.t.Fatalf("%+v, %v", d, err)
+	}
+	return d.Items
 }
 
 // Whoever looks at a job that is at work, at any moment, is told that it is, or that it has ended: never that nobody is at work on it.
