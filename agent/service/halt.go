@@ -121,7 +121,7 @@ func (s *Service) Halt(ctx context.Context, r api.HaltRequest) (api.Halt, error)
 	if !r.Halted {
 		var err error
 		if late, err = s.attendedElsewhere(); err != nil {
-			return api.Halt{}, fmt.Errorf("end of the halt: %w", err)
+			return api.Halt{}, s.refuse(ctx, x, fmt.Errorf("end of the halt: %w", err))
 		}
 	}
 	h := api.Halt{HaltRequest: r, By: api.PrincipalOf(ctx).Name, Since: s.clock().Format(time.RFC3339), GoesOn: []api.CancelledDrive{}}
@@ -130,7 +130,7 @@ func (s *Service) Halt(ctx context.Context, r api.HaltRequest) (api.Halt, error)
 	}
 	err := s.keepHalt(haltNote{h, s.saidLast})
 	if err != nil && !r.Halted {
-		return api.Halt{}, fmt.Errorf("end of the halt: %w", err)
+		return api.Halt{}, s.refuse(ctx, x, fmt.Errorf("end of the halt: %w", err))
 	}
 	s.mu.Lock()
 	s.halt = h
