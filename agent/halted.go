@@ -15,10 +15,24 @@ import (
 // HaltName is the file in the state directory that keeps everything from beginning, whoever asks for it. A service writes it.
 const HaltName = "halt.json"
 
+// SaidHalt is a halt that somebody said, whether it holds still or not, as the note of a halt has the last one.
+type SaidHalt struct {
+	ID     string `json:"id"` // another for each
+	By     string `json:"by"`
+	Since  string `json:"since"`
+	Reason string `json:"reason"`
+}
+
 // HaltedError: nothing destructive is begun on this host until somebody ends the halt. Nothing was touched.
-type HaltedError struct{ By, Since, Reason string }
+type HaltedError struct {
+	By, Since, Reason string
+	Over              bool // it has ended, and stopped what ran then all the same
+}
 
 func (e *HaltedError) Error() string {
+	if e.Over {
+		return fmt.Sprintf("the agent was halted by %s at %s, and is not any more: %s", e.By, e.Since, e.Reason)
+	}
 	return fmt.Sprintf("the agent is halted by %s since %s: %s", e.By, e.Since, e.Reason)
 }
 
@@ -32,13 +46,26 @@ func (a *Agent) halted() error {
 
 // Halted is the halt that holds now; nil is none.
 func (a *Agent) Halted() *HaltedError {
+	held, _ := a.haltNote()
+	return held
+}
+
+// LastHalt is the id of the halt that was said last; "" when none was.
+func (a *Agent) LastHalt() string {
+	_, last := a.haltNote()
+	return last.ID
+}
+
+// haltNote reads the note of a halt: which one holds now, nil being none, and which was said last.
+func (a *Agent) haltNote() (*HaltedError, SaidHalt) {
 	data, err := ReadHalt(a.dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return nil, SaidHalt{}
 	}
 	var note struct {
 		Halted            *bool
 		By, Since, Reason string
+		Last              SaidHalt
 	}
 	if err == nil {
 		err = json.Unmarshal(data, &note)
@@ -48,11 +75,11 @@ func (a *Agent) Halted() *HaltedError {
 	}
 	switch {
 	case err != nil:
-		return &HaltedError{"unknown", "unknown", "the note of a halt is damaged: " + err.Error()}
+		return &HaltedError{By: "unknown", Since: "unknown", Reason: "the note of a halt is damaged: " + err.Error()}, SaidHalt{}
 	case *note.Halted:
-		return &HaltedError{note.By, note.Since, note.Reason}
+		return &HaltedError{By: note.By, Since: note.Since, Reason: note.Reason}, note.Last
 	}
-	return nil
+	return nil, note.Last
 }
 
 // ReadHalt reads the note of a halt in a state directory. The error is fs.ErrNotExist only when nothing has its name: of a link that
@@ -76,13 +103,17 @@ func ReadHalt(dir string) ([]byte, error) {
 // haltLooks is how often those look for a halt that another process may have written.
 const haltLooks = time.Second
 
-// AwaitHalt waits for a halt, whoever writes it, and returns it; nil when ctx ended before.
-func (a *Agent) AwaitHalt(ctx context.Context) *HaltedError {
+// AwaitHalt waits for a halt, whoever writes it, and returns it; nil when ctx ended before. One that was said since the halt of an id was
+// the last counts however short it was.
+func (a *Agent) AwaitHalt(ctx context.Context, since string) *HaltedError {
 	tick := time.NewTicker(haltLooks)
 	defer tick.Stop()
 	for {
-		if held := a.Halted(); held != nil {
+		switch held, last := a.haltNote(); {
+		case held != nil:
 			return held
+		case last.ID != "" && last.ID != since:
+			return &HaltedError{By: last.By, Since: last.Since, Reason: last.Reason, Over: true}
 		}
 		select {
 		case <-ctx.Done():
@@ -92,12 +123,13 @@ func (a *Agent) AwaitHalt(ctx context.Context) *HaltedError {
 	}
 }
 
-// untilHalted is ctx until a halt: its cause is that then. What it returns must be called when nothing uses the context any more.
-func (a *Agent) untilHalted(ctx context.Context) (context.Context, func()) {
+// untilHalted is ctx until a halt that is said after that of an id: its cause is that then. What it returns must be called when nothing uses
+// the context any more.
+func (a *Agent) untilHalted(ctx context.Context, since string) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var waits sync.WaitGroup
 	waits.Go(func() {
-		if held := a.AwaitHalt(ctx); held != nil {
+		if held := a.AwaitHalt(ctx, since); held != nil {
 			cancel(held)
 		}
 	})

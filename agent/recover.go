@@ -26,6 +26,7 @@ type Left struct {
 // this state ordered to are waited for, proven and certified; nothing new is begun on a drive that
 // was never ordered to. Others are only reported. It is what to call when a host comes up.
 func (a *Agent) Recover(ctx context.Context, o Observer) ([]Job, []Left, error) {
+	last := a.LastHalt() // first: one that is said from now on stops this
 	names, err := a.jobNames()
 	if err = errors.Join(err, a.halted()); err != nil {
 		return nil, nil, err
@@ -33,7 +34,7 @@ func (a *Agent) Recover(ctx context.Context, o Observer) ([]Job, []Left, error) 
 	if err := a.restoreRecords(); err != nil {
 		a.log.Error("records were not made again; an audit says which are missing", "err", err)
 	}
-	working, done := a.untilHalted(ctx)
+	working, done := a.untilHalted(ctx, last)
 	defer done()
 	var jobs []Job
 	var left []Left

@@ -70,15 +70,27 @@ func TestRecover(t *testing.T) {
 
 // A halt that somebody writes while drives are waited for ends that, resumably.
 func TestRecoverStopsAtAHalt(t *testing.T) {
+	for name, note := range map[string]string{
+		"it holds":     `{"halted":true,"by":"ann","since":"now","reason":"stop all"}`,
+		"it has ended": `{"halted":false,"by":"bob","since":"later","last":{"id":"2","by":"ann","since":"now","reason":"stop all"}}`,
+	} {
+		t.Run(name, func(t *testing.T) { recoverStopsAtAHalt(t, note) })
+	}
+}
+
+func recoverStopsAtAHalt(t *testing.T, note string) {
 	s, c := nvmeSite(t)
 	p := s.plan(purge(), "A")
 	s.stopWhile(c, p)
+	before := `{"halted":false,"by":"bob","since":"before","last":{"id":"1","by":"eve","since":"then","reason":"something else"}}`
+	if err := os.WriteFile(filepath.Join(s.state, HaltName), []byte(before), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	ctx, done := context.WithTimeout(t.Context(), time.Minute)
 	defer done()
 	a, err := Open(Options{Host: s.rack.Host(nil), StateDir: s.state, Owner: Owner{"rack", s.rack.ID()}, Version: "test", Now: c.Now,
 		Wait: func(ctx context.Context, _ time.Duration) error {
-			note := []byte(`{"halted":true,"by":"ann","since":"now","reason":"stop all"}`)
-			if err := os.WriteFile(filepath.Join(s.state, HaltName), note, 0o600); err != nil {
+			if err := os.WriteFile(filepath.Join(s.state, HaltName), []byte(note), 0o600); err != nil {
 				return err
 			}
 			<-ctx.Done()

@@ -113,23 +113,30 @@ func addRecord[P predicate](is Issuer, t *tree, kind string, p P, l leaf) ([]byt
 		return nil, err
 	}
 	l, index, err := addRecordStatement(t, kind, p, key, l)
+	var said *RecordError
+	if errors.As(err, &said) && said.Code == saidAlready && l.Kind == kindManifest {
+		err = nil // nobody says a manifest: whoever makes the same one in the same second gets that one
+	}
 	if err != nil {
 		return nil, err
 	}
 	return is.record(t, l, index)
 }
 
+// saidAlready is the code of a *RecordError of a statement that the log has.
+const saidAlready = "said_already"
+
 // addRecordStatement is addStatement for what people can say twice: the same words in the same second would be one statement
-// with two signatures, of which the log keeps one.
+// with two signatures, of which the log keeps one. Its place comes with the error, whose code is saidAlready.
 func addRecordStatement[P predicate](t *tree, kind string, p P, k *Key, l leaf) (leaf, int64, error) {
 	payload, err := Canonical(Statement[P]{Type: StatementType, PredicateType: kind, Predicate: p, Subject: p.subjects()})
 	if err != nil {
 		return leaf{}, -1, &RecordError{l.Kind + "_refused", fmt.Sprintf("%s refused: %v", l.Kind, err), ""}
 	}
 	digest := hexSHA256(pae(payload))
-	_, index, err := t.find(digest, func(l leaf) bool { return l.Envelope == digest })
+	found, index, err := t.find(digest, func(l leaf) bool { return l.Envelope == digest })
 	if err == nil && index >= 0 {
-		err = &RecordError{"said_already", fmt.Sprintf("the same %s was signed a moment ago, as entry %d", l.Kind, index), ""}
+		return found, index, &RecordError{saidAlready, fmt.Sprintf("the same %s was signed a moment ago, as entry %d", l.Kind, index), ""}
 	}
 	if err != nil {
 		return leaf{}, -1, err

@@ -451,6 +451,17 @@ func TestManifest(t *testing.T) {
 	if r := Verify(whole, trust); err != nil || r.Code != CodeOK {
 		t.Errorf("%v: %d %s", err, r.Code, codesOf(r))
 	}
+	// A plan that is refused twice within a second has one manifest, whoever of two processes made it.
+	none := testManifest("", ManifestDrive{Serial: "A", Became: "refused", Reasons: []string{"mounted"}})
+	first, err := is.Manifest(none)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := is
+	other.Run = testRun(is.Key.Role)
+	if again, err := other.Manifest(none); err != nil || Verify(again, trust).RecordSHA256() != Verify(first, trust).RecordSHA256() || Verify(again, trust).LogIndex != Verify(first, trust).LogIndex {
+		t.Errorf("%v: %s", err, again)
+	}
 	blind := testManifest("", ManifestDrive{Serial: "A", Became: "refused", Reasons: []string{"mounted"}})
 	blind.NotListed = "the bus cannot be read"
 	if data, err := is.Manifest(blind); err != nil || !strings.Contains(codesOf(Verify(data, trust)), "manifest_not_listed") {

@@ -13,13 +13,16 @@ import (
 // keyHeader names an act, so that it can be asked for again (draft-ietf-httpapi-idempotency-key-header-07).
 const keyHeader = "Idempotency-Key"
 
+// keptHeader is "no" of an answer to an act that was done and whose answer is not kept.
+const keptHeader = "Expunge-Answer-Kept"
+
 // act answers a POST. What was begun goes on when the connection breaks.
 func (s *Server) act(w http.ResponseWriter, r *http.Request, who api.Principal, op operation, body []byte) *api.Problem {
 	key, p := keyOf(r)
 	if p != nil {
 		return p
 	}
-	a, err := s.keys.do(r.Context(), who.Name, key, s.keys.request(r, body), func() *answer {
+	a, err := s.keys.do(r.Context(), op.roomless, who.Name, key, s.keys.request(r, body), func() *answer {
 		ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
 		defer cancel()
 		defer context.AfterFunc(s.life, cancel)()

@@ -64,6 +64,6 @@ func (k *keys) within(principal string) error {
 	if len(of.files) < k.most && of.bytes < k.size {
 		return nil
 	}
-	return api.NewProblem(api.ExitRefused, "too_many_keys", "nothing was done; answers are kept for 7 days, and old ones make room: something asks far too often. expunge halt (PUT /v1/halt) needs no key",
+	return api.NewProblem(api.ExitRefused, "too_many_keys", "nothing was done; answers are kept for 7 days, and old ones make room: something asks far too often. Jobs can be cancelled all the same, and expunge halt (PUT /v1/halt) needs no key",
 		fmt.Errorf("%d answers to %s are kept, in %d bytes, and no more are", len(of.files), principal, of.bytes))
 }

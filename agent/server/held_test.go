@@ -51,11 +51,34 @@ func TestKeptAnswersAreBoundedAndNoneIsForgotten(t *testing.T) {
 	v.stop() // after a restart it is the same
 	srv, v = open()
 	full()
-	// Whoever asks too much can still be halted, and others can act.
+	// Whoever asks too much can still cancel, with nothing kept of it, and be halted; others can act.
+	names := func() []string {
+		t.Helper()
+		names, err := filepath.Glob(filepath.Join(dir, "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return names
+	}
+	before := names()
+	for i, key := range []string{"c1", "c2", "c1"} {
+		r := v.ask(t, "POST", "/v1/jobs/j/cancel", "", withKey(key))
+		if calls := s.seen(); r.status != 200 || r.header.Get("Expunge-Answer-Kept") != "no" || len(calls) != 1 {
+			t.Errorf("cancel %d: %+v, %v", i, r, calls)
+		}
+	}
+	if after := names(); len(after) != len(before) || len(srv.keys.running) != 0 {
+		t.Errorf("it is kept: %v, then %v; %v", before, after, srv.keys.running)
+	}
+	srv.keys.free = func(string) (int64, error) { return 0, nil }
+	if r := v.ask(t, "POST", "/v1/jobs/j/cancel", "", withKey("c3")); r.status != 200 || len(s.seen()) != 1 {
+		t.Errorf("cancel on a full disk: %+v", r)
+	}
+	srv.keys.free = func(string) (int64, error) { return 1 << 40, nil }
 	if r := v.ask(t, "PUT", "/v1/halt", `{"halted":true,"reason":"it is mad"}`); r.status != 200 {
 		t.Errorf("%+v", r)
 	}
-	if a, err := srv.keys.do(t.Context(), "uid:other", "k", "r", func() *answer { return says(201, "x") }); err != nil || a.status != 201 {
+	if a, err := srv.keys.do(t.Context(), false, "uid:other", "k", "r", func() *answer { return says(201, "x") }); err != nil || a.status != 201 {
 		t.Errorf("%v, %v", a, err)
 	}
 	// What is over its time makes room.
@@ -90,7 +113,7 @@ func TestBytesOfKeptAnswersAreBounded(t *testing.T) {
 	n := 0
 	var err error
 	for ; n < 100 && err == nil; n++ {
-		_, err = k.do(t.Context(), "u", fmt.Sprint(n), "r", func() *answer { return says(201, strings.Repeat("x", 3000)) }) // 4,000 in base64
+		_, err = k.do(t.Context(), false, "u", fmt.Sprint(n), "r", func() *answer { return says(201, strings.Repeat("x", 3000)) }) // 4,000 in base64
 	}
 	if n != 4 || api.ProblemOf(err).Code != "too_many_keys" {
 		t.Errorf("%d, %v", n, err)
@@ -118,7 +141,7 @@ func TestAnswersWithoutAPrincipalAreAnswers(t *testing.T) {
 	if err := os.WriteFile(k.file("u", "k"), []byte(`{"schema":"expunge/kept-answer/v1","request":"r","begun":"`+time.Now().UTC().Format(time.RFC3339)+`","answer":{"status":201,"content_type":"text/plain","body":"aGVsbG8="}}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	a, err := k.do(t.Context(), "u", "k", "r", func() *answer { return says(500, "done again") })
+	a, err := k.do(t.Context(), false, "u", "k", "r", func() *answer { return says(500, "done again") })
 	if err != nil || a.body.String() != "hello" {
 		t.Errorf("%+v, %v", a, err)
 	}

@@ -191,8 +191,9 @@ func (k *keys) claim(ctx context.Context, file string) (release func(), err erro
 	}
 }
 
-// do answers a request: as it was answered before, or by act.
-func (k *keys) do(ctx context.Context, principal, key, request string, act func() *answer) (*answer, error) {
+// do answers a request: as it was answered before, or by act. One that always is to be done is done also where there is no room to keep
+// its answer: asked again it is done again.
+func (k *keys) do(ctx context.Context, always bool, principal, key, request string, act func() *answer) (*answer, error) {
 	file := k.file(principal, key)
 	release, err := k.claim(ctx, file)
 	if err != nil {
@@ -206,7 +207,13 @@ func (k *keys) do(ctx context.Context, principal, key, request string, act func(
 	switch {
 	case record == nil:
 		record = &kept{Schema: keySchema, Principal: principal, Request: request, Begun: time.Now().UTC()}
-		if err := k.begin(file, record); err != nil {
+		switch err := k.begin(file, record); {
+		case err != nil && always:
+			k.log.Warn("an act is done without room for its answer", "who", principal, "err", err)
+			a := act()
+			a.header.Set(keptHeader, "no")
+			return a, nil
+		case err != nil:
 			return nil, err
 		}
 	case record.Request != request:
@@ -222,7 +229,7 @@ func (k *keys) do(ctx context.Context, principal, key, request string, act func(
 	if err := k.save(file, record); err != nil {
 		// The act is done: to answer anything else would be a lie. Asked again it is done again, which is harmless.
 		k.log.Error("an answer could not be kept", "err", err)
-		a.header.Set("Expunge-Answer-Kept", "no")
+		a.header.Set(keptHeader, "no")
 	}
 	return a, nil
 }

@@ -47,7 +47,7 @@ func TestTheSameKeyIsTheSameAct(t *testing.T) {
 func TestKeysAreOfOnePrincipal(t *testing.T) {
 	k := openTestKeys(t)
 	for i, who := range []string{"uid:1", "uid:2"} {
-		a, err := k.do(t.Context(), who, "k", fmt.Sprint("request", i), func() *answer { return says(201, who) })
+		a, err := k.do(t.Context(), false, who, "k", fmt.Sprint("request", i), func() *answer { return says(201, who) })
 		if err != nil || a.body.String() != who {
 			t.Fatalf("%s: %v, %v", who, a, err)
 		}
@@ -263,7 +263,7 @@ func TestAnswersAreKeptForSevenDays(t *testing.T) {
 	n := 0
 	act := func() *answer { n++; return says(201, fmt.Sprint(n)) }
 	for _, key := range []string{"old", "young"} {
-		if _, err := k.do(t.Context(), "u", key, "r", act); err != nil {
+		if _, err := k.do(t.Context(), false, "u", key, "r", act); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -276,7 +276,7 @@ func TestAnswersAreKeptForSevenDays(t *testing.T) {
 	if err := k.save(file, record); err != nil {
 		t.Fatal(err)
 	}
-	if a, err := k.do(t.Context(), "u", "old", "r", act); err != nil || a.body.String() != "3" {
+	if a, err := k.do(t.Context(), false, "u", "old", "r", act); err != nil || a.body.String() != "3" {
 		t.Errorf("%v, %v", a, err)
 	}
 	past := time.Now().Add(-keyLifetime - time.Minute)
@@ -291,7 +291,7 @@ func TestAnswersAreKeptForSevenDays(t *testing.T) {
 	if err != nil || len(names) != 2 {
 		t.Errorf("%v, %v", names, err)
 	}
-	if a, err := k.do(t.Context(), "u", "young", "r", act); err != nil || a.body.String() != "2" {
+	if a, err := k.do(t.Context(), false, "u", "young", "r", act); err != nil || a.body.String() != "2" {
 		t.Errorf("%v, %v", a, err)
 	}
 }

@@ -27,6 +27,7 @@ type operation struct {
 	may           []api.Role // whoever has one of them
 	status        int        // of success, 200 if it is 0
 	act           bool       // needs an Idempotency-Key
+	roomless      bool       // an act that is done also without room to keep its answer
 	watch         bool       // goes on
 	always        bool       // also where somebody has too many requests under way
 	page          http.Handler

@@ -138,7 +138,7 @@ func (s *Service) Approve(ctx context.Context, id string, e attest.Envelope) (ap
 		err = durable.CreateFile(s.path(filepath.Join(plansDir, id, fmt.Sprintf("approval-%02d.json", len(kept)))), data, 0o600)
 	}
 	if err != nil {
-		return api.Plan{}, fmt.Errorf("keep approval: %w", err)
+		return api.Plan{}, s.refuse(ctx, x, fmt.Errorf("keep approval: %w", err))
 	}
 	return s.told(p, append(kept, k)), nil
 }

@@ -3,6 +3,7 @@ package service
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,15 +20,22 @@ import (
 // errHalted is the cause by which jobs stop when the agent is halted.
 var errHalted = errors.New("the agent was halted; it goes on with the job when that is ended")
 
+// haltNote is what the note of a halt says: whether one holds, and which was said last. By that, jobs of other processes stop for a halt
+// that has ended before they looked.
+type haltNote struct {
+	api.Halt
+	Last *agent.SaidHalt `json:"last,omitempty"`
+}
+
 // readHalt recalls a halt. One whose file is damaged, or cannot be read, holds.
-func (s *Service) readHalt() api.Halt {
-	var h api.Halt
+func (s *Service) readHalt() haltNote {
+	var h haltNote
 	data, err := agent.ReadHalt(s.Agent.Dir())
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return api.Halt{GoesOn: []api.CancelledDrive{}}
+		return haltNote{Halt: api.Halt{GoesOn: []api.CancelledDrive{}}}
 	case err == nil && string(bytes.TrimSpace(data)) == neverHalted:
-		return api.Halt{GoesOn: []api.CancelledDrive{}}
+		return haltNote{Halt: api.Halt{GoesOn: []api.CancelledDrive{}}}
 	}
 	if err == nil {
 		err = strict.Decode(data, &h)
@@ -36,7 +44,7 @@ func (s *Service) readHalt() api.Halt {
 		err = errors.New("it does not say by whom and since when")
 	}
 	if err != nil {
-		h = api.Halt{HaltRequest: api.HaltRequest{Halted: true, Reason: "the note of a halt is damaged: " + err.Error()}, By: "unknown"}
+		h = haltNote{Halt: api.Halt{HaltRequest: api.HaltRequest{Halted: true, Reason: "the note of a halt is damaged: " + err.Error()}, By: "unknown"}}
 	}
 	h.GoesOn = []api.CancelledDrive{}
 	return h
@@ -50,7 +58,7 @@ const haltRoom = 8 << 10
 const neverHalted = `{"halted":false}`
 
 // keepHalt writes the note of a halt, or of its end, where there is room for it already, and else as a new file.
-func (s *Service) keepHalt(h api.Halt) error {
+func (s *Service) keepHalt(h haltNote) error {
 	data, err := json.Marshal(h)
 	if err != nil {
 		return err
@@ -113,13 +121,16 @@ func (s *Service) Halt(ctx context.Context, r api.HaltRequest) (api.Halt, error)
 	if !r.Halted {
 		var err error
 		if late, err = s.attendedElsewhere(); err != nil {
-			return api.Halt{}, fmt.Errorf("end of the halt: %w", err)
+			return api.Halt{}, s.refuse(ctx, x, fmt.Errorf("end of the halt: %w", err))
 		}
 	}
 	h := api.Halt{HaltRequest: r, By: api.PrincipalOf(ctx).Name, Since: s.clock().Format(time.RFC3339), GoesOn: []api.CancelledDrive{}}
-	err := s.keepHalt(h)
+	if r.Halted {
+		s.saidLast = &agent.SaidHalt{ID: rand.Text(), By: h.By, Since: h.Since, Reason: h.Reason}
+	}
+	err := s.keepHalt(haltNote{h, s.saidLast})
 	if err != nil && !r.Halted {
-		return api.Halt{}, fmt.Errorf("end of the halt: %w", err)
+		return api.Halt{}, s.refuse(ctx, x, fmt.Errorf("end of the halt: %w", err))
 	}
 	s.mu.Lock()
 	s.halt = h

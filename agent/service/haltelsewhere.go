@@ -15,9 +15,9 @@ import (
 // A halt holds for all processes with the same state, and each stops its own jobs: this one, when it is not the resident one, looks
 // for the note of a halt while it is at work; the resident one says which jobs of others have not stopped yet.
 
-// awaitHalt stops a job when somebody halts the agent of this state. ctx ends with the job.
-func (s *Service) awaitHalt(ctx context.Context, r *run) {
-	held := s.Agent.AwaitHalt(ctx)
+// awaitHalt stops a job when somebody halts the agent of this state, or has since the halt of an id was the last. ctx ends with the job.
+func (s *Service) awaitHalt(ctx context.Context, r *run, since string) {
+	held := s.Agent.AwaitHalt(ctx, since)
 	if held == nil {
 		return
 	}

@@ -260,6 +260,53 @@ func TestHereStopsWhenAnAgentHalts(t *testing.T) {
 	}
 }
 
+// A halt that ends before a command has looked for it stops its job all the same; one that was said before the job began does not.
+func TestHereStopsForAHaltThatHasEnded(t *testing.T) {
+	s := newSite(t)
+	s.drive("A", "", 64<<20, "slow:4000000")
+	resident := s.serve(nil)
+	whole := as(t.Context(), "uid:0", api.Roles...)
+	halt := func(reason string) {
+		t.Helper()
+		for _, r := range []api.HaltRequest{{Halted: true, Reason: reason}, {}} {
+			if _, err := resident.Halt(whole, r); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	halt("before it began")
+	x := s.here(nil)
+	j := s.start(x, s.plan(x, sanitize.Request{}, "A"))
+	s.await(x, j.ID, "pass_begun")
+	if held := x.StoppedBy(j.ID); held != nil {
+		t.Fatalf("%v", held)
+	}
+	halt("stop all")
+	var end *api.Job
+	for e, err := range x.Events(s.ctx, j.ID, "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		end = e.Whole
+	}
+	if held := x.StoppedBy(j.ID); held == nil || held.Reason != "stop all" || held.By != "uid:0" || !held.Over || end == nil || end.State != api.JobInterrupted {
+		t.Fatalf("stopped by %v, %+v", held, end)
+	}
+	if err := s.rack.ClearFaults("A"); err != nil {
+		t.Fatal(err)
+	}
+	s.ctx = whole
+	for now, err := resident.Job(whole, j.ID); err == nil && now.State != api.JobEnded; now, err = resident.Job(whole, j.ID) {
+		if t.Context().Err() != nil {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if now, err := resident.Job(whole, j.ID); err != nil || now.ExitStatus != api.ExitOK || s.holds("A") != 0 {
+		t.Errorf("the agent did not go on with it: %+v, %v", now, err)
+	}
+}
+
 // A halt that ends before a command has stopped for it leaves its job to nobody: the agent goes on with it as soon as it has stopped.
 func TestAHaltThatEndsBeforeACommandStops(t *testing.T) {
 	s := newSite(t)

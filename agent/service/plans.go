@@ -48,15 +48,15 @@ func (s *Service) Plan(ctx context.Context, r api.PlanRequest) (api.Plan, error)
 		return s.Hold(p)
 	}
 	data, err := sanitize.MarshalPlan(p)
-	if err != nil {
-		return api.Plan{}, err
-	}
 	dir := s.path(filepath.Join(plansDir, p.ID))
-	if err := errors.Join(durable.MkdirAll(dir, 0o700)); err != nil {
-		return api.Plan{}, fmt.Errorf("keep plan: %w", err)
+	if err == nil {
+		err = durable.MkdirAll(dir, 0o700)
 	}
-	if err := durable.CreateFile(filepath.Join(dir, "plan.json"), data, 0o600); err != nil {
-		return api.Plan{}, fmt.Errorf("keep plan: %w", err)
+	if err == nil {
+		err = durable.CreateFile(filepath.Join(dir, "plan.json"), data, 0o600)
+	}
+	if err != nil {
+		return api.Plan{}, s.refuse(ctx, x, fmt.Errorf("keep plan: %w", err))
 	}
 	return s.told(p, nil), nil
 }

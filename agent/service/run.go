@@ -67,6 +67,10 @@ func (s *Service) begin(job string, p sanitize.Plan, pins map[devices.ID]string,
 		return nil, err
 	}
 	s.PINs.put(p.Drives, pins)
+	lastHalt := "" // before the job asks whether one holds
+	if !s.Resident {
+		lastHalt = s.Agent.LastHalt()
+	}
 	began := make(chan error, 1)
 	go func() {
 		defer s.lives.Done()
@@ -91,7 +95,7 @@ func (s *Service) begin(job string, p sanitize.Plan, pins map[devices.ID]string,
 	}
 	s.lives.Go(func() { r.progress(ticks, every, s.tell) })
 	if !s.Resident {
-		s.lives.Go(func() { s.awaitHalt(ticks, r) })
+		s.lives.Go(func() { s.awaitHalt(ticks, r, lastHalt) })
 	}
 	go func() { <-r.done; stop() }()
 	return began, nil

@@ -76,8 +76,10 @@ type Service struct {
 	starting sync.Mutex // whether one more job may begin is judged for one after the other, and nothing that a drive holds up is done meanwhile
 	adoption sync.Mutex // one looks at a time which jobs can be gone on with
 	deciding sync.Mutex // whether a job is cancelled, and whether it runs, change one after the other
-	halting  sync.Mutex // one halt, or end of one, at a time
+	halting  sync.Mutex // one halt, or end of one, at a time; guards saidLast
 	lives    sync.WaitGroup
+
+	saidLast *agent.SaidHalt // the halt that was said last; nil when none was
 
 	adoptedAll func() // closes adopted
 
@@ -176,7 +178,8 @@ func (s *Service) open() error {
 	if err := s.accountFor(); err != nil {
 		return err
 	}
-	s.halt = s.readHalt()
+	note := s.readHalt()
+	s.halt, s.saidLast = note.Halt, note.Last
 	if err := s.reserveHalt(); err != nil {
 		s.log.Error("no room is kept for the note of a halt", "err", err)
 	}

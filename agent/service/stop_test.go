@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -53,6 +54,38 @@ func TestCancel(t *testing.T) {
 	}
 	_, err = x.Cancel(s.ctx, j.ID)
 	wantCode(t, err, "ended")
+}
+
+// What an auditor would lose: that what was allowed did not come about.
+func TestWhatWasAllowedAndFailedIsWrittenDown(t *testing.T) {
+	s := newSite(t)
+	s.drive("A", "", 64<<20, "slow:8000000")
+	x := s.serve(nil)
+	j := s.start(x, s.plan(x, sanitize.Request{Pattern: "zero"}, "A"))
+	s.await(x, j.ID, "pass_begun")
+	last := func(action string, err error) {
+		t.Helper()
+		list := s.actions()
+		if n := len(list); err == nil || n < 2 || list[n-2].Decision != allowed || list[n-2].Action != action ||
+			list[n-1].Action != action || list[n-1].Decision != refused || list[n-1].Code != "internal" || list[n-1].Detail == "" || list[n-1].Who != "uid:0" {
+			t.Errorf("%s: %v, %+v", action, err, list[max(0, n-2):])
+		}
+	}
+	inPlace := func(name string) { // of a note: another thing has its name
+		t.Helper()
+		if err := errors.Join(os.RemoveAll(name), os.MkdirAll(filepath.Join(name, "x"), 0o700)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	inPlace(filepath.Join(s.state, "jobs", j.ID, "stopped.json"))
+	_, err := x.Cancel(s.ctx, j.ID)
+	last("jobs.cancel", err)
+	if now, err := x.Job(s.ctx, j.ID); err != nil || now.State != api.JobRunning {
+		t.Errorf("%+v, %v", now, err)
+	}
+	inPlace(filepath.Join(s.state, agent.HaltName))
+	_, err = x.Halt(s.ctx, api.HaltRequest{})
+	last("halt.end", err)
 }
 
 // await watches a job until a record of a kind came.

@@ -33,6 +33,8 @@ type app struct {
 	quiet                               *atomic.Bool // standard error is a log, not for people
 	pins                                pins
 	keys                                unlockFlags
+
+	testOnlyWaiting func() // each time that an agent was found that starts or stops
 }
 
 // answer is what a verb has to say: data for --json and the same for people.

@@ -44,7 +44,7 @@ func (a *app) approveCommand() *cobra.Command {
 }
 
 func (a *app) approve(ctx context.Context, name string, w approving) (answer, error) {
-	svc, err := a.mustAsk()
+	svc, err := a.mustAsk(ctx)
 	if err != nil {
 		return answer{}, err
 	}
@@ -104,7 +104,7 @@ func (a *app) haltCommand() *cobra.Command {
 			"stop theirs within seconds; which have not yet is listed. A drive that erases itself goes on: nothing stops that, not even a loss of power,\n" +
 			"and it is listed. With --end, which takes the role to approve, the jobs that it stopped go on.",
 		RunE: a.verb("halt", func(ctx context.Context, _ []string) (answer, error) {
-			svc, err := a.mustAsk()
+			svc, err := a.mustAsk(ctx)
 			if err != nil {
 				return answer{}, err
 			}
@@ -146,7 +146,7 @@ func (a *app) cancelCommand() *cobra.Command {
 		Long: "cancel stops what the host does for a job. Its drives hold data until the job is resumed to an end. A drive that erases itself goes on\n" +
 			"with that: nothing stops it, and it is listed.",
 		RunE: a.verb("jobs-cancel", func(ctx context.Context, args []string) (answer, error) {
-			svc, err := a.mustAsk()
+			svc, err := a.mustAsk(ctx)
 			if err != nil {
 				return answer{}, err
 			}
@@ -171,7 +171,7 @@ func (a *app) healthCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "health", Short: "say how the running agent is, and whether the host may lose its power", Args: cobra.NoArgs,
 		RunE: a.verb("health", func(ctx context.Context, _ []string) (answer, error) {
-			svc, err := a.mustAsk()
+			svc, err := a.mustAsk(ctx)
 			if err != nil {
 				return answer{}, err
 			}

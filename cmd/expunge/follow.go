@@ -50,8 +50,11 @@ func haltedProblem(job string, held *agent.HaltedError, ended error) error {
 	if ended != nil {
 		code = problemOf(ended).code
 	}
-	return &problem{code: code, name: "halted", err: fmt.Errorf("job %s was stopped: %w", job, held),
-		hint: "an agent goes on with it when somebody ends the halt: expunge halt --end; without an agent, then: expunge jobs resume " + job}
+	hint := "an agent goes on with it when somebody ends the halt: expunge halt --end; without an agent, then: expunge jobs resume " + job
+	if held.Over {
+		hint = "an agent goes on with it: expunge watch " + job + "; without an agent: expunge jobs resume " + job
+	}
+	return &problem{code: code, name: "halted", err: fmt.Errorf("job %s was stopped: %w", job, held), hint: hint}
 }
 
 // told is the latest that was told of a drive's progress.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"net"
@@ -192,11 +193,34 @@ func TestWaitsForAnAgentThatStartsOrStops(t *testing.T) {
 		}
 		return lock
 	}
+	// asks runs a command, and does something when that has found that the agent starts or stops.
+	asks := func(ctx context.Context, found func()) (code, waited int, said string) {
+		t.Helper()
+		var stdout, stderr bytes.Buffer
+		code = (&app{stdin: strings.NewReader(""), stdout: &stdout, stderr: &stderr, ctx: ctx, testOnlyWaiting: func() {
+			if waited++; waited == 3 {
+				found()
+			}
+		}}).execute([]string{"--rack", dir, "list"})
+		return code, waited, stdout.String() + stderr.String()
+	}
 	lock := hold()
-	time.AfterFunc(2*time.Second, func() { _ = lock.Unlock() })
-	call(t, exitOK, nil, "--rack", dir, "list")
+	code, waited, said := asks(t.Context(), func() {
+		if err := lock.Unlock(); err != nil {
+			t.Error(err)
+		}
+	})
+	if code != exitOK || waited != 3 || !strings.Contains(said, "READY") {
+		t.Errorf("an agent that was gone the third time: exit %d after %d looks\n%s", code, waited, said)
+	}
 
+	// A person who does not want to wait any more need not.
 	lock = hold()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	if code, waited, said := asks(ctx, func() { cancel(errStopped) }); code != exitSignal || waited != 3 || !strings.Contains(said, "nothing was begun") {
+		t.Errorf("told to stop at the third look: exit %d after %d\n%s", code, waited, said)
+	}
+
 	socket := filepath.Join(t.TempDir(), "s")
 	stale, err := net.Listen("unix", socket)
 	if err == nil {

@@ -20,7 +20,7 @@ func (a *app) locateCommand() *cobra.Command {
 			"back after, and nothing is written to the drive. The light stays on until --off.",
 		Example: "  expunge locate SERIAL\n  expunge locate SERIAL --off",
 		RunE: a.verb("locate", func(ctx context.Context, args []string) (answer, error) {
-			svc, err := a.onlooker()
+			svc, err := a.onlooker(ctx)
 			if err != nil {
 				return answer{}, err
 			}

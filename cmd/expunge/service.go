@@ -58,8 +58,8 @@ func announced(dir string) (string, error) {
 	return s.Socket, nil // any other reason is told when something is asked
 }
 
-// remote is the agent that runs for this state; nil when none does.
-func (a *app) remote() (api.Service, error) {
+// remote is the agent that runs for this state; nil when none does. For one that starts or stops it waits, until ctx ends.
+func (a *app) remote(ctx context.Context) (api.Service, error) {
 	if a.socket != "" {
 		return client.Unix(a.socket), nil
 	}
@@ -78,7 +78,14 @@ func (a *app) remote() (api.Service, error) {
 			return nil, &problem{code: exitInterrupted, name: "stopping", err: fmt.Errorf("an agent runs for this state, and takes no requests; it starts or stops: %w", unsaid),
 				hint: "try again when it has; nothing was asked of it"}
 		}
-		time.Sleep(20 * time.Millisecond)
+		if a.testOnlyWaiting != nil {
+			a.testOnlyWaiting()
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
 	switch {
 	case err == nil && running:
@@ -98,8 +105,8 @@ func (a *app) remote() (api.Service, error) {
 }
 
 // mustAsk is the agent that runs. Without one there is nobody to ask.
-func (a *app) mustAsk() (api.Service, error) {
-	svc, err := a.remote()
+func (a *app) mustAsk(ctx context.Context) (api.Service, error) {
+	svc, err := a.remote(ctx)
 	if err == nil && svc == nil {
 		if dir, err := a.stateDir(); err == nil {
 			if _, err := durable.Locked(filepath.Join(dir, service.LockName)); errors.Is(err, fs.ErrPermission) {
@@ -138,7 +145,7 @@ func (a *app) asked(name string, do func(ctx context.Context, svc api.Service, a
 
 // service is the agent that runs, or a *service.Service in this process, whose jobs end with ctx.
 func (a *app) service(ctx context.Context) (api.Service, error) {
-	if svc, err := a.remote(); svc != nil || err != nil {
+	if svc, err := a.remote(ctx); svc != nil || err != nil {
 		return svc, err
 	}
 	host, owner, err := a.host()
@@ -159,8 +166,8 @@ type onlooker interface {
 }
 
 // onlooker is service for those: it neither needs nor makes a state.
-func (a *app) onlooker() (onlooker, error) {
-	if svc, err := a.remote(); svc != nil || err != nil {
+func (a *app) onlooker(ctx context.Context) (onlooker, error) {
+	if svc, err := a.remote(ctx); svc != nil || err != nil {
 		return svc, err
 	}
 	host, _, err := a.host()
@@ -172,7 +179,7 @@ func (a *app) onlooker() (onlooker, error) {
 
 // listed are the drives of the host.
 func (a *app) listed(ctx context.Context) (api.Drives, error) {
-	svc, err := a.onlooker()
+	svc, err := a.onlooker(ctx)
 	if err != nil {
 		return api.Drives{Items: []devices.Drive{}}, err
 	}
