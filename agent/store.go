@@ -190,7 +190,13 @@ func (a *Agent) createJob(p sanitize.Plan, by Started) (made bool, err error) {
 }
 
 // ErrNoJob: there is no such job in this state. `jobs` lists those that are.
-var ErrNoJob = fmt.Errorf("no such job: %w", fs.ErrNotExist)
+var ErrNoJob error = noJobError{}
+
+// noJobError is also fs.ErrNotExist, without its words.
+type noJobError struct{}
+
+func (noJobError) Error() string { return "no such job" }
+func (noJobError) Unwrap() error { return fs.ErrNotExist }
 
 // loadPlan reads the plan of a job.
 func (a *Agent) loadPlan(job string) (sanitize.Plan, error) {

@@ -9,7 +9,7 @@ import (
 
 var (
 	// ErrNotFound: no drive answers to that name. It is also fs.ErrNotExist.
-	ErrNotFound = fmt.Errorf("no such drive: %w", fs.ErrNotExist)
+	ErrNotFound error = &kindError{"no such drive", fs.ErrNotExist}
 	// ErrAmbiguous: several drives answer to that name; use the WWN or the id.
 	ErrAmbiguous = errors.New("ambiguous drive name")
 	// ErrChanged: the drive is not the one that was meant. List again and make a new plan.
@@ -17,12 +17,21 @@ var (
 	// ErrGone: the drive no longer answers. It holds data until the job is resumed and finished.
 	ErrGone = errors.New("drive is gone")
 	// ErrNoDoor: the node has no such command door; nothing was sent.
-	ErrNoDoor = fmt.Errorf("no such command door on this node: %w", errors.ErrUnsupported)
+	ErrNoDoor error = &kindError{"no such command door on this node", errors.ErrUnsupported}
 	// ErrNoEnclosure: no slot of this host is known to hold the drive. Find it by the serial number on its label.
-	ErrNoEnclosure = fmt.Errorf("no enclosure or slot is known to hold it: %w", errors.ErrUnsupported)
+	ErrNoEnclosure error = &kindError{"no enclosure or slot is known to hold it", errors.ErrUnsupported}
 	// ErrNoLight: the slot has no light that the kernel can switch.
-	ErrNoLight = fmt.Errorf("its slot has no light that can be switched: %w", errors.ErrUnsupported)
+	ErrNoLight error = &kindError{"its slot has no light that can be switched", errors.ErrUnsupported}
 )
+
+// kindError is an error that is also another, whose words say nothing to people.
+type kindError struct {
+	words string
+	kind  error
+}
+
+func (e *kindError) Error() string { return e.words }
+func (e *kindError) Unwrap() error { return e.kind }
 
 // InUseError says why a drive must not be touched.
 type InUseError struct {

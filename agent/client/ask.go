@@ -160,7 +160,11 @@ type notRunning struct {
 }
 
 func (e *notRunning) Error() string {
-	return fmt.Sprintf("no agent is running at %s: %v", e.where, e.err)
+	why := "nobody listens there"
+	if errors.Is(e.err, fs.ErrNotExist) {
+		why = "there is no such socket"
+	}
+	return fmt.Sprintf("no agent is running at %s: %s", e.where, why)
 }
 func (e *notRunning) Unwrap() []error { return []error{ErrNotRunning, e.err} }
 

@@ -53,7 +53,7 @@ func actionsOf(file string) (answer, error) {
 	var corrupt *journal.CorruptError
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return answer{}, &problem{code: exitNotFound, name: "not_found", err: err, hint: "an agent writes it: expunge serve"}
+		return answer{}, &problem{code: exitNotFound, name: "not_found", err: fmt.Errorf("there is no audit file %s: no agent has recorded anything there", file), hint: "an agent writes it: expunge serve"}
 	case errors.As(err, &corrupt):
 		return answer{}, &problem{code: exitInvalid, name: "contradiction", err: err, hint: "keep the file: somebody changed it"}
 	case err != nil:

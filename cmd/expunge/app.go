@@ -159,7 +159,7 @@ func (a *app) checkGlobals() error {
 func (a *app) finish(name string, out answer, err error) {
 	doc := document{Schema: "expunge/" + name + "/v1", Items: out.items, NotReached: out.notReached, Result: out.result, Errors: []documentError{}}
 	if err != nil {
-		p := problemOf(err)
+		p := a.explained(problemOf(err), err)
 		doc.ExitStatus = p.code
 		if !p.silent {
 			doc.Errors = append(doc.Errors, documentError{p.name, p.Error(), p.hint})
@@ -176,7 +176,7 @@ func (a *app) finish(name string, out answer, err error) {
 	for _, e := range doc.Errors {
 		a.say("%s", e.Message)
 		if e.Hint != "" {
-			a.say("  %s", e.Hint)
+			a.say("  %s", strings.ReplaceAll(e.Hint, "\n", "\n  "))
 		}
 	}
 }

@@ -251,7 +251,10 @@ func (a *app) write(e exporting, x exportResult, data []byte) (answer, error) {
 		return answer{}, err
 	}
 	x.File = e.out
-	return x.answer(), create(e.out, data)
+	if err := create(e.out, data); err != nil {
+		return answer{}, err
+	}
+	return x.answer(), nil
 }
 
 // writeAll writes one file for each certificate, named by drive and job, into a directory that is made where it is missing.
@@ -272,7 +275,7 @@ func (e exporting) writeAll(x exportResult, found []agent.Certificate, drawn [][
 		return answer{}, err
 	}
 	if err := durable.MkdirAll(target, 0o755); err != nil {
-		return answer{}, err
+		return answer{}, outputProblem(e.out, err)
 	}
 	for i, name := range x.Files {
 		if err := create(name, drawn[i]); err != nil {
@@ -303,11 +306,7 @@ func fresh(name string) error {
 }
 
 func create(name string, data []byte) error {
-	target, err := filepath.Abs(name)
-	if err != nil {
-		return err
-	}
-	return durable.CreateFile(target, data, 0o644)
+	return createFile(name, data, 0o644)
 }
 
 func (x exportResult) answer() answer {

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -52,15 +55,11 @@ func (a *app) examine(ctx context.Context) []finding {
 			list = append(list, finding{check, "ok", detail, ""})
 			return true
 		}
-		p := problemOf(err)
+		p := a.explained(problemOf(err), err)
 		list = append(list, finding{check, "problem", p.Error(), p.hint})
 		return false
 	}
-	if a.rack == "" && os.Geteuid() != 0 {
-		list = append(list, finding{"privilege", "warning", "not root: drives can be listed and not opened", "run as root to sanitize"})
-	} else {
-		note("privilege", nil, "sufficient")
-	}
+	list = append(list, a.examinePrivilege())
 	host, _, err := a.host()
 	if note("host", err, "found") {
 		list = append(list, examineDrives(ctx, host)...)
@@ -71,6 +70,9 @@ func (a *app) examine(ctx context.Context) []finding {
 	}
 	if durable.Volatile(dir) {
 		list = append(list, finding{"state", "warning", dir + " is in memory and does not survive a power cut", "choose a --state on a disk that is not to be erased"})
+	}
+	if f, mixed := a.examineOwners(dir); mixed {
+		list = append(list, f)
 	}
 	ag, err := a.agent()
 	if !note("owner", err, "the state belongs to this host or rack") {
@@ -84,6 +86,45 @@ func (a *app) examine(ctx context.Context) []finding {
 	}
 	note("log", ag.CheckLog(), "checkpoint and tiles agree")
 	return append(list, examineJobs(ag)...)
+}
+
+// examinePrivilege says whether this user can open drives.
+func (a *app) examinePrivilege() finding {
+	const writable = 2 // W_OK of access(2)
+	switch {
+	case a.rack == "" && os.Geteuid() != 0:
+		return finding{"privilege", "warning", "not root: drives can be listed and not opened", "run as root to sanitize"}
+	case a.rack == "":
+		return finding{"privilege", "ok", "sufficient", ""}
+	}
+	for _, dir := range []string{a.rack, filepath.Join(a.rack, "state"), filepath.Join(a.rack, "media")} {
+		err := syscall.Access(dir, writable)
+		if err == nil || errors.Is(err, fs.ErrNotExist) { // that it is no rack is told next
+			continue
+		}
+		err = &fs.PathError{Op: "write to", Path: dir, Err: err}
+		hint := a.whose(err)
+		if hint == "" {
+			hint = "make a rack of your own: expunge rack create DIR"
+		}
+		return finding{"privilege", "warning", "drives of the rack can be listed and not opened: " + plainly(err).Error(), hint}
+	}
+	return finding{"privilege", "ok", "sufficient", ""}
+}
+
+// examineOwners looks for files of several users in a rack or a state: one of them is kept out.
+func (a *app) examineOwners(state string) (finding, bool) {
+	for _, dir := range []string{a.rack, state} {
+		its, is := ownerOf(dir)
+		if dir == "" || !is {
+			continue
+		}
+		if name, owner, other := foreign(dir, its); other {
+			return finding{"owners", "warning", fmt.Sprintf("%s belongs to %s, and %s to %s, who may be kept out of it", quote(name), userName(owner), quote(dir), userName(its)),
+				fmt.Sprintf("if %s works with it: sudo chown -R %s %s", userName(its), userName(its), quote(dir))}, true
+		}
+	}
+	return finding{}, false
 }
 
 func examineDrives(ctx context.Context, host *devices.Host) []finding {
@@ -138,8 +179,8 @@ func findingsText(w io.Writer, list []finding) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, f := range list {
 		fmt.Fprintf(t, "%s\t%s\t%s\n", strings.ToUpper(f.Status), f.Check, f.Detail)
-		if f.Hint != "" {
-			fmt.Fprintf(t, "\t\t%s\n", f.Hint)
+		for line := range strings.Lines(f.Hint) {
+			fmt.Fprintf(t, "\t\t%s\n", strings.TrimRight(line, "\n"))
 		}
 	}
 	return t.Flush()

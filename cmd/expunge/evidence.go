@@ -8,13 +8,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"github.com/expunge-dev/expunge/agent"
 	"github.com/expunge-dev/expunge/attest"
-	"github.com/expunge-dev/expunge/internal/durable"
 )
 
 // maxEvidence is more than an evidence bundle can have.
@@ -56,19 +54,15 @@ func (a *app) certificateEvidence(ag *agent.Agent, name, out string) (answer, er
 		_, err := a.stdout.Write(bundle)
 		return answer{}, err
 	}
-	if _, err := os.Lstat(out); err == nil {
-		return answer{}, usage("choose another name, or remove it first", fmt.Errorf("%s is there already", out))
-	}
-	target, err := filepath.Abs(out)
-	if err != nil {
-		return answer{}, err
-	}
 	sum := sha256.Sum256(bundle)
 	result := evidenceResult{out, hex.EncodeToString(sum[:]), len(bundle)}
+	if err := createFile(out, bundle, 0o600); err != nil {
+		return answer{}, err
+	}
 	return answer{result: result, text: func(w io.Writer) error {
 		_, err := fmt.Fprintf(w, "%s: %d bytes, SHA-256 %s\n", result.File, result.Bytes, result.SHA256)
 		return err
-	}}, durable.CreateFile(target, bundle, 0o600)
+	}}, nil
 }
 
 // checkEvidence reads a bundle, and returns what holds a certificate against it.

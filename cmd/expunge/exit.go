@@ -51,6 +51,7 @@ type problem struct {
 	err    error
 	hint   string
 	silent bool // what was printed says it already
+	system bool // the system refused it: what is told of it is made better when it is printed
 }
 
 func (p *problem) Error() string { return p.err.Error() }
@@ -72,5 +73,5 @@ func problemOf(err error) *problem {
 		return &problem{code: exitUsage, name: "not_a_rack", err: err, hint: "make one with: expunge rack create DIR"}
 	}
 	told := api.ProblemOf(err)
-	return &problem{code: told.ExitStatus, name: told.Code, err: err, hint: told.Hint}
+	return &problem{code: told.ExitStatus, name: told.Code, err: err, hint: told.Hint, system: told.Code == "permission" || told.Code == "no_room" || told.Code == "read_only"}
 }

@@ -60,6 +60,7 @@ func haltedProblem(job string, held *agent.HaltedError, ended error) error {
 // told is the latest that was told of a drive's progress.
 type told struct {
 	last atomic.Pointer[sanitize.Reading]
+	at   atomic.Int64                    // when it was told, in nanoseconds of Unix time
 	now  func() (sanitize.Reading, bool) // of a drive that this process works on; nil of others
 }
 
@@ -74,6 +75,15 @@ func (t *told) Read() sanitize.Reading {
 		return *r
 	}
 	return sanitize.Reading{}
+}
+
+// At is when it was told last; zero of a drive that this process works on.
+func (t *told) At() time.Time {
+	at := t.at.Load()
+	if at == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, at)
 }
 
 // drivesOf are the drives that a job works on, as far as it is known here what is to be done to them.
@@ -116,6 +126,9 @@ func (a *app) followJob(ctx context.Context, svc api.Service, j api.Job) (answer
 				}
 				gauges[e.ID] = g
 				progress.begun(e.ID, g)
+			}
+			if here == nil {
+				g.at.Store(time.Now().UnixNano())
 			}
 			g.last.Store(e.Reading)
 		case api.EventDrive:

@@ -10,16 +10,16 @@ import (
 )
 
 // frame is what is said of all drives in so many lines: how far they are together, those that ended
-// badly, and those at work, as many as fit. all is for a terminal; elsewhere those that ended badly
+// badly, and those at work, as many as fit, each in so many columns (0: as many as it takes). all is for a terminal; elsewhere those that ended badly
 // have been told, and of many drives only what they do together is.
-func (p *progress) frame(now time.Time, rows int, all bool) []string {
+func (p *progress) frame(now time.Time, rows, columns int, all bool) []string {
 	readings := make([]sanitize.Reading, len(p.drives))
 	for i, m := range p.drives {
 		readings[i] = m.read(now)
 	}
 	var lines []string
 	if len(p.order) > 1 {
-		lines = append(lines, p.together(now, readings))
+		lines = append(lines, p.together(now, readings, columns))
 	}
 	if all {
 		lines = append(lines, cutShort(p.trouble, max(1, rows/3), "more that ended otherwise")...)
@@ -28,7 +28,7 @@ func (p *progress) frame(now time.Time, rows int, all bool) []string {
 	}
 	var atWork []string
 	for _, i := range p.troubledFirst(readings) {
-		atWork = append(atWork, p.drives[i].line(readings[i], p.pad(), len(p.order) > many))
+		atWork = append(atWork, p.drives[i].line(readings[i], p.pad(), len(p.order) > many, columns))
 	}
 	lines = append(lines, cutShort(atWork, max(1, rows-len(lines)), "more at work")...)
 	return lines[:min(len(lines), max(1, rows))]
@@ -65,13 +65,9 @@ func (p *progress) pad() int {
 }
 
 // together is one line for all drives.
-func (p *progress) together(now time.Time, readings []sanitize.Reading) string {
-	counts := p.count() + fmt.Sprintf(", %d at work", len(p.drives))
+func (p *progress) together(now time.Time, readings []sanitize.Reading, columns int) string {
 	ended := p.good + len(p.trouble)
 	waiting := len(p.order) - ended - len(p.drives)
-	if waiting > 0 {
-		counts += fmt.Sprintf(", %d to begin", waiting)
-	}
 	sum, rate := float64(ended), 0.0
 	longest, known := time.Duration(0), waiting <= 0 && len(p.drives) > 0
 	for i, m := range p.drives {
@@ -83,14 +79,18 @@ func (p *progress) together(now time.Time, readings []sanitize.Reading) string {
 		left, ok := m.left(now, share)
 		longest, known = max(longest, left), known && ok
 	}
-	line := fmt.Sprintf("%.1f %%", 100*sum/float64(len(p.order)))
+	parts := []part{{fmt.Sprintf("%.1f %%", 100*sum/float64(len(p.order))), 0}}
 	if known {
-		line += "  " + duration(longest) + " left"
+		parts = append(parts, part{"  " + duration(longest) + " left", 2})
 	}
 	if rate > 0 {
-		line += fmt.Sprintf("  %s/s", size(int64(rate)))
+		parts = append(parts, part{fmt.Sprintf("  %s/s", size(int64(rate))), 5})
 	}
-	return line + "  " + counts
+	parts = append(parts, part{"  " + p.count(), 1}, part{fmt.Sprintf(", %d at work", len(p.drives)), 3})
+	if waiting > 0 {
+		parts = append(parts, part{fmt.Sprintf(", %d to begin", waiting), 4})
+	}
+	return fitting(parts, columns)
 }
 
 // duration is a time that is not known better than that.

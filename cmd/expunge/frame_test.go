@@ -56,7 +56,7 @@ func TestFrameFitsTheTerminal(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p, _ := following(t, c.drives, c.begun, c.failed, c.good)
-			lines := p.frame(time.Now(), c.rows, true)
+			lines := p.frame(time.Now(), c.rows, 0, true)
 			text := strings.Join(lines, "\n")
 			if len(lines) != c.lines || !strings.Contains(lines[0], c.first) || c.second != "" && !strings.HasPrefix(lines[1], c.second) || !strings.HasPrefix(lines[len(lines)-1], c.last) {
 				t.Errorf("%d lines:\n%s", len(lines), text)
@@ -148,5 +148,73 @@ func TestNamesOfAList(t *testing.T) {
 				t.Errorf("%q, want %q, %v", got, want, err)
 			}
 		})
+	}
+}
+
+// What matters stands in a terminal of 80 columns, and as much of it as there is room for in a narrower one: the drive, how far it is,
+// what is bad and how long it takes.
+func TestLinesFitTheirColumns(t *testing.T) {
+	warm, limit := int64(71), int64(70)
+	r := sanitize.Reading{Stage: "pass 2/3", Done: 1234e9, Total: 18000e9, Bad: 4096, Pace: "slowed", TemperatureC: &warm, LimitC: &limit}
+	own := sanitize.Reading{Stage: string(sanitize.CryptoThenBlock), Done: 1, Total: 4, ByDrive: true}
+	m := &metered{drive: sanitize.DrivePlan{Serial: "WD-WCC4N0123456789AB"}, rate: 212e6, last: r}
+	for _, c := range []struct {
+		name    string
+		r       sanitize.Reading
+		short   bool
+		columns int
+		want    []string
+	}{
+		{"80", r, false, 70, []string{m.drive.Serial, "6.9 %", "left", "4.1 kB BAD", "slowed: too warm"}},
+		{"80 among many", r, true, 70, []string{m.drive.Serial, "6.9 %", "left", "4.1 kB BAD", "slowed: too warm"}},
+		{"60", r, false, 50, []string{m.drive.Serial, "6.9 %", "left", "4.1 kB BAD"}},
+		{"40", r, false, 30, []string{m.drive.Serial, "6.9 %"}},
+		{"by the drive, 80", own, false, 70, []string{m.drive.Serial, "25.0 %"}},
+		{"by the drive, 60", own, false, 50, []string{m.drive.Serial, "25.0 %"}},
+		{"without a bound", r, false, 0, []string{"pass 2/3", "1.2 TB of 18.0 TB", "212 MB/s", "its limit is 70"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			line := m.line(c.r, 21, c.short, c.columns)
+			if n := len([]rune(line)); c.columns > 0 && n > c.columns {
+				t.Errorf("%d columns: %q", n, line)
+			}
+			for _, want := range c.want {
+				if !strings.Contains(line, want) {
+					t.Errorf("%q has no %q", line, want)
+				}
+			}
+		})
+	}
+	p, _ := following(t, 60, 60, 2, 7)
+	if line := p.frame(time.Now(), 23, 40, true)[0]; len([]rune(line)) > 40 || !strings.Contains(line, "7 of 60 done, 2 ended otherwise") {
+		t.Errorf("%q", line)
+	}
+}
+
+// An agent tells how far a drive is each second, and a terminal is drawn more often: what it shows in between is the speed, which is
+// that of the drive. A drive that stands still is told of, too, and loses speed.
+func TestSpeedStaysBetweenTidings(t *testing.T) {
+	begun := time.Now()
+	g := &told{}
+	m := &metered{meter: g, at: begun}
+	tell := func(second, done int64) {
+		g.at.Store(begun.Add(time.Duration(second) * time.Second).UnixNano())
+		g.last.Store(&sanitize.Reading{Stage: "pass 1/1", Done: done, Total: 1e12, Since: begun})
+	}
+	for second := range int64(20) {
+		tell(second+1, 100e6*(second+1))
+		for quarter := range int64(4) {
+			m.read(begun.Add(time.Duration(second+1)*time.Second + time.Duration(quarter)*250*time.Millisecond))
+			if m.rate < 99e6 || m.rate > 101e6 {
+				t.Fatalf("second %d, quarter %d: %.0f bytes a second", second, quarter, m.rate)
+			}
+		}
+	}
+	for second := range int64(20) {
+		tell(21+second, 2000e6)
+		m.read(begun.Add(time.Duration(21+second) * time.Second))
+	}
+	if m.rate > 1e6 {
+		t.Errorf("a drive that stands still goes at %.0f bytes a second", m.rate)
 	}
 }

@@ -204,8 +204,11 @@ func (a *app) createKey(role, out string, o keystore.Options) (answer, error) {
 		return answer{}, usage("--out "+strings.TrimSuffix(out, filepath.Ext(out))+"."+string(o.Kind()), fmt.Errorf("%s: such a key is kept in a file that ends in .%s", out, o.Kind()))
 	}
 	k, public, err := keystore.Create(name, role, o)
-	if err != nil {
+	if errors.Is(err, keystore.ErrKeyThere) {
 		return answer{}, keyMade(err)
+	}
+	if err != nil {
+		return answer{}, outputProblem(out, err)
 	}
 	return keyAnswer(k, name, public), nil
 }

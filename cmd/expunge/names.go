@@ -36,7 +36,7 @@ func (a *app) readNames(list string) ([]string, error) {
 	if list != "-" {
 		f, err := os.Open(list)
 		if err != nil {
-			return nil, fmt.Errorf("read the list of drives: %w", err)
+			return nil, fmt.Errorf("read the list of drives: %w", unread(list, err))
 		}
 		defer f.Close() // it was only read
 		in, source = f, list

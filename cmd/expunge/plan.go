@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -15,7 +13,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/expunge-dev/expunge/agent/api"
-	"github.com/expunge-dev/expunge/internal/durable"
 	"github.com/expunge-dev/expunge/sanitize"
 )
 
@@ -76,7 +73,7 @@ func (a *app) plan(ctx context.Context, svc api.Service, names []string, request
 	request.TCGPIN = a.pins.file != ""
 	p, err := a.planned(ctx, svc, names, request, "")
 	if err != nil {
-		return answer{}, err
+		return answer{}, before(err)
 	}
 	return a.planAnswer(p.Plan, file)
 }
@@ -106,14 +103,7 @@ func writePlan(file string, p sanitize.Plan) error {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Lstat(file); err == nil {
-		return usage("choose another name, or remove it first", fmt.Errorf("%s is there already", file))
-	}
-	name, err := filepath.Abs(file)
-	if err != nil {
-		return err
-	}
-	return durable.CreateFile(name, data, 0o644)
+	return createFile(file, data, 0o644)
 }
 
 // planProblem is the exit code of a plan: what could not be planned is never passed over.
@@ -137,7 +127,8 @@ func planProblem(p sanitize.Plan) error {
 			}
 		}
 	}
-	return &problem{code: api.Worst(codes), name: p.Refused[0].Reasons[0].Code, err: errors.New(strings.Join(words, "\n")), hint: strings.Join(hints, "\n")}
+	code := p.Refused[0].Reasons[0].Code
+	return &problem{code: api.Worst(codes), name: code, err: errors.New(strings.Join(words, "\n")), hint: strings.Join(hints, "\n"), system: code == "permission"}
 }
 
 func planText(w io.Writer, p sanitize.Plan, result planResult) error {

@@ -26,6 +26,9 @@ const (
 	endsEvery     = time.Second // drives of many that ended well, together
 )
 
+// speaker begins every line for people.
+const speaker = "expunge: "
+
 // progress tells how far the drives of a run have come. Drives report through meters; one
 // goroutine reads them.
 type progress struct {
@@ -198,11 +201,15 @@ func (p *progress) tell(redraw bool) {
 		columns, rows = terminal.Size(f)
 	}
 	var b strings.Builder
-	lines := p.frame(time.Now(), rows-1, redraw)
+	room := 0
+	if columns > 0 {
+		room = max(1, columns-1-len(speaker)) // a line that wraps could not be drawn over
+	}
+	lines := p.frame(time.Now(), rows-1, room, redraw)
 	for _, text := range lines {
-		line := []rune("expunge: " + text)
+		line := []rune(speaker + text)
 		if columns > 0 {
-			line = line[:min(len(line), columns-1)] // a line that wraps could not be drawn over
+			line = line[:min(len(line), columns-1)]
 		}
 		fmt.Fprintln(&b, string(line))
 	}

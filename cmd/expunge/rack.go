@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/devices/virtual"
 )
 
@@ -59,10 +58,14 @@ func (a *app) rackCreateCommand() *cobra.Command {
 				return answer{}, usage("name a directory that is empty or not there", err)
 			}
 			if err != nil {
-				return answer{}, err
+				return answer{}, rackProblem("name a directory that is empty or not there", err)
 			}
 			for range count {
 				if err := addDrive(rack, virtual.Spec{SizeBytes: bytes}); err != nil {
+					var p *problem
+					if errors.As(err, &p) {
+						p.hint += "\nwhat was made of this one is left in " + quote(args[0]) + ": remove it"
+					}
 					return answer{}, err
 				}
 			}
@@ -78,9 +81,30 @@ func (a *app) rackCreateCommand() *cobra.Command {
 func addDrive(rack *virtual.Rack, spec virtual.Spec) error {
 	node, err := rack.Add(spec)
 	if err != nil {
-		return usage("expunge rack add --help", err)
+		return rackProblem("expunge rack add --help", err)
 	}
-	return rack.Populate(node, oldData)
+	if err := rack.Populate(node, oldData); err != nil {
+		return rackProblem("", err)
+	}
+	return nil
+}
+
+// rackProblem is why a rack was not changed. What the system refused is no mistake in the command line; anything else that has no code
+// of its own is, where there is a hint for it.
+func rackProblem(hint string, err error) error {
+	p := problemOf(err)
+	switch {
+	case environmental(err):
+		told := *p
+		told.hint = "choose another place for the rack"
+		if told.name == "no_room" {
+			told.hint = "make room there, or choose another place for the rack, or a smaller --size"
+		}
+		return &told
+	case p.code != exitInternal || hint == "":
+		return err
+	}
+	return usage(hint, err)
 }
 
 // openRack opens the rack of --rack, or the one that the first argument names when there is none.
@@ -152,7 +176,7 @@ func (a *app) rackFaultCommand() *cobra.Command {
 			}
 			if remove {
 				if err := rack.ClearFaults(args[0]); err != nil {
-					return answer{}, err
+					return answer{}, rackProblem("", err)
 				}
 			} else if len(args) == 1 {
 				return answer{}, usage("as in write-error:2048+8, or --clear", errors.New("no fault is named"))
@@ -162,10 +186,8 @@ func (a *app) rackFaultCommand() *cobra.Command {
 				if err != nil {
 					return answer{}, usage("expunge rack fault --help lists them", err)
 				}
-				if err := rack.Fault(args[0], f); errors.Is(err, devices.ErrNotFound) || errors.Is(err, devices.ErrAmbiguous) {
-					return answer{}, err
-				} else if err != nil {
-					return answer{}, usage("expunge rack profiles says what each kind of drive is", err)
+				if err := rack.Fault(args[0], f); err != nil {
+					return answer{}, rackProblem("expunge rack profiles says what each kind of drive is", err)
 				}
 			}
 			return a.rackAnswer(rack)
@@ -187,7 +209,7 @@ func (a *app) rackUseCommand() *cobra.Command {
 			}
 			for _, use := range args[1:] {
 				if err := rack.Use(args[0], use); err != nil {
-					return answer{}, usage("expunge rack use --help", err)
+					return answer{}, rackProblem("expunge rack use --help", err)
 				}
 			}
 			return a.rackAnswer(rack)
@@ -206,7 +228,7 @@ func (a *app) rackPowerCycleCommand() *cobra.Command {
 				return answer{}, err
 			}
 			if err := rack.PowerCycle(args[0]); err != nil {
-				return answer{}, err
+				return answer{}, rackProblem("", err)
 			}
 			return a.rackAnswer(rack)
 		}),
@@ -225,7 +247,7 @@ func (a *app) rackLabelCommand() *cobra.Command {
 			}
 			l, err := rack.Label(args[0])
 			if err != nil {
-				return answer{}, err
+				return answer{}, rackProblem("", err)
 			}
 			return answer{result: l, text: func(w io.Writer) error {
 				_, err := fmt.Fprintln(w, strings.TrimSpace(l.Serial+" "+l.PSID))

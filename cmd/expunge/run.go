@@ -57,7 +57,7 @@ func (a *app) run(ctx context.Context, svc api.Service, names []string, request 
 	request.TCGPIN = file == "" && a.pins.file != ""
 	p, err := a.planned(ctx, svc, names, request, file)
 	if err != nil {
-		return answer{}, err
+		return answer{}, before(err)
 	}
 	begun := agent.Job{Plan: p.Plan} // of none, that has no name
 	here, _ := svc.(*service.Service)
@@ -72,7 +72,7 @@ func (a *app) run(ctx context.Context, svc api.Service, names []string, request 
 	}
 	listed, err := svc.Drives(ctx)
 	if err != nil {
-		return answer{}, fmt.Errorf("confirm: %w", err)
+		return answer{}, before(fmt.Errorf("confirm: %w", err))
 	}
 	if err := a.confirmed(ctx, p.Plan, confirm, file != "", listed.Items); err != nil {
 		return jobAnswer(api.JobOf(begun)), err
@@ -86,6 +86,9 @@ func (a *app) run(ctx context.Context, svc api.Service, names []string, request 
 		begun.Drives, begun.Manifest, begun.ManifestErr = refused.Drives, refused.Manifest, refused.ManifestErr
 		told := api.JobOf(begun)
 		return jobAnswer(told), a.jobProblem(told)
+	}
+	if err != nil && here != nil && !here.Agent.WasRun(p.Plan) {
+		err = before(err) // there is no job, and without one nothing is sent to a drive
 	}
 	if err != nil {
 		return jobAnswer(api.JobOf(begun)), err
@@ -171,14 +174,14 @@ func (a *app) pinsOf(drives []sanitize.DrivePlan) (map[devices.ID]string, error)
 func readPlan(file string) (sanitize.Plan, error) {
 	info, err := os.Stat(file)
 	if err != nil {
-		return sanitize.Plan{}, usage("give the file that plan -o wrote", err)
+		return sanitize.Plan{}, usage("give the file that plan -o wrote", unread(file, err))
 	}
 	if !info.Mode().IsRegular() || info.Size() > 16<<20 {
 		return sanitize.Plan{}, usage("give the file that plan -o wrote", fmt.Errorf("%s is not a plan file", file))
 	}
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return sanitize.Plan{}, err
+		return sanitize.Plan{}, unread(file, err)
 	}
 	p, err := sanitize.ParsePlan(data)
 	if err != nil {

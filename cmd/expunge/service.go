@@ -127,6 +127,9 @@ func byHand(ctx context.Context) context.Context {
 func (a *app) asked(name string, do func(ctx context.Context, svc api.Service, args []string) (answer, error)) func(*cobra.Command, []string) error {
 	return a.verb(name, func(ctx context.Context, args []string) (out answer, err error) {
 		svc, err := a.service(ctx)
+		if err != nil && (name == "run" || name == "plan") {
+			return answer{}, before(err)
+		}
 		if err != nil {
 			return answer{}, err
 		}

@@ -5,12 +5,16 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/expunge-dev/expunge/sanitize"
 )
 
 // gauge says how far a drive is.
 type gauge interface{ Read() sanitize.Reading }
+
+// timed is a gauge that is told from time to time how far a drive is: At is when it was told last, and zero where it looks itself.
+type timed interface{ At() time.Time }
 
 // metered is a drive that is worked on.
 type metered struct {
@@ -26,17 +30,22 @@ type metered struct {
 
 // read reads the meter and smooths the rate.
 func (m *metered) read(now time.Time) sanitize.Reading {
-	r := m.meter.Read()
-	switch took := now.Sub(m.at).Seconds(); {
+	r, seen := m.meter.Read(), now
+	if g, is := m.meter.(timed); is {
+		if at := g.At(); !at.IsZero() {
+			seen = at // nothing moves between two tidings, and that is no slowness of the drive
+		}
+	}
+	switch took := seen.Sub(m.at).Seconds(); {
 	case r.Stage != m.last.Stage || m.rate == 0:
 		// The first reading of a stage: the average since it began.
 		if all := now.Sub(r.Since).Seconds(); all > 0 {
 			m.rate = float64(r.Done-r.Before) / all
 		}
-		m.last, m.at = r, now
+		m.last, m.at = r, seen
 	case took > 0.1:
 		m.rate += 0.3 * (float64(r.Done-m.last.Done)/took - m.rate)
-		m.last, m.at = r, now
+		m.last, m.at = r, seen
 	}
 	if m.begun.IsZero() && r.Stage != "" {
 		m.begun, m.from = now, m.share(r)
@@ -44,13 +53,12 @@ func (m *metered) read(now time.Time) sanitize.Reading {
 	return r
 }
 
-// line says how far the drive's stage is, how fast it goes and how long it will take at that rate. The
-// serial number is padded, so that the lines of several drives stand in columns; short is for a line
-// among many.
-func (m *metered) line(r sanitize.Reading, pad int, short bool) string {
-	line := fmt.Sprintf("%-*s ", pad, m.drive.Serial+":")
+// line says how far the drive's stage is, how fast it goes and how long it will take at that rate, in so many columns; 0 is as many as
+// it takes. The serial number is padded, so that the lines of several drives stand in columns; short is for a line among many.
+func (m *metered) line(r sanitize.Reading, pad int, short bool, columns int) string {
+	name := fmt.Sprintf("%-*s ", pad, m.drive.Serial+":")
 	if r.Stage == "" {
-		return line + "starting"
+		return name + "starting"
 	}
 	stage := r.Stage
 	if short {
@@ -59,27 +67,52 @@ func (m *metered) line(r sanitize.Reading, pad int, short bool) string {
 		}
 		stage = fmt.Sprintf("%-12s", shortened(stage, 12))
 	}
-	line += fmt.Sprintf("%s %5.1f %%", stage, 100*float64(r.Done)/float64(max(1, r.Total)))
+	parts := []part{{name, 0}, {stage + " ", 5}, {fmt.Sprintf("%5.1f %%", 100*float64(r.Done)/float64(max(1, r.Total))), 0}}
 	if r.ByDrive {
-		return line + "  by the drive itself"
+		return fitting(append(parts, part{"  by the drive itself", 5}), columns)
 	}
 	if !short {
-		line += fmt.Sprintf("  %s of %s", size(r.Done), size(r.Total))
+		parts = append(parts, part{fmt.Sprintf("  %s of %s", size(r.Done), size(r.Total)), 7})
 	}
 	if m.rate > 0 {
 		left := time.Duration(float64(r.Total-r.Done) / m.rate * float64(time.Second))
-		line += fmt.Sprintf("  %9s  %4s left", size(int64(m.rate))+"/s", duration(left))
+		parts = append(parts, part{fmt.Sprintf("  %9s", size(int64(m.rate))+"/s"), 4}, part{fmt.Sprintf("  %4s left", duration(left)), 2})
 	}
 	if r.Bad > 0 {
-		line += fmt.Sprintf("  %s BAD", size(r.Bad))
+		parts = append(parts, part{fmt.Sprintf("  %s BAD", size(r.Bad)), 1})
 	}
 	if r.Pace != "" {
-		line += "  " + r.Pace + ": too warm"
+		parts = append(parts, part{"  " + r.Pace + ": too warm", 3})
 		if r.TemperatureC != nil && r.LimitC != nil {
-			line += fmt.Sprintf(" (%d °C, its limit is %d)", *r.TemperatureC, *r.LimitC)
+			parts = append(parts, part{fmt.Sprintf(" (%d °C, its limit is %d)", *r.TemperatureC, *r.LimitC), 6})
 		}
 	}
-	return line
+	return fitting(parts, columns)
+}
+
+// part is a piece of a line; that with the largest number is left out first where the line is too long, and 0 never.
+type part struct {
+	text   string
+	spared int
+}
+
+// fitting is as much of a line as fits into so many columns, the most important of it; 0 columns are no bound.
+func fitting(parts []part, columns int) string {
+	for {
+		var b strings.Builder
+		last := 0
+		for i, p := range parts {
+			b.WriteString(p.text)
+			if p.spared > parts[last].spared {
+				last = i
+			}
+		}
+		line := b.String()
+		if columns <= 0 || utf8.RuneCountInString(line) <= columns || parts[last].spared == 0 {
+			return line
+		}
+		parts = slices.Delete(slices.Clone(parts), last, last+1)
+	}
 }
 
 // readBackShare is how much of a drive's work the reading back is taken to be where a drive erases itself.

@@ -139,8 +139,8 @@ func (a *app) rootNew() *cobra.Command {
 			if err != nil {
 				return answer{}, err
 			}
-			if err := durable.CreateFile(args[0], data, 0o644); err != nil {
-				return answer{}, usage("choose another name, or remove it first", err)
+			if err := createFile(args[0], data, 0o644); err != nil {
+				return answer{}, err
 			}
 			return draftAnswer(args[0], d)
 		}),

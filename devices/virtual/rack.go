@@ -49,6 +49,14 @@ const (
 // ErrNotRack: the directory is no rack. rack create makes one.
 var ErrNotRack = errors.New("not a rack")
 
+// fullError names a directory that is not empty; it is fs.ErrExist.
+type fullError string
+
+func (e fullError) Error() string {
+	return "create rack in " + string(e) + ": the directory is not empty"
+}
+func (fullError) Unwrap() error { return fs.ErrExist }
+
 // Create makes an empty rack in a directory that is empty or not there. The error is fs.ErrExist
 // when there is something in it.
 func Create(dir string) (*Rack, error) {
@@ -60,7 +68,7 @@ func Create(dir string) (*Rack, error) {
 		return nil, fmt.Errorf("create rack: %w", err)
 	}
 	if len(entries) > 0 {
-		return nil, fmt.Errorf("create rack in %s: the directory is not empty: %w", dir, fs.ErrExist)
+		return nil, fullError(dir)
 	}
 	id := make([]byte, 16)
 	rand.Read(id)

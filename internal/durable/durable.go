@@ -50,7 +50,7 @@ func writeTemp(name string, data []byte, perm fs.FileMode) (tmp string, err erro
 		return "", err
 	}
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
-		return "", errors.Join(fmt.Errorf("write %s: %w", name, err), os.Remove(f.Name()))
+		return "", errors.Join(unwritten(name, err), os.Remove(f.Name()))
 	}
 	return f.Name(), nil
 }
@@ -59,13 +59,22 @@ func writeTemp(name string, data []byte, perm fs.FileMode) (tmp string, err erro
 func temp(name string, data []byte, perm fs.FileMode) (*os.File, error) {
 	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*.tmp")
 	if err != nil {
-		return nil, fmt.Errorf("write %s: %w", name, err)
+		return nil, unwritten(name, err)
 	}
 	_, err = f.Write(data)
 	if err := errors.Join(err, f.Chmod(perm)); err != nil {
-		return nil, errors.Join(fmt.Errorf("write %s: %w", name, err), f.Close(), os.Remove(f.Name()))
+		return nil, errors.Join(unwritten(name, err), f.Close(), os.Remove(f.Name()))
 	}
 	return f, nil
+}
+
+// unwritten is an error of writing name, which says nothing of the temporary file.
+func unwritten(name string, err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		err = path.Err
+	}
+	return &fs.PathError{Op: "write", Path: name, Err: err}
 }
 
 // Mkdir makes one directory that was not there before; the error is fs.ErrExist when it was.

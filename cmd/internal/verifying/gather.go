@@ -227,6 +227,11 @@ func (j *job) judge(o Options) told {
 	if item.Reasons == nil {
 		item.Reasons = []attest.Reason{}
 	}
+	if r.Code == attest.CodeInvalid && r.Result == nil {
+		if s := strayed(data); s != nil {
+			s.apply(&item)
+		}
+	}
 	item.later(r)
 	if r.Result != nil {
 		d := r.Result.Device

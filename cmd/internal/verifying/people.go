@@ -83,7 +83,7 @@ func (t *table) row(n told) string {
 		if len(t.trouble) < maxTrouble {
 			t.trouble = append(t.trouble, line)
 		}
-		for _, r := range i.Reasons {
+		for _, r := range i.told() {
 			if _, known := t.hints[r.Code]; !known && r.Hint != "" {
 				t.hints[r.Code] = r.Hint
 			}
@@ -98,7 +98,7 @@ func why(i Item) string {
 		return ""
 	}
 	if i.result == nil && i.Record == "" {
-		return ": " + shortened(shown(i.Reasons[0].Message), 100)
+		return ": " + shortened(shown(i.told()[0].Message), 100)
 	}
 	codes := make([]string, len(i.Reasons))
 	for n, r := range i.Reasons {
@@ -108,6 +108,12 @@ func why(i Item) string {
 }
 
 func headline(i Item) string {
+	switch {
+	case i.Kind != "":
+		return "NO CERTIFICATE"
+	case i.Code == attest.CodePolicy && !slices.ContainsFunc(i.Reasons, func(r attest.Reason) bool { return strings.HasPrefix(r.Code, "policy_") }):
+		return "NOT ACCEPTED" // nobody named a policy: an unknown key, a simulation and the like
+	}
 	if i.Code == attest.CodeOK || i.Code == attest.CodeInvalid || i.Code == attest.CodePolicy || i.Code == attest.CodeOutcome {
 		return strings.ToUpper(i.Verdict)
 	}
@@ -119,7 +125,7 @@ func (t *table) end(e ending) error {
 	switch held := t.first; {
 	case held != nil && held.item != nil:
 		b.WriteString(held.item.text())
-		for _, r := range held.item.Reasons {
+		for _, r := range held.item.told() {
 			fmt.Fprintf(t.errs, "%s: %s: %s\n", t.prog, held.item.label(), shown(r.Message))
 			t.hint(r.Hint)
 		}
@@ -158,26 +164,34 @@ func (t *table) hint(hint string) {
 	}
 }
 
+// counted is how many there are of something.
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
 // words is the sum of a table. What is nought and bad is said, too.
 func (s Summary) words() string {
-	text := fmt.Sprintf("%d certificates: %d sanitized, %d failed, %d refused, %d invalid", s.Certificates, s.Sanitized, s.Failed, s.Refused, s.Invalid)
+	text := fmt.Sprintf("%s: %d sanitized, %d failed, %d refused, %d invalid", counted(s.Certificates, "certificate"), s.Sanitized, s.Failed-s.Unproven-s.Unknown-s.Interrupted, s.Refused, s.Invalid)
 	for _, more := range []struct {
 		n    int
 		what string
-	}{{s.Exceptions, "sanitized with exceptions"}, {s.Policy, "authentic but policy not met"}, {s.Unreadable, "not read"}} {
+	}{{s.Unproven, "unproven"}, {s.Unknown, "unknown"}, {s.Interrupted, "interrupted"}, {s.Exceptions, "sanitized with exceptions"}, {s.Policy, "authentic but not accepted"}, {s.Unreadable, "not read"}} {
 		if more.n > 0 {
 			text += fmt.Sprintf(", %d %s", more.n, more.what)
 		}
 	}
 	text += "\n"
 	if s.Records > 0 {
-		text += fmt.Sprintf("%d other records\n", s.Records)
+		text += counted(s.Records, "other record") + "\n"
 	}
 	if s.NotJudged > 0 {
-		text += fmt.Sprintf("%d not judged: no certificates\n", s.NotJudged)
+		text += fmt.Sprintf("%s not judged: no certificates\n", counted(s.NotJudged, "file"))
 	}
 	if s.OtherFiles > 0 {
-		text += fmt.Sprintf("%d other files were not looked at: certificates are named *.json\n", s.OtherFiles)
+		text += fmt.Sprintf("%s not looked at: certificates are named *.json\n", counted(s.OtherFiles, "other file"))
 	}
 	return text
 }

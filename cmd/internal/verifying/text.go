@@ -16,7 +16,7 @@ func (i Item) text() string {
 		return i.recordText()
 	}
 	if i.result == nil && i.Code == attest.CodeInvalid {
-		return fmt.Sprintf("%s: INVALID\n", i.label())
+		return fmt.Sprintf("%s: %s\n", i.label(), headline(i))
 	}
 	if i.result == nil {
 		return i.summaryText()
@@ -50,7 +50,7 @@ func (i Item) text() string {
 
 // head is what it is worth.
 func (i Item) head() string {
-	words := map[int]string{attest.CodeOK: "VALID", attest.CodePolicy: "POLICY NOT MET", attest.CodeOutcome: "AUTHENTIC, NOT SANITIZED"}[i.Code]
+	words := map[int]string{attest.CodeOK: "VALID", attest.CodePolicy: headline(i), attest.CodeOutcome: "AUTHENTIC, NOT SANITIZED"}[i.Code]
 	if i.Simulated {
 		words += " (SIMULATED)"
 	}

@@ -63,6 +63,7 @@ type Item struct {
 	Drive      *Drive          `json:"drive,omitempty"`
 	Trust      Trust           `json:"trust"`
 	Record     string          `json:"record,omitempty"` // of what is no certificate: "manifest" or "destruction"
+	Kind       string          `json:"kind,omitempty"`   // of what holds no certificate and is not the rest of one: what it is
 	// Of a certificate: what was said of it later, and who cosigned the log.
 	Validations   []Validation   `json:"validations,omitempty"`
 	Supersessions []Supersession `json:"supersessions,omitempty"`
@@ -103,7 +104,7 @@ type NotJudged struct {
 	Reasons []attest.Reason `json:"reasons"`
 }
 
-// Summary counts. Every certificate is in one of the numbers after the first, and records are counted apart.
+// Summary counts. Every certificate is in one of the numbers after the first, and records are counted apart; the last three are told of one of them.
 type Summary struct {
 	Certificates int `json:"certificates"` // judged, or to be judged and not readable
 	Sanitized    int `json:"sanitized"`    // exit status 0
@@ -116,6 +117,10 @@ type Summary struct {
 	NotJudged    int `json:"not_judged"`
 	OtherFiles   int `json:"other_files"` // not named *.json, in directories
 	Records      int `json:"records"`     // authentic, and no certificates: manifests, destructions
+	// Of Failed those that certify no failure but one of these.
+	Unproven    int `json:"unproven"`
+	Unknown     int `json:"unknown"`
+	Interrupted int `json:"interrupted"`
 }
 
 func (s *Summary) count(i Item) {
@@ -139,6 +144,14 @@ func (s *Summary) count(i Item) {
 		s.Exceptions++
 	default:
 		s.Failed++
+		switch i.Outcome {
+		case "unproven":
+			s.Unproven++
+		case "unknown":
+			s.Unknown++
+		case "interrupted":
+			s.Interrupted++
+		}
 	}
 }
 
