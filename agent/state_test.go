@@ -101,6 +101,19 @@ func TestStateFullInTheMiddle(t *testing.T) {
 	}
 }
 
+// A job that is there needs no room to be taken hold of: one that could not be would be left without a word of how to go on with it.
+func TestAJobIsMadeWithItsLock(t *testing.T) {
+	s := newSite(t)
+	s.add(virtual.Spec{Serial: "A", SizeBytes: 4 << 20})
+	p := s.plan(sanitize.Request{}, "A")
+	if _, err := s.agent.createJob(p, Started{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(s.agent.jobDir(jobName(p)), lockFile)); err != nil {
+		t.Error(err)
+	}
+}
+
 // Jobs that begin at once, in this process and in others, take nothing from each other when each looks whether the state can be written.
 func TestManyLookWhetherTheStateCanBeWritten(t *testing.T) {
 	s := newSite(t)

@@ -164,7 +164,7 @@ func (a *Agent) createJob(p sanitize.Plan, by Started) (made bool, err error) {
 	if err := durable.Mkdir(draft, 0o700); err != nil {
 		return false, err
 	}
-	files := map[string][]byte{planFile: plan, requestFile: append(request, '\n')}
+	files := map[string][]byte{planFile: plan, requestFile: append(request, '\n'), lockFile: nil} // the lock, too: a job that is there can be run
 	if by.By != "" {
 		if files[startedFile], err = by.encode(); err != nil {
 			return false, err

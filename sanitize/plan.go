@@ -59,6 +59,7 @@ var (
 	ErrPlanEdited  = errors.New("the plan is not the one its digest was made of: it was edited or damaged; make a new one")
 	ErrPlanExpired = errors.New("the plan has expired: make a new one")
 	ErrPlanForeign = errors.New("the plan was made for another host or rack: make a new one here")
+	ErrPlanEmpty   = errors.New("the plan has no drive that can be sanitized: it says why each was refused")
 	ErrPlanChanged = errors.New("the drive is not as it was when the plan was made: make a new plan")
 )
 
@@ -151,7 +152,7 @@ func (p Plan) Usable(host string, simulated bool, now time.Time) error {
 		// A clock that ran backwards must not make a plan immortal.
 		return ErrPlanExpired
 	case len(p.Drives) == 0:
-		return errors.New("the plan has no drive that can be sanitized")
+		return ErrPlanEmpty
 	}
 	return p.checkDrives()
 }

@@ -80,6 +80,10 @@ func TestRolesAreThoseOfTheWholeName(t *testing.T) {
 		}
 		return c
 	}
+	twoNames := certificate("ann")
+	for _, name := range []string{"nobody", "ann"} {
+		twoNames.Subject.Names = append(twoNames.Subject.Names, pkix.AttributeTypeAndValue{Type: []int{2, 5, 4, 3}, Value: name})
+	}
 	for _, x := range []struct {
 		c    *x509.Certificate
 		name string
@@ -94,6 +98,7 @@ func TestRolesAreThoseOfTheWholeName(t *testing.T) {
 		{certificate("Ann"), "", nil},
 		{certificate("spiffe://site/operators"), "cert:CN=spiffe://site/operators", []api.Role{api.Approve}},
 		{certificate(""), "", nil},
+		{twoNames, "", nil},
 	} {
 		p := r.Certificate(x.c)
 		if !slices.Equal(p.Roles, x.want) || x.name != "" && p.Name != x.name || p.Name == "" || p.Via != "tls" {

@@ -2,6 +2,7 @@ package access
 
 import (
 	"crypto/x509"
+	"encoding/asn1"
 	"fmt"
 	"os/user"
 	"slices"
@@ -40,7 +41,7 @@ func (r *Rules) Unix(c peercred.Credentials) api.Principal {
 }
 
 // Certificate is who made a TLS connection with a certificate that was verified. It is named by its URI, or where it has none by
-// its common name. One with several URIs could be any of them, and has no roles (as in SPIFFE's X.509-SVID 4.1).
+// its common name. One with several of what names it could be any of them, and has no roles (of URIs as in SPIFFE's X.509-SVID 4.1).
 func (r *Rules) Certificate(c *x509.Certificate) api.Principal {
 	p := api.Principal{Via: "tls"}
 	switch {
@@ -48,6 +49,9 @@ func (r *Rules) Certificate(c *x509.Certificate) api.Principal {
 		p.Name = c.URIs[0].String()
 	case len(c.URIs) > 1:
 		p.Name = fmt.Sprintf("cert:%s, one of %d URIs", c.URIs[0], len(c.URIs))
+		return p
+	case commonNames(c) > 1: // of which the last is taken for the name
+		p.Name = fmt.Sprintf("cert:CN=%s, one of %d common names", c.Subject.CommonName, commonNames(c))
 		return p
 	case c.Subject.CommonName != "":
 		p.Name = "CN=" + c.Subject.CommonName
@@ -60,4 +64,13 @@ func (r *Rules) Certificate(c *x509.Certificate) api.Principal {
 	}
 	p.Name = "cert:" + p.Name
 	return p
+}
+
+func commonNames(c *x509.Certificate) (n int) {
+	for _, x := range c.Subject.Names {
+		if x.Type.Equal(asn1.ObjectIdentifier{2, 5, 4, 3}) {
+			n++
+		}
+	}
+	return n
 }

@@ -135,7 +135,7 @@ func ProblemOf(err error) *Problem {
 		return NewProblem(ExitRefused, "refused", "", err)
 	case errors.As(err, &corrupt):
 		return NewProblem(ExitUnproven, "journal", "keep the file; sanitize the drive in a new job", err)
-	case errors.Is(err, sanitize.ErrPlanEdited), errors.Is(err, sanitize.ErrPlanExpired), errors.Is(err, sanitize.ErrPlanForeign),
+	case errors.Is(err, sanitize.ErrPlanEdited), errors.Is(err, sanitize.ErrPlanExpired), errors.Is(err, sanitize.ErrPlanForeign), errors.Is(err, sanitize.ErrPlanEmpty),
 		errors.Is(err, sanitize.ErrPlanChanged), errors.Is(err, agent.ErrJobBusy):
 		return NewProblem(ExitRefused, "refused", "", err)
 	case errors.Is(err, devices.ErrChanged):

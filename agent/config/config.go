@@ -123,12 +123,18 @@ func Parse(data []byte, dir string) (Config, error) {
 	}
 	sum := sha256.Sum256(data)
 	c.SHA256 = hex.EncodeToString(sum[:])
-	c.resolve(dir)
+	if err := c.resolve(dir); err != nil {
+		return c, err
+	}
 	return c, c.check()
 }
 
-// resolve makes names of files absolute.
-func (c *Config) resolve(dir string) {
+// resolve makes names of files absolute, where they are below dir too when that is not.
+func (c *Config) resolve(dir string) error {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
 	names := []*string{&c.Socket.Path, &c.Durability.Sink}
 	if strings.ContainsAny(c.Policy, "/.") {
 		names = append(names, &c.Policy)
@@ -144,6 +150,7 @@ func (c *Config) resolve(dir string) {
 			*n = filepath.Join(dir, *n)
 		}
 	}
+	return nil
 }
 
 func (c *Config) check() error {

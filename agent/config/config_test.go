@@ -76,6 +76,21 @@ func TestNamesAreBelowTheFile(t *testing.T) {
 	}
 }
 
+// However the file is named.
+func TestNamesAreBelowAFileHere(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for name, text := range map[string]string{"site.yaml": "policy: here\n", "agent.yaml": "policy: site.yaml\n"} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"agent.yaml", "./agent.yaml"} {
+		if c, err := Read(name); err != nil || c.policy.Name != "here" {
+			t.Errorf("%s: its policy was not looked for beside it: %v", name, err)
+		}
+	}
+}
+
 func publicKey(t *testing.T) []byte {
 	t.Helper()
 	text, err := attest.NewPrivatePEM(attest.P256)

@@ -141,6 +141,9 @@ func plain(r *http.Request) *api.Problem {
 	if at := r.URL.EscapedPath(); at == "" || at[0] != '/' || path.Clean(at) != strings.TrimSuffix(at, "/") && at != "/" || !nameable(r.URL.Path) {
 		return notFound(r)
 	}
+	if _, err := url.ParseQuery(r.URL.RawQuery); err != nil { // what is in it would be passed over
+		return api.NewProblem(api.ExitUsage, "malformed", "", fmt.Errorf("the query cannot be read: %w", err))
+	}
 	return nil
 }
 

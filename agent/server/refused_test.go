@@ -123,19 +123,21 @@ func TestStrangersLearnNothing(t *testing.T) {
 			t.Errorf("%v: nobody was told", x)
 		}
 	}
-	c, err := net.Dial("unix", v.path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	fmt.Fprint(c, "GET /v1/drives HTTP/1.1\r\nHost: agent\r\n\r\n")
-	a, err := http.ReadResponse(bufio.NewReader(c), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a.Body.Close()
-	if !a.Close {
-		t.Error("the connection stays open")
+	for _, line := range []string{"GET /v1/drives", "OPTIONS *"} {
+		c, err := net.Dial("unix", v.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		fmt.Fprint(c, line+" HTTP/1.1\r\nHost: agent\r\n\r\n")
+		a, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Body.Close()
+		if !a.Close || a.StatusCode != http.StatusForbidden {
+			t.Errorf("%s: %s, the connection ends: %v", line, a.Status, a.Close)
+		}
 	}
 }
 

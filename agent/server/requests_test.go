@@ -38,6 +38,8 @@ func TestWhatIsNoRequestNeverReachesTheService(t *testing.T) {
 		"OPTIONS":                {"OPTIONS", "/v1/jobs", "", nil, 405, "method_not_allowed", 2, ""},
 		"a body of GET":          {"GET", "/v1/drives", "{}", nil, 400, "malformed", 2, "body"},
 		"unknown query":          {"GET", "/v1/drives?al=1", "", nil, 422, "usage", 2, "query.al"},
+		"unreadable query":       {"GET", "/v1/health?x=%zz;", "", nil, 400, "malformed", 2, ""},
+		"unreadable cursor":      {"GET", "/v1/jobs/j/events?after=%zz", "", nil, 400, "malformed", 2, ""},
 		"unknown format":         {"GET", "/v1/jobs/j/events?format=xml", "", nil, 422, "usage", 2, "query.format"},
 		"no key":                 {"POST", "/v1/jobs", goodStart, []string{keyHeader + ": "}, 400, "key_missing", 2, ""},
 		"long key":               {"POST", "/v1/jobs", goodStart, []string{withKey(strings.Repeat("k", 256))}, 400, "key_missing", 2, ""},

@@ -82,11 +82,12 @@ func (s *Server) serve(ctx context.Context, listeners []*Listener) error {
 	server := &http.Server{
 		Handler: http.HandlerFunc(s.answer), ReadHeaderTimeout: headerTime, IdleTimeout: idleTime,
 		// Up to here requests are answered that their headers are too large; beyond, net/http says so in plain text.
-		MaxHeaderBytes: 4 * headerLimit,
-		BaseContext:    func(net.Listener) context.Context { return s.life },
-		ConnContext:    withConnection,
-		ErrorLog:       stdlog.New(s.log.StandardWriter(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}), "", 0),
-		Protocols:      new(http.Protocols),
+		MaxHeaderBytes:               4 * headerLimit,
+		DisableGeneralOptionsHandler: true, // that asks for no roles
+		BaseContext:                  func(net.Listener) context.Context { return s.life },
+		ConnContext:                  withConnection,
+		ErrorLog:                     stdlog.New(s.log.StandardWriter(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}), "", 0),
+		Protocols:                    new(http.Protocols),
 	}
 	server.Protocols.SetHTTP1(true) // one request at a time on a connection: limits of connections mean something
 	failed := make(chan error, len(listeners))

@@ -45,6 +45,8 @@ func TestNothingIsStartedThatWasNotMeant(t *testing.T) {
 	}
 	_, err = x.Start(s.ctx, api.StartRequest{PlanID: "../../etc/passwd"})
 	wantCode(t, err, "not_found")
+	_, err = x.Start(s.ctx, starting(s.plan(x, sanitize.Request{Method: sanitize.Purge}, "A"))) // it has no drive
+	wantCode(t, err, "refused")
 	if s.holds("A") == 0 || s.holds("B") == 0 {
 		t.Fatal("something was touched")
 	}

@@ -59,7 +59,7 @@ func readConfig(file string) (config.Config, error) {
 		return config.Parse(nil, filepath.Dir(name))
 	}
 	if err != nil {
-		return c, usage("docs/agent.yaml is an example; nothing was opened", err)
+		return c, usage("cmd/expunge/systemd/agent.yaml of the source is an example; nothing was opened", err)
 	}
 	return c, nil
 }
@@ -90,7 +90,7 @@ func (a *app) serve(ctx context.Context, file string) (err error) {
 	}()
 	rules, err := c.Rules()
 	if err != nil {
-		return usage("docs/agent.yaml is an example", err)
+		return usage("cmd/expunge/systemd/agent.yaml of the source is an example", err)
 	}
 	state := svc.Agent.Dir()
 	web, err := server.New(server.Options{
