@@ -67,7 +67,7 @@ type auditFile struct {
 
 // repeated is a refusal that comes again and again. Of somebody who is refused not every try fills the disk.
 type repeated struct {
-	of    Action // what all of them have in common
+	of    Action // what those that are counted have in common
 	since time.Time
 	more  int // since it was recorded last
 }
@@ -79,6 +79,8 @@ const (
 	// quietMost is how many different ones are told apart in that time. What is beyond is counted together, by what and why.
 	quietMost = 1000
 	others    = "others"
+	// several stands for actions, or codes, that are counted together and are not the same.
+	several = "several"
 )
 
 // openAudit opens the audit file, or begins it.
@@ -119,10 +121,16 @@ func (a *auditFile) append(x Action) error {
 }
 
 // count records a refusal durably, unless the same was recorded lately: then it is counted.
-func (a *auditFile) count(x Action) error {
+func (a *auditFile) count(x Action) error { return a.countBy(quietKey(x), x) }
+
+// countStranger is count of somebody without roles: whatever they try is counted together.
+func (a *auditFile) countStranger(x Action) error {
+	return a.countBy(strings.Join([]string{x.Who, x.Via}, "\x00"), x)
+}
+
+func (a *auditFile) countBy(key string, x Action) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	key := quietKey(x)
 	q := a.quiet[key]
 	if q == nil && len(a.quiet) >= quietMost {
 		x = Action{Who: others, Action: x.Action, Decision: x.Decision, Code: x.Code}
@@ -130,17 +138,44 @@ func (a *auditFile) count(x Action) error {
 		q = a.quiet[key]
 	}
 	if q != nil {
-		q.more++
+		q.add(x)
 		return nil
 	}
 	if err := a.write(x); err != nil {
 		return err // nothing of it is on disk: the next one is the first
 	}
-	a.quiet[key] = &repeated{of: Action{Who: x.Who, Via: x.Via, Action: x.Action, Decision: x.Decision, Code: x.Code}, since: time.Now()}
+	a.quiet[key] = &repeated{of: x.kind(), since: time.Now()}
 	if a.tick == nil && !a.closed {
 		a.tick = time.AfterFunc(a.quietFor, a.due)
 	}
 	return nil
+}
+
+// kind is what an action has in common with others of its kind.
+func (x Action) kind() Action {
+	return Action{Who: x.Who, Via: x.Via, Action: x.Action, Decision: x.Decision, Code: x.Code}
+}
+
+// add counts one more.
+func (q *repeated) add(x Action) {
+	if q.more++; q.more == 1 {
+		q.of = x.kind()
+		return
+	}
+	if q.of.Action != x.Action {
+		q.of.Action = several
+	}
+	if q.of.Code != x.Code {
+		q.of.Code = several
+	}
+}
+
+// counting is how the refusals of somebody are counted.
+func counting(who api.Principal) func(*auditFile, Action) error {
+	if len(who.Roles) == 0 {
+		return (*auditFile).countStranger
+	}
+	return (*auditFile).count
 }
 
 func quietKey(x Action) string { return strings.Join([]string{x.Who, x.Via, x.Action, x.Code}, "\x00") }
@@ -280,19 +315,19 @@ func (s *Service) may(ctx context.Context, role api.Role, action, object string)
 		name = "nobody known"
 	}
 	p := api.NewProblem(api.ExitPermission, "forbidden", "an administrator gives roles in the agent's configuration", fmt.Errorf("%s has not the role %q, which this needs", name, role))
-	s.refused(ctx, Action{Action: action, Object: bounded(object), Detail: bounded(p.Detail)}, p.Code, (*auditFile).count)
+	s.refused(ctx, Action{Action: action, Object: bounded(object), Detail: bounded(p.Detail)}, p.Code, counting(who))
 	return p
 }
 
 // Refused records that somebody was refused before the service was asked, as by what serves it to others: for want of a role, or of
-// what makes a request. The first of a minute is recorded, and of further ones their number.
+// what makes a request. The first of a minute is recorded, and of further ones their number; of somebody without roles the first of all.
 func (s *Service) Refused(who api.Principal, action, object string, p *api.Problem) {
 	x := Action{Action: action, Object: bounded(object)}
 	// Where a request is wrong is told by the names that it has, and these can be anything: a PIN in the wrong place.
 	if len(p.Errors) == 0 {
 		x.Detail = bounded(p.Detail)
 	}
-	s.refused(api.WithPrincipal(context.Background(), who), x, p.Code, (*auditFile).count)
+	s.refused(api.WithPrincipal(context.Background(), who), x, p.Code, counting(who))
 }
 
 // bounded is text from outside, short enough for a record.

@@ -28,8 +28,8 @@ func TestRefusalsOfTheServerAreWrittenDown(t *testing.T) {
 	}
 	wrong := api.NewProblem(api.ExitUsage, "malformed", "", errors.New("body.pins.73519: it is there twice"))
 	wrong.Errors = []api.FieldProblem{{Location: "body.pins.73519", Message: "it is there twice"}}
-	x.Refused(api.Principal{Name: "uid:0", Via: "tls"}, "jobs.start", "/v1/jobs", wrong)
-	x.Refused(api.Principal{Name: "uid:0", Via: "tls"}, "jobs.cancel", "/v1/jobs/j/cancel", wrong)
+	x.Refused(api.Principal{Name: "uid:0", Via: "tls", Roles: api.Roles}, "jobs.start", "/v1/jobs", wrong)
+	x.Refused(api.Principal{Name: "uid:0", Via: "tls", Roles: api.Roles}, "jobs.cancel", "/v1/jobs/j/cancel", wrong)
 	s.close(x)
 	want := []Action{
 		{Who: "uid:1000", Via: "unix", Action: "drives.list", Object: "/v1/drives", Decision: refused, Code: "forbidden", Detail: "uid:1000 has no roles here"},
@@ -39,6 +39,37 @@ func TestRefusalsOfTheServerAreWrittenDown(t *testing.T) {
 	}
 	if list := s.actions(); !slices.Equal(list, want) {
 		t.Errorf("%+v", list)
+	}
+}
+
+// What a user would lose: a disk, to somebody without roles who tries everything. Of people with roles nothing is counted with anything else.
+func TestStrangersAreCountedTogether(t *testing.T) {
+	s := newSite(t)
+	x := s.serve(nil)
+	reader := api.Principal{Name: "uid:7", Via: "unix", Roles: []api.Role{api.Read}}
+	tried := []string{"drives.list", "jobs.start", "halt", "jobs.cancel", "no such operation"}
+	for range 3 {
+		for _, action := range tried {
+			x.Refused(stranger, action, "/v1/x", noRoles)
+			x.Refused(reader, action, "/v1/x", noRoles)
+		}
+	}
+	if _, err := x.Jobs(as(t.Context(), stranger.Name)); err == nil {
+		t.Error("a stranger sees jobs")
+	}
+	s.close(x)
+	records, tries := map[string]int{}, map[string]int{}
+	for _, a := range s.actions() {
+		records[a.Who]++
+		if tries[a.Who] += a.Repeated; a.Repeated == 0 {
+			tries[a.Who]++
+		}
+		if a.Who == stranger.Name && a.Repeated > 0 && (a.Action != several || a.Code != "forbidden") || a.Who == reader.Name && a.Action == several {
+			t.Errorf("%+v", a)
+		}
+	}
+	if records[stranger.Name] != 2 || tries[stranger.Name] != 16 || records[reader.Name] != 2*len(tried) || tries[reader.Name] != 15 {
+		t.Errorf("%v records of %v tries", records, tries)
 	}
 }
 

@@ -43,7 +43,7 @@ func (s *Service) attendedElsewhere() ([]agent.Job, error) {
 	}
 	var found []agent.Job
 	for _, job := range names {
-		if running[job] != nil {
+		if running[job] != nil || s.kept.isOver(job) {
 			continue
 		}
 		attended, err := s.Agent.Attended(job)

@@ -41,6 +41,7 @@ func (s *Service) select1(ctx context.Context, name string) (devices.Drive, erro
 
 // Watch goes on with unfinished jobs, and looks after the host until ctx ends: jobs that wait for a drive go on when it comes.
 func (s *Service) Watch(ctx context.Context) error {
+	s.lookEarly()
 	if err := s.Adopt(ctx); err != nil {
 		return err
 	}

@@ -2,7 +2,9 @@ package service
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/expunge-dev/expunge/agent"
@@ -18,6 +20,20 @@ type look struct {
 	done chan struct{}
 	why  []devices.Reason
 	err  error // the state cannot be read
+
+	jobs, judged atomic.Int64 // how many there are to be judged, and how many were
+}
+
+// soFar says how far the look is.
+func (l *look) soFar() string {
+	jobs, judged := l.jobs.Load(), l.judged.Load()
+	switch {
+	case judged < jobs:
+		return fmt.Sprintf("journals and certificates are still being looked at, of %d of %d jobs so far", judged, jobs)
+	case jobs > 0:
+		return fmt.Sprintf("journals and certificates of %d jobs were looked at; log and sink still are", jobs)
+	}
+	return "state and sink are still being looked at"
 }
 
 // powerOff says why the host must keep its power: jobs that are not at their end, certificates that are not made, evidence that is
@@ -28,12 +44,7 @@ func (s *Service) powerOff(ctx context.Context) ([]devices.Reason, error) {
 		s.mu.Unlock()
 		return []devices.Reason{{Code: "unknown", Message: "the agent is about to stop", Hint: "ask it again when it has started"}}, nil
 	}
-	l := s.looking
-	if l == nil {
-		l = &look{done: make(chan struct{})}
-		s.looking = l
-		s.lives.Go(func() { s.look(l) })
-	}
+	l := s.lookNow()
 	s.mu.Unlock()
 	late := time.NewTimer(lookWaits)
 	defer late.Stop()
@@ -43,7 +54,7 @@ func (s *Service) powerOff(ctx context.Context) ([]devices.Reason, error) {
 	case <-l.done:
 		why, err = slices.Clone(l.why), l.err
 	case <-late.C:
-		why = []devices.Reason{{Code: "unknown", Message: "state and sink are still being looked at", Hint: "ask again; if it stays so, look whether the sink answers"}}
+		why = []devices.Reason{{Code: "unknown", Message: l.soFar(), Hint: "ask again; if it stays so, look whether state and sink answer"}}
 	case <-ctx.Done():
 		why = []devices.Reason{{Code: "unknown", Message: context.Cause(ctx).Error()}}
 	}
@@ -54,6 +65,26 @@ func (s *Service) powerOff(ctx context.Context) ([]devices.Reason, error) {
 		}
 	}
 	return why, err
+}
+
+// lookNow is the look that is under way, or begins one. It is called with mu held, while the service does not close.
+func (s *Service) lookNow() *look {
+	l := s.looking
+	if l == nil {
+		l = &look{done: make(chan struct{})}
+		s.looking = l
+		s.lives.Go(func() { s.look(l) })
+	}
+	return l
+}
+
+// lookEarly begins a look for those who will ask: after a start every certificate is verified.
+func (s *Service) lookEarly() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closing {
+		s.lookNow()
+	}
 }
 
 func runs(job string) devices.Reason {
@@ -84,7 +115,9 @@ func (s *Service) look(l *look) {
 			l.why = append(l.why, runs(job))
 		}
 	}
-	l.why = append(l.why, s.kept.look(slices.DeleteFunc(names, func(job string) bool { return running[job] != nil }), len(running) == 0, true)...)
+	ended := slices.DeleteFunc(slices.Clone(names), func(job string) bool { return running[job] != nil })
+	l.jobs.Store(int64(len(ended)))
+	l.why = append(l.why, s.kept.look(ended, len(running) == 0, true, func() { l.judged.Add(1) })...)
 	if len(names) > 0 && s.volatile() && s.Sink == "" && !s.AcceptVolatile {
 		l.why = append(l.why, devices.Reason{Code: "state_volatile", Message: "the state is kept in memory", Hint: "copy it elsewhere first"})
 	}
@@ -98,7 +131,7 @@ func (s *Service) settle(job string) {
 	}
 	still := len(s.running) == 0
 	s.lives.Go(func() {
-		for _, r := range s.kept.look([]string{job}, still, false) {
+		for _, r := range s.kept.look([]string{job}, still, false, func() {}) {
 			s.log.Error("the evidence of a job is not where it should be", "job", job, "why", r.Message)
 		}
 	})

@@ -124,7 +124,7 @@ func New(o Options) (*Service, error) {
 	}
 	s := &Service{
 		Options: o, log: o.Log.Named("service"), started: time.Now(), adopted: make(chan struct{}), running: map[string]*run{}, claimed: claims{}, verdicts: map[string]verdict{},
-		ends: map[string]agent.Job{}, held: map[string]sanitize.Plan{}, stopped: map[string]*agent.HaltedError{}, kept: evidence{agent: o.Agent, settled: map[string]settled{}},
+		ends: map[string]agent.Job{}, held: map[string]sanitize.Plan{}, stopped: map[string]*agent.HaltedError{}, kept: evidence{agent: o.Agent, settled: map[string]settled{}, over: map[string]bool{}},
 	}
 	s.adoptedAll = sync.OnceFunc(func() { close(s.adopted) })
 	if o.Sink != "" {

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"github.com/expunge-dev/expunge/agent"
 	"github.com/expunge-dev/expunge/devices"
@@ -17,8 +19,28 @@ type evidence struct {
 	agent *agent.Agent
 	sink  *sink // nil where none is configured
 
-	mu      sync.Mutex // one looks, and copies, at a time; guards the rest
+	mu      sync.Mutex // one looks, and copies, at a time; guards settled, but for what judgeAll does
 	settled map[string]settled
+
+	overMu sync.Mutex // guards over; held for moments alone
+	over   map[string]bool
+}
+
+// isOver says whether a job was found to be at its end, so that nobody is at work on it any more. It waits for no look.
+func (e *evidence) isOver(job string) bool {
+	e.overMu.Lock()
+	defer e.overMu.Unlock()
+	return e.over[job]
+}
+
+func (e *evidence) setOver(job string, is bool) {
+	e.overMu.Lock()
+	defer e.overMu.Unlock()
+	if is {
+		e.over[job] = true
+	} else {
+		delete(e.over, job)
+	}
 }
 
 // settled is a job that was judged to have nothing left to do, by these files as they were. It is judged anew when one of them is
@@ -31,16 +53,13 @@ type settled struct {
 
 // look says what speaks against taking the host's power, of these jobs and, where still says that nothing else writes there, of
 // what they are audited by. A look that is not thorough takes it that what was copied before is there.
-func (e *evidence) look(jobs []string, still, thorough bool) []devices.Reason {
+func (e *evidence) look(jobs []string, still, thorough bool, judged func()) []devices.Reason {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var why []devices.Reason
 	var ended []settled
-	for _, job := range jobs {
-		reason, err := e.judge(job)
-		if err != nil {
-			reason = &devices.Reason{Code: "unknown", Message: fmt.Sprintf("job %s: %v", job, err), Hint: "look at the state directory"}
-		}
+	for i, reason := range e.judgeAll(jobs, judged) {
+		job := jobs[i]
 		if reason != nil {
 			why = append(why, *reason)
 			still = still && reason.Code != agent.ReasonRunning
@@ -87,46 +106,72 @@ func (e *evidence) look(jobs []string, still, thorough bool) []devices.Reason {
 	return why
 }
 
-// judge says what is left to do for a job that nobody is at work on here.
-func (e *evidence) judge(job string) (*devices.Reason, error) {
-	if have, known := e.settled[job]; known {
-		same, err := have.same()
-		if err != nil || same {
-			return nil, err
+// judgeAll says what is left to do for each of these jobs; nil is nothing. As many are judged at once as there are processors: after a
+// start every certificate is verified. judged is called after each, by several at once.
+func (e *evidence) judgeAll(jobs []string, judged func()) []*devices.Reason {
+	why, now := make([]*devices.Reason, len(jobs)), make([]settled, len(jobs))
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range min(len(jobs), runtime.GOMAXPROCS(0)) {
+		all.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(jobs); i = int(next.Add(1)) - 1 {
+				var err error
+				if now[i], why[i], err = e.judge(jobs[i]); err != nil {
+					why[i] = &devices.Reason{Code: "unknown", Message: fmt.Sprintf("job %s: %v", jobs[i], err), Hint: "look at the state directory"}
+				}
+				judged()
+			}
+		})
+	}
+	all.Wait()
+	for i, job := range jobs {
+		if why[i] == nil {
+			e.settled[job] = now[i]
+		} else {
+			delete(e.settled, job)
 		}
-		delete(e.settled, job)
+		e.setOver(job, why[i] == nil)
+	}
+	return why
+}
+
+// judge says what is left to do for a job that nobody is at work on here. It changes nothing.
+func (e *evidence) judge(job string) (settled, *devices.Reason, error) {
+	if have, known := e.settled[job]; known {
+		if same, err := have.same(); err != nil || same {
+			return have, nil, err
+		}
 	}
 	p, err := e.agent.PlanOf(job)
 	if err != nil {
-		return nil, err
+		return settled{}, nil, err
 	}
 	now := settled{files: e.agent.KeptOf(job, p)}
 	if now.were, err = stats(now.files); err != nil { // before they are read: what changes meanwhile is another then
-		return nil, err
+		return now, nil, err
 	}
 	attended, err := e.agent.Attended(job) // first: one that comes to its end meanwhile has not stopped short of it
 	if err != nil {
-		return nil, err
+		return now, nil, err
 	}
 	j, err := e.agent.Job(job)
 	if err != nil {
-		return nil, err
+		return now, nil, err
 	}
 	if attended {
 		r := runsElsewhere(job)
-		return &r, nil
+		return now, &r, nil
 	}
 	for _, d := range j.Drives {
 		now.logged = max(now.logged, d.Logged())
 		switch {
 		case !d.Finished():
-			return &devices.Reason{Code: "unfinished", Message: fmt.Sprintf("job %s is not at its end: drive %s holds data", job, d.Drive.Serial), Hint: "resume the job, or abandon it"}, nil
+			return now, &devices.Reason{Code: "unfinished", Message: fmt.Sprintf("job %s is not at its end: drive %s holds data", job, d.Drive.Serial), Hint: "resume the job, or abandon it"}, nil
 		case d.Certificate == "" && (d.Outcome != sanitize.RefusedRun || d.Evidence != nil && d.Evidence.IntentLeaf != ""):
-			return &devices.Reason{Code: "uncertified", Message: fmt.Sprintf("job %s has no certificate of drive %s", job, d.Drive.Serial), Hint: "run: expunge certificate reissue " + job}, nil
+			return now, &devices.Reason{Code: "uncertified", Message: fmt.Sprintf("job %s has no certificate of drive %s", job, d.Drive.Serial), Hint: "run: expunge certificate reissue " + job}, nil
 		}
 	}
-	e.settled[job] = now
-	return nil, nil
+	return now, nil, nil
 }
 
 // same says whether all files are as they were.

@@ -17,6 +17,7 @@ import (
 	"github.com/expunge-dev/expunge/agent/service"
 	"github.com/expunge-dev/expunge/devices/virtual"
 	"github.com/expunge-dev/expunge/internal/durable"
+	"github.com/expunge-dev/expunge/sanitize"
 )
 
 // A command without an agent that is told to stop stops its job, and says so. No agent goes on with that by itself; whoever runs the
@@ -238,6 +239,57 @@ func TestWaitsForAnAgentThatStartsOrStops(t *testing.T) {
 	if err := lock.Unlock(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// What speaks against a plan is said before somebody types a confirmation in vain, by an agent and without one.
+func TestWhatSpeaksAgainstAPlanIsSaidFirst(t *testing.T) {
+	rack, dir := rackOf(t, virtual.Spec{Serial: "A", SizeBytes: 1 << 20})
+	file := filepath.Join(t.TempDir(), "plan.json")
+	call(t, exitOK, nil, "--rack", dir, "plan", "A", "-o", file)
+	plan, err := readPlan(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(change func(*sanitize.Plan)) string {
+		t.Helper()
+		p, name := plan, filepath.Join(t.TempDir(), "plan.json")
+		change(&p)
+		data, err := sanitize.MarshalPlan(p)
+		if err == nil {
+			err = os.WriteFile(name, data, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	expired := write(func(p *sanitize.Plan) {
+		p.Created, p.Expires = p.Created.Add(-48*time.Hour), p.Expires.Add(-48*time.Hour)
+	})
+	foreign := write(func(p *sanitize.Plan) { p.Host = "another" })
+	says := func(word string, args ...string) { // without --confirm, and without a terminal to ask at
+		t.Helper()
+		_, stderr, code := on(t, rack, append([]string{"run"}, args...)...)
+		if code != exitRefused || !strings.Contains(stderr, word) || strings.Contains(stderr, "not confirmed") {
+			t.Errorf("run %v: exit %d, %s", args, code, stderr)
+		}
+	}
+	says("expired", "--plan", expired)
+	says("another host", "--plan", foreign)
+
+	serve, c := startAgent(t, dir)
+	if _, err := c.Halt(t.Context(), api.HaltRequest{Halted: true, Reason: "the wrong rack"}); err != nil {
+		t.Fatal(err)
+	}
+	says("the wrong rack", "A")
+	if err := serve.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := serve.Wait(); err != nil {
+		t.Error(err)
+	}
+	says("the wrong rack", "A")
+	says("the wrong rack", "--plan", file)
 }
 
 // What an agent or a service tells of a job's end is success only where it adds up.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -67,7 +68,7 @@ func (a *app) run(ctx context.Context, svc api.Service, names []string, request 
 		}
 		return jobAnswer(api.JobOf(begun)), errors.Join(planProblem(p.Plan), err)
 	}
-	if err := a.mayBegin(p, here != nil); err != nil {
+	if err := a.mayBegin(ctx, svc, p); err != nil {
 		return jobAnswer(api.JobOf(begun)), err
 	}
 	listed, err := svc.Drives(ctx)
@@ -124,13 +125,27 @@ func (a *app) planned(ctx context.Context, svc api.Service, names []string, requ
 	return p, err
 }
 
-// mayBegin says what is known to be missing, before anybody is asked to confirm.
-func (a *app) mayBegin(p api.Plan, here bool) error {
+// mayBegin says what is known to speak against it, before anybody is asked to confirm.
+func (a *app) mayBegin(ctx context.Context, svc api.Service, p api.Plan) error {
+	here, _ := svc.(*service.Service)
+	if p.Job != "" && here == nil {
+		return nil // it is only told of
+	}
+	if err := halted(ctx, svc); err != nil {
+		return err
+	}
 	if p.Job != "" {
 		return nil // it was permitted when it began
 	}
+	host, simulated := p.Plan.Host, p.Plan.Simulated // an agent takes none but those that it made
+	if here != nil {
+		host, simulated = here.Agent.ID(), here.Agent.Simulated()
+	}
+	if err := p.Plan.Usable(host, simulated, time.Now()); err != nil {
+		return err
+	}
 	if have := len(p.Approvals); have < p.ApprovalsNeeded {
-		if here {
+		if here != nil {
 			return &agent.ApprovalError{Needed: p.ApprovalsNeeded, Have: have}
 		}
 		return &problem{code: exitRefused, name: "approval_required", err: fmt.Errorf("the plan needs %d approvals, and has %d", p.ApprovalsNeeded, have), hint: "an approver signs: expunge approve " + p.ID}
@@ -139,6 +154,21 @@ func (a *app) mayBegin(p api.Plan, here bool) error {
 		return nil
 	}
 	_, err := a.pinsOf(p.Drives)
+	return err
+}
+
+// halted is the halt that keeps everything from beginning; nil when there is none.
+func halted(ctx context.Context, svc api.Service) error {
+	if here, is := svc.(*service.Service); is {
+		if held := here.Agent.Halted(); held != nil {
+			return held
+		}
+		return nil
+	}
+	h, err := svc.Halted(ctx)
+	if h.Halted {
+		return &agent.HaltedError{By: h.By, Since: h.Since, Reason: h.Reason}
+	}
 	return err
 }
 
