@@ -80,7 +80,11 @@ func (a *Agent) ready(drives int) error {
 		return err
 	}
 	if want := int64(drives) * roomPerDrive; free < want {
-		return fmt.Errorf("state directory %s has room for %d bytes, and %d drives need %d: %w", a.dir, free, drives, want, ErrNoRoom)
+		need := "1 drive needs"
+		if drives != 1 {
+			need = fmt.Sprintf("%d drives need", drives)
+		}
+		return fmt.Errorf("state directory %s has room for %d bytes, and %s %d: %w", a.dir, free, need, want, ErrNoRoom)
 	}
 	// Several jobs and processes may look at once: each has a name of its own.
 	probe := filepath.Join(a.dir, fmt.Sprintf(".probe-%d-%d", os.Getpid(), probes.Add(1)))

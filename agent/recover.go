@@ -197,7 +197,7 @@ func (a *Agent) ExitFailureMode(ctx context.Context, name string) (left devices.
 	}
 	defer func() { err = errors.Join(err, handle.Close()) }()
 	if err := handle.ExitFailureMode(ctx); err != nil {
-		return d, fmt.Errorf("exit failure mode of %s (a drive refuses it after a restricted failure, which only a successful sanitize ends): %w", d.Serial, err)
+		return d, fmt.Errorf("exit failure mode of %s: %w", d.Serial, err)
 	}
 	if _, err := handle.PartitionTable(ctx); err != nil {
 		return d, fmt.Errorf("%s was told to leave its failure mode, and cannot be read all the same: %w", d.Serial, err)

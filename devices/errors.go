@@ -18,6 +18,8 @@ var (
 	ErrGone = errors.New("drive is gone")
 	// ErrNoDoor: the node has no such command door; nothing was sent.
 	ErrNoDoor error = &kindError{"no such command door on this node", errors.ErrUnsupported}
+	// ErrStaysFailed: the drive refuses to leave its failure mode. Only a sanitize that succeeds ends it.
+	ErrStaysFailed = errors.New("the drive refuses to leave its failure mode, which only a successful sanitize ends")
 	// ErrNoEnclosure: no slot of this host is known to hold the drive. Find it by the serial number on its label.
 	ErrNoEnclosure error = &kindError{"no enclosure or slot is known to hold it", errors.ErrUnsupported}
 	// ErrNoLight: the slot has no light that the kernel can switch.

@@ -2,6 +2,7 @@ package devices
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/expunge-dev/expunge/devices/ata"
@@ -12,8 +13,19 @@ import (
 // ExitFailureMode has a drive whose unrestricted sanitize failed take reads and writes again, with
 // whatever data it holds: NVMe SANACT 1 (NVMe base 2.0, 5.24), ATA SANITIZE STATUS EXT with CLEAR
 // SANITIZE OPERATION FAILED (ACS-4 7.36.4), SCSI SANITIZE, EXIT FAILURE MODE (SBC-4 5.30). After a
-// restricted failure the drive refuses it. That it is accepted proves nothing.
+// restricted failure the drive refuses it, which is ErrStaysFailed. That it is accepted proves nothing.
 func (h *Handle) ExitFailureMode(ctx context.Context) error {
+	err := h.exitFailureMode(ctx)
+	var byNVMe *nvme.StatusError
+	var byATA *ata.Error
+	var bySCSI *scsi.CommandError
+	if errors.As(err, &byNVMe) && byNVMe.Refused() || errors.As(err, &byATA) || errors.As(err, &bySCSI) && bySCSI.Refused() {
+		return fmt.Errorf("%w: %w", ErrStaysFailed, err)
+	}
+	return err
+}
+
+func (h *Handle) exitFailureMode(ctx context.Context) error {
 	t := h.Transport()
 	switch h.drive.Protocol {
 	case ProtocolNVMe:

@@ -210,11 +210,20 @@ func decide(d devices.Drive, partitionTable string, r Request, p Policy, judged 
 	if plan.Technique != HostOverwrite {
 		r.Verify = verify
 		plan.Operations, plan.Leaves = operations(plan.Technique, d, r), leaves(plan.Technique, d)
-		plan.BlocksBarred = d.TCG != nil && d.TCG.Shut() || d.FormatFailed || d.Sanitize != nil && d.Sanitize.State == devices.SanitizeFailed
+		plan.BlocksBarred = blocksBarred(d)
 		if r.BlockSize != d.LogicalBlock {
 			plan.Reformat = r.BlockSize
 		}
-		return plan, plan.provable()
+		if !provable(plan.Technique, d, verify) {
+			works := func(t Technique) bool {
+				other := r
+				other.Technique, other.TCG = t, ""
+				_, err := decide(d, partitionTable, other, p, judged, already)
+				return err == nil
+			}
+			return plan, unprovable(plan.Technique, method, d, r, works)
+		}
+		return plan, nil
 	}
 	if r.Scheme == "" && row.Scheme != "" {
 		r.Pattern, r.Scheme, plan.Scheme = "", row.Scheme, row.Scheme
@@ -251,13 +260,42 @@ func choosable(d devices.Drive, r Request) error {
 	return nil
 }
 
-// provable refuses what could end as nothing but unproven.
-func (dp DrivePlan) provable() error {
-	if known := dp.Leaves == devices.ReadsConstant || dp.Leaves == devices.ReadsZeros; dp.BlocksBarred && !known && dp.Verification != VerifyStatus {
-		return refuse("not_provable", fmt.Sprintf("an earlier erase failed or the drive is locked, so nothing can be marked before, and after %s alone there is nothing to compare", dp.Technique),
-			"ask for a technique that leaves a known value (--technique crypto+block, block, drive-overwrite), or for --verify status")
+// blocksBarred says whether nothing can be read or written before the drive erased itself.
+func blocksBarred(d devices.Drive) bool {
+	return d.TCG != nil && d.TCG.Shut() || d.FormatFailed || d.Sanitize != nil && d.Sanitize.State == devices.SanitizeFailed
+}
+
+// provable says whether a technique can end as anything but unproven: with nothing marked before, it must leave a value that is known.
+func provable(t Technique, d devices.Drive, v VerifyMode) bool {
+	if t == HostOverwrite || v == VerifyStatus || !blocksBarred(d) {
+		return true
 	}
-	return nil
+	left := leaves(t, d)
+	return left == devices.ReadsConstant || left == devices.ReadsZeros
+}
+
+// unprovable refuses what could end as nothing but unproven, and names what would be proven: another technique where one works.
+func unprovable(t Technique, m Method, d devices.Drive, r Request, works func(Technique) bool) error {
+	again := fmt.Sprintf("expunge plan %s --method %s ", d.Serial, m)
+	for _, other := range Techniques() {
+		if provable(other, d, VerifySampled) && works(other) {
+			return refuse(notProvable, nothingToCompare(t), again+"--technique "+other.Word())
+		}
+	}
+	if r.Technique != "" {
+		again += "--technique " + t.Word() + " "
+	}
+	if r.TCG != "" {
+		again += "--tcg " + string(r.TCG) + " "
+	}
+	return refuse(notProvable, nothingToCompare(t), again+"--verify status (it takes the drive's word, and nothing is proven)")
+}
+
+// notProvable is why a technique is not used that could end as nothing but unproven.
+const notProvable = "not_provable"
+
+func nothingToCompare(t Technique) string {
+	return fmt.Sprintf("an earlier erase failed or the drive is locked, so nothing can be marked before, and after %s alone there is nothing to compare", t)
 }
 
 // cannot makes the refusal that says what would reach the method.

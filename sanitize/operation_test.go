@@ -366,6 +366,11 @@ func TestTechniquesOfDrives(t *testing.T) {
 		}, Request{}, "method_not_reached"},
 		{"failed", func(d *devices.Drive) { d.Sanitize.State = devices.SanitizeFailed }, Request{Method: Purge}, CryptoThenBlock},
 		{"failed, crypto alone", func(d *devices.Drive) { d.Sanitize.State = devices.SanitizeFailed }, Request{Method: Purge, Technique: "crypto"}, "not_provable"},
+		{"failed, crypto and overwrite", func(d *devices.Drive) {
+			d.Sanitize.State, d.Sanitize.Block, d.Sanitize.Overwrite, d.Sanitize.NoDeallocate = devices.SanitizeFailed, false, true, true
+		}, Request{Method: Purge}, DriveOverwrite},
+		{"failed, crypto is all it has", func(d *devices.Drive) { d.Sanitize.State, d.Sanitize.Block = devices.SanitizeFailed, false }, Request{Method: Purge}, "not_provable"},
+		{"failed, crypto is all it has, on its word", func(d *devices.Drive) { d.Sanitize.State, d.Sanitize.Block = devices.SanitizeFailed, false }, Request{Method: Purge, Verify: VerifyStatus}, CryptographicErase},
 		{"failed, unrestricted", func(d *devices.Drive) { d.Sanitize.State = devices.SanitizeFailed }, Request{Method: Purge, FailureMode: Unrestricted}, "method_not_reached"},
 		{"SATA", func(d *devices.Drive) { d.Protocol, d.Sanitize, d.Namespaces = devices.ProtocolATA, nil, nil }, Request{Method: Purge}, "method_not_reached"},
 	} {
@@ -385,6 +390,16 @@ func TestTechniquesOfDrives(t *testing.T) {
 		}
 		if err == nil && p.Technique != HostOverwrite && (len(p.RestsOn) == 0 || p.RestsOn[0].Message != Reliance || len(p.Operations) == 0) {
 			t.Errorf("%s: %+v", c.name, p)
+		}
+	}
+	// A refusal for want of proof names the command that is not refused.
+	for _, block := range []bool{true, false} {
+		d := nvmeDrive()
+		d.Sanitize.State, d.Sanitize.Block = devices.SanitizeFailed, block
+		_, err := chooseFor(d, Request{Method: Purge, Technique: CryptographicErase})
+		want := map[bool]string{true: "expunge plan " + d.Serial + " --method purge --technique crypto+block", false: "expunge plan " + d.Serial + " --method purge --technique crypto --verify status"}[block]
+		if refusal := (*Refusal)(nil); !errors.As(err, &refusal) || !strings.HasPrefix(refusal.Reasons[0].Hint, want) {
+			t.Errorf("%v, %+v, want %q", err, refusal, want)
 		}
 	}
 	// A drive that may not deallocate afterwards is not told so, and one that can demand purge is.

@@ -39,15 +39,41 @@ var techniqueNames = map[string]Technique{
 
 // techniqueByName finds a technique as people write it. The error is a *RequestError.
 func techniqueByName(name string) (Technique, error) {
-	plain := strings.ToLower(strings.ReplaceAll(name, "-", " "))
+	plain := strings.Join(strings.FieldsFunc(strings.ToLower(name), func(r rune) bool { return r == '-' || r == '_' || r == ' ' }), " ")
 	if t, ok := techniqueNames[plain]; ok {
 		return t, nil
 	}
 	at := slices.IndexFunc(Techniques(), func(t Technique) bool { return strings.EqualFold(string(t), plain) })
 	if at < 0 {
-		return "", &RequestError{"technique", name, "not one of crypto+block, crypto, block, format-crypto, " + list(Techniques())}
+		words := make([]string, 0, len(Techniques()))
+		for _, t := range Techniques() {
+			words = append(words, t.Word())
+		}
+		why := "not one of " + list(words)
+		if meant := nearestTechnique(plain); meant != "" {
+			why += "; perhaps " + meant + " is meant"
+		}
+		return "", &RequestError{"technique", name, why}
 	}
 	return Techniques()[at], nil
+}
+
+// nearestTechnique is the technique, as people type it, whose beginning a wrong name shares; "" where none is near.
+func nearestTechnique(plain string) string {
+	const least = 4 // letters that no two techniques but those of a family share
+	best, most := "", least-1
+	for _, t := range Techniques() {
+		for _, word := range []string{strings.ReplaceAll(t.Word(), "-", " "), strings.ToLower(string(t))} {
+			n := 0
+			for n < min(len(word), len(plain)) && word[n] == plain[n] {
+				n++
+			}
+			if n > most || n == most && n == len(word) {
+				best, most = t.Word(), n
+			}
+		}
+	}
+	return best
 }
 
 // formats says whether the technique is a format, of whichever kind.

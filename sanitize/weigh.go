@@ -31,7 +31,7 @@ type Weighed struct {
 }
 
 // weigh judges every technique: those of the policy's order first. The first that can be used is
-// chosen, and nothing stands in for one that was asked for.
+// chosen that can be proven, and nothing stands in for one that was asked for.
 func weigh(m Method, d devices.Drive, r Request, p Policy) []Weighed {
 	p = p.on(d)
 	if r.Verify == "" {
@@ -70,7 +70,26 @@ func weigh(m Method, d devices.Drive, r Request, p Policy) []Weighed {
 		}
 		list = append(list, w)
 	}
+	if r.Technique == "" {
+		chooseProvable(list, d)
+	}
 	return list
+}
+
+// chooseProvable passes over what could end as nothing but unproven where another technique that reaches the same method can be proven.
+// Where none can, what was chosen stays, and is refused for that.
+func chooseProvable(list []Weighed, d devices.Drive) {
+	first := slices.IndexFunc(list, func(w Weighed) bool { return w.Verdict == Chosen })
+	proven := slices.IndexFunc(list, func(w Weighed) bool { return w.Verdict != NotUsable && provable(w.Technique, d, w.Verification) })
+	if first < 0 || proven <= first {
+		return
+	}
+	for i := range list[:proven] {
+		if w := &list[i]; w.Verdict != NotUsable {
+			w.Verdict, w.Verification, w.Code, w.Message = NotUsable, "", notProvable, nothingToCompare(w.Technique)
+		}
+	}
+	list[proven].Verdict = Chosen
 }
 
 // bars says why the policy does not let a technique be used to reach a method on a drive; "" when

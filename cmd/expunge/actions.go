@@ -83,7 +83,7 @@ func actionsOf(file string) (answer, error) {
 		if err := t.Flush(); err != nil {
 			return err
 		}
-		_, err := fmt.Fprintf(w, "%d records, the last one's SHA-256 is %s\n", len(list), parsed.Head)
+		_, err := fmt.Fprintf(w, "%s, the last one's SHA-256 is %s\n", counted(len(list), "record"), parsed.Head)
 		return err
 	}}, nil
 }

@@ -119,7 +119,7 @@ func (a *app) command() *cobra.Command {
 	flags.StringVar(&a.state, "state", "", "state `DIR` (default /var/lib/expunge; without root $XDG_STATE_HOME/expunge; for a rack DIR/agent)")
 	flags.StringVar(&a.rack, "rack", "", "use the virtual host in `DIR` in place of this machine")
 	flags.StringVar(&a.socket, "socket", "", "ask the running agent that listens at `PATH` (default: the one that has the state)")
-	flags.StringVar(&a.json, "json", "", "print one JSON document (or =stream: one object per line)")
+	flags.StringVar(&a.json, "json", "", "print one JSON document: --json; or --json=stream, one object per line (with the =)")
 	flags.Lookup("json").NoOptDefVal = "document"
 	flags.StringVar(&a.logLevel, "log-level", "off", "log for operators on standard error: trace, debug, info, warn, error, off")
 	a.unlockFlags(flags)

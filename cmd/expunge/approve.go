@@ -83,7 +83,7 @@ func (a *app) approve(ctx context.Context, name string, w approving) (answer, er
 		return answer{}, err
 	}
 	return answer{result: approvedResult{p.ID, p.Digest, p.ApprovalsNeeded, p.Approvals}, text: func(w io.Writer) error {
-		_, err := fmt.Fprintf(w, "plan %s has %d of %d approvals\n", p.Digest[:12], len(p.Approvals), p.ApprovalsNeeded)
+		_, err := fmt.Fprintf(w, "plan %s has %d of %s\n", p.Digest[:12], len(p.Approvals), counted(p.ApprovalsNeeded, "approval"))
 		return err
 	}}, nil
 }

@@ -73,11 +73,11 @@ func (a *app) audit(f auditFlags) (answer, error) {
 	switch item.Code() {
 	case attest.CodeInvalid:
 		return out, &problem{code: exitInvalid, name: "contradiction", silent: a.json == "",
-			err:  fmt.Errorf("the evidence contradicts itself: %d findings", item.Count(attest.Contradiction)),
+			err:  fmt.Errorf("the evidence contradicts itself: %s", counted(item.Count(attest.Contradiction), "finding")),
 			hint: "keep all files as they are, and compare them with backups and with certificates that were handed out"}
 	case attest.CodePolicy:
 		return out, &problem{code: exitPolicy, name: "omission", silent: a.json == "",
-			err:  fmt.Errorf("what is there is authentic, and not all that is due: %d findings", item.Count(attest.Omission)),
+			err:  fmt.Errorf("what is there is authentic, and not all that is due: %s", counted(item.Count(attest.Omission), "finding")),
 			hint: "expunge jobs shows how jobs stand; expunge certificate reissue makes a certificate again"}
 	}
 	return out, nil
@@ -180,17 +180,25 @@ func (i auditItem) text() string {
 	if trust == "" {
 		trust = i.Trust
 	}
-	fmt.Fprintf(&b, "  log       %d entries: %d intents, %d results on %d drives; %d tiles\n", i.Size, i.Intents, i.Results, i.Drives, i.Tiles)
+	fmt.Fprintf(&b, "  log       %s: %s, %s on %s; %s\n", entries(i.Size), counted(i.Intents, "intent"), counted(i.Results, "result"), counted(i.Drives, "drive"), counted(i.Tiles, "tile"))
 	for _, status := range slices.Sorted(maps.Keys(i.Outcomes)) {
 		fmt.Fprintf(&b, "            %5d %s\n", i.Outcomes[status], status)
 	}
 	if n := i.Validations + i.Supersedings + i.Manifests + i.Destructions; n > 0 {
-		fmt.Fprintf(&b, "            %d validations, %d supersessions, %d manifests, %d destructions\n", i.Validations, i.Supersedings, i.Manifests, i.Destructions)
+		fmt.Fprintf(&b, "            %s, %s, %s, %s\n", counted(i.Validations, "validation"), counted(i.Supersedings, "supersession"), counted(i.Manifests, "manifest"), counted(i.Destructions, "destruction"))
 	}
-	fmt.Fprintf(&b, "  files     %d certificates, %d other records in %s\n", i.Certificates, i.Records, i.From)
+	fmt.Fprintf(&b, "  files     %s, %s in %s\n", counted(i.Certificates, "certificate"), counted(i.Records, "other record"), i.From)
 	fmt.Fprintf(&b, "  signed by key %.16s…, %s\n", i.KeyID, trust)
-	fmt.Fprintf(&b, "  found     %d contradictions, %d omissions, %d notes\n", i.Count(attest.Contradiction), i.Count(attest.Omission), i.Count(attest.Note))
+	fmt.Fprintf(&b, "  found     %s, %s, %s\n", counted(i.Count(attest.Contradiction), "contradiction"), counted(i.Count(attest.Omission), "omission"), counted(i.Count(attest.Note), "note"))
 	return b.String()
+}
+
+// entries is how many entries a log has.
+func entries(n int64) string {
+	if n == 1 {
+		return "1 entry"
+	}
+	return fmt.Sprintf("%d entries", n)
 }
 
 // whereFound is where to look. Names of files may be anything.

@@ -61,7 +61,7 @@ func (a *app) certificateExportCommand() *cobra.Command {
 	}
 	flags := c.Flags()
 	flags.StringVarP(&e.out, "output", "o", "", "`FILE` to write, which must not be there yet, or DIR/; - is standard output")
-	flags.StringVar(&e.format, "format", "", "json, pdf, html, qr, csv or ndjson (default: by the end of FILE's name)")
+	flags.StringVar(&e.format, "format", "", "json, pdf, html, qr, csv or ndjson (default: by the end of FILE's name; in DIR/ json)")
 	flags.BoolVar(&e.all, "all", false, "every certificate of this state")
 	flags.StringVar(&e.site, "site", "", "letterhead of pages: a YAML `FILE` with name, address and logo (default site.yaml of the state, if it is there)")
 	return c
@@ -124,7 +124,7 @@ func (e *exporting) check(args []string, document bool) (directory bool, err err
 	switch {
 	case e.format != "":
 	case directory:
-		return false, usage("--format pdf", errors.New("a directory has no format"))
+		e.format = "json" // what each of them is
 	case extension == "" || e.out == "-":
 		e.format = "json"
 	default:

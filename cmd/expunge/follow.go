@@ -167,7 +167,7 @@ func plausible(begun, end api.Job) error {
 	case end.ID != begun.ID || end.Plan != begun.Plan:
 		return fmt.Errorf("the agent tells of job %q in place of %q", end.ID, begun.ID)
 	case len(end.Drives) == 0 || len(end.Drives) != len(begun.Drives):
-		return fmt.Errorf("the agent tells of %d drives, and job %s has %d", len(end.Drives), begun.ID, len(begun.Drives))
+		return fmt.Errorf("the agent tells of %s, and job %s has %d", counted(len(end.Drives), "drive"), begun.ID, len(begun.Drives))
 	}
 	open := slices.ContainsFunc(end.Drives, func(d api.JobDrive) bool { return d.Outcome == sanitize.Interrupted })
 	for i, d := range end.Drives {
@@ -194,7 +194,10 @@ func theJob(ctx context.Context, svc api.Service, args []string) (api.Job, error
 			open = append(open, j)
 		}
 	}
-	if len(open) != 1 {
+	if len(open) == 0 {
+		return api.Job{}, &problem{code: exitNotFound, name: "not_found", err: errors.New("no job is going on or interrupted"), hint: "one that has ended is named: expunge jobs lists them all"}
+	}
+	if len(open) > 1 {
 		return api.Job{}, &problem{code: exitNotFound, name: "not_found", err: fmt.Errorf("%d jobs are not finished: name one", len(open)), hint: "expunge jobs lists them"}
 	}
 	return open[0], nil

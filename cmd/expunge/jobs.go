@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -14,9 +15,13 @@ import (
 
 func (a *app) jobsCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use: "jobs", Short: "list jobs; resume or abandon one", Args: cobra.NoArgs,
+		Use: "jobs", Short: "list jobs; show, cancel, resume or abandon one", Args: cobra.NoArgs,
 		RunE: a.asked("jobs", func(ctx context.Context, svc api.Service, _ []string) (answer, error) {
-			list, err := svc.Jobs(ctx)
+			jobs, err := svc.Jobs(ctx)
+			if err != nil {
+				return answer{}, err
+			}
+			list, err := standings(ctx, svc, jobs)
 			if err != nil {
 				return answer{}, err
 			}
@@ -30,7 +35,11 @@ func (a *app) jobsCommand() *cobra.Command {
 			if err != nil {
 				return answer{}, err
 			}
-			return jobAnswer(j), nil
+			items, err := standings(ctx, svc, []api.Job{j})
+			if err != nil {
+				return answer{}, err
+			}
+			return items[0].answer(), nil
 		}),
 	}, a.resumeCommand(), a.abandonCommand(), a.cancelCommand())
 	return c
@@ -82,12 +91,27 @@ func (a *app) completeJobs(c *cobra.Command, _ []string, _ string) ([]string, co
 	}
 	var words []string
 	for _, j := range jobs {
-		words = append(words, fmt.Sprintf("%s\t%d drives", j.ID, len(j.Drives)))
+		words = append(words, fmt.Sprintf("%s\t%s", j.ID, counted(len(j.Drives), "drive")))
 	}
 	return words, cobra.ShellCompDirectiveNoFileComp
 }
 
-func jobsText(w io.Writer, list []api.Job) error {
+// answer is jobAnswer with what was said of the certificates later.
+func (j jobItem) answer() answer {
+	told := slices.Clone(j.Drives)
+	for i := range told {
+		told[i].Words = j.words(told[i])
+	}
+	return answer{
+		result: struct {
+			runResult
+			Certificates []standing `json:"certificates,omitempty"`
+		}{runResult{j.ID, j.Plan, j.Drives, j.Manifest}, j.Certificates},
+		text: func(w io.Writer) error { return outcomesText(w, told) },
+	}
+}
+
+func jobsText(w io.Writer, list []jobItem) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "JOB\tCREATED\tSERIAL\tOUTCOME")
 	for _, j := range list {
@@ -95,7 +119,7 @@ func jobsText(w io.Writer, list []api.Job) error {
 			fmt.Fprintf(t, "%s\t-\t-\tUNREADABLE: %s\n", j.ID, j.Problem)
 		}
 		for _, d := range j.Drives {
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", j.ID, j.Created, dash(d.Serial), d.Words)
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", j.ID, j.Created, dash(d.Serial), j.words(d))
 		}
 	}
 	if len(list) == 0 {

@@ -22,6 +22,7 @@ func (a *app) listCommand() *cobra.Command {
 			if err != nil {
 				return answer{items: d.Items}, err
 			}
+			a.noteLeft(ctx, d.Items)
 			return answer{items: d.Items, notReached: d.NotReached, text: func(w io.Writer) error { return listText(w, d.Items, d.NotReached) }}, nil
 		}),
 	}
@@ -35,6 +36,7 @@ func (a *app) showCommand() *cobra.Command {
 			if err != nil {
 				return answer{}, err
 			}
+			a.noteLeft(ctx, selected)
 			policy, err := sanitize.PolicyByName("")
 			if err != nil {
 				return answer{}, err
@@ -80,7 +82,7 @@ func listText(w io.Writer, drives []devices.Drive, hidden []devices.NotReached) 
 				place = d.Enclosure.String() + "\t"
 			}
 		}
-		why := ""
+		why := leftWords(d)
 		if len(d.Reasons) > 0 {
 			why = d.Reasons[0].Message
 			if n := len(d.Reasons) - 1; n > 0 {

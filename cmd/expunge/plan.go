@@ -258,13 +258,20 @@ func estimateWords(seconds *int64) string {
 func passWords(d sanitize.DrivePlan) string {
 	switch {
 	case d.Scheme != "":
-		return fmt.Sprintf(", scheme %s (%d passes)", d.Scheme, len(d.Passes))
+		return fmt.Sprintf(", scheme %s (%s)", d.Scheme, passesWords(len(d.Passes)))
 	case len(d.Passes) == 1 && d.Passes[0].Pattern == "random":
 		return " with a keystream"
 	case len(d.Passes) == 1:
 		return " with " + d.Passes[0].Pattern
 	}
 	return ""
+}
+
+func passesWords(n int) string {
+	if n == 1 {
+		return "1 pass"
+	}
+	return fmt.Sprintf("%d passes", n)
 }
 
 func verifyWords(v sanitize.VerifyMode) string {

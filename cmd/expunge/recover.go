@@ -163,6 +163,8 @@ func (a *app) recoverDrive(ctx context.Context, ag *agent.Agent, name string, r 
 		return answer{}, &problem{code: exitRefused, name: refusal.Reasons[0].Code, err: err, hint: refusal.Reasons[0].Hint}
 	case errors.Is(err, agent.ErrNotFailed), errors.Is(err, agent.ErrNoPassword):
 		return answer{}, &problem{code: exitCannot, name: "nothing_to_recover", err: err, hint: "expunge show " + quote(name)}
+	case errors.Is(err, devices.ErrStaysFailed):
+		return answer{}, &problem{code: exitCannot, name: "stays_failed", err: err, hint: "it holds data: sanitize it again, expunge plan " + quote(d.Serial) + ", or destroy it"}
 	case errors.Is(err, devices.ErrPowerCycle):
 		return answer{}, &problem{code: exitFailed, name: agent.ReasonPowerCycle, err: err, hint: "take power from the drive and give it back, then try again"}
 	case err != nil:

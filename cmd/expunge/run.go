@@ -148,7 +148,7 @@ func (a *app) mayBegin(ctx context.Context, svc api.Service, p api.Plan) error {
 		if here != nil {
 			return &agent.ApprovalError{Needed: p.ApprovalsNeeded, Have: have}
 		}
-		return &problem{code: exitRefused, name: "approval_required", err: fmt.Errorf("the plan needs %d approvals, and has %d", p.ApprovalsNeeded, have), hint: "an approver signs: expunge approve " + p.ID}
+		return &problem{code: exitRefused, name: "approval_required", err: fmt.Errorf("the plan needs %s, and has %d", counted(p.ApprovalsNeeded, "approval"), have), hint: "an approver signs: expunge approve " + p.ID}
 	}
 	if a.typesPINs() {
 		return nil

@@ -16,6 +16,14 @@ import (
 // somebody first.
 const many = 8
 
+// counted is how many there are of something.
+func counted[N int | int64](n N, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
 // shortened cuts a text so that tables keep their columns.
 func shortened(s string, most int) string {
 	if r := []rune(s); len(r) > most {
@@ -174,7 +182,7 @@ func tally(list []api.JobDrive) string {
 		codes[n] = i.ExitStatus
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d drives\n", len(list))
+	fmt.Fprintf(&b, "%s\n", counted(len(list), "drive"))
 	for _, words := range order {
 		fmt.Fprintf(&b, "%5d  %s\n", count[words], words)
 	}

@@ -138,7 +138,7 @@ func recordItems(ag *agent.Agent) ([]certificateItem, error) {
 		switch {
 		case r.Report.Manifest != nil:
 			m := r.Report.Manifest
-			item.Job, item.Record, item.Outcome = m.Job, "manifest", fmt.Sprintf("manifest of %d drives", len(m.Drives))
+			item.Job, item.Record, item.Outcome = m.Job, "manifest", "manifest of "+counted(len(m.Drives), "drive")
 		case r.Report.Destruction != nil:
 			d := r.Report.Destruction
 			item.ID, item.Serial, item.Model, item.Record, item.Outcome = d.Device.ID, d.Device.Serial, d.Device.Model, "destruction", d.Words()

@@ -174,11 +174,11 @@ func counted(n int, what string) string {
 
 // words is the sum of a table. What is nought and bad is said, too.
 func (s Summary) words() string {
-	text := fmt.Sprintf("%s: %d sanitized, %d failed, %d refused, %d invalid", counted(s.Certificates, "certificate"), s.Sanitized, s.Failed-s.Unproven-s.Unknown-s.Interrupted, s.Refused, s.Invalid)
+	text := fmt.Sprintf("%s: %d sanitized, %d failed, %d refused, %d invalid", counted(s.Certificates, "certificate"), s.Sanitized, s.Failed-s.Unproven-s.Unknown-s.Interrupted-s.Overruled, s.Refused, s.Invalid)
 	for _, more := range []struct {
 		n    int
 		what string
-	}{{s.Unproven, "unproven"}, {s.Unknown, "unknown"}, {s.Interrupted, "interrupted"}, {s.Exceptions, "sanitized with exceptions"}, {s.Policy, "authentic but not accepted"}, {s.Unreadable, "not read"}} {
+	}{{s.Unproven, "unproven"}, {s.Unknown, "unknown"}, {s.Interrupted, "interrupted"}, {s.Overruled, "rejected or withdrawn"}, {s.Exceptions, "sanitized with exceptions"}, {s.Policy, "authentic but not accepted"}, {s.Unreadable, "not read"}} {
 		if more.n > 0 {
 			text += fmt.Sprintf(", %d %s", more.n, more.what)
 		}

@@ -73,10 +73,10 @@ func TestStraysAreNamed(t *testing.T) {
 // The sum calls things by their names: a drive that is unproven did not fail, and nobody who named no policy is told that one was not met.
 func TestSumCallsThingsByTheirNames(t *testing.T) {
 	var s Summary
-	for _, i := range []Item{{Code: attest.CodeOK}, {Code: attest.CodeOutcome, Outcome: "failed"}, {Code: attest.CodeOutcome, Outcome: "unproven"}, {Code: attest.CodePolicy}} {
+	for _, i := range []Item{{Code: attest.CodeOK}, {Code: attest.CodeOutcome, Outcome: "failed"}, {Code: attest.CodeOutcome, Outcome: "unproven"}, {Code: attest.CodeOutcome, Outcome: "sanitized"}, {Code: attest.CodePolicy}} {
 		s.count(i)
 	}
-	if got, want := s.words(), "4 certificates: 1 sanitized, 1 failed, 0 refused, 0 invalid, 1 unproven, 1 authentic but not accepted\n"; got != want || s.Failed != 2 {
+	if got, want := s.words(), "5 certificates: 1 sanitized, 1 failed, 0 refused, 0 invalid, 1 unproven, 1 rejected or withdrawn, 1 authentic but not accepted\n"; got != want || s.Failed != 3 {
 		t.Errorf("%q, want %q; %+v", got, want, s)
 	}
 	for code, want := range map[string]string{"untrusted": "NOT ACCEPTED", "policy_method": "POLICY NOT MET"} {

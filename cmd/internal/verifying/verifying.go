@@ -104,7 +104,7 @@ type NotJudged struct {
 	Reasons []attest.Reason `json:"reasons"`
 }
 
-// Summary counts. Every certificate is in one of the numbers after the first, and records are counted apart; the last three are told of one of them.
+// Summary counts. Every certificate is in one of the numbers after the first, and records are counted apart; the last four are told of one of them.
 type Summary struct {
 	Certificates int `json:"certificates"` // judged, or to be judged and not readable
 	Sanitized    int `json:"sanitized"`    // exit status 0
@@ -121,6 +121,7 @@ type Summary struct {
 	Unproven    int `json:"unproven"`
 	Unknown     int `json:"unknown"`
 	Interrupted int `json:"interrupted"`
+	Overruled   int `json:"overruled"` // sanitized, by what was signed at first; then rejected, or withdrawn
 }
 
 func (s *Summary) count(i Item) {
@@ -151,6 +152,8 @@ func (s *Summary) count(i Item) {
 			s.Unknown++
 		case "interrupted":
 			s.Interrupted++
+		case "sanitized":
+			s.Overruled++
 		}
 	}
 }
