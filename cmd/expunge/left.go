@@ -50,7 +50,7 @@ func (a *app) left(ctx context.Context) map[devices.ID]devices.Reason {
 
 // jobsThere are the jobs of the agent that runs, or of a state that is there.
 func (a *app) jobsThere(ctx context.Context) ([]api.Job, error) {
-	if svc, err := a.remote(); svc != nil || err != nil {
+	if svc, err := a.remote(ctx); svc != nil || err != nil {
 		if err != nil {
 			return nil, err
 		}
