@@ -64,9 +64,8 @@ func gradeOf(outcome string) string {
 	return "bad"
 }
 
-func (v *view) jobs(jobs []api.Job, now time.Time, slots map[devices.ID]string) (left map[devices.ID]devices.Reason) {
-	later, latest := sanitizedBy(jobs), map[devices.ID]string{}
-	left = map[devices.ID]devices.Reason{}
+func (v *view) jobs(jobs []api.Job, now time.Time, slots map[devices.ID]string) {
+	later := sanitizedBy(jobs)
 	for _, j := range jobs {
 		problem, hint := cmp.Or(j.Problem, j.ManifestError), "expunge jobs tells more of it"
 		if j.State == api.JobUnreadable || problem != "" {
@@ -97,14 +96,10 @@ func (v *view) jobs(jobs []api.Job, now time.Time, slots map[devices.ID]string) 
 			}
 			if l, ok := later[d.ID]; ok && d.ID != "" && l.Created > j.Created {
 				t.Since, t.order = fmt.Sprintf("a job that was planned later says: %s (%s)", l.words, l.ID), orderSince
-			} else if d.ID != "" && j.Created >= latest[d.ID] {
-				latest[d.ID] = j.Created
-				left[d.ID] = devices.Reason{Message: "job " + j.ID + " left it " + t.Words.Words}
 			}
 			v.Trouble = append(v.Trouble, t)
 		}
 	}
-	return left
 }
 
 // atWork says whether somebody is at work on a drive: its job runs, and nothing says that it does not.

@@ -40,7 +40,6 @@ type graded struct{ Words, Grade string }
 
 // drive is a row of the listing.
 type drive struct {
-	ID                  devices.ID
 	State               graded
 	Serial, Model, Size string
 	Slot, Node          string
@@ -69,7 +68,7 @@ func (p *page) view(s state, still bool) view {
 		v.listing(s.drives.value, p.slot, slots)
 	}
 	if s.jobs.err == nil {
-		v.left(v.jobs(s.jobs.value, now, slots))
+		v.jobs(s.jobs.value, now, slots)
 	}
 	if s.certificates.err == nil {
 		v.certificates(s.certificates.value, s.jobs.value)
@@ -143,7 +142,10 @@ var states = []struct {
 
 func (v *view) listing(d api.Drives, slot func(devices.Drive) string, slots map[devices.ID]string) {
 	for _, x := range d.Items {
-		row := drive{ID: x.ID, State: graded{cmp.Or(string(x.State), "unknown"), "bad"}, Serial: x.Serial, Model: x.Model, Size: "unknown", Slot: slot(x), Node: nodes(x.Nodes), Reasons: x.Reasons}
+		row := drive{State: graded{cmp.Or(string(x.State), "unknown"), "bad"}, Serial: x.Serial, Model: x.Model, Size: "unknown", Slot: slot(x), Node: nodes(x.Nodes), Reasons: x.Reasons}
+		if left := api.Left(x); left != "" {
+			row.Reasons = append(slices.Clip(row.Reasons), devices.Reason{Message: left})
+		}
 		row.order = slices.IndexFunc(states, func(s struct {
 			state devices.State
 			graded
@@ -163,15 +165,6 @@ func (v *view) listing(d api.Drives, slot func(devices.Drive) string, slots map[
 		v.Drives = append(v.Drives, row)
 	}
 	v.NotReached = d.NotReached
-}
-
-// left says beside drives what their latest jobs left of them, where that is no success: they can be chosen, and hold data.
-func (v *view) left(by map[devices.ID]devices.Reason) {
-	for n := range v.Drives {
-		if r, ok := by[v.Drives[n].ID]; ok {
-			v.Drives[n].Reasons = slices.Concat(v.Drives[n].Reasons, []devices.Reason{r})
-		}
-	}
 }
 
 // nodes are all nodes of a drive on one line, a few of them.

@@ -7,11 +7,19 @@ import (
 	"github.com/expunge-dev/expunge/devices"
 )
 
-// ReasonBusy is the reason of a drive that a job is at work on.
-const ReasonBusy = "busy"
+// beside says of the drives of a look at the host what jobs make of them. Where these cannot be read, the drives are there all the same.
+func (s *Service) beside(d api.Drives) api.Drives {
+	jobs, err := s.jobs()
+	if err != nil {
+		s.log.Error("jobs cannot be read", "err", err)
+		return d
+	}
+	d.Items = api.Beside(d.Items, jobs)
+	return d
+}
 
-// withWork says of the drives of a listing which of them this process's jobs are at work on: those are not ready for anything else.
-// The listing itself, which others are shown too, stays as it was.
+// withWork says of the drives of a listing, which may be a little older, which of them this process's jobs are at work on now. The
+// listing itself, which others are shown too, stays as it was.
 func (s *Service) withWork(d api.Drives) api.Drives {
 	jobs := map[devices.ID]string{}
 	for job, r := range s.atWork() {
@@ -25,16 +33,10 @@ func (s *Service) withWork(d api.Drives) api.Drives {
 		return d
 	}
 	d.Items = slices.Clone(d.Items)
-	for n := range d.Items {
-		job := jobs[d.Items[n].ID]
-		if job == "" {
-			continue
+	for n, item := range d.Items {
+		if job := jobs[item.ID]; job != "" {
+			d.Items[n] = api.Busy(item, job)
 		}
-		item := &d.Items[n]
-		if item.State == devices.StateReady {
-			item.State = devices.StateInUse
-		}
-		item.Reasons = append([]devices.Reason{{Code: ReasonBusy, Message: "job " + job + " is at work on it", Hint: "expunge watch " + job + " follows it"}}, item.Reasons...)
 	}
 	return d
 }

@@ -24,6 +24,8 @@ type listing struct {
 	host  *devices.Host
 	lives *sync.WaitGroup // of looks that are under way
 	now   func() time.Time
+	// beside adds what is known beside the host.
+	beside func(api.Drives) api.Drives
 
 	mu    sync.Mutex // guards the rest
 	last  *api.Drives
@@ -70,6 +72,9 @@ func (l *listing) take() {
 	defer done()
 	began := time.Now()
 	told, err := l.at(ctx)
+	if err == nil {
+		told = l.beside(told)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err = err; err == nil {

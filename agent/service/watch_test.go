@@ -123,7 +123,7 @@ func TestADriveAtWorkIsNotReady(t *testing.T) {
 	s.await(x, j.ID, "pass_begun")
 	for _, d := range s.listed(x) {
 		switch {
-		case d.Serial == "A" && (d.State != devices.StateInUse || len(d.Reasons) != 1 || d.Reasons[0].Code != ReasonBusy || !strings.Contains(d.Reasons[0].Message, j.ID)),
+		case d.Serial == "A" && (d.State != devices.StateInUse || len(d.Reasons) != 1 || d.Reasons[0].Code != api.ReasonBusy || !strings.Contains(d.Reasons[0].Message, j.ID)),
 			d.Serial == "B" && (d.State != devices.StateReady || len(d.Reasons) != 0):
 			t.Errorf("while a job is at work on A: %s is %s %+v", d.Serial, d.State, d.Reasons)
 		}
@@ -133,8 +133,8 @@ func TestADriveAtWorkIsNotReady(t *testing.T) {
 	}
 	s.follow(x, j.ID, "")
 	for _, d := range s.listed(x) {
-		if d.State != devices.StateReady || len(d.Reasons) != 0 {
-			t.Errorf("when nobody is at work: %s is %s %+v", d.Serial, d.State, d.Reasons)
+		if left := api.Left(d); d.State != devices.StateReady || len(d.Reasons) != 0 || strings.Contains(left, j.ID+" left it INTERRUPTED") != (d.Serial == "A") {
+			t.Errorf("when nobody is at work: %s is %s %+v %q", d.Serial, d.State, d.Reasons, left)
 		}
 	}
 }

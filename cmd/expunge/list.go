@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/expunge-dev/expunge/agent/api"
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/sanitize"
 )
@@ -22,7 +23,6 @@ func (a *app) listCommand() *cobra.Command {
 			if err != nil {
 				return answer{items: d.Items}, err
 			}
-			a.noteLeft(ctx, d.Items)
 			return answer{items: d.Items, notReached: d.NotReached, text: func(w io.Writer) error { return listText(w, d.Items, d.NotReached) }}, nil
 		}),
 	}
@@ -36,7 +36,6 @@ func (a *app) showCommand() *cobra.Command {
 			if err != nil {
 				return answer{}, err
 			}
-			a.noteLeft(ctx, selected)
 			policy, err := sanitize.PolicyByName("")
 			if err != nil {
 				return answer{}, err
@@ -82,7 +81,7 @@ func listText(w io.Writer, drives []devices.Drive, hidden []devices.NotReached) 
 				place = d.Enclosure.String() + "\t"
 			}
 		}
-		why := leftWords(d)
+		why := api.Left(d)
 		if len(d.Reasons) > 0 {
 			why = d.Reasons[0].Message
 			if n := len(d.Reasons) - 1; n > 0 {

@@ -187,6 +187,9 @@ func (a *app) listed(ctx context.Context) (api.Drives, error) {
 		return api.Drives{Items: []devices.Drive{}}, err
 	}
 	d, err := svc.Drives(byHand(ctx))
+	if _, here := svc.(*service.Service); here {
+		d.Items = a.beside(d.Items)
+	}
 	if d.Items == nil {
 		d.Items = []devices.Drive{}
 	}
