@@ -82,7 +82,7 @@ func (s *site) plan(r sanitize.Request, names ...string) sanitize.Plan {
 
 func (s *site) run(p sanitize.Plan) DriveResult {
 	s.t.Helper()
-	j, err := s.agent.Run(s.t.Context(), p, Observer{})
+	j, err := s.agent.Start(s.t.Context(), p, Started{}, Observer{})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -255,7 +255,7 @@ func TestPlansBind(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		j, err := s.agent.Run(t.Context(), p, Observer{})
+		j, err := s.agent.Start(t.Context(), p, Started{}, Observer{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -270,7 +270,7 @@ func TestPlansBind(t *testing.T) {
 		if err := s.rack.Populate("B", canary); err != nil {
 			t.Fatal(err)
 		}
-		j, err := s.agent.Run(t.Context(), p, Observer{})
+		j, err := s.agent.Start(t.Context(), p, Started{}, Observer{})
 		if err != nil || j.Drives[1].Outcome != sanitize.Sanitized || j.Drives[1].Certificate == "" {
 			t.Fatalf("%v, %v", j.Drives, err)
 		}
@@ -281,7 +281,7 @@ func TestPlansBind(t *testing.T) {
 	t.Run("plan edited to claim more", func(t *testing.T) {
 		p := s.plan(sanitize.Request{}, "A")
 		p.Drives[0].Method = sanitize.Purge
-		_, err := s.agent.Run(t.Context(), p, Observer{})
+		_, err := s.agent.Start(t.Context(), p, Started{}, Observer{})
 		var refused *RefusedError
 		if !errors.As(err, &refused) || holds(t, s.rack, "A") == 0 {
 			t.Fatalf("error %v, want a *RefusedError", err)
@@ -290,14 +290,14 @@ func TestPlansBind(t *testing.T) {
 	t.Run("foreign", func(t *testing.T) {
 		p := s.plan(sanitize.Request{}, "A")
 		p.Host = "another"
-		if _, err := s.agent.Run(t.Context(), p, Observer{}); !errors.Is(err, sanitize.ErrPlanForeign) {
+		if _, err := s.agent.Start(t.Context(), p, Started{}, Observer{}); !errors.Is(err, sanitize.ErrPlanForeign) {
 			t.Fatalf("error %v", err)
 		}
 	})
 	t.Run("expired", func(t *testing.T) {
 		p := s.plan(sanitize.Request{}, "A")
 		p.Created, p.Expires = p.Created.Add(-25*3600e9), p.Expires.Add(-25*3600e9)
-		if _, err := s.agent.Run(t.Context(), p, Observer{}); !errors.Is(err, sanitize.ErrPlanExpired) {
+		if _, err := s.agent.Start(t.Context(), p, Started{}, Observer{}); !errors.Is(err, sanitize.ErrPlanExpired) {
 			t.Fatalf("error %v", err)
 		}
 	})
@@ -326,7 +326,7 @@ func TestUsedDrivesAreRefused(t *testing.T) {
 				t.Fatalf("planned: %+v", p)
 			}
 			var refused *RefusedError
-			if _, err := s.agent.Run(t.Context(), late, Observer{}); !errors.As(err, &refused) {
+			if _, err := s.agent.Start(t.Context(), late, Started{}, Observer{}); !errors.As(err, &refused) {
 				t.Fatalf("a plan from before the use ran: %v", err)
 			}
 			if holds(t, s.rack, "A") == 0 {
@@ -425,7 +425,7 @@ func TestStopIsResumable(t *testing.T) {
 	p := s.plan(sanitize.Request{}, "A")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	stop := errors.New("asked to stop")
-	j, err := s.agent.Run(ctx, p, Observer{Begun: func(_ sanitize.DrivePlan, m *sanitize.Meter) {
+	j, err := s.agent.Start(ctx, p, Started{}, Observer{Begun: func(_ sanitize.DrivePlan, m *sanitize.Meter) {
 		go func() {
 			for m.Read().Done == 0 {
 			}
@@ -480,7 +480,7 @@ func TestManyDrivesAtOnce(t *testing.T) {
 		names = append(names, fmt.Sprintf("D%d", n))
 		s.add(virtual.Spec{Serial: names[n], SizeBytes: small})
 	}
-	j, err := s.agent.Run(t.Context(), s.plan(sanitize.Request{}, names...), Observer{})
+	j, err := s.agent.Start(t.Context(), s.plan(sanitize.Request{}, names...), Started{}, Observer{})
 	if err != nil {
 		t.Fatal(err)
 	}

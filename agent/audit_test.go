@@ -80,7 +80,7 @@ func TestStoppedInMediaVerification(t *testing.T) {
 						stop()
 					}
 				}
-				j, err := s.agent.Run(ctx, s.plan(byCrypto, "A"), Observer{})
+				j, err := s.agent.Start(ctx, s.plan(byCrypto, "A"), Started{}, Observer{})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -216,7 +216,7 @@ func TestForeignMediaVerification(t *testing.T) {
 	}
 	c.pass(1000e9)
 	s.refuses(byCrypto, "A", devices.ReasonSanitizing)
-	if j, err := s.agent.Run(t.Context(), late, Observer{}); err == nil && j.Drives[0].Outcome != sanitize.RefusedRun {
+	if j, err := s.agent.Start(t.Context(), late, Started{}, Observer{}); err == nil && j.Drives[0].Outcome != sanitize.RefusedRun {
 		t.Errorf("%+v", j.Drives[0])
 	}
 	if begun := s.begun(); len(begun) != 1 {
@@ -253,7 +253,7 @@ func TestResetInMediaVerification(t *testing.T) {
 			}
 		}
 	}
-	j, err := s.agent.Run(t.Context(), s.plan(byCrypto, "A"), Observer{})
+	j, err := s.agent.Start(t.Context(), s.plan(byCrypto, "A"), Started{}, Observer{})
 	if err != nil || !reset {
 		t.Fatal(err, reset)
 	}

@@ -99,7 +99,7 @@ func TestMountedAreaOfACard(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.refuses(sanitize.Request{Method: sanitize.Clear}, "/dev/mmcblk0", "mounted")
-		if _, err := s.agent.Run(t.Context(), p, Observer{}); err == nil {
+		if _, err := s.agent.Start(t.Context(), p, Started{}, Observer{}); err == nil {
 			t.Errorf("%s: an older plan was carried out", use)
 		}
 		if holds(t, s.rack, "A") == 0 {

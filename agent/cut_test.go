@@ -125,7 +125,7 @@ func cutAtEveryStep(t *testing.T, spec virtual.Spec) {
 		defer mu.Unlock()
 		all = append(all, after, dir)
 	}
-	if _, err := a.Run(t.Context(), p, Observer{}); err != nil {
+	if _, err := a.Start(t.Context(), p, Started{}, Observer{}); err != nil {
 		t.Fatal(err)
 	}
 	if len(all) < 30 {
@@ -266,7 +266,7 @@ func TestDyingDriveHasNoBadBlocks(t *testing.T) {
 		tr, err := s.rack.Opener()(ctx, node, access)
 		return dying{tr, &left}, err
 	}, nil))
-	j, err := a.Run(t.Context(), p, Observer{})
+	j, err := a.Start(t.Context(), p, Started{}, Observer{})
 	if err != nil {
 		t.Fatal(err)
 	}

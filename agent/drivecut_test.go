@@ -224,7 +224,7 @@ func TestDriveGoesOnWhenTheHostStops(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			j, err := a.Run(t.Context(), p, Observer{})
+			j, err := a.Start(t.Context(), p, Started{}, Observer{})
 			if err != nil || j.Drives[0].Outcome != sanitize.Sanitized {
 				t.Fatalf("%+v, %v", j.Drives, err)
 			}

@@ -27,7 +27,7 @@ func TestGivenIsCertifiedWordForWord(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := s.plan(sanitize.Request{Method: sanitize.Clear, Given: &given}, "A", "B")
-	job, err := s.agent.Run(t.Context(), p, Observer{})
+	job, err := s.agent.Start(t.Context(), p, Started{}, Observer{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func TestForgedGivenIsRefused(t *testing.T) {
 	forged.Drives = slices.Clone(p.Drives)
 	forged.Drives[0].Given = &sanitize.Given{AssetTag: "\u202e1-GAT"}
 	var refused *RefusedError
-	if _, err := s.agent.Run(t.Context(), forged, Observer{}); !errors.As(err, &refused) {
+	if _, err := s.agent.Start(t.Context(), forged, Started{}, Observer{}); !errors.As(err, &refused) {
 		t.Errorf("a plan with words that cannot be signed: %v", err)
 	}
 	if holds(t, s.rack, "A") == 0 {

@@ -44,7 +44,7 @@ func TestNoKeyNoErase(t *testing.T) {
 				t.Fatal(err)
 			}
 			var refused *attest.KeyFileError
-			if _, err := s.agent.Run(t.Context(), p, Observer{}); !errors.As(err, &refused) {
+			if _, err := s.agent.Start(t.Context(), p, Started{}, Observer{}); !errors.As(err, &refused) {
 				t.Fatalf("error %v, want a *KeyFileError", err)
 			}
 			if now := holds(t, s.rack, "A"); now != before || before == 0 {

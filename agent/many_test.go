@@ -20,7 +20,7 @@ func TestFilesOfOneDriveAreItsOwn(t *testing.T) {
 	p := s.plan(sanitize.Request{}, names...)
 	want := map[string]sanitize.Outcome{"D1": sanitize.Unknown, "D4": sanitize.Interrupted}
 	var planned []sanitize.DrivePlan
-	j, err := s.agent.Run(t.Context(), p, Observer{
+	j, err := s.agent.Start(t.Context(), p, Started{}, Observer{
 		Planned: func(drives []sanitize.DrivePlan) { planned = append(planned, drives...) },
 		Begun: func(d sanitize.DrivePlan, _ *sanitize.Meter) {
 			file := func(name string) string { return s.agent.driveFile(jobName(p), d.ID, name) }

@@ -140,7 +140,7 @@ func TestPasswordThatComesOffIsNoErase(t *testing.T) {
 			return cutting{tr, m}, nil
 		}, nil), c)
 		a.testOnlyObserve = func(r journal.Record) { m.cut("after-" + r.Kind) }
-		j, err := a.Run(t.Context(), p, Observer{})
+		j, err := a.Start(t.Context(), p, Started{}, Observer{})
 		if err != nil {
 			t.Fatal(err)
 		}

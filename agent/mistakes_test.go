@@ -258,7 +258,7 @@ func TestOldSuccessAfterACrashIsNotOurs(t *testing.T) {
 		return lost{tr, func() { dead = true; stop() }}, nil
 	}, nil), c)
 	p := s.plan(request, "A")
-	j, err := a.Run(ctx, p, Observer{})
+	j, err := a.Start(ctx, p, Started{}, Observer{})
 	if err != nil || !dead {
 		t.Fatalf("%v, lost %v", err, dead)
 	}
@@ -311,7 +311,7 @@ func TestForeignOperationIsLeftAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	var refused *RefusedError
-	if _, err := s.agent.Run(t.Context(), p, Observer{}); !errors.As(err, &refused) || refused.Drives[0].Reasons[0].Code != devices.ReasonSanitizing {
+	if _, err := s.agent.Start(t.Context(), p, Started{}, Observer{}); !errors.As(err, &refused) || refused.Drives[0].Reasons[0].Code != devices.ReasonSanitizing {
 		t.Fatalf("%v", err)
 	}
 	other := s.plan(purge(), "A")
@@ -463,7 +463,7 @@ func TestEveryNamespaceIsProven(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := len(s.begun())
-	j, err := s.agent.Run(t.Context(), s.plan(purge(), "A"), Observer{})
+	j, err := s.agent.Start(t.Context(), s.plan(purge(), "A"), Started{}, Observer{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -482,7 +482,7 @@ func TestMistakeOneFailureAmongMany(t *testing.T) {
 	whole(t)
 	s, _ := nvmeSite(t, "sanitize-fail:40")
 	s.add(virtual.Spec{Profile: "sata-hdd", Serial: "B", SizeBytes: 2 << 20})
-	j, err := s.agent.Run(t.Context(), s.plan(sanitize.Request{Method: sanitize.Clear}, "A", "B"), Observer{})
+	j, err := s.agent.Start(t.Context(), s.plan(sanitize.Request{Method: sanitize.Clear}, "A", "B"), Started{}, Observer{})
 	if err != nil {
 		t.Fatal(err)
 	}

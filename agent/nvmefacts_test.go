@@ -62,7 +62,7 @@ func TestFirmwareAfterThePlan(t *testing.T) {
 		}}, err
 	}, nil), c)
 	var refused *RefusedError
-	if _, err := s.agent.Run(t.Context(), p, Observer{}); !errors.As(err, &refused) {
+	if _, err := s.agent.Start(t.Context(), p, Started{}, Observer{}); !errors.As(err, &refused) {
 		t.Fatalf("it was run: %v", err)
 	}
 	want(t, refused.Drives[0], refused.Drives[0].Outcome, "waits to be activated")

@@ -91,7 +91,7 @@ func TestAPathInUse(t *testing.T) {
 				late := s.plan(request, "A")
 				nodes := s.drive().Nodes
 				defer do(s, nodes[1])()
-				j, err := s.agent.Run(t.Context(), late, Observer{})
+				j, err := s.agent.Start(t.Context(), late, Started{}, Observer{})
 				var refused *RefusedError
 				if err == nil && j.Drives[0].Outcome != sanitize.RefusedRun || err != nil && !errors.As(err, &refused) {
 					t.Errorf("a plan from before ran: %v", err)

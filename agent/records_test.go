@@ -131,7 +131,7 @@ func TestManifestAccountsForEveryDrive(t *testing.T) {
 		}
 	}
 	p := s.plan(sanitize.Request{}, "A", "B")
-	j, err := s.agent.Run(ctx, p, Observer{})
+	j, err := s.agent.Start(ctx, p, Started{}, Observer{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +163,7 @@ func TestManifestAccountsForEveryDrive(t *testing.T) {
 	if err != nil || string(after) != string(before) {
 		t.Errorf("%v: another manifest", err)
 	}
-	if j, err = s.agent.Run(t.Context(), s.plan(sanitize.Request{}, "A"), Observer{}); err != nil || s.report(j.Manifest).Code != attest.CodeOK {
+	if j, err = s.agent.Start(t.Context(), s.plan(sanitize.Request{}, "A"), Started{}, Observer{}); err != nil || s.report(j.Manifest).Code != attest.CodeOK {
 		t.Errorf("%v: %+v", err, s.report(j.Manifest).Reasons)
 	}
 }
@@ -178,7 +178,7 @@ func TestManifestThatCannotBeKept(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	j, err := s.agent.Run(t.Context(), p, Observer{})
+	j, err := s.agent.Start(t.Context(), p, Started{}, Observer{})
 	if err != nil || j.ManifestErr == nil || j.Manifest != "" || j.Drives[0].Outcome != sanitize.Sanitized {
 		t.Fatalf("%v: %v %q", err, j.ManifestErr, j.Manifest)
 	}

@@ -24,7 +24,7 @@ func (s *site) stopWhile(c *clock, p sanitize.Plan) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	j, err := a.Run(ctx, p, Observer{})
+	j, err := a.Start(ctx, p, Started{}, Observer{})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -41,7 +41,7 @@ func TestRecover(t *testing.T) {
 	s.add(virtual.Spec{Serial: "PLAIN", SizeBytes: 2 << 20})
 	s.fault("PLAIN", "pulled:3")
 	other := s.plan(sanitize.Request{}, "PLAIN")
-	j, err := s.agent.Run(t.Context(), other, Observer{})
+	j, err := s.agent.Start(t.Context(), other, Started{}, Observer{})
 	if err != nil {
 		t.Fatal(err)
 	}

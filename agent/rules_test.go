@@ -91,7 +91,7 @@ func TestApprovals(t *testing.T) {
 		t.Fatalf("%d approvals", p.ApprovalsNeeded())
 	}
 	var missing *ApprovalError
-	if _, err := s.agent.Run(t.Context(), p, Observer{}); !errors.As(err, &missing) || missing.Needed != 2 {
+	if _, err := s.agent.Start(t.Context(), p, Started{}, Observer{}); !errors.As(err, &missing) || missing.Needed != 2 {
 		t.Fatalf("%v", err)
 	}
 	if _, err := s.agent.Start(t.Context(), p, Started{By: "uid:0", Approvals: make([]attest.Envelope, 1)}, Observer{}); !errors.As(err, &missing) || missing.Have != 1 {
@@ -107,7 +107,7 @@ func TestApprovals(t *testing.T) {
 	edited.Drives = slices.Clone(p.Drives)
 	edited.Drives[0].Approvals = 0
 	var refused *RefusedError
-	if _, err := s.agent.Run(t.Context(), edited, Observer{}); !errors.As(err, &refused) || refused.Drives[0].Reasons[0].Code != "approval_required" {
+	if _, err := s.agent.Start(t.Context(), edited, Started{}, Observer{}); !errors.As(err, &refused) || refused.Drives[0].Reasons[0].Code != "approval_required" {
 		t.Fatalf("%v", err)
 	}
 	s.intact("A1")
@@ -120,7 +120,7 @@ func TestApprovals(t *testing.T) {
 		t.Errorf("%d canaries are left", n)
 	}
 	// What was approved and is done, anybody may ask for.
-	if j, err := s.agent.Run(t.Context(), p, Observer{}); err != nil || j.Drives[0].Outcome != sanitize.Sanitized {
+	if j, err := s.agent.Start(t.Context(), p, Started{}, Observer{}); err != nil || j.Drives[0].Outcome != sanitize.Sanitized {
 		t.Errorf("%v %+v", err, j)
 	}
 }
@@ -188,12 +188,12 @@ func TestRulesAreJudgedAgainBeforeTheWork(t *testing.T) {
 			if when == "before the job" {
 				night()
 				var refused *RefusedError
-				if _, err := a.Run(t.Context(), p, Observer{}); !errors.As(err, &refused) || refused.Drives[0].Reasons[0].Code != "rule_denied" || a.WasRun(p) {
+				if _, err := a.Start(t.Context(), p, Started{}, Observer{}); !errors.As(err, &refused) || refused.Drives[0].Reasons[0].Code != "rule_denied" || a.WasRun(p) {
 					t.Fatalf("%v", err)
 				}
 				reasons = "rule hours: nobody is there"
 			} else {
-				j, err := a.Run(t.Context(), p, Observer{Planned: func([]sanitize.DrivePlan) { night() }})
+				j, err := a.Start(t.Context(), p, Started{}, Observer{Planned: func([]sanitize.DrivePlan) { night() }})
 				if err != nil || j.Drives[0].Outcome != sanitize.RefusedRun {
 					t.Fatalf("%v %+v", err, j)
 				}

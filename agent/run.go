@@ -51,11 +51,6 @@ func (e *ApprovalError) Error() string {
 	return fmt.Sprintf("by the rules of its policy the plan needs the approval of %d, and has that of %d", e.Needed, e.Have)
 }
 
-// Run is Start for somebody at the host, whom nobody had to approve of: a plan that needs that is refused.
-func (a *Agent) Run(ctx context.Context, p sanitize.Plan, o Observer) (Job, error) {
-	return a.Start(ctx, p, Started{}, o)
-}
-
 // Start carries a plan out, all its drives at once. Who starts it, and the approvals that permit it, are kept with the job: the
 // caller has made sure that these are of different people, none of them who asked, for the plan of this digest. It is an
 // *ApprovalError when they are too few. A plan that was run before is not run again: what its job has not finished is resumed,

@@ -107,7 +107,7 @@ func TestHalfOfADualActuatorDrive(t *testing.T) {
 			}
 			for n, r := range requests {
 				s.refuses(r, "A", x.code)
-				j, err := s.agent.Run(t.Context(), late[n], Observer{})
+				j, err := s.agent.Start(t.Context(), late[n], Started{}, Observer{})
 				var refused *RefusedError
 				if err == nil && j.Drives[0].Outcome != sanitize.RefusedRun || err != nil && !errors.As(err, &refused) {
 					t.Errorf("%+v: a plan from before ran: %v", r, err)

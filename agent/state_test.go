@@ -42,7 +42,7 @@ func TestFullOrReadOnlyState(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if _, err := s.agent.Run(t.Context(), p, Observer{}); !errors.Is(err, c.want) {
+			if _, err := s.agent.Start(t.Context(), p, Started{}, Observer{}); !errors.Is(err, c.want) {
 				t.Fatalf("error %v, want %v", err, c.want)
 			}
 			if holds(t, s.rack, "A") == 0 {
@@ -73,7 +73,7 @@ func TestStateFullInTheMiddle(t *testing.T) {
 	s.add(virtual.Spec{Serial: "A", SizeBytes: 4 << 20})
 	ballast := filepath.Join(point, "ballast")
 	p := s.plan(sanitize.Request{Scheme: "gutmann"}, "A")
-	j, err := s.agent.Run(t.Context(), p, Observer{Begun: func(sanitize.DrivePlan, *sanitize.Meter) {
+	j, err := s.agent.Start(t.Context(), p, Started{}, Observer{Begun: func(sanitize.DrivePlan, *sanitize.Meter) {
 		// All that is left, so that the next record that needs a new page finds none.
 		f, err := os.Create(ballast)
 		if err != nil {

@@ -207,7 +207,7 @@ func TestTCGInterrupted(t *testing.T) {
 			t.Run(fault+" "+profile, func(t *testing.T) {
 				s, _ := tcgSite(t, profile, "", fault)
 				p := s.plan(sanitize.Request{Method: sanitize.Purge, Technique: sanitize.TCGRevert}, "A")
-				j, err := s.agent.Run(t.Context(), p, Observer{})
+				j, err := s.agent.Start(t.Context(), p, Started{}, Observer{})
 				for n := 0; err == nil && n < 3 && !j.Drives[0].Finished(); n++ {
 					if j.Drives[0].Certificate != "" {
 						t.Error("an interrupted drive has a certificate")
@@ -269,7 +269,7 @@ func TestTCGSecrets(t *testing.T) {
 				used = where(t, s.state, pin)
 			}
 		}
-		j, err := s.agent.Run(t.Context(), p, Observer{})
+		j, err := s.agent.Start(t.Context(), p, Started{}, Observer{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -286,7 +286,7 @@ func TestTCGSecrets(t *testing.T) {
 	s, _ := tcgSite(t, "sata-opal", "")
 	s.agent.pin = nil
 	p := s.plan(sanitize.Request{Method: sanitize.Purge, TCG: tcg.WayPSIDRevert}, "A")
-	if _, err := s.agent.Run(t.Context(), p, Observer{}); err == nil || !strings.Contains(err.Error(), "PSID is wanted") || s.agent.WasRun(p) {
+	if _, err := s.agent.Start(t.Context(), p, Started{}, Observer{}); err == nil || !strings.Contains(err.Error(), "PSID is wanted") || s.agent.WasRun(p) {
 		t.Errorf("%v", err)
 	}
 }
@@ -306,7 +306,7 @@ func revertedByAnother(t *testing.T, slow bool) {
 			t.Fatal("no session was lost in a revert")
 		}
 		s, _ := tcgSite(t, "nvme-opal", "", fmt.Sprintf("session-lost:%d", n))
-		j, err := s.agent.Run(t.Context(), s.plan(sanitize.Request{Method: sanitize.Purge, Technique: sanitize.TCGRevert, Verify: sanitize.VerifyStatus}, "A"), Observer{})
+		j, err := s.agent.Start(t.Context(), s.plan(sanitize.Request{Method: sanitize.Purge, Technique: sanitize.TCGRevert, Verify: sanitize.VerifyStatus}, "A"), Started{}, Observer{})
 		if err != nil {
 			t.Fatal(err)
 		}

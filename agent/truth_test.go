@@ -311,7 +311,7 @@ func (c cell) check(t *testing.T) string {
 // carryOut runs a plan to its end, as a person would: what is interrupted is resumed, and a drive
 // that was pulled is put back.
 func (c cell) carryOut(t *testing.T, s *site, p sanitize.Plan) DriveResult {
-	j, err := s.agent.Run(t.Context(), p, Observer{})
+	j, err := s.agent.Start(t.Context(), p, Started{}, Observer{})
 	var refused *RefusedError
 	if errors.As(err, &refused) {
 		return refused.Drives[0]

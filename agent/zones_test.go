@@ -301,7 +301,7 @@ func takenBack(t *testing.T, again bool) {
 		}
 		return e.BytesWritten
 	}
-	j, err := s.agent.Run(ctx, p, Observer{})
+	j, err := s.agent.Start(ctx, p, Started{}, Observer{})
 	if err != nil || j.Drives[0].Outcome != sanitize.Interrupted {
 		t.Fatalf("%+v %v", j.Drives, err)
 	}
@@ -387,7 +387,7 @@ func TestZonesThatChange(t *testing.T) {
 	p := s.plan(sanitize.Request{Technique: sanitize.HostOverwrite}, "A")
 	s.leaveBegun(8, 9)
 	var refused *RefusedError
-	if _, err := s.agent.Run(t.Context(), p, Observer{}); !errors.As(err, &refused) {
+	if _, err := s.agent.Start(t.Context(), p, Started{}, Observer{}); !errors.As(err, &refused) {
 		t.Errorf("written to after it was planned: %v", err)
 	}
 	p = s.plan(sanitize.Request{Technique: sanitize.HostOverwrite}, "A")
@@ -404,7 +404,7 @@ func TestZonesThatChange(t *testing.T) {
 		}
 		return nil
 	})
-	j, err := s.agent.Run(t.Context(), p, Observer{})
+	j, err := s.agent.Start(t.Context(), p, Started{}, Observer{})
 	if err != nil || j.Drives[0].Outcome != sanitize.Interrupted || !errors.Is(j.Drives[0].Err, devices.ErrChanged) {
 		t.Fatalf("%+v %v", j.Drives, err)
 	}

@@ -40,6 +40,10 @@ func (p *Problem) Unwrap() error { return p.err }
 // problemURI is what the type of a problem begins with. Nothing need be there: it is a name.
 const problemURI = "https://github.com/expunge-dev/expunge/problems/"
 
+// HintLog says what to do about a log that is gone, shorter, or another.
+const HintLog = "delete nothing: copy the state elsewhere as it is, then put the whole log directory back as it was last, from a sink or a backup, and look with: expunge audit. " +
+	"Where there is no such copy, keep this state (its certificates stay valid) and go on with a new --state, which begins a new log"
+
 // HintHalted says what ends a halt.
 const HintHalted = "somebody who may approve ends it, at the running agent: expunge halt --end (PUT /v1/halt {\"halted\": false})"
 
@@ -111,7 +115,7 @@ func ProblemOf(err error) *Problem {
 	case errors.As(err, &key):
 		return NewProblem(ExitPermission, "key_file", key.Hint, err)
 	case errors.As(err, &log):
-		return NewProblem(ExitInternal, "log", "keep the directory as it is, or put it back as it was; a new --state begins a new log", err)
+		return NewProblem(ExitInternal, "log", HintLog, err)
 	case errors.As(err, &format):
 		return NewProblem(ExitUsage, "plan_format", "make one with: expunge plan -o FILE", err)
 	case errors.As(err, &pin):

@@ -46,7 +46,7 @@ func TestAHaltHoldsWithoutTheAgent(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.close(x)
-	_, err := x.Agent.Run(t.Context(), p.Plan, agent.Observer{})
+	_, err := x.Agent.Start(t.Context(), p.Plan, agent.Started{}, agent.Observer{})
 	var halted *agent.HaltedError
 	if !errors.As(err, &halted) || s.holds("A") == 0 {
 		t.Fatalf("%v", err)

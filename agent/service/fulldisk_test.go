@@ -45,7 +45,7 @@ func TestAHaltOnAFullDisk(t *testing.T) {
 		t.Fatalf("%+v, %v", h, err) // it could not be recorded, which is said
 	}
 	// The process is gone, without a word. Other processes hold to it, and so does the next agent.
-	_, err = x.Agent.Run(t.Context(), p.Plan, agent.Observer{})
+	_, err = x.Agent.Start(t.Context(), p.Plan, agent.Started{}, agent.Observer{})
 	var halted *agent.HaltedError
 	if !errors.As(err, &halted) || halted.Reason != "it smells" {
 		t.Fatalf("%v", err)

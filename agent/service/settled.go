@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/expunge-dev/expunge/agent"
+	"github.com/expunge-dev/expunge/agent/api"
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/sanitize"
 )
@@ -72,7 +73,7 @@ func (e *evidence) look(jobs []string, still, thorough bool, judged func()) []de
 		logged = max(logged, s.logged)
 	}
 	if err := e.agent.LogStands(logged); err != nil { // nothing of it is copied over what the sink has
-		return append(why, devices.Reason{Code: "log", Message: err.Error(), Hint: "put the log of this state back, from a backup or a sink"})
+		return append(why, devices.Reason{Code: "log", Message: err.Error(), Hint: api.HintLog})
 	}
 	if e.sink == nil || len(jobs) == 0 {
 		return why

@@ -34,7 +34,7 @@ func certificate(t *testing.T) (file, trust string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j, err := a.Run(t.Context(), p, agent.Observer{})
+	j, err := a.Start(t.Context(), p, agent.Started{}, agent.Observer{})
 	if err != nil || j.Drives[0].Certificate == "" {
 		t.Fatalf("%+v, %v", j, err)
 	}

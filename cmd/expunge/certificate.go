@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/expunge-dev/expunge/agent/service"
 	"github.com/expunge-dev/expunge/attest"
 	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/internal/durable"
 )
 
 type certificateItem struct {
@@ -49,7 +51,7 @@ func (a *app) certificateCommand() *cobra.Command {
 	return c
 }
 
-// certificateList lists what the state keeps: of certificates, an agent says so; records are told of by whoever has the state itself.
+// certificateList lists what the state keeps: of certificates, an agent says so; records are told of by whoever may read the state itself.
 func (a *app) certificateList(ctx context.Context, svc api.Service, _ []string) (answer, error) {
 	issued, err := svc.Certificates(ctx)
 	if err != nil {
@@ -59,14 +61,39 @@ func (a *app) certificateList(ctx context.Context, svc api.Service, _ []string) 
 	for _, c := range issued {
 		list = append(list, certificateItem{c.Job, string(c.ID), c.Serial, c.Model, c.Outcome, c.File, ""})
 	}
-	if here, is := svc.(*service.Service); is {
-		records, err := recordItems(here.Agent)
+	ag, err := a.stateOf(svc)
+	if err != nil {
+		return answer{}, err
+	}
+	if ag == nil {
+		a.say("only certificates are listed: manifests and destructions are listed by whoever may read the state of the agent, at its host and without --socket")
+	} else {
+		records, err := recordItems(ag)
 		if err != nil {
 			return answer{}, err
 		}
 		list = append(list, records...)
 	}
 	return answer{items: list, text: func(w io.Writer) error { return certificatesText(w, list) }}, nil
+}
+
+// stateOf is the state of a service, for those who may read it: nil for others, and where it is not known to be here.
+func (a *app) stateOf(svc api.Service) (*agent.Agent, error) {
+	if here, is := svc.(*service.Service); is {
+		return here.Agent, nil
+	}
+	if a.socket != "" {
+		return nil, nil
+	}
+	dir, err := a.stateDir()
+	if err != nil {
+		return nil, err
+	}
+	// An agent that was found elsewhere, at the socket of the host, has not the state that is looked at here.
+	if running, err := durable.Locked(filepath.Join(dir, service.LockName)); err != nil || !running {
+		return nil, nil
+	}
+	return a.agent()
 }
 
 func certificatesText(w io.Writer, list []certificateItem) error {

@@ -68,7 +68,12 @@ func (a *app) run(ctx context.Context, svc api.Service, names []string, request 
 		}
 		return jobAnswer(api.JobOf(begun)), errors.Join(planProblem(p.Plan), err)
 	}
-	if err := a.mayBegin(ctx, svc, p); err != nil {
+	if len(confirm) == 0 { // somebody is about to be asked: what is confirmed already is refused, and recorded, by the service
+		if err := mayStart(ctx, svc, p); err != nil {
+			return jobAnswer(api.JobOf(begun)), err
+		}
+	}
+	if err := a.mayBegin(p, here != nil); err != nil {
 		return jobAnswer(api.JobOf(begun)), err
 	}
 	listed, err := svc.Drives(ctx)
@@ -125,27 +130,29 @@ func (a *app) planned(ctx context.Context, svc api.Service, names []string, requ
 	return p, err
 }
 
-// mayBegin says what is known to speak against it, before anybody is asked to confirm.
-func (a *app) mayBegin(ctx context.Context, svc api.Service, p api.Plan) error {
+// mayStart says whether a halt or the plan's age speaks against it.
+func mayStart(ctx context.Context, svc api.Service, p api.Plan) error {
 	here, _ := svc.(*service.Service)
 	if p.Job != "" && here == nil {
 		return nil // it is only told of
 	}
-	if err := halted(ctx, svc); err != nil {
+	if err := halted(ctx, svc); err != nil || p.Job != "" {
 		return err
-	}
-	if p.Job != "" {
-		return nil // it was permitted when it began
 	}
 	host, simulated := p.Plan.Host, p.Plan.Simulated // an agent takes none but those that it made
 	if here != nil {
 		host, simulated = here.Agent.ID(), here.Agent.Simulated()
 	}
-	if err := p.Plan.Usable(host, simulated, time.Now()); err != nil {
-		return err
+	return p.Plan.Usable(host, simulated, time.Now())
+}
+
+// mayBegin says what is known to be missing, before anybody is asked to confirm.
+func (a *app) mayBegin(p api.Plan, here bool) error {
+	if p.Job != "" {
+		return nil // it was permitted when it began
 	}
 	if have := len(p.Approvals); have < p.ApprovalsNeeded {
-		if here != nil {
+		if here {
 			return &agent.ApprovalError{Needed: p.ApprovalsNeeded, Have: have}
 		}
 		return &problem{code: exitRefused, name: "approval_required", err: fmt.Errorf("the plan needs %s, and has %d", counted(p.ApprovalsNeeded, "approval"), have), hint: "an approver signs: expunge approve " + p.ID}

@@ -62,7 +62,7 @@ func TestNVMeFaults(t *testing.T) {
 			}
 			want := "refused"
 			if len(p.Drives) > 0 {
-				job, err := a.Run(t.Context(), p, agent.Observer{})
+				job, err := a.Start(t.Context(), p, agent.Started{}, agent.Observer{})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -86,7 +86,7 @@ func (b *bench) twin(l *leap, serial string, e peerErase) (begun []string, addre
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	job, err := a.Run(b.t.Context(), p, agent.Observer{})
+	job, err := a.Start(b.t.Context(), p, agent.Started{}, agent.Observer{})
 	if err != nil || len(job.Drives) != 1 || job.Drives[0].Outcome != sanitize.Sanitized {
 		b.t.Fatalf("%s on %s: %+v, %v", e.ours, e.profile, job.Drives, err)
 	}
