@@ -18,10 +18,6 @@ func (s *Service) Jobs(ctx context.Context) ([]api.Job, error) {
 	if err := s.may(ctx, api.Read, "jobs.list", ""); err != nil {
 		return nil, err
 	}
-	return s.jobs()
-}
-
-func (s *Service) jobs() ([]api.Job, error) {
 	running := s.atWork()
 	jobs, err := s.Agent.Jobs()
 	if err != nil {

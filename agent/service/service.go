@@ -131,7 +131,7 @@ func New(o Options) (*Service, error) {
 		s.kept.sink = &sink{dir: o.Sink, state: o.Agent.Dir(), owner: o.Agent.ID(), simulated: o.Agent.Simulated(), copies: map[string]copied{}, logs: map[string]copiedLog{}}
 	}
 	s.listing.host, s.listing.lives, s.listing.now = o.Host, &s.lives, s.clock
-	s.listing.beside = s.beside
+	s.listing.beside = s.beside()
 	if err := s.checkApprovers(); err != nil {
 		return nil, err
 	}
