@@ -77,9 +77,6 @@ func (a *app) run(ctx context.Context, svc api.Service, names []string, request 
 	if err := a.confirmed(ctx, p.Plan, confirm, file != "", listed.Items); err != nil {
 		return jobAnswer(api.JobOf(begun)), err
 	}
-	if err := context.Cause(ctx); err != nil {
-		return answer{}, &problem{code: exitSignal, name: "signal", err: err}
-	}
 	job, err := a.begin(ctx, svc, p)
 	var refused *agent.RefusedError
 	if errors.As(err, &refused) {
@@ -87,8 +84,8 @@ func (a *app) run(ctx context.Context, svc api.Service, names []string, request 
 		told := api.JobOf(begun)
 		return jobAnswer(told), a.jobProblem(told)
 	}
-	if err != nil && here != nil && !here.Agent.WasRun(p.Plan) {
-		err = before(err) // there is no job, and without one nothing is sent to a drive
+	if err != nil && here != nil {
+		err = a.notBegun(here, p.Plan, err)
 	}
 	if err != nil {
 		return jobAnswer(api.JobOf(begun)), err
@@ -153,7 +150,23 @@ func (a *app) begin(ctx context.Context, svc api.Service, p api.Plan) (api.Job, 
 			return api.Job{}, err
 		}
 	}
+	if err := a.course.begins(ctx, "the job may have begun", jobsTell); err != nil {
+		return api.Job{}, err
+	}
 	return svc.Start(ctx, start)
+}
+
+// notBegun judges why a plan was not begun in this process. A job that is there all the same, and that a signal kept from its drives, is
+// noted as stopped by a person, as seeThrough does.
+func (a *app) notBegun(here *service.Service, p sanitize.Plan, err error) error {
+	switch {
+	case !here.Agent.WasRun(p):
+		a.course.nothing()
+		return before(err) // there is no job, and without one nothing is sent to a drive
+	case errors.Is(err, errStopped):
+		return errors.Join(err, here.Agent.Stop(agent.JobOf(p), stoppedHere()))
+	}
+	return err
 }
 
 // pinsOf gives the PINs that a plan wants.
