@@ -24,7 +24,9 @@ func (a *app) runCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "run {--plan FILE | DRIVE... | --drives FILE}", Short: "carry out a plan: DESTROYS DATA", Args: cobra.ArbitraryArgs, ValidArgsFunction: a.completeDrives,
 		Long: "run carries out a plan, or plans and runs in one go. It begins after a confirmation: --confirm DIGEST for a whole plan,\n" +
-			"--confirm SERIAL for each drive, or typed when a person sits at the terminal. The same plan run again touches nothing that is finished.",
+			"--confirm SERIAL for each drive, or typed when a person sits at the terminal. The same plan run again touches nothing that is finished.\n\n" +
+			"Told to stop (Ctrl-C, SIGTERM, a closed terminal), a job that an agent runs goes on without the command, and one of this process stops\n" +
+			"resumably. A second signal waits for nothing: the exit status is then 10, unless it is certain that nothing was begun (130).",
 		Example: "  expunge run --plan plan.json --confirm DIGEST\n  expunge run SERIAL --method clear --confirm SERIAL",
 		RunE: a.asked("run", func(ctx context.Context, svc api.Service, args []string) (answer, error) {
 			names, err := a.named(args, list)
