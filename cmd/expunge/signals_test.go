@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -443,6 +444,45 @@ func TestSignalsInTheMiddleOfAJob(t *testing.T) {
 				t.Errorf("resumed: %d canaries", n)
 			}
 		})
+	}
+}
+
+// With a terminal, whoever reads what is printed goes, too: the job stops resumably all the same, and is noted as stopped by a person.
+func TestSignalWhereNobodyReads(t *testing.T) {
+	rack, dir := rackOf(t, virtual.Spec{Serial: "A", SizeBytes: 16 << 20})
+	full := left(t, rack, "A")
+	slow, err := virtual.ParseFault("slow:8000000")
+	if err == nil {
+		err = rack.Fault("A", slow)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, unread, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := program(t, "--rack", dir, "run", "A", "--confirm", "A")
+	cmd.Stdout, cmd.Stderr = unread, unread
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for n := full; n == 0 || n == full; n = left(t, rack, "A") {
+		select {
+		case err := <-ended:
+			t.Fatalf("it ended before it wrote a block: %v", err)
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+	if err := errors.Join(read.Close(), unread.Close(), cmd.Process.Signal(syscall.SIGHUP)); err != nil {
+		t.Fatal(err)
+	}
+	<-ended // its exit status is looked at: that nothing could be printed is worse than that it is interrupted
+	notes, err := filepath.Glob(filepath.Join(dir, "agent", "jobs", "*", "stopped.json"))
+	if code := cmd.ProcessState.ExitCode(); err != nil || len(notes) != 1 || code != exitInternal || left(t, rack, "A") == 0 {
+		t.Errorf("%v, notes %q, %d canaries, %v", cmd.ProcessState, notes, left(t, rack, "A"), err)
 	}
 }
 
