@@ -157,10 +157,10 @@ func (a *app) followJob(ctx context.Context, svc api.Service, j api.Job) (answer
 		}
 		a.say("%s", words)
 		now, err := svc.Job(context.WithoutCancel(ctx), id)
-		if err != nil {
-			return answer{}, err
+		if err == nil {
+			return jobAnswer(now), silently(exitInterrupted)
 		}
-		return jobAnswer(now), silently(exitInterrupted)
+		failed = err
 	}
 	return answer{}, &problem{code: exitInterrupted, name: "not_followed", err: errors.Join(failed, fmt.Errorf("job %s cannot be followed any more", id)),
 		hint: "it goes on as long as the agent runs, and when an agent starts again: expunge jobs show " + id}

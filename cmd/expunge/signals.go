@@ -45,6 +45,11 @@ const anything = "what was asked for may have been done"
 func (c *course) begins(ctx context.Context, may, tells string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.beginsNow(ctx, may, tells)
+}
+
+// beginsNow is begins with mu held.
+func (c *course) beginsNow(ctx context.Context, may, tells string) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
@@ -61,13 +66,13 @@ func (c *course) nothing() {
 
 // asks is begins for what an agent is asked to do. The context for that ends with the second signal; done has it waited for no more.
 func (c *course) asks(ctx context.Context, may, tells string) (asking context.Context, done func(), err error) {
-	if err := c.begins(ctx, may, tells); err != nil {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.beginsNow(ctx, may, tells); err != nil {
 		return nil, nil, err
 	}
 	asking, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	c.mu.Lock()
 	c.letGo = cancel
-	c.mu.Unlock()
 	return asking, func() {
 		c.mu.Lock()
 		c.letGo = nil

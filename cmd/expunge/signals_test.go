@@ -4,7 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -15,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -114,7 +116,8 @@ type between struct {
 	holds    string        // "METHOD path prefix suffix" of what is held up
 	asked    chan struct{} // one for each that is
 	released chan struct{}
-	cuts     bool // the connection breaks in place of an answer
+	cuts     bool        // the connection breaks in place of an answer
+	last     atomic.Bool // nothing is asked of the agent any more
 }
 
 func wayTo(t *testing.T, rack, holds string) *between {
@@ -143,7 +146,12 @@ func wayTo(t *testing.T, rack, holds string) *between {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{Handler: proxy}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if b.last.Load() {
+			panic(http.ErrAbortHandler)
+		}
+		proxy.ServeHTTP(w, r)
+	}), ErrorLog: log.New(io.Discard, "", 0)}
 	go func() { _ = server.Serve(l) }() // until it is closed
 	t.Cleanup(func() { _ = server.Close() })
 	return b
@@ -190,7 +198,7 @@ const nothingBegun = "nothing was begun"
 // agent begins it whoever goes away. One that goes without the answer says that it may have begun.
 func TestSignalWhileAnAgentBegins(t *testing.T) {
 	var specs []virtual.Spec
-	for _, serial := range []string{"A", "B", "C", "D"} {
+	for _, serial := range []string{"A", "B", "C", "D", "E"} {
 		specs = append(specs, virtual.Spec{Serial: serial, SizeBytes: 1 << 20})
 	}
 	rack, dir := rackOf(t, specs...)
@@ -248,6 +256,19 @@ func TestSignalWhileAnAgentBegins(t *testing.T) {
 			}
 		})
 	}
+	t.Run("one signal, and the agent tells no more", func(t *testing.T) {
+		b := wayTo(t, dir, "POST /v1/jobs")
+		cmd := run(b, "E")
+		b.waits(t, cmd)
+		cmd.signal(os.Interrupt)
+		cmd.says("its answer is waited for")
+		b.last.Store(true)
+		close(b.released)
+		said := cmd.ends(exitInterrupted)
+		if j := become("E"); strings.Contains(said, nothingBegun) || !strings.Contains(said, j.ID) || j.ExitStatus != exitOK {
+			t.Errorf("%+v\n%s", j, said)
+		}
+	})
 	t.Run("the connection breaks", func(t *testing.T) {
 		b := wayTo(t, dir, "POST /v1/jobs")
 		b.cuts = true
@@ -361,170 +382,4 @@ func TestSignalWhileAnAgentActs(t *testing.T) {
 		t.Errorf("%d canaries of %d: the job was never in its middle, and the test shows nothing", n, full)
 	}
 	stop(t, agent)
-}
-
-// In the middle of a job of the command itself no second signal makes it end as one that had begun nothing, whatever ends it. A closed
-// terminal is a first one, unless the command was started so that it outlives that.
-func TestSignalsInTheMiddleOfAJob(t *testing.T) {
-	for _, x := range []struct {
-		name    string
-		signals []os.Signal
-		hangs   bool // the drive answers nothing any more: only a second signal ends it
-		nohup   bool
-		code    int
-	}{
-		{"closed terminal", []os.Signal{syscall.SIGHUP}, false, false, exitInterrupted},
-		{"closed terminal, nohup", []os.Signal{syscall.SIGHUP}, false, true, exitOK},
-		{"twice", []os.Signal{os.Interrupt, os.Interrupt}, true, false, exitInterrupted},
-		{"quit", []os.Signal{syscall.SIGQUIT}, true, false, exitInterrupted},
-	} {
-		t.Run(x.name, func(t *testing.T) {
-			rack, dir := rackOf(t, virtual.Spec{Serial: "A", SizeBytes: 16 << 20})
-			full := left(t, rack, "A")
-			fault := func(text string) {
-				t.Helper()
-				f, err := virtual.ParseFault(text)
-				if err == nil {
-					err = rack.Fault("A", f)
-				}
-				if err != nil {
-					t.Fatal(err)
-				}
-			}
-			fault("slow:8000000")
-			cmd := program(t, "--rack", dir, "--json", "run", "A", "--confirm", "A")
-			if x.nohup {
-				cmd.Args = append([]string{"sh", "-c", `trap "" HUP; exec "$0" "$@"`}, cmd.Args...)
-				cmd.Path = "/bin/sh"
-			}
-			run := started(t, cmd)
-			run.until(func() bool { n := left(t, rack, "A"); return 0 < n && n < full }, "the first block that is written")
-			if x.hangs {
-				fault("slow:1")
-			}
-			for n, s := range x.signals {
-				run.signal(s)
-				if n == 0 && len(x.signals) > 1 {
-					run.says("stopping")
-				}
-			}
-			said := run.ends(x.code)
-			var doc struct {
-				document
-				Result api.Job
-			}
-			if err := json.Unmarshal([]byte(run.stdout.String()), &doc); err != nil || doc.ExitStatus != x.code {
-				t.Errorf("%v", err)
-			}
-			if strings.Contains(said, nothingBegun) || strings.Contains(said, "goroutine") {
-				t.Errorf("it said\n%s", said)
-			}
-			if n := left(t, rack, "A"); (n == 0) != (x.code == exitOK) {
-				t.Errorf("%d canaries\n%s", n, said)
-			}
-			if x.code == exitOK {
-				return
-			}
-			if x.hangs && !strings.Contains(said, "may be under way") {
-				t.Errorf("it said\n%s", said)
-			}
-			notes, err := filepath.Glob(filepath.Join(dir, "agent", "jobs", "*", "stopped.json"))
-			if err != nil || (len(notes) == 1) == x.hangs {
-				t.Errorf("notes %q, %v", notes, err)
-			}
-			if err := rack.ClearFaults("A"); err != nil {
-				t.Fatal(err)
-			}
-			jobs, err := os.ReadDir(filepath.Join(dir, "agent", "jobs"))
-			if err != nil || len(jobs) != 1 {
-				t.Fatalf("%v, %v", jobs, err)
-			}
-			call(t, exitOK, nil, "--rack", dir, "jobs", "resume", jobs[0].Name())
-			if n := left(t, rack, "A"); n != 0 {
-				t.Errorf("resumed: %d canaries", n)
-			}
-		})
-	}
-}
-
-// With a terminal, whoever reads what is printed goes, too: the job stops resumably all the same, and is noted as stopped by a person.
-func TestSignalWhereNobodyReads(t *testing.T) {
-	rack, dir := rackOf(t, virtual.Spec{Serial: "A", SizeBytes: 16 << 20})
-	full := left(t, rack, "A")
-	slow, err := virtual.ParseFault("slow:8000000")
-	if err == nil {
-		err = rack.Fault("A", slow)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	read, unread, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := program(t, "--rack", dir, "run", "A", "--confirm", "A")
-	cmd.Stdout, cmd.Stderr = unread, unread
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	for n := full; n == 0 || n == full; n = left(t, rack, "A") {
-		select {
-		case err := <-ended:
-			t.Fatalf("it ended before it wrote a block: %v", err)
-		case <-time.After(2 * time.Millisecond):
-		}
-	}
-	if err := errors.Join(read.Close(), unread.Close(), cmd.Process.Signal(syscall.SIGHUP)); err != nil {
-		t.Fatal(err)
-	}
-	<-ended // its exit status is looked at: that nothing could be printed is worse than that it is interrupted
-	notes, err := filepath.Glob(filepath.Join(dir, "agent", "jobs", "*", "stopped.json"))
-	if code := cmd.ProcessState.ExitCode(); err != nil || len(notes) != 1 || code != exitInternal || left(t, rack, "A") == 0 {
-		t.Errorf("%v, notes %q, %d canaries, %v", cmd.ProcessState, notes, left(t, rack, "A"), err)
-	}
-}
-
-// An agent whose terminal is closed stops its jobs resumably, as when it is told to stop. One that is told twice, or by SIGQUIT, does not
-// end as if it had begun nothing.
-func TestSignalsToAnAgent(t *testing.T) {
-	rack, dir := rackOf(t, virtual.Spec{Serial: "A", SizeBytes: 16 << 20})
-	slow, err := virtual.ParseFault("slow:4000000")
-	if err == nil {
-		err = rack.Fault("A", slow)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	serve := func() (*commanded, api.Service) {
-		cmd := started(t, program(t, "--rack", dir, "serve"))
-		cmd.says(`"@message":"serving"`)
-		c := (&app{course: &course{}}).patient(filepath.Join(dir, "agent", "agent.sock"))
-		return cmd, c
-	}
-	agent, c := serve()
-	job := begin(t, c, "A").ID
-	agent.signal(syscall.SIGHUP)
-	if said := agent.ends(exitOK); !strings.Contains(said, "told to stop: hangup") || !strings.Contains(said, `"@message":"stopped"`) {
-		t.Errorf("it said\n%s", said)
-	}
-	if left(t, rack, "A") == 0 {
-		t.Fatal("the job had ended: the test shows nothing")
-	}
-	agent, c = serve()
-	agent.until(func() bool { j, err := c.Job(t.Context(), job); return err == nil && j.State == api.JobRunning }, "the job goes on")
-	agent.signal(syscall.SIGQUIT)
-	if said := agent.ends(exitInterrupted); strings.Contains(said, "goroutine") || !strings.Contains(said, "stops at once") {
-		t.Errorf("it said\n%s", said)
-	}
-	if err := rack.ClearFaults("A"); err != nil {
-		t.Fatal(err)
-	}
-	agent, c = serve()
-	if j := ends(t, c, job); j.ExitStatus != exitOK || left(t, rack, "A") != 0 {
-		t.Errorf("%+v, %d canaries", j, left(t, rack, "A"))
-	}
-	agent.signal(syscall.SIGTERM)
-	agent.ends(exitOK)
 }
