@@ -19,7 +19,7 @@ const (
 	ExitFailed      = 7   // the drive holds data
 	ExitUnproven    = 8   // unproven or unknown: treat the drive as holding data
 	ExitExceptions  = 9   // done with exceptions, or some drives done and some refused
-	ExitInterrupted = 10  // still running or interrupted; can be resumed
+	ExitInterrupted = 10  // still running or interrupted, or it may be; can be resumed
 	ExitInvalid     = 11  // certificate invalid
 	ExitPolicy      = 12  // certificate authentic, but not what was asked for
 	ExitOutcome     = 13  // certificate authentic, and it certifies something other than "sanitized"

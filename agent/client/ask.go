@@ -21,6 +21,16 @@ var ErrNotRunning = errors.New("no agent is running there")
 
 const unsure = "what was asked may have been done; ask how it stands"
 
+// MayBeDone says whether what an agent was asked to do may have been done although there is an error: the connection broke, the answer is
+// none, or the context ended. Every other error is the agent's own, or of a request that never reached it.
+func MayBeDone(err error) bool {
+	var p *api.Problem
+	if errors.As(err, &p) {
+		return p.Code == "connection" || p.Code == "garbled"
+	}
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
 // attempts is how often something is asked when connections break, with longer and longer pauses between.
 const attempts = 5
 
@@ -81,8 +91,8 @@ func (c *Client) ask(ctx context.Context, method, path string, body []byte, key 
 			}
 		}
 		data, again, err := c.once(ctx, method, path, body, key, want)
-		if last != nil && errors.Is(err, ErrNotRunning) {
-			// Something was asked of an agent that is not there any more: it may have been done.
+		if last != nil && MayBeDone(last) && err != nil && (errors.Is(err, ErrNotRunning) || errors.Is(err, fs.ErrPermission) || isBusy(err)) {
+			// Something was asked of an agent that is not there any more, lets nobody ask any more, or is at it: it may have been done.
 			again, err = true, api.NewProblem(api.ExitInternal, "connection", unsure, fmt.Errorf("%v; since then %v", last, err))
 		}
 		if err == nil || !again || ctx.Err() != nil {
@@ -109,13 +119,18 @@ func (c *Client) once(ctx context.Context, method, path string, body []byte, key
 	}
 	if a.StatusCode != want {
 		err := c.problem(a, data)
-		var p *api.Problem
-		return nil, errors.As(err, &p) && p.Code == "busy", err
+		return nil, isBusy(err), err
 	}
 	if kind, _, err := mime.ParseMediaType(a.Header.Get("Content-Type")); err != nil || kind != "application/json" {
 		return nil, false, c.garbled(fmt.Errorf("it is of the type %q", a.Header.Get("Content-Type")))
 	}
 	return data, false, nil
+}
+
+// isBusy says whether the agent said that it is at what was asked, or at something that must end first.
+func isBusy(err error) bool {
+	var p *api.Problem
+	return errors.As(err, &p) && p.Code == "busy"
 }
 
 // send sends a request, and returns an answer of whatever status.

@@ -414,6 +414,30 @@ func TestAnAgentThatWentAwayMayHaveActed(t *testing.T) {
 	<-done
 }
 
+// One that is at what was asked over a connection that broke may have done it, and has not refused it.
+func TestAnAgentThatIsStillAtItMayHaveActed(t *testing.T) {
+	c := scene(t, func(*http.Request, net.Conn) {}, says("409 Conflict", "application/problem+json", `{"code":"busy","detail":"a request with this key is under way","exit_status":5}`))
+	_, err := c.Start(t.Context(), api.StartRequest{})
+	var p *api.Problem
+	if !MayBeDone(err) || !errors.As(err, &p) || p.Code != "connection" {
+		t.Errorf("%v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	c = scene(t, func(*http.Request, net.Conn) { cancel() })
+	if _, err := c.Start(ctx, api.StartRequest{}); !MayBeDone(err) {
+		t.Errorf("left while it was asked: %v", err)
+	}
+	for _, code := range []string{"busy", "halted", "forbidden"} {
+		c := scene(t, says("409 Conflict", "application/problem+json", `{"code":"`+code+`","detail":"no","exit_status":5}`))
+		if _, err := c.Start(t.Context(), api.StartRequest{}); err == nil || MayBeDone(err) {
+			t.Errorf("the agent said %s: %v", code, err)
+		}
+	}
+	if _, err := unix(t, socket(t)).Start(t.Context(), api.StartRequest{}); err == nil || MayBeDone(err) {
+		t.Errorf("nobody was there: %v", err)
+	}
+}
+
 // What a user would lose: "done" from an agent that did not say so.
 func TestWhatIsNoAnswerIsAnError(t *testing.T) {
 	const problem = "application/problem+json"

@@ -11,7 +11,6 @@ import (
 	"regexp"
 	"runtime/debug"
 	"strings"
-	"sync/atomic"
 	"unicode"
 
 	"github.com/hashicorp/go-hclog"
@@ -30,7 +29,7 @@ type app struct {
 
 	state, rack, socket, json, logLevel string
 	code                                int
-	quiet                               *atomic.Bool // standard error is a log, not for people
+	course                              *course
 	pins                                pins
 	keys                                unlockFlags
 
@@ -68,9 +67,9 @@ func (a *app) execute(args []string) int {
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
+	a.course = &course{}
 	if a.ctx == nil {
-		a.quiet = &atomic.Bool{}
-		ctx, done := signals(a.stderr, a.quiet)
+		ctx, done := a.signals()
 		defer done()
 		a.ctx = ctx
 	}
@@ -133,6 +132,9 @@ func (a *app) command() *cobra.Command {
 // verb makes a cobra function of one that answers. Whatever it returns is printed here, once.
 func (a *app) verb(name string, do func(ctx context.Context, args []string) (answer, error)) func(*cobra.Command, []string) error {
 	return func(c *cobra.Command, args []string) error {
+		a.course.mu.Lock()
+		a.course.verb = name
+		a.course.mu.Unlock()
 		var out answer
 		err := a.checkGlobals()
 		if err == nil {
@@ -141,6 +143,16 @@ func (a *app) verb(name string, do func(ctx context.Context, args []string) (ans
 		a.finish(name, out, err)
 		return nil
 	}
+}
+
+// acts is verb for one that changes files or drives by itself: from when it begins, that nothing was done is not said any more.
+func (a *app) acts(name string, do func(ctx context.Context, args []string) (answer, error)) func(*cobra.Command, []string) error {
+	return a.verb(name, func(ctx context.Context, args []string) (answer, error) {
+		if err := a.course.begins(ctx, anything, "look before it is asked for again"); err != nil {
+			return answer{}, err
+		}
+		return do(ctx, args)
+	})
 }
 
 func (a *app) checkGlobals() error {
@@ -155,8 +167,19 @@ func (a *app) checkGlobals() error {
 	return nil
 }
 
-// finish prints answer and problem and sets the exit code.
+// finish prints answer and problem and sets the exit code, unless a signal ends the process meanwhile.
 func (a *app) finish(name string, out answer, err error) {
+	a.course.ending.Lock()
+	defer a.course.ending.Unlock()
+	var p *problem
+	if errors.Is(err, errStopped) && !errors.As(err, &p) {
+		err = a.course.end()
+	}
+	a.printEnd(name, out, err)
+}
+
+// printEnd is finish for who holds what guards it.
+func (a *app) printEnd(name string, out answer, err error) {
 	doc := document{Schema: "expunge/" + name + "/v1", Items: out.items, NotReached: out.notReached, Result: out.result, Errors: []documentError{}}
 	if err != nil {
 		p := a.explained(problemOf(err), err)

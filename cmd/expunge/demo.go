@@ -23,7 +23,7 @@ func (a *app) demoCommand() *cobra.Command {
 	out := ""
 	c := &cobra.Command{
 		Use: "demo", Short: "show the whole life of some virtual drives, failures included; no root, no hardware", Args: cobra.NoArgs,
-		RunE: a.verb("demo", func(ctx context.Context, _ []string) (answer, error) { return answer{}, a.demo(ctx, out) }),
+		RunE: a.acts("demo", func(ctx context.Context, _ []string) (answer, error) { return answer{}, a.demo(ctx, out) }),
 	}
 	c.Flags().StringVar(&out, "out", "", "keep the rack and its certificates in `DIR`, which must be empty or not there")
 	return c

@@ -37,7 +37,7 @@ const exitTable = `  0    all that was asked for is done and proven
   7    failed: the drive holds data
   8    unproven or unknown: treat the drive as holding data
   9    done with exceptions, or some drives done and some refused
-  10   still running or interrupted; can be resumed
+  10   still running or interrupted, or it may be, as "expunge jobs" tells; can be resumed
   11   certificate invalid, or a log that contradicts itself
   12   certificate or log authentic, but not what was asked for (unknown key, simulation, list of drives, something due is missing)
   13   certificate authentic, and it certifies something other than "sanitized"
@@ -68,7 +68,7 @@ func problemOf(err error) *problem {
 	case errors.As(err, &p):
 		return p
 	case errors.Is(err, errStopped):
-		return &problem{code: exitSignal, name: "signal", err: errors.New("stopped by a signal; nothing was begun")}
+		return (&course{may: anything, tells: jobsTell}).end() // whoever knows the command's course knows better
 	case errors.Is(err, virtual.ErrNotRack):
 		return &problem{code: exitUsage, name: "not_a_rack", err: err, hint: "make one with: expunge rack create DIR"}
 	}

@@ -38,10 +38,15 @@ func (a *app) seeThrough(ctx context.Context, svc api.Service, j api.Job) (answe
 	case context.Cause(ctx) == nil:
 		return out, haltedProblem(j.ID, held, err)
 	}
-	if err := here.Agent.Stop(j.ID, agent.Stopped{By: "a signal to its command", At: time.Now().UTC()}); err != nil {
+	if err := here.Agent.Stop(j.ID, stoppedHere()); err != nil {
 		return out, err
 	}
 	return out, err
+}
+
+// stoppedHere is the note of a job that a person stopped by a signal to its command.
+func stoppedHere() agent.Stopped {
+	return agent.Stopped{By: "a signal to its command", At: time.Now().UTC()}
 }
 
 // haltedProblem says that a halt stopped a job of this process. Where a drive came to a worse end before, its exit code stands.
@@ -105,6 +110,7 @@ func drivesOf(svc api.Service, j api.Job) []sanitize.DrivePlan {
 // followJob tells how a job goes until it ends, or ctx does.
 func (a *app) followJob(ctx context.Context, svc api.Service, j api.Job) (answer, error) {
 	id := j.ID
+	_ = a.course.begins(context.WithoutCancel(ctx), "job "+id+" may be under way", "expunge jobs show "+id+" tells") // it was begun, whoever was stopped
 	progress := a.follow()
 	gauges := map[devices.ID]*told{}
 	progress.expect(drivesOf(svc, j))
@@ -151,10 +157,10 @@ func (a *app) followJob(ctx context.Context, svc api.Service, j api.Job) (answer
 		}
 		a.say("%s", words)
 		now, err := svc.Job(context.WithoutCancel(ctx), id)
-		if err != nil {
-			return answer{}, err
+		if err == nil {
+			return jobAnswer(now), silently(exitInterrupted)
 		}
-		return jobAnswer(now), silently(exitInterrupted)
+		failed = err
 	}
 	return answer{}, &problem{code: exitInterrupted, name: "not_followed", err: errors.Join(failed, fmt.Errorf("job %s cannot be followed any more", id)),
 		hint: "it goes on as long as the agent runs, and when an agent starts again: expunge jobs show " + id}

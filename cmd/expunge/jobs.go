@@ -49,6 +49,9 @@ func (a *app) resumeCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "resume JOB", Short: "go on with an interrupted job", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeJobs,
 		RunE: a.asked("run", func(ctx context.Context, svc api.Service, args []string) (answer, error) {
+			if err := a.course.begins(ctx, "the job may have been resumed", jobsTell); err != nil {
+				return answer{}, err
+			}
 			j, err := svc.Resume(ctx, args[0], api.ResumeRequest{})
 			var told *api.Problem
 			if errors.As(err, &told) && told.Code == "pin_missing" {
@@ -69,6 +72,9 @@ func (a *app) abandonCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "abandon JOB", Short: "give an interrupted job up: its drives are certified as failed", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeJobs,
 		RunE: a.asked("jobs-abandon", func(ctx context.Context, svc api.Service, args []string) (answer, error) {
+			if err := a.course.begins(ctx, "the job may have been given up", jobsTell); err != nil {
+				return answer{}, err
+			}
 			j, err := svc.Abandon(ctx, args[0], api.AbandonRequest{Why: why})
 			if j.ID == "" {
 				return answer{}, err

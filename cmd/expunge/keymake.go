@@ -152,7 +152,7 @@ func (a *app) keyInitCommand() *cobra.Command {
 			"which signs trust roots. Such keys are never in the state of a host.",
 		Example: "  expunge key init --age-passphrase-file /run/credentials/expunge/passphrase\n  expunge key init --signer /run/hsm.sock --signer-key hsm.pub\n" +
 			"  expunge key init --role root --alg p256 --age-recipient age1… --out alice.age",
-		RunE: a.verb("key-init", func(context.Context, []string) (answer, error) {
+		RunE: a.acts("key-init", func(context.Context, []string) (answer, error) {
 			o, err := a.makeOptions(f)
 			if err != nil {
 				return answer{}, err

@@ -24,6 +24,9 @@ func (a *app) locateCommand() *cobra.Command {
 			if err != nil {
 				return answer{}, err
 			}
+			if err := a.course.begins(ctx, "the light may have been switched", "look at it, or say it again"); err != nil {
+				return answer{}, err
+			}
 			l, err := svc.Locate(byHand(ctx), args[0], api.LocateRequest{On: !off})
 			if err != nil {
 				return answer{}, err

@@ -45,7 +45,7 @@ func (a *app) rackCreateCommand() *cobra.Command {
 	count, each := 3, "64M"
 	c := &cobra.Command{
 		Use: "create DIR", Short: "make a rack of plain drives full of old data", Args: cobra.ExactArgs(1),
-		RunE: a.verb("rack-create", func(_ context.Context, args []string) (answer, error) {
+		RunE: a.acts("rack-create", func(_ context.Context, args []string) (answer, error) {
 			bytes, err := parseSize(each)
 			if err != nil {
 				return answer{}, usage("as in --size 64M", err)
@@ -169,7 +169,7 @@ func (a *app) rackFaultCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "fault [DIR] DRIVE [FAULT...]", Short: "make something go wrong with a drive of a rack", Args: cobra.MinimumNArgs(1),
 		Long: "Faults, from the next opening of the drive on:\n\n" + virtual.FaultHelp(),
-		RunE: a.verb("rack-fault", func(_ context.Context, args []string) (answer, error) {
+		RunE: a.acts("rack-fault", func(_ context.Context, args []string) (answer, error) {
 			rack, args, err := a.openRack(args, 1)
 			if err != nil {
 				return answer{}, err
@@ -202,7 +202,7 @@ func (a *app) rackUseCommand() *cobra.Command {
 		Use: "use [DIR] DRIVE USE...", Short: "put a drive of a rack to use: mounted:DIR, partition, partition-mounted:DIR, area-mounted:AREA:DIR, swap, holder:NAME", Args: cobra.MinimumNArgs(2),
 		Long: "use puts a drive of a rack to use, as the kernel would show it: mounted:DIR, partition (one that is not used), partition-mounted:DIR,\n" +
 			"area-mounted:AREA:DIR (AREA is one of an eMMC: boot0, boot1 or gp0), swap, holder:NAME. DRIVE is a serial number or a node.",
-		RunE: a.verb("rack-use", func(_ context.Context, args []string) (answer, error) {
+		RunE: a.acts("rack-use", func(_ context.Context, args []string) (answer, error) {
 			rack, args, err := a.openRack(args, 2)
 			if err != nil {
 				return answer{}, err
@@ -222,7 +222,7 @@ func (a *app) rackPowerCycleCommand() *cobra.Command {
 		Use: "power-cycle [DIR] DRIVE", Short: "take a drive's power away and give it back", Args: cobra.RangeArgs(1, 2),
 		Long: "The drive loses its cache and whatever else it keeps only while it has power: a set password locks it,\n" +
 			"a freeze ends, a changed size takes effect, and an erase that it was doing goes on or has failed.",
-		RunE: a.verb("rack-power-cycle", func(_ context.Context, args []string) (answer, error) {
+		RunE: a.acts("rack-power-cycle", func(_ context.Context, args []string) (answer, error) {
 			rack, args, err := a.openRack(args, 1)
 			if err != nil {
 				return answer{}, err
@@ -240,7 +240,7 @@ func (a *app) rackLabelCommand() *cobra.Command {
 		Use: "label [DIR] DRIVE", Short: "read what is printed on a drive: its serial number and its PSID", Args: cobra.RangeArgs(1, 2),
 		Long: "A self-encrypting drive has its PSID on its label, and nowhere else: whoever knows it has the drive in hand, and may revert it.\n" +
 			"The line is as --pin-file takes it.",
-		RunE: a.verb("rack-label", func(_ context.Context, args []string) (answer, error) {
+		RunE: a.acts("rack-label", func(_ context.Context, args []string) (answer, error) {
 			rack, args, err := a.openRack(args, 1)
 			if err != nil {
 				return answer{}, err

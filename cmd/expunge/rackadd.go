@@ -18,7 +18,7 @@ func (a *app) rackAddCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "add [DIR] [PROFILE]", Short: "add drives to a rack", Args: cobra.MaximumNArgs(2),
 		Example: "  expunge --rack DIR rack add nvme-ssd --count 20\n  expunge --rack DIR rack add sata-hdd --serial OLD --hpa 16M",
-		RunE: a.verb("rack-add", func(_ context.Context, args []string) (answer, error) {
+		RunE: a.acts("rack-add", func(_ context.Context, args []string) (answer, error) {
 			rack, args, err := a.openRack(args, 0)
 			if err != nil {
 				return answer{}, err

@@ -70,6 +70,9 @@ func (a *app) recoverCommand() *cobra.Command {
 }
 
 func (a *app) recover(ctx context.Context, ag *agent.Agent) (answer, error) {
+	if err := a.course.begins(ctx, "a job may have gone on", jobsTell); err != nil {
+		return answer{}, err
+	}
 	progress := a.follow()
 	jobs, left, err := ag.Recover(ctx, progress.observer())
 	progress.end()

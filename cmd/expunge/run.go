@@ -25,7 +25,9 @@ func (a *app) runCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "run {--plan FILE | DRIVE... | --drives FILE}", Short: "carry out a plan: DESTROYS DATA", Args: cobra.ArbitraryArgs, ValidArgsFunction: a.completeDrives,
 		Long: "run carries out a plan, or plans and runs in one go. It begins after a confirmation: --confirm DIGEST for a whole plan,\n" +
-			"--confirm SERIAL for each drive, or typed when a person sits at the terminal. The same plan run again touches nothing that is finished.",
+			"--confirm SERIAL for each drive, or typed when a person sits at the terminal. The same plan run again touches nothing that is finished.\n\n" +
+			"Told to stop (Ctrl-C, SIGTERM, a closed terminal), a job that an agent runs goes on without the command, and one of this process stops\n" +
+			"resumably. A second signal waits for nothing: the exit status is then 10, unless it is certain that nothing was begun (130).",
 		Example: "  expunge run --plan plan.json --confirm DIGEST\n  expunge run SERIAL --method clear --confirm SERIAL",
 		RunE: a.asked("run", func(ctx context.Context, svc api.Service, args []string) (answer, error) {
 			names, err := a.named(args, list)
@@ -83,9 +85,6 @@ func (a *app) run(ctx context.Context, svc api.Service, names []string, request 
 	if err := a.confirmed(ctx, p.Plan, confirm, file != "", listed.Items); err != nil {
 		return jobAnswer(api.JobOf(begun)), err
 	}
-	if err := context.Cause(ctx); err != nil {
-		return answer{}, &problem{code: exitSignal, name: "signal", err: err}
-	}
 	job, err := a.begin(ctx, svc, p)
 	var refused *agent.RefusedError
 	if errors.As(err, &refused) {
@@ -93,8 +92,8 @@ func (a *app) run(ctx context.Context, svc api.Service, names []string, request 
 		told := api.JobOf(begun)
 		return jobAnswer(told), a.jobProblem(told)
 	}
-	if err != nil && here != nil && !here.Agent.WasRun(p.Plan) {
-		err = before(err) // there is no job, and without one nothing is sent to a drive
+	if err != nil && here != nil {
+		err = a.notBegun(here, p.Plan, err)
 	}
 	if err != nil {
 		return jobAnswer(api.JobOf(begun)), err
@@ -190,7 +189,23 @@ func (a *app) begin(ctx context.Context, svc api.Service, p api.Plan) (api.Job, 
 			return api.Job{}, err
 		}
 	}
+	if err := a.course.begins(ctx, "the job may have begun", jobsTell); err != nil {
+		return api.Job{}, err
+	}
 	return svc.Start(ctx, start)
+}
+
+// notBegun judges why a plan was not begun in this process. A job that is there all the same, and that a signal kept from its drives, is
+// noted as stopped by a person, as seeThrough does.
+func (a *app) notBegun(here *service.Service, p sanitize.Plan, err error) error {
+	switch {
+	case !here.Agent.WasRun(p):
+		a.course.nothing()
+		return before(err) // there is no job, and without one nothing is sent to a drive
+	case errors.Is(err, errStopped):
+		return errors.Join(err, here.Agent.Stop(agent.JobOf(p), stoppedHere()))
+	}
+	return err
 }
 
 // pinsOf gives the PINs that a plan wants.

@@ -40,7 +40,7 @@ func (a *app) serveCommand() *cobra.Command {
 		Use: "serve", Short: "serve this host's tools and fleet automation until told to stop", Args: cobra.NoArgs,
 		Long: "serve is the agent of this host: others plan, approve, start and follow jobs through it, at a Unix socket (--socket, or as the\n" +
 			"configuration says) and, when the configuration says so, over mutual TLS. It goes on with jobs that an earlier one left, and when it is\n" +
-			"told to stop (SIGTERM, SIGINT) its jobs stop resumably. It logs JSON to standard error. docs/security.md says who can do what.",
+			"told to stop (SIGTERM, SIGINT, SIGHUP) its jobs stop resumably; told again, or by SIGQUIT, it ends at once. It logs JSON to standard error. docs/security.md says who can do what.",
 		Example: "  expunge serve --config /etc/expunge/agent.yaml\n  expunge --rack /tmp/rack serve",
 		RunE:    a.verb("serve", func(ctx context.Context, _ []string) (answer, error) { return answer{}, a.serve(ctx, file) }),
 	}
@@ -69,14 +69,17 @@ func (a *app) serve(ctx context.Context, file string) (err error) {
 	if err != nil {
 		return err
 	}
-	if a.quiet != nil {
-		a.quiet.Store(true)
-	}
 	level := hclog.LevelFromString(a.logLevel)
 	if a.logLevel == "off" {
 		level = hclog.Info // an agent that says nothing cannot be looked after
 	}
 	log := hclog.New(&hclog.LoggerOptions{Name: "expunge", Level: level, Output: a.stderr, JSONFormat: true})
+	a.course.mu.Lock()
+	a.course.log = func(words string) { log.Info(words) }
+	a.course.mu.Unlock()
+	if err := a.course.begins(ctx, "jobs may have been under way", "they go on when an agent starts: expunge serve"); err != nil {
+		return err
+	}
 	svc, met, err := a.resident(c, log)
 	if err != nil {
 		return err

@@ -58,10 +58,18 @@ func announced(dir string) (string, error) {
 	return s.Socket, nil // any other reason is told when something is asked
 }
 
+// patient is the agent that listens at a socket.
+func (a *app) patient(socket string) api.Service {
+	a.course.mu.Lock()
+	defer a.course.mu.Unlock()
+	a.course.remote = true
+	return patient{client.Unix(socket), a.course}
+}
+
 // remote is the agent that runs for this state; nil when none does. For one that starts or stops it waits, until ctx ends.
 func (a *app) remote(ctx context.Context) (api.Service, error) {
 	if a.socket != "" {
-		return client.Unix(a.socket), nil
+		return a.patient(a.socket), nil
 	}
 	dir, err := a.stateDir()
 	if err != nil {
@@ -89,14 +97,14 @@ func (a *app) remote(ctx context.Context) (api.Service, error) {
 	}
 	switch {
 	case err == nil && running:
-		return client.Unix(socket), nil
+		return a.patient(socket), nil
 	case err == nil && os.Geteuid() == 0:
 		return nil, nil
 	case err == nil, errors.Is(err, fs.ErrPermission):
 		// Of a user who may not look into the state of the host, the agent's own word is all there is.
 		if a.state == "" && a.rack == "" {
 			if _, err := os.Stat(defaultSocket); err == nil {
-				return client.Unix(defaultSocket), nil
+				return a.patient(defaultSocket), nil
 			}
 		}
 		return nil, nil
@@ -139,8 +147,6 @@ func (a *app) asked(name string, do func(ctx context.Context, svc api.Service, a
 					err = errors.Join(err, closed)
 				}
 			}()
-		} else if a.quiet != nil {
-			a.quiet.Store(true) // nothing is in flight here that would have to stop
 		}
 		return do(byHand(ctx), svc, args)
 	})
@@ -211,7 +217,7 @@ func (a *app) selected(ctx context.Context, names []string) ([]devices.Drive, er
 
 // served makes a verb that needs the files of the state itself.
 func (a *app) served(name string, do func(ctx context.Context, ag *agent.Agent, args []string) (answer, error)) func(*cobra.Command, []string) error {
-	return a.verb(name, func(ctx context.Context, args []string) (answer, error) {
+	return a.acts(name, func(ctx context.Context, args []string) (answer, error) {
 		ag, err := a.agent()
 		if err != nil {
 			return answer{}, err

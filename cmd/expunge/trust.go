@@ -37,13 +37,13 @@ func (a *app) trustCommand() *cobra.Command {
 	var fingerprint string
 	pin := &cobra.Command{
 		Use: "pin FILE --sha256 FINGERPRINT", Short: "take a trust root, whose first version has this fingerprint", Args: cobra.ExactArgs(1),
-		RunE: a.verb("trust-pin", func(_ context.Context, args []string) (answer, error) { return a.trustPin(args[0], fingerprint) }),
+		RunE: a.acts("trust-pin", func(_ context.Context, args []string) (answer, error) { return a.trustPin(args[0], fingerprint) }),
 	}
 	pin.Flags().StringVar(&fingerprint, "sha256", "", "the `FINGERPRINT` that you were given by another way than the file")
 	c.AddCommand(pin,
 		&cobra.Command{
 			Use: "update FILE", Short: "take newer versions of the pinned trust root", Args: cobra.ExactArgs(1),
-			RunE: a.verb("trust-update", func(_ context.Context, args []string) (answer, error) { return a.trustUpdate(args[0]) }),
+			RunE: a.acts("trust-update", func(_ context.Context, args []string) (answer, error) { return a.trustUpdate(args[0]) }),
 		},
 		&cobra.Command{
 			Use: "show [FILE]", Short: "show a trust root: the pinned one, or that of a file", Args: cobra.MaximumNArgs(1),

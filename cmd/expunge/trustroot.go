@@ -126,7 +126,7 @@ func (a *app) rootNew() *cobra.Command {
 	var threshold int64
 	c := &cobra.Command{
 		Use: "new FILE", Short: "begin a trust root", Args: cobra.ExactArgs(1),
-		RunE: a.verb("trust-root-new", func(_ context.Context, args []string) (answer, error) {
+		RunE: a.acts("trust-root-new", func(_ context.Context, args []string) (answer, error) {
 			publics, err := readPublics(keys)
 			if err != nil {
 				return answer{}, err
@@ -157,7 +157,7 @@ func (a *app) rootAdd() *cobra.Command {
 	c := &cobra.Command{
 		Use: "add FILE [EXPORT...]", Short: "add the keys of hosts and validators, and the logs of hosts", Args: cobra.MinimumNArgs(1),
 		Long: "add takes what expunge key export --format root printed on a host, or public keys in PEM.",
-		RunE: a.verb("trust-root-add", func(_ context.Context, args []string) (answer, error) {
+		RunE: a.acts("trust-root-add", func(_ context.Context, args []string) (answer, error) {
 			if len(args) == 1 && len(cosigners) == 0 {
 				return answer{}, usage("name what a host exported, or --cosigner", errors.New("there is nothing to add"))
 			}
@@ -226,7 +226,7 @@ func (a *app) rootRetire() *cobra.Command {
 	var until boundFlags
 	c := &cobra.Command{
 		Use: "retire FILE KEYID", Short: "end the use of a key: what it vouched for before stays good", Args: cobra.ExactArgs(2),
-		RunE: a.verb("trust-root-retire", func(_ context.Context, args []string) (answer, error) {
+		RunE: a.acts("trust-root-retire", func(_ context.Context, args []string) (answer, error) {
 			return a.editRoot(args[0], func(d *attest.RootDraft) error {
 				return d.Edit(func(r *attest.Root) error {
 					id, err := oneKey(*r, args[1])
@@ -256,7 +256,7 @@ func (a *app) rootRevoke() *cobra.Command {
 		Use: "revoke FILE KEYID --reason TEXT", Short: "take the word of a key back, from some place on or altogether", Args: cobra.ExactArgs(2),
 		Long: "revoke takes the word of a host's, a validator's or a log's key back. With --index or --time nothing at or after it counts, and nothing in any\n" +
 			"other log; without them nothing of the key counts. A later version can take more back, and never less.",
-		RunE: a.verb("trust-root-revoke", func(_ context.Context, args []string) (answer, error) {
+		RunE: a.acts("trust-root-revoke", func(_ context.Context, args []string) (answer, error) {
 			return a.editRoot(args[0], func(d *attest.RootDraft) error {
 				return d.Edit(func(r *attest.Root) error {
 					id, err := oneKey(*r, args[1])
@@ -282,7 +282,7 @@ func (a *app) rootKeys() *cobra.Command {
 	var threshold int64
 	c := &cobra.Command{
 		Use: "keys FILE", Short: "change who signs the root, and how many", Args: cobra.ExactArgs(1),
-		RunE: a.verb("trust-root-keys", func(_ context.Context, args []string) (answer, error) {
+		RunE: a.acts("trust-root-keys", func(_ context.Context, args []string) (answer, error) {
 			if len(add)+len(remove) == 0 && threshold == 0 {
 				return answer{}, usage("--add FILE, --remove KEYID or --threshold N", errors.New("there is nothing to change"))
 			}
@@ -323,7 +323,7 @@ func (a *app) rootSign() *cobra.Command {
 	c := &cobra.Command{
 		Use: "sign FILE --key FILE", Short: "sign the last version with a root key", Args: cobra.ExactArgs(1),
 		Long: "sign adds a signature to the last version. Look at it first: expunge trust show FILE.",
-		RunE: a.verb("trust-root-sign", func(_ context.Context, args []string) (answer, error) {
+		RunE: a.acts("trust-root-sign", func(_ context.Context, args []string) (answer, error) {
 			if key == "" {
 				return answer{}, usage("--key FILE (.pem, .age or .signer)", errors.New("there is no key to sign with"))
 			}
@@ -343,7 +343,7 @@ func (a *app) rootSign() *cobra.Command {
 func (a *app) rootJoin() *cobra.Command {
 	return &cobra.Command{
 		Use: "join FILE COPY...", Short: "take the signatures of copies that were signed elsewhere", Args: cobra.MinimumNArgs(2),
-		RunE: a.verb("trust-root-join", func(_ context.Context, args []string) (answer, error) {
+		RunE: a.acts("trust-root-join", func(_ context.Context, args []string) (answer, error) {
 			return a.editRoot(args[0], func(d *attest.RootDraft) error {
 				for _, f := range args[1:] {
 					data, err := readRootFile(f)

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/expunge-dev/expunge/agent/api"
+	"github.com/expunge-dev/expunge/agent/client"
+	"github.com/expunge-dev/expunge/attest"
+)
+
+// patient is the agent that runs, for a command that may be told to stop. What it is asked to do, it does whoever goes away: so
+// its answer is waited for, and a command that goes without one never says that nothing was done. What is only read ends with the command.
+type patient struct {
+	*client.Client
+	course *course
+}
+
+// jobsTell is where one sees what became of a request that has no answer.
+const jobsTell = "expunge jobs tells"
+
+// acts has the agent do something, which may have been done where there is no answer.
+func acts[T any](ctx context.Context, p patient, may, tells string, do func(context.Context) (T, error)) (T, error) {
+	asking, done, err := p.course.asks(ctx, may, tells)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	defer done()
+	out, err := do(asking)
+	switch {
+	case err == nil:
+	case client.MayBeDone(err):
+		err = &problem{code: exitInterrupted, name: "may_be_done", err: fmt.Errorf("%s: %w", may, err), hint: tells}
+	default:
+		p.course.nothing()
+	}
+	return out, err
+}
+
+// Plan implements api.Service. A plan that was made begins nothing.
+func (p patient) Plan(ctx context.Context, r api.PlanRequest) (api.Plan, error) {
+	out, err := acts(ctx, p, "a plan may have been made; no drive is touched by that", "plan again: a plan that is not started goes away", func(ctx context.Context) (api.Plan, error) {
+		return p.Client.Plan(ctx, r)
+	})
+	if err == nil {
+		p.course.nothing()
+	}
+	return out, err
+}
+
+// Approve implements api.Service.
+func (p patient) Approve(ctx context.Context, id string, approval attest.Envelope) (api.Plan, error) {
+	return acts(ctx, p, "the approval may have been taken", "approve it again: that tells, and counts once", func(ctx context.Context) (api.Plan, error) {
+		return p.Client.Approve(ctx, id, approval)
+	})
+}
+
+// Start implements api.Service.
+func (p patient) Start(ctx context.Context, r api.StartRequest) (api.Job, error) {
+	return acts(ctx, p, "the job may have begun, and goes on then", jobsTell, func(ctx context.Context) (api.Job, error) {
+		return p.Client.Start(ctx, r)
+	})
+}
+
+// Cancel implements api.Service.
+func (p patient) Cancel(ctx context.Context, id string) (api.Cancelled, error) {
+	return acts(ctx, p, "the job may have been stopped", jobsTell, func(ctx context.Context) (api.Cancelled, error) {
+		return p.Client.Cancel(ctx, id)
+	})
+}
+
+// Resume implements api.Service.
+func (p patient) Resume(ctx context.Context, id string, r api.ResumeRequest) (api.Job, error) {
+	return acts(ctx, p, "the job may have been resumed, and goes on then", jobsTell, func(ctx context.Context) (api.Job, error) {
+		return p.Client.Resume(ctx, id, r)
+	})
+}
+
+// Abandon implements api.Service.
+func (p patient) Abandon(ctx context.Context, id string, r api.AbandonRequest) (api.Job, error) {
+	return acts(ctx, p, "the job may have been given up", jobsTell, func(ctx context.Context) (api.Job, error) {
+		return p.Client.Abandon(ctx, id, r)
+	})
+}
+
+// Halt implements api.Service.
+func (p patient) Halt(ctx context.Context, r api.HaltRequest) (api.Halt, error) {
+	may := "the agent may be halted"
+	if !r.Halted {
+		may = "the halt may have been ended"
+	}
+	return acts(ctx, p, may, "expunge health tells", func(ctx context.Context) (api.Halt, error) { return p.Client.Halt(ctx, r) })
+}
+
+// Locate implements api.Service.
+func (p patient) Locate(ctx context.Context, drive string, r api.LocateRequest) (api.Located, error) {
+	return acts(ctx, p, "the light may have been switched", "look at it, or say it again", func(ctx context.Context) (api.Located, error) {
+		return p.Client.Locate(ctx, drive, r)
+	})
+}
