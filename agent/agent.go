@@ -207,7 +207,7 @@ func (a *Agent) inspect(ctx context.Context, d devices.Drive) (devices.Drive, st
 // unfinishedRefusal is of a drive that another job has begun with, and what can be done about that.
 func (a *Agent) unfinishedRefusal(job string) *sanitize.Refusal {
 	r := devices.Reason{
-		Code: "unfinished_job", Message: fmt.Sprintf("job %s on this drive is not finished", job),
+		Code: ReasonUnfinished, Message: fmt.Sprintf("job %s on this drive is not finished", job),
 		Hint: fmt.Sprintf("run: expunge jobs resume %s; or give it up: expunge jobs abandon %s", job, job),
 	}
 	if attended, err := a.Attended(job); err == nil && attended {

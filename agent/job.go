@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/expunge-dev/expunge/attest"
@@ -126,6 +125,9 @@ const ReasonPowerCycle = "power_cycle_needed"
 // ReasonRunning is the code of a drive that has no end because another process works on it.
 const ReasonRunning = "running"
 
+// ReasonUnfinished is the code of a drive that has a job that is not at its end on it.
+const ReasonUnfinished = "unfinished_job"
+
 func resumeHint(job string) string { return "run: expunge jobs resume " + job }
 
 // Jobs lists all jobs of this state, oldest first. One that cannot be read is listed with its
@@ -141,33 +143,6 @@ func (a *Agent) Jobs() ([]Job, error) {
 	}
 	sortJobs(jobs)
 	return jobs, nil
-}
-
-// JobsAgain is Jobs for those who ask often: what has ended and is certified is taken from known, where it was put before.
-func (a *Agent) JobsAgain(known map[string]Job) ([]Job, error) {
-	names, err := a.jobNames()
-	if err != nil {
-		return nil, err
-	}
-	jobs := make([]Job, 0, len(names))
-	for _, name := range names {
-		j, there := known[name]
-		if !there {
-			if j = a.job(name); j.rests() {
-				known[name] = j
-			}
-		}
-		jobs = append(jobs, j)
-	}
-	sortJobs(jobs)
-	return jobs, nil
-}
-
-// rests says whether nothing of a job is expected to change.
-func (j Job) rests() bool {
-	return j.Problem == nil && len(j.Drives) > 0 && !slices.ContainsFunc(j.Drives, func(r DriveResult) bool {
-		return !r.Finished() || r.Err != nil || r.Certificate == "" && r.Outcome != sanitize.RefusedRun
-	})
 }
 
 // Job reads one job. The error is ErrNoJob when there is none of that name.

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/expunge-dev/expunge/agent"
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/sanitize"
 )
@@ -14,40 +15,50 @@ const ReasonBusy = "busy"
 // notePrefix begins the codes of notes that say what the last job left of a drive; behind it comes an outcome.
 const notePrefix = "last_job_"
 
-// Beside says of drives what jobs, the oldest first, make of them: one that a job is at work on is in use, and one that the last job
-// that touched it did not sanitize has a note of what was left: it can be chosen, and is not as it was found.
+// Beside says of drives what jobs, the oldest first, make of them: one that a job is at work on is in use, one whose job is not finished
+// is blocked until it is resumed or given up, and one that the last job that ended did not sanitize has a note of what was left: it can be
+// chosen, and is not as it was found.
 func Beside(drives []devices.Drive, jobs []Job) []devices.Drive {
 	drives = slices.Clone(drives)
-	at := make(map[devices.ID]int, len(drives))
-	for i, d := range drives {
-		at[d.ID] = i
-	}
-	left := make([]*devices.Reason, len(drives))
+	busy, open, left := map[devices.ID]string{}, map[devices.ID]devices.Reason{}, map[devices.ID]devices.Reason{}
 	for _, j := range jobs {
 		for _, d := range j.Drives {
-			i, there := at[d.ID]
-			if !there || d.ID == "" || d.Outcome == sanitize.RefusedRun {
-				continue
-			}
-			if j.State == JobRunning && d.Outcome == sanitize.Interrupted {
-				drives[i] = Busy(drives[i], j.ID)
-				continue
-			}
-			if left[i] = nil; d.Outcome != sanitize.Sanitized {
-				hint := "expunge jobs show " + j.ID
-				if d.Outcome == sanitize.Interrupted {
-					hint = "expunge jobs resume " + j.ID
-				}
-				left[i] = &devices.Reason{Code: notePrefix + string(d.Outcome), Message: "job " + j.ID + " left it " + d.Words, Hint: hint}
+			switch {
+			case d.ID == "" || d.Outcome == sanitize.RefusedRun:
+			case j.State == JobRunning && d.Outcome == sanitize.Interrupted:
+				busy[d.ID] = j.ID
+				delete(left, d.ID) // what it will be nobody knows
+			case d.Outcome == sanitize.Interrupted:
+				open[d.ID] = devices.Reason{Code: agent.ReasonUnfinished, Message: "job " + j.ID + " on this drive is not finished: " + d.Words,
+					Hint: "expunge jobs resume " + j.ID + ", or expunge jobs abandon " + j.ID}
+			case d.Outcome == sanitize.Sanitized:
+				delete(left, d.ID)
+			default:
+				left[d.ID] = devices.Reason{Code: notePrefix + string(d.Outcome), Message: "job " + j.ID + " left it " + d.Words, Hint: "expunge jobs show " + j.ID}
 			}
 		}
 	}
-	for i, note := range left {
-		if note != nil {
-			drives[i].Notes = append(slices.Clip(drives[i].Notes), *note)
+	for i, d := range drives { // several may have one id: drives that cannot be told apart
+		if note, is := left[d.ID]; is {
+			drives[i].Notes = append(slices.Clip(d.Notes), note)
+		}
+		if r, is := open[d.ID]; is {
+			drives[i] = barred(drives[i], devices.StateBlocked, r)
+		}
+		if job := busy[d.ID]; job != "" {
+			drives[i] = Busy(drives[i], job)
 		}
 	}
 	return drives
+}
+
+// barred is a drive that cannot be chosen for a reason that it does not know itself.
+func barred(d devices.Drive, as devices.State, why devices.Reason) devices.Drive {
+	if d.State == devices.StateReady {
+		d.State = as
+	}
+	d.Reasons = append([]devices.Reason{why}, d.Reasons...)
+	return d
 }
 
 // Busy is a drive that a job is at work on.
@@ -55,11 +66,7 @@ func Busy(d devices.Drive, job string) devices.Drive {
 	if slices.ContainsFunc(d.Reasons, func(r devices.Reason) bool { return r.Code == ReasonBusy }) {
 		return d
 	}
-	if d.State == devices.StateReady {
-		d.State = devices.StateInUse
-	}
-	d.Reasons = append([]devices.Reason{{Code: ReasonBusy, Message: "job " + job + " is at work on it", Hint: "expunge watch " + job + " follows it"}}, d.Reasons...)
-	return d
+	return barred(d, devices.StateInUse, devices.Reason{Code: ReasonBusy, Message: "job " + job + " is at work on it", Hint: "expunge watch " + job + " follows it"})
 }
 
 // Left is the note of what the last job left of a drive; "" where there is none.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/expunge-dev/expunge/agent"
@@ -87,7 +88,9 @@ func (v *view) jobs(jobs []api.Job, now time.Time, slots map[devices.ID]string) 
 			}
 			t := trouble{Words: graded{cmp.Or(d.Words, "UNKNOWN - treat as holding data"), gradeOf(string(d.Outcome))}, Serial: d.Serial, Model: d.Model, Slot: slot, Node: node, Job: j.ID, Reasons: d.Reasons, order: order}
 			if d.Error != "" {
-				t.Reasons = slices.Concat(t.Reasons, []devices.Reason{{Message: d.Error}})
+				if !slices.ContainsFunc(t.Reasons, func(r devices.Reason) bool { return r.Message != "" && strings.Contains(d.Error, r.Message) }) {
+					t.Reasons = slices.Concat(t.Reasons, []devices.Reason{{Message: d.Error}})
+				}
 				t.Words.Grade = "bad"
 			}
 			if d.Outcome == sanitize.Sanitized && d.Certificate == nil {
@@ -95,7 +98,7 @@ func (v *view) jobs(jobs []api.Job, now time.Time, slots map[devices.ID]string) 
 				t.Reasons = slices.Concat(t.Reasons, []devices.Reason{{Message: "no certificate could be made of it", Hint: "expunge certificate reissue makes it from the journal"}})
 			}
 			if l, ok := later[d.ID]; ok && d.ID != "" && l.Created > j.Created {
-				t.Since, t.order = fmt.Sprintf("a job that was planned later says: %s (%s)", l.words, l.ID), orderSince
+				t.Since, t.order, t.Words.Grade = fmt.Sprintf("a job that was planned later says: %s (%s)", l.words, l.ID), orderSince, "none"
 			}
 			v.Trouble = append(v.Trouble, t)
 		}

@@ -26,6 +26,7 @@ type view struct {
 
 	Trouble      []trouble
 	MoreTrouble  int
+	Needs        int // how many of both a later job has not made good
 	Running      []running
 	Drives       []drive
 	Slots        bool // some drive has one
@@ -220,6 +221,11 @@ func (v *view) sort() {
 	slices.SortStableFunc(v.Drives, func(a, b drive) int {
 		return cmp.Or(cmp.Compare(a.order, b.order), natural(a.Slot, b.Slot), natural(a.Node, b.Node), strings.Compare(a.Serial, b.Serial))
 	})
+	for _, t := range v.Trouble {
+		if t.Since == "" {
+			v.Needs++
+		}
+	}
 	if n := len(v.Trouble); n > longestList {
 		v.Trouble, v.MoreTrouble = v.Trouble[:longestList], n-longestList
 	}

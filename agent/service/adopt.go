@@ -145,7 +145,7 @@ func (s *Service) waitsFor(job string, present map[devices.ID]bool) bool {
 func (s *Service) HostChanged(ctx context.Context, c devices.Change) error {
 	if !c.Names && !c.Lost {
 		// What is only told to have changed may have done so by the job's own doing, again and again.
-		s.listing.stale()
+		s.staleLooks()
 		return nil
 	}
 	s.mu.Lock()
@@ -158,7 +158,7 @@ func (s *Service) HostChanged(ctx context.Context, c devices.Change) error {
 
 // lookAgain goes on with jobs that wait for a drive that is there.
 func (s *Service) lookAgain(ctx context.Context) error {
-	s.listing.stale()
+	s.staleLooks()
 	listed, err := s.Host.Drives(ctx)
 	if err != nil {
 		return err

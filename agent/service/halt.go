@@ -97,7 +97,7 @@ func (s *Service) reserveHalt() error {
 }
 
 // Halt stops the agent from beginning anything destructive: no job begins, and those that run stop before their next request.
-// Drives that erase themselves go on. Ending a halt is for those who approve, and goes on with the jobs that it stopped.
+// Drives that erase themselves go on. Ending a halt is for those who approve, and goes on with unfinished jobs, but for those that a person stopped.
 func (s *Service) Halt(ctx context.Context, r api.HaltRequest) (api.Halt, error) {
 	action, role := "halt", api.Operate
 	if !r.Halted {

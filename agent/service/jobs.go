@@ -298,7 +298,7 @@ func (s *Service) Abandon(ctx context.Context, id string, r api.AbandonRequest) 
 	if err != nil {
 		return api.Job{}, s.refuse(ctx, x, err)
 	}
-	s.listing.stale()
+	s.staleLooks()
 	var problems error
 	for _, d := range given.Drives {
 		problems = errors.Join(problems, d.Err)

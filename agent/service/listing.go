@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"sync"
 	"time"
 
@@ -19,23 +20,21 @@ const (
 	lookLongest  = time.Minute
 )
 
-// listing is the latest look at a host, for those who only look.
-type listing struct {
-	host  *devices.Host
-	lives *sync.WaitGroup // of looks that are under way
-	now   func() time.Time
-	// beside adds what is known beside the host.
-	beside func(api.Drives) api.Drives
+// looked is the latest look at something, for those who only look.
+type looked[T any] struct {
+	at       func(context.Context) (T, error) // looks now
+	lives    *sync.WaitGroup                  // of looks that are under way
+	patience func(older bool) <-chan time.Time
 
 	mu    sync.Mutex // guards the rest
-	last  *api.Drives
+	last  *T
 	fresh time.Time     // until when last is shown without another look
 	look  chan struct{} // closed when the look that is under way has ended; nil when none is
 	err   error         // of the latest look
 }
 
-// get returns the listing, at most a little older than it says.
-func (l *listing) get(ctx context.Context) (api.Drives, error) {
+// get returns what was seen last, at most a little older than it says.
+func (l *looked[T]) get(ctx context.Context) (seen T, err error) {
 	l.mu.Lock()
 	if l.last != nil && time.Now().Before(l.fresh) {
 		defer l.mu.Unlock()
@@ -47,34 +46,33 @@ func (l *listing) get(ctx context.Context) (api.Drives, error) {
 	}
 	done, older := l.look, l.last
 	l.mu.Unlock()
-	var patience <-chan time.Time
-	if older != nil {
-		patience = time.After(listingWaits)
-	}
 	select {
 	case <-done:
-	case <-patience:
+	case <-l.patience(older != nil):
+		if older == nil {
+			return seen, errNotLooked
+		}
 		return *older, nil
 	case <-ctx.Done():
-		return api.Drives{}, context.Cause(ctx)
+		return seen, context.Cause(ctx)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err != nil {
-		return api.Drives{}, l.err
+		return seen, l.err
 	}
 	return *l.last, nil
 }
 
-// take looks at the host.
-func (l *listing) take() {
+// errNotLooked: nothing was seen yet, and it takes longer than it is waited for.
+var errNotLooked = errors.New("it is still being looked at")
+
+// take looks.
+func (l *looked[T]) take() {
 	ctx, done := context.WithTimeout(context.Background(), lookLongest)
 	defer done()
 	began := time.Now()
 	told, err := l.at(ctx)
-	if err == nil {
-		told = l.beside(told)
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err = err; err == nil {
@@ -84,24 +82,24 @@ func (l *listing) take() {
 	l.look = nil
 }
 
-// at looks at the host now. With an error it has what could be seen.
-func (l *listing) at(ctx context.Context) (api.Drives, error) {
-	told := api.Drives{Items: []devices.Drive{}, NotReached: []devices.NotReached{}, AsOf: l.now().Format(time.RFC3339)}
-	drives, err := l.host.Drives(ctx)
+// stale makes the next who asks look anew.
+func (l *looked[T]) stale() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fresh = time.Time{}
+}
+
+// lookAtHost looks at the host now. With an error it has what could be seen.
+func (s *Service) lookAtHost(ctx context.Context) (api.Drives, error) {
+	told := api.Drives{Items: []devices.Drive{}, NotReached: []devices.NotReached{}, AsOf: s.clock().Format(time.RFC3339)}
+	drives, err := s.Host.Drives(ctx)
 	if err != nil {
 		return told, err
 	}
 	told.Items = append(told.Items, drives...)
-	hidden, err := l.host.NotReached()
+	hidden, err := s.Host.NotReached()
 	told.NotReached = append(told.NotReached, hidden...)
 	return told, err
-}
-
-// stale makes the next who asks look anew.
-func (l *listing) stale() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.fresh = time.Time{}
 }
 
 func hexSHA256(data []byte) string {

@@ -42,7 +42,7 @@ func (s *Service) powerOff(ctx context.Context) ([]devices.Reason, error) {
 	s.mu.Lock()
 	if s.closing {
 		s.mu.Unlock()
-		return []devices.Reason{{Code: "unknown", Message: "the agent is about to stop", Hint: "ask it again when it has started"}}, nil
+		return []devices.Reason{stopping}, nil
 	}
 	l := s.lookNow()
 	s.mu.Unlock()
@@ -65,6 +65,16 @@ func (s *Service) powerOff(ctx context.Context) ([]devices.Reason, error) {
 		}
 	}
 	return why, err
+}
+
+// stopping is why nothing is known when nobody looks any more.
+var stopping = devices.Reason{Code: "unknown", Message: "the agent is about to stop", Hint: "ask it again when it has started"}
+
+// isClosing says whether the service ends.
+func (s *Service) isClosing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closing
 }
 
 // lookNow is the look that is under way, or begins one. It is called with mu held, while the service does not close.
@@ -117,7 +127,7 @@ func (s *Service) look(l *look) {
 	}
 	ended := slices.DeleteFunc(slices.Clone(names), func(job string) bool { return running[job] != nil })
 	l.jobs.Store(int64(len(ended)))
-	l.why = append(l.why, s.kept.look(ended, len(running) == 0, true, func() { l.judged.Add(1) })...)
+	l.why = append(l.why, s.kept.look(ended, len(running) == 0, true, func() { l.judged.Add(1) }, s.isClosing)...)
 	if len(names) > 0 && s.volatile() && s.Sink == "" && !s.AcceptVolatile {
 		l.why = append(l.why, devices.Reason{Code: "state_volatile", Message: "the state is kept in memory", Hint: "copy it elsewhere first"})
 	}
@@ -131,8 +141,10 @@ func (s *Service) settle(job string) {
 	}
 	still := len(s.running) == 0
 	s.lives.Go(func() {
-		for _, r := range s.kept.look([]string{job}, still, false, func() {}) {
-			s.log.Error("the evidence of a job is not where it should be", "job", job, "why", r.Message)
+		for _, r := range s.kept.look([]string{job}, still, false, func() {}, func() bool { return false }) {
+			if r.Code != reasonUnfinished { // that is no fault of what is kept
+				s.log.Error("the evidence of a job is not where it should be", "job", job, "why", r.Message)
+			}
 		}
 	})
 }

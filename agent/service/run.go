@@ -168,7 +168,7 @@ func (s *Service) tell(e api.Event) {
 // ended is called when nobody is at work on a job any more.
 func (s *Service) ended(r *run) {
 	s.PINs.forget(r.plan.Drives)
-	s.listing.stale()
+	s.staleLooks()
 	s.mu.Lock()
 	delete(s.running, r.job)
 	s.settle(r.job)

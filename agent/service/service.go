@@ -64,14 +64,15 @@ type Told struct {
 // Service is an api.Service over an agent in this process.
 type Service struct {
 	Options
-	log     hclog.Logger
-	started time.Time
-	audit   *auditFile // nil unless resident
-	gap     string     // what the audit file lacked when this service began
-	lock    *durable.Lock
-	listing listing
-	adopted chan struct{} // closed when a resident service has gone on with what an earlier one left; then its jobs are what they say
-	kept    evidence
+	log      hclog.Logger
+	started  time.Time
+	audit    *auditFile // nil unless resident
+	gap      string     // what the audit file lacked when this service began
+	lock     *durable.Lock
+	listing  looked[api.Drives]
+	jobsSeen looked[[]api.Job]
+	adopted  chan struct{} // closed when a resident service has gone on with what an earlier one left; then its jobs are what they say
+	kept     evidence
 
 	starting sync.Mutex // whether one more job may begin is judged for one after the other, and nothing that a drive holds up is done meanwhile
 	adoption sync.Mutex // one looks at a time which jobs can be gone on with
@@ -130,8 +131,13 @@ func New(o Options) (*Service, error) {
 	if o.Sink != "" {
 		s.kept.sink = &sink{dir: o.Sink, state: o.Agent.Dir(), owner: o.Agent.ID(), simulated: o.Agent.Simulated(), copies: map[string]copied{}, logs: map[string]copiedLog{}}
 	}
-	s.listing.host, s.listing.lives, s.listing.now = o.Host, &s.lives, s.clock
-	s.listing.beside = s.beside()
+	s.listing.at, s.listing.lives, s.listing.patience = s.lookAtHost, &s.lives, func(older bool) <-chan time.Time {
+		if !older {
+			return nil
+		}
+		return time.After(listingWaits)
+	}
+	s.jobsSeen.at, s.jobsSeen.lives, s.jobsSeen.patience = s.lookAtJobs(), &s.lives, func(bool) <-chan time.Time { return time.After(listingWaits) }
 	if err := s.checkApprovers(); err != nil {
 		return nil, err
 	}
@@ -197,6 +203,14 @@ func (s *Service) clock() time.Time { return s.Now().UTC().Round(0) }
 // errClosing is the cause by which jobs stop when the service ends.
 var errClosing = errors.New("the agent was told to stop; it goes on with the job when it starts again")
 
+// unended says what has not ended in time.
+func (s *Service) unended() string {
+	if n := len(s.atWork()); n > 0 {
+		return fmt.Sprintf("%d jobs did not stop in time", n)
+	}
+	return "what was looked at, drives, state or sink, did not answer in time"
+}
+
 // Close stops all jobs resumably and waits for them until ctx ends. Nothing can be begun any more.
 func (s *Service) Close(ctx context.Context) error {
 	s.mu.Lock()
@@ -211,7 +225,7 @@ func (s *Service) Close(ctx context.Context) error {
 	case <-done:
 	case <-ctx.Done():
 		// A drive that answers nothing holds its job up; its journal says what was begun.
-		return fmt.Errorf("jobs did not stop in time: %w", context.Cause(ctx))
+		return fmt.Errorf("%s: %w", s.unended(), context.Cause(ctx))
 	}
 	var err error
 	if s.audit != nil {
@@ -237,10 +251,13 @@ func (s *Service) Drives(ctx context.Context) (api.Drives, error) {
 		return api.Drives{}, err
 	}
 	if !s.Resident {
-		return s.listing.at(ctx) // nobody else asks
+		return s.lookAtHost(ctx) // nobody else asks
 	}
 	d, err := s.listing.get(ctx)
-	return s.withWork(d), err
+	if err != nil {
+		return d, err
+	}
+	return s.withWork(s.withJobs(ctx, d)), nil
 }
 
 // Certificates lists those issued, oldest first.

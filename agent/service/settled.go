@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -53,13 +54,18 @@ type settled struct {
 }
 
 // look says what speaks against taking the host's power, of these jobs and, where still says that nothing else writes there, of
-// what they are audited by. A look that is not thorough takes it that what was copied before is there.
-func (e *evidence) look(jobs []string, still, thorough bool, judged func()) []devices.Reason {
+// what they are audited by. A look that is not thorough takes it that what was copied before is there. It ends early, and says so, as
+// soon as over says that nobody waits for it.
+func (e *evidence) look(jobs []string, still, thorough bool, judged func(), over func() bool) []devices.Reason {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var why []devices.Reason
 	var ended []settled
-	for i, reason := range e.judgeAll(jobs, judged) {
+	reasons := e.judgeAll(jobs, judged, over)
+	if over() {
+		return []devices.Reason{stopping}
+	}
+	for i, reason := range reasons {
 		job := jobs[i]
 		if reason != nil {
 			why = append(why, *reason)
@@ -92,6 +98,9 @@ func (e *evidence) look(jobs []string, still, thorough bool, judged func()) []de
 			if s.were[i] == nil {
 				continue
 			}
+			if over() {
+				return append(why, stopping)
+			}
 			if err := e.sink.keep(name, s.were[i]); err != nil {
 				return append(why, lacks(err)) // what keeps one from it keeps the others
 			}
@@ -99,6 +108,9 @@ func (e *evidence) look(jobs []string, still, thorough bool, judged func()) []de
 	}
 	if still {
 		for _, dir := range e.agent.KeptBeside() {
+			if over() {
+				return append(why, stopping)
+			}
 			if err := e.sink.keepTree(dir, thorough); err != nil {
 				why = append(why, lacks(err))
 			}
@@ -109,13 +121,17 @@ func (e *evidence) look(jobs []string, still, thorough bool, judged func()) []de
 
 // judgeAll says what is left to do for each of these jobs; nil is nothing. As many are judged at once as there are processors: after a
 // start every certificate is verified. judged is called after each, by several at once.
-func (e *evidence) judgeAll(jobs []string, judged func()) []*devices.Reason {
+func (e *evidence) judgeAll(jobs []string, judged func(), over func() bool) []*devices.Reason {
 	why, now := make([]*devices.Reason, len(jobs)), make([]settled, len(jobs))
 	var next atomic.Int64
 	var all sync.WaitGroup
 	for range min(len(jobs), runtime.GOMAXPROCS(0)) {
 		all.Go(func() {
 			for i := int(next.Add(1)) - 1; i < len(jobs); i = int(next.Add(1)) - 1 {
+				if over() {
+					why[i] = &stopping
+					continue
+				}
 				var err error
 				if now[i], why[i], err = e.judge(jobs[i]); err != nil {
 					why[i] = &devices.Reason{Code: "unknown", Message: fmt.Sprintf("job %s: %v", jobs[i], err), Hint: "look at the state directory"}
@@ -134,6 +150,21 @@ func (e *evidence) judgeAll(jobs []string, judged func()) []*devices.Reason {
 		e.setOver(job, why[i] == nil)
 	}
 	return why
+}
+
+// reasonUnfinished is why not to power off while a job is not at its end.
+const reasonUnfinished = "unfinished"
+
+// drivesNamed are drives by their serial numbers, a few of them.
+func drivesNamed(serials []string) string {
+	const most = 3
+	switch n := len(serials); {
+	case n == 1:
+		return "drive " + serials[0]
+	case n > most+1:
+		return fmt.Sprintf("drives %s and %d others", strings.Join(serials[:most], ", "), n-most)
+	}
+	return "drives " + strings.Join(serials, ", ")
 }
 
 // judge says what is left to do for a job that nobody is at work on here. It changes nothing.
@@ -163,14 +194,21 @@ func (e *evidence) judge(job string) (settled, *devices.Reason, error) {
 		r := runsElsewhere(job)
 		return now, &r, nil
 	}
+	var unfinished, uncertified []string
 	for _, d := range j.Drives {
 		now.logged = max(now.logged, d.Logged())
 		switch {
 		case !d.Finished():
-			return now, &devices.Reason{Code: "unfinished", Message: fmt.Sprintf("job %s is not at its end: drive %s holds data", job, d.Drive.Serial), Hint: "resume the job, or abandon it"}, nil
+			unfinished = append(unfinished, d.Drive.Serial)
 		case d.Certificate == "" && (d.Outcome != sanitize.RefusedRun || d.Evidence != nil && d.Evidence.IntentLeaf != ""):
-			return now, &devices.Reason{Code: "uncertified", Message: fmt.Sprintf("job %s has no certificate of drive %s", job, d.Drive.Serial), Hint: "run: expunge certificate reissue " + job}, nil
+			uncertified = append(uncertified, d.Drive.Serial)
 		}
+	}
+	switch {
+	case len(unfinished) > 0:
+		return now, &devices.Reason{Code: reasonUnfinished, Message: fmt.Sprintf("job %s is not at its end, and data is left on %s", job, drivesNamed(unfinished)), Hint: "resume the job, or abandon it"}, nil
+	case len(uncertified) > 0:
+		return now, &devices.Reason{Code: "uncertified", Message: fmt.Sprintf("job %s has no certificate of %s", job, drivesNamed(uncertified)), Hint: "run: expunge certificate reissue " + job}, nil
 	}
 	return now, nil, nil
 }

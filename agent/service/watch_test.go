@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/expunge-dev/expunge/agent"
 	"github.com/expunge-dev/expunge/agent/api"
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/sanitize"
@@ -133,8 +134,10 @@ func TestADriveAtWorkIsNotReady(t *testing.T) {
 	}
 	s.follow(x, j.ID, "")
 	for _, d := range s.listed(x) {
-		if left := api.Left(d); d.State != devices.StateReady || len(d.Reasons) != 0 || strings.Contains(left, j.ID+" left it INTERRUPTED") != (d.Serial == "A") {
-			t.Errorf("when nobody is at work: %s is %s %+v %q", d.Serial, d.State, d.Reasons, left)
+		switch {
+		case d.Serial == "A" && (d.State != devices.StateBlocked || len(d.Reasons) != 1 || d.Reasons[0].Code != agent.ReasonUnfinished),
+			d.Serial == "B" && (d.State != devices.StateReady || len(d.Reasons) != 0):
+			t.Errorf("when nobody is at work any more: %s is %s %+v", d.Serial, d.State, d.Reasons)
 		}
 	}
 }
@@ -146,6 +149,35 @@ func (s *site) listed(x *Service) []devices.Drive {
 		s.t.Fatalf("%+v, %v", d, err)
 	}
 	return d.Items
+}
+
+// Jobs that cannot be read for now take nobody the sight of the drives.
+func TestDrivesAreSeenWithoutTheirJobs(t *testing.T) {
+	s := newSite(t)
+	s.drive("A", "", small)
+	x := s.serve(nil)
+	x.jobsSeen.mu.Lock()
+	x.jobsSeen.look = make(chan struct{}) // a look that has no end
+	x.jobsSeen.mu.Unlock()
+	if seen, err := x.Drives(s.ctx); err != nil || len(seen.Items) != 1 {
+		t.Fatalf("%+v, %v", seen, err)
+	}
+}
+
+// Who stops the agent does not wait until all that it keeps is looked at, and what was not looked at is not safe.
+func TestALookEndsWhenNobodyWaitsForIt(t *testing.T) {
+	s := newSite(t)
+	s.drive("A", "", small)
+	x := s.serve(nil)
+	j := s.start(x, s.plan(x, sanitize.Request{}, "A"))
+	s.ends(x, j.ID)
+	for _, judged := range []int{0, 1} {
+		n := 0
+		why := x.kept.look([]string{j.ID}, true, true, func() {}, func() bool { n++; return n > judged })
+		if len(why) != 1 || why[0] != stopping {
+			t.Errorf("stopped after %d: %+v", judged, why)
+		}
+	}
 }
 
 // Whoever looks at a job that is at work, at any moment, is told that it is, or that it has ended: never that nobody is at work on it.

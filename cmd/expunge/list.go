@@ -81,14 +81,17 @@ func listText(w io.Writer, drives []devices.Drive, hidden []devices.NotReached) 
 				place = d.Enclosure.String() + "\t"
 			}
 		}
-		why := api.Left(d)
+		var why []string
 		if len(d.Reasons) > 0 {
-			why = d.Reasons[0].Message
+			why = append(why, d.Reasons[0].Message)
 			if n := len(d.Reasons) - 1; n > 0 {
-				why += fmt.Sprintf(" (and %d more)", n)
+				why[0] += fmt.Sprintf(" (and %d more)", n)
 			}
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s%s\n", stateWord(d.State), dash(d.Serial), dash(d.Model), size(d.SizeBytes), d.Protocol, strings.Join(d.Nodes, " "), place, why)
+		if left := api.Left(d); left != "" {
+			why = append(why, left)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s%s\n", stateWord(d.State), dash(d.Serial), dash(d.Model), size(d.SizeBytes), d.Protocol, strings.Join(d.Nodes, " "), place, strings.Join(why, "; "))
 	}
 	if len(drives) == 0 {
 		fmt.Fprintln(t, "(no drives)")
