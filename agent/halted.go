@@ -46,21 +46,44 @@ func (a *Agent) halted() error {
 
 // Halted is the halt that holds now; nil is none.
 func (a *Agent) Halted() *HaltedError {
-	held, _ := a.haltNote()
+	held, _, _ := a.haltNote()
 	return held
 }
 
-// LastHalt is the id of the halt that was said last; "" when none was.
-func (a *Agent) LastHalt() string {
-	_, last := a.haltNote()
-	return last.ID
+// LastHalt is the id of the halt that was said last; "" when none was. The error is that of a note that does not tell: it holds as a halt.
+func (a *Agent) LastHalt() (string, error) {
+	held, last, told := a.haltNote()
+	if !told {
+		return "", held
+	}
+	return last.ID, nil
 }
 
-// haltNote reads the note of a halt: which one holds now, nil being none, and which was said last.
-func (a *Agent) haltNote() (*HaltedError, SaidHalt) {
+// A note is written over in place: one that is read meanwhile is damaged for a moment, and is read again so often before it counts.
+const (
+	tornReads = 5
+	tornWait  = 20 * time.Millisecond
+)
+
+// haltNote reads the note of a halt: which one holds now, nil being none, and which was said last. One that stays damaged holds, and does not
+// tell what was said last.
+func (a *Agent) haltNote() (held *HaltedError, last SaidHalt, told bool) {
+	for n := range tornReads {
+		if n > 0 {
+			time.Sleep(tornWait)
+		}
+		if held, last, told = a.readNote(); told {
+			break
+		}
+	}
+	return held, last, told
+}
+
+// readNote is haltNote of one look.
+func (a *Agent) readNote() (held *HaltedError, last SaidHalt, told bool) {
 	data, err := ReadHalt(a.dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, SaidHalt{}
+		return nil, SaidHalt{}, true
 	}
 	var note struct {
 		Halted            *bool
@@ -75,11 +98,11 @@ func (a *Agent) haltNote() (*HaltedError, SaidHalt) {
 	}
 	switch {
 	case err != nil:
-		return &HaltedError{By: "unknown", Since: "unknown", Reason: "the note of a halt is damaged: " + err.Error()}, SaidHalt{}
+		return &HaltedError{By: "unknown", Since: "unknown", Reason: "the note of a halt is damaged: " + err.Error()}, SaidHalt{}, false
 	case *note.Halted:
-		return &HaltedError{By: note.By, Since: note.Since, Reason: note.Reason}, note.Last
+		return &HaltedError{By: note.By, Since: note.Since, Reason: note.Reason}, note.Last, true
 	}
-	return nil, note.Last
+	return nil, note.Last, true
 }
 
 // ReadHalt reads the note of a halt in a state directory. The error is fs.ErrNotExist only when nothing has its name: of a link that
@@ -109,7 +132,7 @@ func (a *Agent) AwaitHalt(ctx context.Context, since string) *HaltedError {
 	tick := time.NewTicker(haltLooks)
 	defer tick.Stop()
 	for {
-		switch held, last := a.haltNote(); {
+		switch held, last, _ := a.haltNote(); {
 		case held != nil:
 			return held
 		case last.ID != "" && last.ID != since:

@@ -26,7 +26,10 @@ type Left struct {
 // this state ordered to are waited for, proven and certified; nothing new is begun on a drive that
 // was never ordered to. Others are only reported. It is what to call when a host comes up.
 func (a *Agent) Recover(ctx context.Context, o Observer) ([]Job, []Left, error) {
-	last := a.LastHalt() // first: one that is said from now on stops this
+	last, err := a.LastHalt() // first: one that is said from now on stops this
+	if err != nil {
+		return nil, nil, err
+	}
 	names, err := a.jobNames()
 	if err = errors.Join(err, a.halted()); err != nil {
 		return nil, nil, err

@@ -23,6 +23,7 @@ const unsure = "what was asked may have been done; ask how it stands"
 
 // MayBeDone says whether what an agent was asked to do may have been done although there is an error: the connection broke, the answer is
 // none, or the context ended. Every other error is the agent's own, or of a request that never reached it.
+// After a broken connection an error is the agent's own only where the agent says that it is what came of the act.
 func MayBeDone(err error) bool {
 	var p *api.Problem
 	if errors.As(err, &p) {
@@ -90,10 +91,11 @@ func (c *Client) ask(ctx context.Context, method, path string, body []byte, key 
 				return nil, errors.Join(err, last)
 			}
 		}
-		data, again, err := c.once(ctx, method, path, body, key, want)
-		if last != nil && MayBeDone(last) && err != nil && (errors.Is(err, ErrNotRunning) || errors.Is(err, fs.ErrPermission) || isBusy(err)) {
-			// Something was asked of an agent that is not there any more, lets nobody ask any more, or is at it: it may have been done.
-			again, err = true, api.NewProblem(api.ExitInternal, "connection", unsure, fmt.Errorf("%v; since then %v", last, err))
+		data, again, own, err := c.once(ctx, method, path, body, key, want)
+		again = again || n > 0 && passing(err)
+		if err != nil && !own && method != http.MethodGet && last != nil && MayBeDone(last) && !MayBeDone(err) {
+			// Something was asked over a connection that broke, and what is said now is not what came of it: it may have been done.
+			err = api.NewProblem(api.ExitInternal, "connection", unsure, fmt.Errorf("%v; since then %v", last, err))
 		}
 		if err == nil || !again || ctx.Err() != nil {
 			return data, err
@@ -103,34 +105,44 @@ func (c *Client) ask(ctx context.Context, method, path string, body []byte, key 
 	return nil, last
 }
 
-// once asks one time; again says whether asking another time can help.
-func (c *Client) once(ctx context.Context, method, path string, body []byte, key string, want int) (data []byte, again bool, err error) {
+// keptHeader is "yes" of an answer that says what came of an act, however often that was asked for. Without it, an error is of one request.
+const keptHeader = "Expunge-Answer-Kept"
+
+// once asks one time; again says whether asking another time can help; own, whether an error is what came of the act itself.
+func (c *Client) once(ctx context.Context, method, path string, body []byte, key string, want int) (data []byte, again, own bool, err error) {
 	a, err := c.send(ctx, method, path, body, key, "")
 	if err != nil {
-		return nil, !errors.Is(err, ErrNotRunning), err
+		return nil, !errors.Is(err, ErrNotRunning), false, err
 	}
 	defer a.Body.Close()
 	data, err = io.ReadAll(io.LimitReader(a.Body, answerLimit+1))
 	if err != nil {
-		return nil, true, c.broken(err)
+		return nil, true, false, c.broken(err)
 	}
 	if len(data) > answerLimit {
-		return nil, false, c.garbled(fmt.Errorf("it has more than %d bytes", answerLimit))
+		return nil, false, false, c.garbled(fmt.Errorf("it has more than %d bytes", answerLimit))
 	}
 	if a.StatusCode != want {
 		err := c.problem(a, data)
-		return nil, isBusy(err), err
+		return nil, passing(err), a.Header.Get(keptHeader) == "yes", err
 	}
 	if kind, _, err := mime.ParseMediaType(a.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-		return nil, false, c.garbled(fmt.Errorf("it is of the type %q", a.Header.Get("Content-Type")))
+		return nil, false, false, c.garbled(fmt.Errorf("it is of the type %q", a.Header.Get("Content-Type")))
 	}
-	return data, false, nil
+	return data, false, false, nil
 }
 
-// isBusy says whether the agent said that it is at what was asked, or at something that must end first.
-func isBusy(err error) bool {
+// passing says whether an error is one of the moment, so that asking again can help.
+func passing(err error) bool {
 	var p *api.Problem
-	return errors.As(err, &p) && p.Code == "busy"
+	if !errors.As(err, &p) {
+		return false
+	}
+	switch p.Code {
+	case "connection", "not_running", "stopping", "too_many_requests", "busy":
+		return true
+	}
+	return false
 }
 
 // send sends a request, and returns an answer of whatever status.

@@ -438,6 +438,55 @@ func TestAnAgentThatIsStillAtItMayHaveActed(t *testing.T) {
 	}
 }
 
+// What a user would lose: "nothing was done", of a job that runs. Only what came of the act itself says so once a connection broke.
+func TestAfterABrokenConnectionOnlyTheActsOwnAnswerIsCertain(t *testing.T) {
+	const kind = "application/problem+json"
+	refusal := func(code string) string { return `{"code":"` + code + `","detail":"no","exit_status":5}` }
+	for code, status := range map[string]string{"stopping": "503 Service Unavailable", "halted": "503 Service Unavailable", "too_many_requests": "429 Too Many Requests",
+		"too_many_keys": "429 Too Many Requests", "forbidden": "403 Forbidden", "unauthorized": "401 Unauthorized", "internal": "500 Internal Server Error",
+		"no_room": "507 Insufficient Storage", "not_found": "404 Not Found", "key_reused": "409 Conflict", "mounted": "409 Conflict"} {
+		t.Run(code, func(t *testing.T) {
+			t.Parallel() // some are asked again, with pauses
+			no := says(status, kind, refusal(code))
+			_, err := scene(t, hangsUp, no).Start(t.Context(), api.StartRequest{})
+			var p *api.Problem
+			if !MayBeDone(err) || !errors.As(err, &p) || p.Code != "connection" || !strings.Contains(p.Hint, "may have been done") {
+				t.Error(err)
+			}
+			if _, err = scene(t, hangsUp, no).Halt(t.Context(), api.HaltRequest{Halted: true}); !MayBeDone(err) {
+				t.Errorf("without a key: %v", err)
+			}
+			if _, err := scene(t, no).Start(t.Context(), api.StartRequest{}); err == nil || MayBeDone(err) {
+				t.Errorf("no connection broke: %v", err)
+			}
+		})
+	}
+	_, err := scene(t, hangsUp, says("503 Service Unavailable", kind, refusal("stopping")), says("409 Conflict", kind, refusal("mounted"))).Start(t.Context(), api.StartRequest{})
+	if !MayBeDone(err) {
+		t.Errorf("later: %v", err)
+	}
+	_, err = scene(t, hangsUp, says("409 Conflict", kind+"\r\nExpunge-Answer-Kept: yes", refusal("mounted"))).Start(t.Context(), api.StartRequest{})
+	var p *api.Problem
+	if MayBeDone(err) || !errors.As(err, &p) || p.Code != "mounted" {
+		t.Errorf("the act's own answer: %v", err)
+	}
+	_, err = scene(t, hangsUp, says("404 Not Found", kind, refusal("not_found"))).Job(t.Context(), "j")
+	if !errors.As(err, &p) || p.Code != "not_found" {
+		t.Errorf("what was only looked at: %v", err)
+	}
+}
+
+// An agent that is being replaced, or has too much to do, is asked again.
+func TestWhatIsOfTheMomentIsAskedAgain(t *testing.T) {
+	for code, status := range map[string]string{"stopping": "503 Service Unavailable", "too_many_requests": "429 Too Many Requests", "busy": "409 Conflict"} {
+		moment := says(status, "application/problem+json", `{"code":"`+code+`","detail":"not now","exit_status":5}`)
+		j, err := scene(t, moment, says("202 Accepted", "application/json", `{"id":"j1","state":"running"}`)).Start(t.Context(), api.StartRequest{})
+		if err != nil || j.ID != "j1" {
+			t.Errorf("%s: %+v, %v", code, j, err)
+		}
+	}
+}
+
 // What a user would lose: "done" from an agent that did not say so.
 func TestWhatIsNoAnswerIsAnError(t *testing.T) {
 	const problem = "application/problem+json"

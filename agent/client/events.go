@@ -51,14 +51,7 @@ func (c *Client) Events(ctx context.Context, id, after string) iter.Seq2[api.Eve
 // fatal says whether coming again would not help.
 func fatal(err error) bool {
 	var p *api.Problem
-	if !errors.As(err, &p) {
-		return false
-	}
-	switch p.Code {
-	case "connection", "not_running", "stopping", "too_many_requests", "busy":
-		return false
-	}
-	return true
+	return errors.As(err, &p) && !passing(err)
 }
 
 // follow reads one stream. ended says that nothing comes after it, or that nobody wants it; some, that it said something.

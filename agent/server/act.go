@@ -13,7 +13,8 @@ import (
 // keyHeader names an act, so that it can be asked for again (draft-ietf-httpapi-idempotency-key-header-07).
 const keyHeader = "Idempotency-Key"
 
-// keptHeader is "no" of an answer to an act that was done and whose answer is not kept.
+// keptHeader is "no" of an answer to an act that was done and whose answer is not kept, and "yes" of one that is kept and is what came of the
+// act. A refusal without it is of one request: an earlier one of the same key may have been carried out.
 const keptHeader = "Expunge-Answer-Kept"
 
 // act answers a POST. What was begun goes on when the connection breaks.

@@ -64,6 +64,7 @@ type kept struct {
 	Principal string      `json:"principal,omitempty"` // whose it is
 	Request   string      `json:"request"`             // hex HMAC-SHA256 of method, path and body
 	Begun     time.Time   `json:"begun"`
+	Again     bool        `json:"again,omitempty"` // it was begun before, and what came of that is not known
 	Answer    *keptAnswer `json:"answer,omitempty"`
 }
 
@@ -191,8 +192,8 @@ func (k *keys) claim(ctx context.Context, file string) (release func(), err erro
 	}
 }
 
-// do answers a request: as it was answered before, or by act. One that always is to be done is done also where there is no room to keep
-// its answer: asked again it is done again.
+// do answers a request: as it was answered before, or by act. One that always is to be done is done also where its answer cannot be kept,
+// for want of room or because what is kept under its key is damaged: asked again it is done again.
 func (k *keys) do(ctx context.Context, always bool, principal, key, request string, act func() *answer) (*answer, error) {
 	file := k.file(principal, key)
 	release, err := k.claim(ctx, file)
@@ -201,25 +202,24 @@ func (k *keys) do(ctx context.Context, always bool, principal, key, request stri
 	}
 	defer release()
 	record, err := k.load(file)
-	if err != nil {
-		return nil, err
+	if err == nil && record == nil {
+		record = &kept{Schema: keySchema, Principal: principal, Request: request, Begun: time.Now().UTC()}
+		err = k.begin(file, record)
+	} else if err == nil {
+		if record.Request != request {
+			return nil, api.Refusef("key_reused", "make a new key for each act", "this Idempotency-Key was used for another request")
+		}
+		if record.Answer != nil {
+			return record.answer(), nil
+		}
+		record.Again = true
 	}
 	switch {
-	case record == nil:
-		record = &kept{Schema: keySchema, Principal: principal, Request: request, Begun: time.Now().UTC()}
-		switch err := k.begin(file, record); {
-		case err != nil && always:
-			k.log.Warn("an act is done without room for its answer", "who", principal, "err", err)
-			a := act()
-			a.header.Set(keptHeader, "no")
-			return a, nil
-		case err != nil:
-			return nil, err
-		}
-	case record.Request != request:
-		return nil, api.Refusef("key_reused", "make a new key for each act", "this Idempotency-Key was used for another request")
-	case record.Answer != nil:
-		return record.again(), nil
+	case err != nil && always:
+		k.log.Warn("an act is done, and its answer is not kept", "who", principal, "err", err)
+		return unkept(act()), nil
+	case err != nil:
+		return nil, err
 	}
 	a := act()
 	if !keepable(a.status) {
@@ -229,10 +229,21 @@ func (k *keys) do(ctx context.Context, always bool, principal, key, request stri
 	if err := k.save(file, record); err != nil {
 		// The act is done: to answer anything else would be a lie. Asked again it is done again, which is harmless.
 		k.log.Error("an answer could not be kept", "err", err)
-		a.header.Set(keptHeader, "no")
+		return unkept(a), nil
 	}
+	record.mark(a)
 	return a, nil
 }
+
+// unkept says of an answer that it is not kept, where the act is done.
+func unkept(a *answer) *answer {
+	if done(a.status) {
+		a.header.Set(keptHeader, "no")
+	}
+	return a
+}
+
+func done(status int) bool { return status < http.StatusMultipleChoices }
 
 // keepable says whether an answer is the act's, and not of a moment.
 func keepable(status int) bool {
@@ -305,8 +316,16 @@ func (r *kept) keep(a *answer) {
 	r.Answer = &keptAnswer{a.status, a.header.Get("Content-Type"), a.header.Get("Location"), a.body.Bytes()}
 }
 
-// again is the answer that was kept.
-func (r *kept) again() *answer {
+// mark says of an answer that it is kept and is what came of the act. A refusal of one that was begun before is not: it may have been done
+// then.
+func (r *kept) mark(a *answer) {
+	if !r.Again || done(a.status) {
+		a.header.Set(keptHeader, "yes")
+	}
+}
+
+// answer is the answer that was kept.
+func (r *kept) answer() *answer {
 	a := newAnswer()
 	a.header.Set("Content-Type", r.Answer.ContentType)
 	if r.Answer.Location != "" {
@@ -314,5 +333,6 @@ func (r *kept) again() *answer {
 	}
 	a.WriteHeader(r.Answer.Status)
 	a.body.Write(r.Answer.Body)
+	r.mark(a)
 	return a
 }

@@ -249,6 +249,14 @@ func TestDamagedAnswersAreNotAnswers(t *testing.T) {
 		if calls := s.seen(); len(calls) != 0 {
 			t.Fatalf("%q: %v", text, calls)
 		}
+		// What stops a job is done all the same, and what is damaged stays as it is.
+		r := v.ask(t, "POST", "/v1/jobs/j/cancel", "", withKey("k"))
+		if calls := s.seen(); r.status != 200 || r.header.Get(keptHeader) != "no" || len(calls) != 1 {
+			t.Errorf("%q: %+v, %v", text, r, calls)
+		}
+		if now, err := os.ReadFile(file); err != nil || string(now) != text {
+			t.Errorf("%q, %v", now, err)
+		}
 	}
 	if err := os.WriteFile(filepath.Join(srv.keys.dir, "salt"), []byte("short"), 0o600); err != nil {
 		t.Fatal(err)
@@ -293,5 +301,50 @@ func TestAnswersAreKeptForSevenDays(t *testing.T) {
 	}
 	if a, err := k.do(t.Context(), false, "u", "young", "r", act); err != nil || a.body.String() != "2" {
 		t.Errorf("%v, %v", a, err)
+	}
+}
+
+// What a user would lose: to know which answer says what came of an act, and which is of one request only.
+func TestAnswersSayWhetherTheyAreTheActs(t *testing.T) {
+	s := &scripted{}
+	srv := testServer(t, Options{Service: s, Access: everything(t)})
+	v := serveWith(t, srv)
+	kept := func(what, path, key, want string, status int) {
+		t.Helper()
+		body := ""
+		if path == "/v1/jobs" {
+			body = goodStart
+		}
+		if r := v.ask(t, "POST", path, body, withKey(key)); r.status != status || r.header.Get(keptHeader) != want {
+			t.Errorf("%s: %d, %q, want %d, %q", what, r.status, r.header.Get(keptHeader), status, want)
+		}
+	}
+	fails := func(err error) { s.set(func() { s.fail = err }) }
+	missing := api.NewProblem(api.ExitNotFound, "not_found", "", errBroken)
+	for range 2 { // the second time as it was kept
+		kept("done", "/v1/jobs", "done", "yes", 202)
+	}
+	fails(missing)
+	for range 2 {
+		kept("refused", "/v1/jobs", "refused", "yes", 404)
+	}
+	kept("of another request", "/v1/jobs/j/cancel", "refused", "", 409)
+	fails(errBroken)
+	kept("of the moment", "/v1/jobs", "again", "", 500)
+	fails(missing)
+	for range 2 { // the first may have done it
+		kept("refused when asked again", "/v1/jobs", "again", "", 404)
+	}
+	fails(errBroken)
+	kept("of the moment", "/v1/jobs", "again and done", "", 500)
+	fails(nil)
+	for range 2 {
+		kept("done when asked again", "/v1/jobs", "again and done", "yes", 202)
+	}
+	srv.keys.free = func(string) (int64, error) { return 0, nil }
+	kept("cancelled without room", "/v1/jobs/j/cancel", "c1", "no", 200)
+	for status, err := range map[int]error{404: missing, 403: api.NewProblem(api.ExitPermission, "forbidden", "", errBroken), 409: api.Refusef("ended", "", "it has ended")} {
+		fails(err)
+		kept("not cancelled", "/v1/jobs/j/cancel", fmt.Sprint("c", status), "", status)
 	}
 }

@@ -67,7 +67,7 @@ func (s *Server) registerJobs(a huma.API) {
 			return body(s.service.Job(ctx, in.ID))
 		})
 	handle(s, a, operation{method: "POST", path: "/v1/jobs/{id}/cancel", id: "cancel-job", action: "jobs.cancel", may: mayOperate, act: true, roomless: true, summary: "Stop a job",
-		text: "Stops what the host does for the job, so that it can be resumed, and says which drives carry out commands that nothing stops. It is done also where there is no room for its answer (Expunge-Answer-Kept: no); asked again it is done again then."},
+		text: "Stops what the host does for the job, so that it can be resumed, and says which drives carry out commands that nothing stops. It is done also where its answer cannot be kept, for want of room or because what is kept under the key is damaged (Expunge-Answer-Kept: no); asked again it is done again then."},
 		func(ctx context.Context, in *cancelIn) (*out[api.Cancelled], error) {
 			return body(s.service.Cancel(ctx, in.ID))
 		})

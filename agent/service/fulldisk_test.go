@@ -40,9 +40,15 @@ func TestAHaltOnAFullDisk(t *testing.T) {
 		_, err := x.Plan(s.ctx, api.PlanRequest{})
 		wantCode(t, err, "empty")
 	}
-	h, err := x.Halt(s.ctx, api.HaltRequest{Halted: true, Reason: "it smells"})
-	if !h.Halted || err == nil {
+	long := as(t.Context(), "cert:"+string(bytes.Repeat([]byte{1}, 60_000)), api.Roles...)
+	worst := string(bytes.Repeat([]byte{1}, reasonMost)) // each byte is six in JSON
+	h, err := x.Halt(long, api.HaltRequest{Halted: true, Reason: worst})
+	if !h.Halted || err == nil || x.readHalt().Reason != worst {
 		t.Fatalf("%+v, %v", h, err) // it could not be recorded, which is said
+	}
+	h, err = x.Halt(s.ctx, api.HaltRequest{Halted: true, Reason: "it smells"})
+	if !h.Halted || err == nil {
+		t.Fatalf("%+v, %v", h, err)
 	}
 	// The process is gone, without a word. Other processes hold to it, and so does the next agent.
 	_, err = x.Agent.Start(t.Context(), p.Plan, agent.Started{}, agent.Observer{})
@@ -91,8 +97,10 @@ func TestTheNoteOfAHaltIsWrittenInPlace(t *testing.T) {
 	if h, err := x.Halted(s.ctx); err != nil || h.Halted || h.By != "" || h.Since != "" {
 		t.Fatalf("nobody has halted: %+v, %v", h, err)
 	}
-	for _, r := range []api.HaltRequest{{Halted: true, Reason: string(bytes.Repeat([]byte{1}, 500))}, {}, {Halted: true, Reason: "x"}} {
-		if _, err := x.Halt(s.ctx, r); err != nil {
+	long := as(t.Context(), "cert:"+string(bytes.Repeat([]byte{1}, 5000)), api.Roles...)
+	worst := string(bytes.Repeat([]byte{1}, reasonMost)) // each byte is six in JSON
+	for _, r := range []api.HaltRequest{{Halted: true, Reason: worst}, {Reason: worst}, {}, {Halted: true, Reason: "x"}, {Halted: true, Reason: worst}} {
+		if _, err := x.Halt(long, r); err != nil {
 			t.Fatal(err)
 		}
 		now, err := os.Stat(name)

@@ -51,8 +51,12 @@ func (s *Service) readHalt() haltNote {
 }
 
 // haltRoom is what the note of a halt takes on disk, from the first start of a service on: written in place it needs no room, so that a
-// full disk keeps nobody from halting for good. A note that a cut has torn is damaged, and a damaged one holds.
-const haltRoom = 8 << 10
+// full disk keeps nobody from halting for good. A note that a cut has torn is damaged, and a damaged one holds. The longest note has two
+// reasons of reasonMost and two names of what bounded leaves, each of up to six bytes in JSON for one.
+const haltRoom = 16 << 10
+
+// reasonMost is how long the reason of a halt may be, in bytes.
+const reasonMost = 500
 
 // neverHalted is the note of a state in which nobody has halted yet.
 const neverHalted = `{"halted":false}`
@@ -107,7 +111,7 @@ func (s *Service) Halt(ctx context.Context, r api.HaltRequest) (api.Halt, error)
 		return api.Halt{}, err
 	}
 	x := Action{Action: action, Detail: bounded(r.Reason)}
-	if r.Halted && r.Reason == "" || len(r.Reason) > 500 {
+	if r.Halted && r.Reason == "" || len(r.Reason) > reasonMost {
 		return api.Halt{}, s.refuse(ctx, x, &sanitize.RequestError{Field: "reason", Why: "others must be able to read why, in at most 500 characters"})
 	}
 	s.halting.Lock() // record, file and memory say the same
@@ -124,7 +128,7 @@ func (s *Service) Halt(ctx context.Context, r api.HaltRequest) (api.Halt, error)
 			return api.Halt{}, s.refuse(ctx, x, fmt.Errorf("end of the halt: %w", err))
 		}
 	}
-	h := api.Halt{HaltRequest: r, By: api.PrincipalOf(ctx).Name, Since: s.clock().Format(time.RFC3339), GoesOn: []api.CancelledDrive{}}
+	h := api.Halt{HaltRequest: r, By: bounded(api.PrincipalOf(ctx).Name), Since: s.clock().Format(time.RFC3339), GoesOn: []api.CancelledDrive{}}
 	if r.Halted {
 		s.saidLast = &agent.SaidHalt{ID: rand.Text(), By: h.By, Since: h.Since, Reason: h.Reason}
 	}

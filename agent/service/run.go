@@ -56,6 +56,13 @@ func (s *Service) launch(job string, p sanitize.Plan, pins map[devices.ID]string
 
 // begin is launch for those who cannot wait: what came of it comes by the channel, once.
 func (s *Service) begin(job string, p sanitize.Plan, pins map[devices.ID]string, first func() error, do func(context.Context, agent.Observer) (agent.Job, error)) (<-chan error, error) {
+	lastHalt := "" // before the job asks whether one holds
+	if !s.Resident {
+		var err error
+		if lastHalt, err = s.Agent.LastHalt(); err != nil {
+			return nil, err
+		}
+	}
 	hub, err := newHub(job, p.Drives, func(d sanitize.DrivePlan) string { return s.Agent.JournalOf(job, d) })
 	if err != nil {
 		return nil, err
@@ -67,10 +74,6 @@ func (s *Service) begin(job string, p sanitize.Plan, pins map[devices.ID]string,
 		return nil, err
 	}
 	s.PINs.put(p.Drives, pins)
-	lastHalt := "" // before the job asks whether one holds
-	if !s.Resident {
-		lastHalt = s.Agent.LastHalt()
-	}
 	began := make(chan error, 1)
 	go func() {
 		defer s.lives.Done()

@@ -1656,25 +1656,25 @@ type Verification struct {
 
 // LocateDriveParams defines parameters for LocateDrive.
 type LocateDriveParams struct {
-	// IdempotencyKey A new random text for each act, of printable ASCII. Asked again with the same one, also after a broken connection or a restart of the agent, an act is not done twice: its first answer comes again, for 7 days. With another request it is refused (409, key_reused). At most 20,000 answers, or 256 MB of them, are kept for one who asks; what is over that is refused (429, too_many_keys) and not done, unless it cancels a job, and no answer is forgotten for it. Where the header Expunge-Answer-Kept is no, the act is done and its answer could not be kept.
+	// IdempotencyKey A new random text for each act, of printable ASCII. Asked again with the same one, also after a broken connection or a restart of the agent, an act is not done twice: its first answer comes again, for 7 days. With another request it is refused (409, key_reused). At most 20,000 answers, or 256 MB of them, are kept for one who asks; what is over that is refused (429, too_many_keys) and not done, unless it cancels a job, and no answer is forgotten for it. Where the header Expunge-Answer-Kept is no, the act is done and its answer could not be kept; where it is yes, the answer is kept and is what came of the act. A refusal without it is of this request alone: where an earlier one with the same key had no answer, the act may have been done.
 	IdempotencyKey string `json:"Idempotency-Key"`
 }
 
 // StartJobParams defines parameters for StartJob.
 type StartJobParams struct {
-	// IdempotencyKey A new random text for each act, of printable ASCII. Asked again with the same one, also after a broken connection or a restart of the agent, an act is not done twice: its first answer comes again, for 7 days. With another request it is refused (409, key_reused). At most 20,000 answers, or 256 MB of them, are kept for one who asks; what is over that is refused (429, too_many_keys) and not done, unless it cancels a job, and no answer is forgotten for it. Where the header Expunge-Answer-Kept is no, the act is done and its answer could not be kept.
+	// IdempotencyKey A new random text for each act, of printable ASCII. Asked again with the same one, also after a broken connection or a restart of the agent, an act is not done twice: its first answer comes again, for 7 days. With another request it is refused (409, key_reused). At most 20,000 answers, or 256 MB of them, are kept for one who asks; what is over that is refused (429, too_many_keys) and not done, unless it cancels a job, and no answer is forgotten for it. Where the header Expunge-Answer-Kept is no, the act is done and its answer could not be kept; where it is yes, the answer is kept and is what came of the act. A refusal without it is of this request alone: where an earlier one with the same key had no answer, the act may have been done.
 	IdempotencyKey string `json:"Idempotency-Key"`
 }
 
 // AbandonJobParams defines parameters for AbandonJob.
 type AbandonJobParams struct {
-	// IdempotencyKey A new random text for each act, of printable ASCII. Asked again with the same one, also after a broken connection or a restart of the agent, an act is not done twice: its first answer comes again, for 7 days. With another request it is refused (409, key_reused). At most 20,000 answers, or 256 MB of them, are kept for one who asks; what is over that is refused (429, too_many_keys) and not done, unless it cancels a job, and no answer is forgotten for it. Where the header Expunge-Answer-Kept is no, the act is done and its answer could not be kept.
+	// IdempotencyKey A new random text for each act, of printable ASCII. Asked again with the same one, also after a broken connection or a restart of the agent, an act is not done twice: its first answer comes again, for 7 days. With another request it is refused (409, key_reused). At most 20,000 answers, or 256 MB of them, are kept for one who asks; what is over that is refused (429, too_many_keys) and not done, unless it cancels a job, and no answer is forgotten for it. Where the header Expunge-Answer-Kept is no, the act is done and its answer could not be kept; where it is yes, the answer is kept and is what came of the act. A refusal without it is of this request alone: where an earlier one with the same key had no answer, the act may have been done.
 	IdempotencyKey string `json:"Idempotency-Key"`
 }
 
 // CancelJobParams defines parameters for CancelJob.
 type CancelJobParams struct {
-	// IdempotencyKey A new random text for each act, of printable ASCII. Asked again with the same one, also after a broken connection or a restart of the agent, an act is not done twice: its first answer comes again, for 7 days. With another request it is refused (409, key_reused). At most 20,000 answers, or 256 MB of them, are kept for one who asks; what is over that is refused (429, too_many_keys) and not done, unless it cancels a job, and no answer is forgotten for it. Where the header Expunge-Answer-Kept is no, the act is done and its answer could not be kept.
+	// IdempotencyKey A new random text for each act, of printable ASCII. Asked again with the same one, also after a broken connection or a restart of the agent, an act is not done twice: its first answer comes again, for 7 days. With another request it is refused (409, key_reused). At most 20,000 answers, or 256 MB of them, are kept for one who asks; what is over that is refused (429, too_many_keys) and not done, unless it cancels a job, and no answer is forgotten for it. Where the header Expunge-Answer-Kept is no, the act is done and its answer could not be kept; where it is yes, the answer is kept and is what came of the act. A refusal without it is of this request alone: where an earlier one with the same key had no answer, the act may have been done.
 	IdempotencyKey string `json:"Idempotency-Key"`
 }
 
@@ -1695,19 +1695,19 @@ type WatchJobParamsFormat string
 
 // ResumeJobParams defines parameters for ResumeJob.
 type ResumeJobParams struct {
-	// IdempotencyKey A new random text for each act, of printable ASCII. Asked again with the same one, also after a broken connection or a restart of the agent, an act is not done twice: its first answer comes again, for 7 days. With another request it is refused (409, key_reused). At most 20,000 answers, or 256 MB of them, are kept for one who asks; what is over that is refused (429, too_many_keys) and not done, unless it cancels a job, and no answer is forgotten for it. Where the header Expunge-Answer-Kept is no, the act is done and its answer could not be kept.
+	// IdempotencyKey A new random text for each act, of printable ASCII. Asked again with the same one, also after a broken connection or a restart of the agent, an act is not done twice: its first answer comes again, for 7 days. With another request it is refused (409, key_reused). At most 20,000 answers, or 256 MB of them, are kept for one who asks; what is over that is refused (429, too_many_keys) and not done, unless it cancels a job, and no answer is forgotten for it. Where the header Expunge-Answer-Kept is no, the act is done and its answer could not be kept; where it is yes, the answer is kept and is what came of the act. A refusal without it is of this request alone: where an earlier one with the same key had no answer, the act may have been done.
 	IdempotencyKey string `json:"Idempotency-Key"`
 }
 
 // MakePlanParams defines parameters for MakePlan.
 type MakePlanParams struct {
-	// IdempotencyKey A new random text for each act, of printable ASCII. Asked again with the same one, also after a broken connection or a restart of the agent, an act is not done twice: its first answer comes again, for 7 days. With another request it is refused (409, key_reused). At most 20,000 answers, or 256 MB of them, are kept for one who asks; what is over that is refused (429, too_many_keys) and not done, unless it cancels a job, and no answer is forgotten for it. Where the header Expunge-Answer-Kept is no, the act is done and its answer could not be kept.
+	// IdempotencyKey A new random text for each act, of printable ASCII. Asked again with the same one, also after a broken connection or a restart of the agent, an act is not done twice: its first answer comes again, for 7 days. With another request it is refused (409, key_reused). At most 20,000 answers, or 256 MB of them, are kept for one who asks; what is over that is refused (429, too_many_keys) and not done, unless it cancels a job, and no answer is forgotten for it. Where the header Expunge-Answer-Kept is no, the act is done and its answer could not be kept; where it is yes, the answer is kept and is what came of the act. A refusal without it is of this request alone: where an earlier one with the same key had no answer, the act may have been done.
 	IdempotencyKey string `json:"Idempotency-Key"`
 }
 
 // ApprovePlanParams defines parameters for ApprovePlan.
 type ApprovePlanParams struct {
-	// IdempotencyKey A new random text for each act, of printable ASCII. Asked again with the same one, also after a broken connection or a restart of the agent, an act is not done twice: its first answer comes again, for 7 days. With another request it is refused (409, key_reused). At most 20,000 answers, or 256 MB of them, are kept for one who asks; what is over that is refused (429, too_many_keys) and not done, unless it cancels a job, and no answer is forgotten for it. Where the header Expunge-Answer-Kept is no, the act is done and its answer could not be kept.
+	// IdempotencyKey A new random text for each act, of printable ASCII. Asked again with the same one, also after a broken connection or a restart of the agent, an act is not done twice: its first answer comes again, for 7 days. With another request it is refused (409, key_reused). At most 20,000 answers, or 256 MB of them, are kept for one who asks; what is over that is refused (429, too_many_keys) and not done, unless it cancels a job, and no answer is forgotten for it. Where the header Expunge-Answer-Kept is no, the act is done and its answer could not be kept; where it is yes, the answer is kept and is what came of the act. A refusal without it is of this request alone: where an earlier one with the same key had no answer, the act may have been done.
 	IdempotencyKey string `json:"Idempotency-Key"`
 }
 
@@ -1962,7 +1962,7 @@ type ClientInterface interface {
 
 	// CancelJobWithBody Stop a job
 	//
-	// Stops what the host does for the job, so that it can be resumed, and says which drives carry out commands that nothing stops. It is done also where there is no room for its answer (Expunge-Answer-Kept: no); asked again it is done again then.
+	// Stops what the host does for the job, so that it can be resumed, and says which drives carry out commands that nothing stops. It is done also where its answer cannot be kept, for want of room or because what is kept under the key is damaged (Expunge-Answer-Kept: no); asked again it is done again then.
 	//
 	// Needs the role operate.
 	//
@@ -1973,7 +1973,7 @@ type ClientInterface interface {
 
 	// CancelJob Stop a job
 	//
-	// Stops what the host does for the job, so that it can be resumed, and says which drives carry out commands that nothing stops. It is done also where there is no room for its answer (Expunge-Answer-Kept: no); asked again it is done again then.
+	// Stops what the host does for the job, so that it can be resumed, and says which drives carry out commands that nothing stops. It is done also where its answer cannot be kept, for want of room or because what is kept under the key is damaged (Expunge-Answer-Kept: no); asked again it is done again then.
 	//
 	// Needs the role operate.
 	//
@@ -2381,7 +2381,7 @@ func (c *Client) AbandonJob(ctx context.Context, id string, params *AbandonJobPa
 
 // CancelJobWithBody Stop a job
 //
-// Stops what the host does for the job, so that it can be resumed, and says which drives carry out commands that nothing stops. It is done also where there is no room for its answer (Expunge-Answer-Kept: no); asked again it is done again then.
+// Stops what the host does for the job, so that it can be resumed, and says which drives carry out commands that nothing stops. It is done also where its answer cannot be kept, for want of room or because what is kept under the key is damaged (Expunge-Answer-Kept: no); asked again it is done again then.
 //
 // Needs the role operate.
 //
@@ -2402,7 +2402,7 @@ func (c *Client) CancelJobWithBody(ctx context.Context, id string, params *Cance
 
 // CancelJob Stop a job
 //
-// Stops what the host does for the job, so that it can be resumed, and says which drives carry out commands that nothing stops. It is done also where there is no room for its answer (Expunge-Answer-Kept: no); asked again it is done again then.
+// Stops what the host does for the job, so that it can be resumed, and says which drives carry out commands that nothing stops. It is done also where its answer cannot be kept, for want of room or because what is kept under the key is damaged (Expunge-Answer-Kept: no); asked again it is done again then.
 //
 // Needs the role operate.
 //
@@ -3622,7 +3622,7 @@ type ClientWithResponsesInterface interface {
 
 	// CancelJobWithBodyWithResponse Stop a job
 	//
-	// Stops what the host does for the job, so that it can be resumed, and says which drives carry out commands that nothing stops. It is done also where there is no room for its answer (Expunge-Answer-Kept: no); asked again it is done again then.
+	// Stops what the host does for the job, so that it can be resumed, and says which drives carry out commands that nothing stops. It is done also where its answer cannot be kept, for want of room or because what is kept under the key is damaged (Expunge-Answer-Kept: no); asked again it is done again then.
 	//
 	// Needs the role operate.
 	//
@@ -3633,7 +3633,7 @@ type ClientWithResponsesInterface interface {
 
 	// CancelJobWithResponse Stop a job
 	//
-	// Stops what the host does for the job, so that it can be resumed, and says which drives carry out commands that nothing stops. It is done also where there is no room for its answer (Expunge-Answer-Kept: no); asked again it is done again then.
+	// Stops what the host does for the job, so that it can be resumed, and says which drives carry out commands that nothing stops. It is done also where its answer cannot be kept, for want of room or because what is kept under the key is damaged (Expunge-Answer-Kept: no); asked again it is done again then.
 	//
 	// Needs the role operate.
 	//
@@ -4893,7 +4893,7 @@ func (c *ClientWithResponses) AbandonJobWithResponse(ctx context.Context, id str
 
 // CancelJobWithBodyWithResponse Stop a job
 //
-// Stops what the host does for the job, so that it can be resumed, and says which drives carry out commands that nothing stops. It is done also where there is no room for its answer (Expunge-Answer-Kept: no); asked again it is done again then.
+// Stops what the host does for the job, so that it can be resumed, and says which drives carry out commands that nothing stops. It is done also where its answer cannot be kept, for want of room or because what is kept under the key is damaged (Expunge-Answer-Kept: no); asked again it is done again then.
 //
 // Needs the role operate.
 //
@@ -4910,7 +4910,7 @@ func (c *ClientWithResponses) CancelJobWithBodyWithResponse(ctx context.Context,
 
 // CancelJobWithResponse Stop a job
 //
-// Stops what the host does for the job, so that it can be resumed, and says which drives carry out commands that nothing stops. It is done also where there is no room for its answer (Expunge-Answer-Kept: no); asked again it is done again then.
+// Stops what the host does for the job, so that it can be resumed, and says which drives carry out commands that nothing stops. It is done also where its answer cannot be kept, for want of room or because what is kept under the key is damaged (Expunge-Answer-Kept: no); asked again it is done again then.
 //
 // Needs the role operate.
 //
