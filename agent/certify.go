@@ -399,17 +399,36 @@ func (a *Agent) Certificates() ([]Certificate, error) {
 	}
 	var list []Certificate
 	for _, j := range jobs {
-		for _, d := range j.Plan.Drives {
-			file := a.driveFile(j.ID, d.ID, certificateFile)
-			info, err := os.Stat(file)
-			if errors.Is(err, fs.ErrNotExist) {
-				continue
-			}
-			if err != nil {
-				return nil, fmt.Errorf("list certificates: %w", err)
-			}
-			list = append(list, Certificate{j.ID, d, file, info.ModTime()})
+		of, err := a.certificatesOf(j.ID, j.Plan)
+		if err != nil {
+			return nil, err
 		}
+		list = append(list, of...)
+	}
+	return list, nil
+}
+
+// CertificatesOf lists those of one job, in the order of its plan. The error is ErrNoJob when there is none of that name.
+func (a *Agent) CertificatesOf(job string) ([]Certificate, error) {
+	p, err := a.loadPlan(job)
+	if err != nil {
+		return nil, err
+	}
+	return a.certificatesOf(job, p)
+}
+
+func (a *Agent) certificatesOf(job string, p sanitize.Plan) ([]Certificate, error) {
+	var list []Certificate
+	for _, d := range p.Drives {
+		file := a.driveFile(job, d.ID, certificateFile)
+		info, err := os.Stat(file)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list certificates: %w", err)
+		}
+		list = append(list, Certificate{job, d, file, info.ModTime()})
 	}
 	return list, nil
 }

@@ -91,10 +91,11 @@ func (a *Agent) Start(ctx context.Context, p sanitize.Plan, by Started, o Observ
 	return a.carryOn(ctx, job, p, refusals, o, nil)
 }
 
-// WasRun says whether the plan is used up: running it again only resumes or reports.
+// WasRun says whether the plan is used up: running it again only resumes or reports. One of which that cannot be told is taken for used
+// up: only where there is nothing of its job is it certain that no drive was touched for it.
 func (a *Agent) WasRun(p sanitize.Plan) bool {
-	_, err := os.Stat(a.jobDir(jobName(p)))
-	return err == nil
+	_, err := os.Lstat(a.jobDir(jobName(p)))
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // precheck looks at every drive again before the plan is used up. It maps those that must not be

@@ -215,13 +215,11 @@ func decide(d devices.Drive, partitionTable string, r Request, p Policy, judged 
 			plan.Reformat = r.BlockSize
 		}
 		if !provable(plan.Technique, d, verify) {
-			works := func(t Technique) bool {
-				other := r
-				other.Technique, other.TCG = t, ""
+			works := func(other Request) bool {
 				_, err := decide(d, partitionTable, other, p, judged, already)
 				return err == nil
 			}
-			return plan, unprovable(plan.Technique, method, d, r, works)
+			return plan, unprovable(plan.Technique, d, r, p, works)
 		}
 		return plan, nil
 	}
@@ -274,21 +272,27 @@ func provable(t Technique, d devices.Drive, v VerifyMode) bool {
 	return left == devices.ReadsConstant || left == devices.ReadsZeros
 }
 
-// unprovable refuses what could end as nothing but unproven, and names what would be proven: another technique where one works.
-func unprovable(t Technique, m Method, d devices.Drive, r Request, works func(Technique) bool) error {
-	again := fmt.Sprintf("expunge plan %s --method %s ", d.Serial, m)
-	for _, other := range Techniques() {
-		if provable(other, d, VerifySampled) && works(other) {
-			return refuse(notProvable, nothingToCompare(t), again+"--technique "+other.Word())
+// unprovable refuses what could end as nothing but unproven, and says what of the request to change, so that it works: another technique
+// that is proven, or that the drive's word is taken, where the policy takes that.
+func unprovable(t Technique, d devices.Drive, r Request, p Policy, works func(Request) bool) error {
+	for _, technique := range Techniques() {
+		other := r
+		other.Technique, other.TCG = technique, ""
+		if provable(technique, d, r.Verify) && works(other) {
+			hint := "ask for --technique " + technique.Word()
+			if r.TCG != "" {
+				hint += ", without --tcg"
+			}
+			return refuse(notProvable, nothingToCompare(t), hint+", and the rest as before")
 		}
 	}
-	if r.Technique != "" {
-		again += "--technique " + t.Word() + " "
+	other := r
+	other.Verify = VerifyStatus
+	if works(other) {
+		return refuse(notProvable, nothingToCompare(t), "ask for --verify status, which takes the drive's word: nothing is proven")
 	}
-	if r.TCG != "" {
-		again += "--tcg " + string(r.TCG) + " "
-	}
-	return refuse(notProvable, nothingToCompare(t), again+"--verify status (it takes the drive's word, and nothing is proven)")
+	return refuse(notProvable, nothingToCompare(t), fmt.Sprintf("nothing that is asked for can be proven of this drive, and policy %s does not take its word (--verify status): destroy it, and record that: "+
+		"expunge destroy record %s", p.Name, d.Serial))
 }
 
 // notProvable is why a technique is not used that could end as nothing but unproven.

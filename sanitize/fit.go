@@ -42,7 +42,7 @@ func unfit(t Technique, m Method, d devices.Drive, r Request, p Policy) (code, w
 		return untold.Code, untold.Message
 	}
 	if r.Verify != VerifyStatus && t.emptiesZones(d) {
-		return "not_provable", "it leaves the zones of the drive empty, which read as if nothing were there, whatever the media hold, so that reading them back would show nothing; --verify status takes its word"
+		return notProvable, "it leaves the zones of the drive empty, which read as if nothing were there, whatever the media hold, so that reading them back would show nothing; --verify status takes its word"
 	}
 	return "", ""
 }
@@ -128,7 +128,7 @@ func unfitSanitize(t Technique, d devices.Drive, r Request) (code, why string) {
 	case s.State == devices.SanitizeFailed && d.Protocol == devices.ProtocolNVMe && !s.Unrestricted && r.FailureMode == Unrestricted:
 		return "restricted_failure", "an earlier sanitize failed in restricted mode: only a restricted one can follow"
 	case r.Verify != VerifyStatus && leaves(t, d) == devices.ReadsNothing:
-		return "not_provable", "the drive lets nothing be read after it until it is written again, so that nothing could be read back; --verify status takes its word"
+		return notProvable, "the drive lets nothing be read after it until it is written again, so that nothing could be read back; --verify status takes its word"
 	}
 	return unmarkable(d, r)
 }

@@ -392,14 +392,36 @@ func TestTechniquesOfDrives(t *testing.T) {
 			t.Errorf("%s: %+v", c.name, p)
 		}
 	}
-	// A refusal for want of proof names the command that is not refused.
-	for _, block := range []bool{true, false} {
+	// A refusal for want of proof says what to ask for that is not refused, and no whole command: it would lead out of the policy.
+	for _, c := range []struct {
+		block bool
+		least VerifyMode
+		want  string
+	}{
+		{true, "", "ask for --technique crypto+block"},
+		{true, VerifySampled, "ask for --technique crypto+block"},
+		{false, "", "ask for --verify status"},
+		{false, VerifyStatus, "ask for --verify status"},
+		{false, VerifySampled, "nothing that is asked for can be proven of this drive, and policy site does not take its word"},
+	} {
 		d := nvmeDrive()
-		d.Sanitize.State, d.Sanitize.Block = devices.SanitizeFailed, block
-		_, err := chooseFor(d, Request{Method: Purge, Technique: CryptographicErase})
-		want := map[bool]string{true: "expunge plan " + d.Serial + " --method purge --technique crypto+block", false: "expunge plan " + d.Serial + " --method purge --technique crypto --verify status"}[block]
-		if refusal := (*Refusal)(nil); !errors.As(err, &refusal) || !strings.HasPrefix(refusal.Reasons[0].Hint, want) {
-			t.Errorf("%v, %+v, want %q", err, refusal, want)
+		d.Sanitize.State, d.Sanitize.Block = devices.SanitizeFailed, c.block
+		p, err := PolicyByName("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Name, p.AtLeast = "site", map[Method]VerifyMode{Purge: c.least}
+		if c.least == "" {
+			p.AtLeast = nil
+		}
+		r, err := (Request{Method: Purge, Technique: CryptographicErase}).Normal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = Choose(d, strings.Repeat("0", 64), r, p, Rulings{})
+		if refusal := (*Refusal)(nil); !errors.As(err, &refusal) || !strings.HasPrefix(refusal.Reasons[0].Hint, c.want) || strings.Contains(refusal.Reasons[0].Hint, "expunge plan") ||
+			strings.Contains(c.want, "nothing") && !strings.Contains(refusal.Reasons[0].Hint, "destroy record "+d.Serial) {
+			t.Errorf("%v, %+v, want %q", err, refusal, c.want)
 		}
 	}
 	// A drive that may not deallocate afterwards is not told so, and one that can demand purge is.

@@ -47,6 +47,18 @@ const HintLog = "delete nothing: copy the state elsewhere as it is, then put the
 // HintHalted says what ends a halt.
 const HintHalted = "somebody who may approve ends it, at the running agent: expunge halt --end (PUT /v1/halt {\"halted\": false})"
 
+// HintStopped says what becomes of a job that a halt stopped; job is "" where nobody knows which.
+func HintStopped(held *agent.HaltedError, job string) string {
+	watch, resume := "expunge watch "+job, "expunge jobs resume "+job
+	if job == "" {
+		watch, resume = "expunge watch", "expunge jobs lists what can be resumed"
+	}
+	if held.Over {
+		return "an agent goes on with it: " + watch + "; without an agent: " + resume
+	}
+	return "an agent goes on with it when somebody ends the halt: expunge halt --end; without an agent, then: " + resume
+}
+
 // NewProblem makes a problem of one error.
 func NewProblem(exit int, code, hint string, err error) *Problem {
 	status := statusOf(exit, code)
@@ -122,6 +134,8 @@ func ProblemOf(err error) *Problem {
 		return NewProblem(ExitRefused, "pin_missing", "--pin-file FILE gives it; a PSID is printed on the drive's label", err)
 	case errors.As(err, &record):
 		return NewProblem(ExitRefused, record.Code, record.Hint, err)
+	case errors.As(err, &halted) && halted.Over: // nothing keeps anybody from beginning any more: it stopped what ran
+		return NewProblem(ExitInterrupted, "halted", HintStopped(halted, ""), err)
 	case errors.As(err, &halted):
 		return NewProblem(ExitRefused, "halted", HintHalted, err)
 	case errors.As(err, &approval):

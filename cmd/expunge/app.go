@@ -42,6 +42,8 @@ type answer struct {
 	result     any // one thing
 	notReached any // what a list of drives does not have
 	text       func(w io.Writer) error
+	// outcomes are those of drives, a line each: they are said on standard error where nobody takes the rest.
+	outcomes []string
 }
 
 // document is what --json prints, also on error.
@@ -190,8 +192,13 @@ func (a *app) printEnd(name string, out answer, err error) {
 	}
 	a.code = doc.ExitStatus
 	if err := a.print(doc, out); err != nil {
-		fmt.Fprintf(a.stderr, "expunge: write result: %v\n", err)
-		a.code = exitInternal
+		a.say("write result: %v", err)
+		for _, line := range out.outcomes {
+			a.say("%s", line)
+		}
+		if a.code == exitOK { // another says more than that it could not be told
+			a.code = exitInternal
+		}
 	}
 	if a.json != "" {
 		return

@@ -29,7 +29,7 @@ const (
 // exitTable is what README and man page print.
 const exitTable = `  0    all that was asked for is done and proven
   1    internal error, no room for state or files, or sanitized but no certificate could be made (certificate reissue)
-  2    usage; nothing was selected
+  2    usage; nothing was selected (with a trace of goroutines on standard error: a fault of the program, and only "expunge jobs" tells what was done)
   3    drive, job or certificate not found, or the name is ambiguous
   4    permission, or a file system that is read-only
   5    refused by a safety rule, by policy, or for want of confirmation; nothing was touched

@@ -55,11 +55,7 @@ func haltedProblem(job string, held *agent.HaltedError, ended error) error {
 	if ended != nil {
 		code = problemOf(ended).code
 	}
-	hint := "an agent goes on with it when somebody ends the halt: expunge halt --end; without an agent, then: expunge jobs resume " + job
-	if held.Over {
-		hint = "an agent goes on with it: expunge watch " + job + "; without an agent: expunge jobs resume " + job
-	}
-	return &problem{code: code, name: "halted", err: fmt.Errorf("job %s was stopped: %w", job, held), hint: hint}
+	return &problem{code: code, name: "halted", err: fmt.Errorf("job %s was stopped: %w", job, held), hint: api.HintStopped(held, job)}
 }
 
 // told is the latest that was told of a drive's progress.

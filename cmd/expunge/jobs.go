@@ -21,10 +21,11 @@ func (a *app) jobsCommand() *cobra.Command {
 			if err != nil {
 				return answer{}, err
 			}
-			list, err := standings(ctx, svc, jobs)
-			if err != nil {
-				return answer{}, err
+			issued, err := svc.Certificates(ctx)
+			if stopped := context.Cause(ctx); err != nil && stopped != nil {
+				return answer{}, stopped
 			}
+			list := a.standings(jobs, issued, err)
 			return answer{items: list, text: func(w io.Writer) error { return jobsText(w, list) }}, nil
 		}),
 	}
@@ -35,11 +36,11 @@ func (a *app) jobsCommand() *cobra.Command {
 			if err != nil {
 				return answer{}, err
 			}
-			items, err := standings(ctx, svc, []api.Job{j})
-			if err != nil {
-				return answer{}, err
+			issued, err := certificatesOf(ctx, svc, j.ID)
+			if stopped := context.Cause(ctx); err != nil && stopped != nil {
+				return answer{}, stopped
 			}
-			return items[0].answer(), nil
+			return a.standings([]api.Job{j}, issued, err)[0].answer(), nil
 		}),
 	}, a.resumeCommand(), a.abandonCommand(), a.cancelCommand())
 	return c
@@ -112,7 +113,8 @@ func (j jobItem) answer() answer {
 		result: struct {
 			runResult
 			Certificates []standing `json:"certificates,omitempty"`
-		}{runResult{j.ID, j.Plan, j.Drives, j.Manifest}, j.Certificates},
+			Untold       string     `json:"certificates_untold,omitempty"`
+		}{runResult{j.ID, j.Plan, j.Drives, j.Manifest}, j.Certificates, j.Untold},
 		text: func(w io.Writer) error { return outcomesText(w, told) },
 	}
 }

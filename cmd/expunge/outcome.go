@@ -34,10 +34,14 @@ func operationText(o api.Operation) string {
 }
 
 func jobAnswer(j api.Job) answer {
-	return answer{
+	out := answer{
 		result: runResult{j.ID, j.Plan, j.Drives, j.Manifest},
 		text:   func(w io.Writer) error { return outcomesText(w, j.Drives) },
 	}
+	for _, d := range j.Drives {
+		out.outcomes = append(out.outcomes, fmt.Sprintf("%s %s: %s", d.Model, d.Serial, d.Words))
+	}
+	return out
 }
 
 // outcomesText is the outcomes one after the other, in the order of the plan; those of many drives as

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/expunge-dev/expunge/agent/api"
 	"github.com/expunge-dev/expunge/agent/client"
@@ -19,7 +21,7 @@ type patient struct {
 // jobsTell is where one sees what became of a request that has no answer.
 const jobsTell = "expunge jobs tells"
 
-// acts has the agent do something, which may have been done where there is no answer.
+// acts has the agent do something, which may have been done where there is no answer, or one that does not say that it was not.
 func acts[T any](ctx context.Context, p patient, may, tells string, do func(context.Context) (T, error)) (T, error) {
 	asking, done, err := p.course.asks(ctx, may, tells)
 	if err != nil {
@@ -28,25 +30,51 @@ func acts[T any](ctx context.Context, p patient, may, tells string, do func(cont
 	}
 	defer done()
 	out, err := do(asking)
+	var told *api.Problem
+	errors.As(err, &told)
 	switch {
 	case err == nil:
-	case client.MayBeDone(err):
-		err = &problem{code: exitInterrupted, name: "may_be_done", err: fmt.Errorf("%s: %w", may, err), hint: tells}
-	default:
+	case client.MayBeDone(err), told != nil && (told.ExitStatus == exitInternal || told.ExitStatus == exitInterrupted):
+		hint := tells
+		if told != nil && told.Hint != "" && !client.MayBeDone(err) {
+			hint += "\n" + told.Hint
+		}
+		err = &problem{code: exitInterrupted, name: "may_be_done", err: fmt.Errorf("%s: %w", may, err), hint: hint}
+	case nothingCame(told, err):
 		p.course.nothing()
 	}
 	return out, err
 }
 
-// Plan implements api.Service. A plan that was made begins nothing.
-func (p patient) Plan(ctx context.Context, r api.PlanRequest) (api.Plan, error) {
-	out, err := acts(ctx, p, "a plan may have been made; no drive is touched by that", "plan again: a plan that is not started goes away", func(ctx context.Context) (api.Plan, error) {
-		return p.Client.Plan(ctx, r)
-	})
-	if err == nil {
-		p.course.nothing()
+// nothingCame says whether it is certain that nothing came of what an agent was asked to do, by its answer. What its own files refused it
+// may have refused at any time.
+func nothingCame(told *api.Problem, err error) bool {
+	if told == nil {
+		return false
 	}
-	return out, err
+	switch told.ExitStatus {
+	case exitUsage, exitNotFound, exitRefused, exitCannot:
+		return true
+	case exitPermission:
+		return told.Code != "permission" && told.Code != "read_only" || errors.Is(err, fs.ErrPermission) // of the socket
+	}
+	return false
+}
+
+// Plan implements api.Service. A plan begins nothing, whether it was made or not.
+func (p patient) Plan(ctx context.Context, r api.PlanRequest) (api.Plan, error) {
+	var answered error
+	asked := false
+	out, err := acts(ctx, p, "a plan may have been made; no drive is touched by that", "plan again: a plan that is not started goes away", func(ctx context.Context) (api.Plan, error) {
+		made, err := p.Client.Plan(ctx, r)
+		asked, answered = true, err
+		return made, err
+	})
+	if !asked || client.MayBeDone(answered) {
+		return out, err
+	}
+	p.course.nothing()
+	return out, answered
 }
 
 // Approve implements api.Service.

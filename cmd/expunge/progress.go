@@ -54,7 +54,8 @@ func (a *app) follow() *progress {
 	p := &progress{app: a, terminal: ok && terminal.Is(f), stop: make(chan struct{}), order: map[devices.ID]int{}, expected: map[devices.ID]sanitize.DrivePlan{}}
 	asked := make(chan os.Signal, 1)
 	signal.Notify(asked, syscall.SIGUSR1)
-	// Whoever reads what is printed may go first, as when a terminal is closed. That does not end what is under way.
+	// Whoever reads what is printed may go first, as when a terminal is closed. That does not end what is under way, nor does it change
+	// an exit status that is not 0.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	every := plainEvery
 	switch {

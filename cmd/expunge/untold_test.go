@@ -1,0 +1,217 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/expunge-dev/expunge/agent/api"
+	"github.com/expunge-dev/expunge/agent/client"
+	"github.com/expunge-dev/expunge/agent/service"
+	"github.com/expunge-dev/expunge/devices/virtual"
+	"github.com/expunge-dev/expunge/sanitize"
+)
+
+// damage puts something that is not a document into the place of a file, for as long as the test of that takes.
+func damage(t *testing.T, name string, with func() error) (mend func()) {
+	t.Helper()
+	aside := name + ".aside"
+	if err := errors.Join(os.Rename(name, aside), with()); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		t.Helper()
+		if err := errors.Join(os.RemoveAll(name), os.Rename(aside, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Jobs are listed also where it cannot be told what was said of their certificates later, and that is said. What keeps another job's
+// certificates from being read is nothing to the one that is shown.
+func TestJobsWhereCertificatesCannotBeRead(t *testing.T) {
+	rack, dir := rackOf(t, virtual.Spec{Serial: "A", SizeBytes: 1 << 20}, virtual.Spec{Serial: "B", SizeBytes: 1 << 20})
+	job := map[string]string{}
+	for _, serial := range []string{"A", "B"} {
+		var ran runDocument
+		call(t, exitOK, &ran, "--rack", dir, "run", serial, "--confirm", serial)
+		job[serial] = ran.Result.Job
+	}
+	const untold = "cannot be told"
+	says := func(told bool, args ...string) {
+		t.Helper()
+		stdout, stderr, code := on(t, rack, args...)
+		if code != exitOK || !strings.Contains(stdout, "CLEARED verified") || strings.Contains(stderr, untold) == told {
+			t.Errorf("%v: exit %d\n%s%s", args, code, stdout, stderr)
+		}
+		stdout, _, code = on(t, rack, append(args, "--json")...)
+		if code != exitOK || strings.Contains(stdout, `"certificates_untold"`) == told {
+			t.Errorf("%v --json: exit %d\n%s", args, code, stdout)
+		}
+	}
+	says(true, "jobs")
+	key := filepath.Join(dir, "agent", "keys", "simulation.pub")
+	mend := damage(t, key, func() error { return os.WriteFile(key, []byte("-----BEGIN PUBLIC KEY-----\n"), 0o644) })
+	says(false, "jobs")
+	says(false, "jobs", "show", job["A"])
+	mend()
+	found, err := filepath.Glob(filepath.Join(dir, "agent", "jobs", job["B"], "*", "certificate.json"))
+	if err != nil || len(found) != 1 {
+		t.Fatalf("%q, %v", found, err)
+	}
+	mend = damage(t, found[0], func() error { return os.Symlink("certificate.json", found[0]) })
+	says(false, "jobs")
+	says(true, "jobs", "show", job["A"])
+	mend()
+	says(true, "jobs")
+}
+
+// A state that is there and cannot be read is no state without jobs: who lists drives is told.
+func TestListWhereJobsCannotBeRead(t *testing.T) {
+	rack, dir := rackOf(t, virtual.Spec{Serial: "A", SizeBytes: 1 << 20})
+	const untold = "what jobs left of drives cannot be told"
+	list := func(told bool) {
+		t.Helper()
+		for _, args := range [][]string{{"list"}, {"show", "A"}} {
+			stdout, stderr, code := on(t, rack, args...)
+			if code != exitOK || !strings.Contains(stdout, "A") || strings.Contains(stderr, untold) == told {
+				t.Errorf("%v: exit %d\n%s%s", args, code, stdout, stderr)
+			}
+		}
+	}
+	list(true)
+	call(t, exitOK, nil, "--rack", dir, "run", "A", "--confirm", "A")
+	list(true)
+	for _, name := range []string{"owner.json", "jobs"} {
+		name = filepath.Join(dir, "agent", name)
+		mend := damage(t, name, func() error { return os.WriteFile(name, []byte("{"), 0o600) })
+		list(false)
+		mend()
+	}
+	list(true)
+}
+
+// An agent's answer that does not say that nothing was done is not taken for that.
+func TestOnlyARefusalIsNothing(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answer *api.Problem
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(answer.Status)
+		_ = json.NewEncoder(w).Encode(answer) // who asked sees to it
+	})}
+	go func() { _ = server.Serve(l) }() // until it is closed
+	t.Cleanup(func() { _ = server.Close() })
+	for _, x := range []struct {
+		exit    int
+		code    string
+		nothing bool
+		ends    int
+	}{
+		{exitUsage, "usage", true, exitUsage},
+		{exitNotFound, "not_found", true, exitNotFound},
+		{exitPermission, "forbidden", true, exitPermission},
+		{exitPermission, "permission", false, exitPermission},
+		{exitPermission, "read_only", false, exitPermission},
+		{exitRefused, "refused", true, exitRefused},
+		{exitCannot, "cannot", true, exitCannot},
+		{exitInternal, "internal", false, exitInterrupted},
+		{exitInternal, "no_room", false, exitInterrupted},
+		{exitInterrupted, "stopping", false, exitInterrupted},
+		{exitFailed, "failed", false, exitFailed},
+		{exitUnproven, "journal", false, exitUnproven},
+	} {
+		answer = api.NewProblem(x.exit, x.code, "what the agent advises", errors.New("in the agent's words"))
+		c := &course{}
+		p := patient{client.Unix(socket), c}
+		for what, ask := range map[string]func() error{
+			"start": func() error { _, err := p.Start(t.Context(), api.StartRequest{}); return err },
+			"halt":  func() error { _, err := p.Halt(t.Context(), api.HaltRequest{Halted: true, Reason: "r"}); return err },
+		} {
+			err := ask()
+			end := problemOf(err)
+			if (c.may == "") != x.nothing || end.code != x.ends || !strings.Contains(end.Error(), "in the agent's words") || !strings.Contains(end.hint, "what the agent advises") {
+				t.Errorf("%s, %s %d: %q is kept, %d %v, %s", what, x.code, x.exit, c.may, end.code, end, end.hint)
+			}
+			if may := x.ends != x.exit || x.code == "stopping"; may != strings.Contains(end.Error(), " may ") {
+				t.Errorf("%s, %s %d: %v", what, x.code, x.exit, end)
+			}
+		}
+		if _, err := p.Plan(t.Context(), api.PlanRequest{}); problemOf(err).code != x.exit || c.may != "" {
+			t.Errorf("plan, %s: %v, %q", x.code, err, c.may)
+		}
+		p.Close()
+	}
+}
+
+// full takes nothing, as a disk without room or a reader that is gone.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errors.New("nobody takes it") }
+
+// What came of a job is told by the exit status also where it cannot be printed, and to those who read standard error.
+func TestOutcomeThatNobodyTakes(t *testing.T) {
+	rack, _ := rackOf(t, virtual.Spec{Serial: "LIAR", Profile: "nvme-ssd", SizeBytes: 4 << 20}, virtual.Spec{Serial: "GOOD", SizeBytes: 1 << 20})
+	lie, err := virtual.ParseFault("lie:nothing")
+	if err == nil {
+		err = rack.Fault("LIAR", lie)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []struct {
+		serial, method, words string
+		code                  int
+	}{{"LIAR", "purge", "UNPROVEN", exitUnproven}, {"GOOD", "clear", "CLEARED verified", exitInternal}} {
+		for _, flags := range [][]string{nil, {"--json"}} {
+			var stderr bytes.Buffer
+			a := &app{stdin: strings.NewReader(""), stdout: full{}, stderr: &stderr, ctx: t.Context()}
+			code := a.execute(append(flags, "--rack", rack.Root(), "run", x.serial, "--method", x.method, "--confirm", x.serial))
+			if code != x.code || !strings.Contains(stderr.String(), x.serial+": "+x.words) || !strings.Contains(stderr.String(), "nobody takes it") {
+				t.Errorf("%s: exit %d, want %d\n%s", x.serial, code, x.code, &stderr)
+			}
+		}
+	}
+}
+
+// Where it cannot be told whether there is a job, it is not said that no drive was touched.
+func TestJobOfWhichNothingCanBeTold(t *testing.T) {
+	rack, dir := rackOf(t, virtual.Spec{Serial: "A", SizeBytes: 1 << 20})
+	a := &app{rack: rack.Root(), stderr: &bytes.Buffer{}, course: &course{}}
+	svc, err := a.service(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	here := svc.(*service.Service)
+	t.Cleanup(func() { _ = here.Close(t.Context()) })
+	made, err := here.Plan(byHand(t.Context()), api.PlanRequest{Drives: []string{"A"}, Request: sanitize.Request{Method: sanitize.Clear}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	why := errors.New("a test")
+	judged := func() bool {
+		a.course.may = "the job may have begun"
+		var early *beforeError
+		return errors.As(a.notBegun(here, made.Plan, why), &early) && a.course.may == ""
+	}
+	if !judged() {
+		t.Error("there is no job, and it is not said")
+	}
+	jobs := filepath.Join(dir, "agent", "jobs")
+	if err := errors.Join(os.RemoveAll(jobs), os.WriteFile(jobs, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if judged() || a.course.may == "" {
+		t.Error("where jobs should be is a file, and it is said that no drive was touched")
+	}
+}
