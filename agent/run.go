@@ -212,7 +212,13 @@ func (a *Agent) GoOnWithBegun(ctx context.Context, job string, others *sanitize.
 	if err := a.halted(); err != nil {
 		return Job{}, err
 	}
-	if err := a.ready(len(p.Drives)); err != nil {
+	left := 0 // drives that something is still to be noted of
+	for _, d := range p.Drives {
+		if r := a.result(job, d); !r.Finished() || r.uncertified() {
+			left++
+		}
+	}
+	if err := a.ready(left); err != nil {
 		return Job{}, err
 	}
 	var refusals map[devices.ID]*sanitize.Refusal
