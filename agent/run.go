@@ -289,6 +289,7 @@ func (a *Agent) carryOnDrive(ctx context.Context, job string, p sanitize.Plan, d
 		problem := a.work(ctx, job, p, d, refusal, o)
 		r = a.result(job, d)
 		r.Err = errors.Join(r.Err, problem)
+		r.stoppedFor(problem, "make room in "+a.dir+", then "+resumeHint(job))
 		if problem != nil {
 			log.Warn("drive stopped", "err", problem)
 		}
