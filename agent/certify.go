@@ -75,16 +75,8 @@ var probes atomic.Int64
 
 // ready makes sure, before anything is touched, that what will be done can be noted and signed.
 func (a *Agent) ready(drives int) error {
-	free, err := durable.Free(a.dir)
-	if err != nil {
+	if err := a.Room(drives); err != nil {
 		return err
-	}
-	if want := int64(drives) * roomPerDrive; free < want {
-		need := "1 drive needs"
-		if drives != 1 {
-			need = fmt.Sprintf("%d drives need", drives)
-		}
-		return fmt.Errorf("state directory %s has room for %d bytes, and %s %d: %w", a.dir, free, need, want, ErrNoRoom)
 	}
 	// Several jobs and processes may look at once: each has a name of its own.
 	probe := filepath.Join(a.dir, fmt.Sprintf(".probe-%d-%d", os.Getpid(), probes.Add(1)))
@@ -96,6 +88,22 @@ func (a *Agent) ready(drives int) error {
 		return err
 	}
 	return a.logGoesOn(is.Log)
+}
+
+// Room makes sure that the evidence of so many drives can be kept; it is ErrNoRoom where it cannot.
+func (a *Agent) Room(drives int) error {
+	free, err := durable.Free(a.dir)
+	if err != nil {
+		return err
+	}
+	if want := int64(drives) * roomPerDrive; free < want {
+		need := "1 drive needs"
+		if drives != 1 {
+			need = fmt.Sprintf("%d drives need", drives)
+		}
+		return fmt.Errorf("state directory %s has room for %d bytes, and %s %d: %w", a.dir, free, need, want, ErrNoRoom)
+	}
+	return nil
 }
 
 // ErrNoRoom: the state directory is too full to keep the evidence. Make room, or choose another.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/expunge-dev/expunge/attest"
@@ -59,11 +60,11 @@ func (a *Agent) result(job string, d sanitize.DrivePlan) DriveResult {
 	r := DriveResult{Job: job, Drive: d, Outcome: sanitize.Interrupted}
 	parsed, err := journal.Read(a.driveFile(job, d.ID, journalFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		r.Reasons = []devices.Reason{{Code: "not_begun", Message: "the agent or the host stopped before the drive was touched", Hint: resumeHint(job)}}
+		r.Reasons = []devices.Reason{{Code: "not_begun", Message: "the agent or the host stopped before the drive was touched", Hint: a.resumeHere(job)}}
 		return r
 	}
 	if err == nil && len(parsed.Records) == 0 {
-		r.Reasons = []devices.Reason{{Code: "not_begun", Message: "the journal is empty", Hint: resumeHint(job)}}
+		r.Reasons = []devices.Reason{{Code: "not_begun", Message: "the journal is empty", Hint: a.resumeHere(job)}}
 		return r
 	}
 	var e sanitize.Evidence
@@ -83,7 +84,7 @@ func (a *Agent) result(job string, d sanitize.DrivePlan) DriveResult {
 	if e.Reason != "" {
 		reason := devices.Reason{Code: string(e.Outcome), Message: e.Reason}
 		if e.Outcome == sanitize.Interrupted {
-			reason.Hint = resumeHint(job)
+			reason.Hint = a.resumeHere(job)
 			if e.Needs == "power_cycle" {
 				reason.Code = ReasonPowerCycle
 				reason.Hint = "take power from the drive and give it back (pull it and put it back, or switch the host off and on), then " + resumeHint(job)
@@ -129,6 +130,25 @@ const ReasonRunning = "running"
 const ReasonUnfinished = "unfinished_job"
 
 func resumeHint(job string) string { return "run: expunge jobs resume " + job }
+
+// ReasonNoRoom is the code of a drive that stopped because nothing more could be noted of it.
+const ReasonNoRoom = "no_room"
+
+// resumeHere is resumeHint where the state may be full: why a job stopped then, its journal could not take.
+func (a *Agent) resumeHere(job string) string {
+	if errors.Is(a.Room(1), ErrNoRoom) {
+		return "the state directory " + a.dir + " is full: make room there, then " + resumeHint(job)
+	}
+	return resumeHint(job)
+}
+
+// stoppedFor puts why a drive stopped now before what its files say, where they could not take it.
+func (r *DriveResult) stoppedFor(err error, hint string) {
+	if r.Outcome != sanitize.Interrupted || !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
+		return
+	}
+	r.Reasons = []devices.Reason{{Code: ReasonNoRoom, Message: "no room is left in the state directory: what is done could not be noted any more, so nothing more is done", Hint: hint}}
+}
 
 // Jobs lists all jobs of this state, oldest first. One that cannot be read is listed with its
 // Problem.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/internal/durable"
@@ -36,6 +37,10 @@ func (a *Agent) Recover(ctx context.Context, o Observer) ([]Job, []Left, error) 
 	}
 	if err := a.restoreRecords(); err != nil {
 		a.log.Error("records were not made again; an audit says which are missing", "err", err)
+	}
+	there, err := a.host.Drives(ctx)
+	if err != nil {
+		return nil, nil, err
 	}
 	working, done := a.untilHalted(ctx, last)
 	defer done()
@@ -69,11 +74,7 @@ func (a *Agent) Recover(ctx context.Context, o Observer) ([]Job, []Left, error) 
 			case sent:
 				ordered[d.ID] = true
 			default:
-				reason := devices.Reason{Code: "interrupted", Message: "its job was interrupted while the host was at work", Hint: resumeHint(name)}
-				if len(r.Reasons) > 0 && r.Reasons[0].Code == ReasonPowerCycle {
-					reason = r.Reasons[0]
-				}
-				left = append(left, Left{Drive: devices.Drive{ID: d.ID, Serial: d.Serial, Model: d.Model}, Job: name, Reason: reason})
+				left = append(left, Left{Drive: devices.Drive{ID: d.ID, Serial: d.Serial, Model: d.Model}, Job: name, Reason: a.leftFor(name, r, there)})
 			}
 		}
 		if len(ordered) > 0 {
@@ -91,7 +92,7 @@ func (a *Agent) Recover(ctx context.Context, o Observer) ([]Job, []Left, error) 
 			defer mu.Unlock()
 			switch {
 			case errors.Is(err, ErrJobBusy):
-				left = append(left, Left{Job: name, Reason: devices.Reason{Code: "busy", Message: "job " + name + " is being run by another process", Hint: "run: expunge watch " + name}})
+				left = append(left, Left{Job: name, Reason: busyReason(name)})
 			case err != nil:
 				failed = errors.Join(failed, err)
 			default:
@@ -114,6 +115,28 @@ func (a *Agent) Recover(ctx context.Context, o Observer) ([]Job, []Left, error) 
 		}
 	}
 	return jobs, left, nil
+}
+
+func busyReason(job string) devices.Reason {
+	return devices.Reason{Code: "busy", Message: "job " + job + " is being run by another process", Hint: "run: expunge watch " + job}
+}
+
+// leftFor is why a drive of a job that has nothing to wait for is left as it is.
+// there are the drives of the host.
+func (a *Agent) leftFor(job string, r DriveResult, there []devices.Drive) devices.Reason {
+	if attended, err := a.Attended(job); err == nil && attended {
+		return busyReason(job)
+	}
+	if _, err := findDrive(there, r.Drive); errors.Is(err, devices.ErrNotFound) {
+		return devices.Reason{Code: "not_attached", Message: "its job is interrupted, and it is not attached", Hint: "put it back, then " + a.resumeHere(job)}
+	}
+	if by, err := a.StoppedBy(job); err == nil && by.By != "" {
+		return devices.Reason{Code: "interrupted", Message: "its job was stopped by " + by.By + " at " + by.At.UTC().Format(time.RFC3339), Hint: a.resumeHere(job)}
+	}
+	if len(r.Reasons) > 0 {
+		return r.Reasons[0]
+	}
+	return devices.Reason{Code: "interrupted", Message: "its job was interrupted while the host was at work", Hint: a.resumeHere(job)}
 }
 
 // unattended says what a drive is in the middle of that no job of this state knows.

@@ -213,7 +213,13 @@ func (a *Agent) GoOnWithBegun(ctx context.Context, job string, others *sanitize.
 	if err := a.halted(); err != nil {
 		return Job{}, err
 	}
-	if err := a.ready(len(p.Drives)); err != nil {
+	left := 0 // drives that something is still to be noted of
+	for _, d := range p.Drives {
+		if r := a.result(job, d); !r.Finished() || r.uncertified() {
+			left++
+		}
+	}
+	if err := a.ready(left); err != nil {
 		return Job{}, err
 	}
 	var refusals map[devices.ID]*sanitize.Refusal
@@ -284,6 +290,7 @@ func (a *Agent) carryOnDrive(ctx context.Context, job string, p sanitize.Plan, d
 		problem := a.work(ctx, job, p, d, refusal, o)
 		r = a.result(job, d)
 		r.Err = errors.Join(r.Err, problem)
+		r.stoppedFor(problem, "make room in "+a.dir+", then "+resumeHint(job))
 		if problem != nil {
 			log.Warn("drive stopped", "err", problem)
 		}

@@ -249,11 +249,11 @@ func operations(t Technique, d devices.Drive, r Request) []Operation {
 		return []Operation{o}
 	}
 	for unit := range max(1, len(d.Units)) {
-		for n, step := range t.steps() {
+		for n, step := range t.Steps() {
 			var o Operation
 			switch d.Protocol {
 			case devices.ProtocolNVMe:
-				o = nvmeOperation(step, n == len(t.steps())-1, d, r)
+				o = nvmeOperation(step, n == len(t.Steps())-1, d, r)
 			case devices.ProtocolATA:
 				o = ataOperation(step, d, r)
 			case devices.ProtocolSCSI:

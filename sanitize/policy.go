@@ -79,7 +79,7 @@ func (r Row) order(m Method) []Technique {
 
 // forbids says whether the technique, or a step of it, is forbidden.
 func (r Row) forbids(t Technique) bool {
-	return slices.Contains(r.Forbid, t) || slices.ContainsFunc(t.steps(), func(s Technique) bool { return slices.Contains(r.Forbid, s) })
+	return slices.Contains(r.Forbid, t) || slices.ContainsFunc(t.Steps(), func(s Technique) bool { return slices.Contains(r.Forbid, s) })
 }
 
 // on is the policy as it stands for one drive: a table of one row.

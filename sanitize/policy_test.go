@@ -229,7 +229,7 @@ func withinPolicy(t *rapid.T, f *PolicyFile, p Policy, d devices.Drive, r Reques
 	})
 	order := map[Method][]Technique{Purge: rule.Purge, Clear: rule.Clear}[plan.Method]
 	asked := max(r.Verify.rank(), VerifyStatus.rank())
-	steps := technique.steps()
+	steps := technique.Steps()
 	for _, o := range plan.Operations {
 		steps = append(steps, o.Technique)
 	}
@@ -287,7 +287,7 @@ func withinPlan(t *rapid.T, d devices.Drive, plan DrivePlan) {
 		switch {
 		case !slices.Contains(plan.Units, Unit{u.LUN, u.SizeBytes, u.LogicalBlock}):
 			t.Fatalf("unit %d is not in the plan", u.LUN)
-		case plan.Technique != HostOverwrite && taken[i] != len(plan.Technique.steps()):
+		case plan.Technique != HostOverwrite && taken[i] != len(plan.Technique.Steps()):
 			t.Fatalf("unit %d takes %d commands", u.LUN, taken[i])
 		}
 	}
@@ -335,7 +335,7 @@ func TestTablesHoldTogether(t *testing.T) {
 			}
 			for _, order := range [][]Technique{r.Purge, r.Clear} {
 				both := slices.Index(order, CryptoThenBlock)
-				for _, one := range CryptoThenBlock.steps() {
+				for _, one := range CryptoThenBlock.Steps() {
 					if at := slices.Index(order, one); at >= 0 && (both < 0 || at < both) {
 						t.Errorf("%s: %s alone before both", p.Name, one)
 					}

@@ -162,7 +162,7 @@ func (r *PolicyRule) consistent(path []any) error {
 			return wrong(where, "%s is not among what the same rule demands", t)
 		case word == "purge" && r.Levels[t] != "":
 			return wrong(where, "the same rule says that %s reaches %s", t, r.Levels[t])
-		case t == CryptoThenBlock && slices.ContainsFunc(order[:min(n, len(order))], func(o Technique) bool { return slices.Contains(t.steps(), o) }):
+		case t == CryptoThenBlock && slices.ContainsFunc(order[:min(n, len(order))], func(o Technique) bool { return slices.Contains(t.Steps(), o) }):
 			return wrong(where, "%s does more than either alone: put it first, or leave it out", t)
 		}
 	}

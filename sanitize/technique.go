@@ -104,8 +104,8 @@ func (o Operation) noDeallocate() bool {
 // (EMVS; NVMe base 2.3, 8.1.26).
 func (o Operation) audited() bool { return o.Kind == NVMeSanitize && o.Code&cdw10EMVS != 0 }
 
-// steps are the operations of a technique on one unit of a drive, by their techniques.
-func (t Technique) steps() []Technique {
+// Steps are the operations of a technique on one unit of a drive, by their techniques.
+func (t Technique) Steps() []Technique {
 	if t == CryptoThenBlock {
 		return []Technique{CryptographicErase, BlockErase}
 	}

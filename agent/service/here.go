@@ -75,6 +75,9 @@ func (s *Service) recall(j agent.Job) agent.Job {
 	for i, then := range last.Drives { // of the same plan
 		if now := &j.Drives[i]; then.Outcome == now.Outcome && then.Certificate == now.Certificate && now.Err == nil {
 			now.Err = then.Err
+			if len(then.Reasons) > 0 && then.Reasons[0].Code == agent.ReasonNoRoom {
+				now.Reasons = then.Reasons // no file could take it
+			}
 		}
 	}
 	return j

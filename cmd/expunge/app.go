@@ -281,9 +281,17 @@ func stream(enc *json.Encoder, doc document) error {
 
 // say tells a person something.
 func (a *app) say(format string, args ...any) {
+	var b strings.Builder
 	for line := range strings.Lines(visible(a.pasteable(fmt.Sprintf(format, args...)))) {
-		fmt.Fprintf(a.stderr, "expunge: %s\n", strings.TrimRight(line, "\n"))
+		fmt.Fprintf(&b, "%s%s\n", speaker, strings.TrimRight(line, "\n"))
 	}
+	if a.course != nil {
+		if p := a.course.drawing.Load(); p != nil {
+			p.over(b.String())
+			return
+		}
+	}
+	fmt.Fprint(a.stderr, b.String())
 }
 
 func (a *app) logger() hclog.Logger {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -148,7 +149,7 @@ func (a *app) cancelCommand() *cobra.Command {
 		RunE: a.verb("jobs-cancel", func(ctx context.Context, args []string) (answer, error) {
 			svc, err := a.mustAsk(ctx)
 			if err != nil {
-				return answer{}, err
+				return answer{}, a.notCancelled(args[0], err)
 			}
 			c, err := svc.Cancel(ctx, args[0])
 			if err != nil {
@@ -164,6 +165,20 @@ func (a *app) cancelCommand() *cobra.Command {
 			}}, silently(exitInterrupted)
 		}),
 	}
+}
+
+// notCancelled is why a job cannot be cancelled where there is no agent to ask: a command that runs it can be stopped, and is not from here.
+func (a *app) notCancelled(job string, err error) error {
+	jobs, unread := a.jobsThere()
+	if unread != nil || !slices.ContainsFunc(jobs, func(j api.Job) bool { return j.ID == job && j.State == api.JobRunning }) {
+		return err
+	}
+	return &problem{code: exitRefused, name: "busy", err: fmt.Errorf("a command of this state runs job %s, and no agent does: it goes on", job), hint: heldByCommand(job)}
+}
+
+// heldByCommand is what can be done about a job that another command runs.
+func heldByCommand(job string) string {
+	return "Ctrl-C where that command runs (or SIGTERM to it) stops it resumably; how far it is: expunge watch " + job
 }
 
 // healthCommand is how the agent is.

@@ -84,6 +84,7 @@ func (a *app) examine(ctx context.Context) []finding {
 	} else {
 		note("key", err, "")
 	}
+	note("room", ag.Room(1), "there is room for the evidence of a run")
 	note("log", ag.CheckLog(), "checkpoint and tiles agree")
 	return append(list, examineJobs(ag)...)
 }

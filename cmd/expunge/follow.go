@@ -97,10 +97,24 @@ func drivesOf(svc api.Service, j api.Job) []sanitize.DrivePlan {
 	var list []sanitize.DrivePlan
 	for _, d := range j.Drives {
 		if d.Outcome != sanitize.RefusedRun {
-			list = append(list, sanitize.DrivePlan{ID: d.ID, Serial: d.Serial})
+			list = append(list, drivePlanOf(d))
 		}
 	}
 	return list
+}
+
+// drivePlanOf is as much of a drive's plan as the job of an agent tells: what is to be done to it, not how often it is overwritten.
+func drivePlanOf(d api.JobDrive) sanitize.DrivePlan {
+	plan := sanitize.DrivePlan{ID: d.ID, Serial: d.Serial, Technique: d.Technique}
+	if d.Verification != nil {
+		plan.Verification = d.Verification.Mode
+	}
+	if d.Technique != "" && d.Technique != sanitize.HostOverwrite {
+		for _, step := range d.Technique.Steps() {
+			plan.Operations = append(plan.Operations, sanitize.Operation{Technique: step})
+		}
+	}
+	return plan
 }
 
 // followJob tells how a job goes until it ends, or ctx does.

@@ -18,8 +18,9 @@ func (p *progress) frame(now time.Time, rows, columns int, all bool) []string {
 		readings[i] = m.read(now)
 	}
 	var lines []string
+	stopping := p.stopping()
 	if len(p.order) > 1 {
-		lines = append(lines, p.together(now, readings, columns))
+		lines = append(lines, p.together(now, readings, stopping, columns))
 	}
 	if all {
 		lines = append(lines, cutShort(p.trouble, max(1, rows/3), "more that ended otherwise")...)
@@ -28,7 +29,7 @@ func (p *progress) frame(now time.Time, rows, columns int, all bool) []string {
 	}
 	var atWork []string
 	for _, i := range p.troubledFirst(readings) {
-		atWork = append(atWork, p.drives[i].line(readings[i], p.pad(), len(p.order) > many, columns))
+		atWork = append(atWork, p.drives[i].line(readings[i], p.pad(), len(p.order) > many, stopping, columns))
 	}
 	lines = append(lines, cutShort(atWork, max(1, rows-len(lines)), "more at work")...)
 	return lines[:min(len(lines), max(1, rows))]
@@ -65,7 +66,7 @@ func (p *progress) pad() int {
 }
 
 // together is one line for all drives.
-func (p *progress) together(now time.Time, readings []sanitize.Reading, columns int) string {
+func (p *progress) together(now time.Time, readings []sanitize.Reading, stopping bool, columns int) string {
 	ended := p.good + len(p.trouble)
 	waiting := len(p.order) - ended - len(p.drives)
 	sum, rate := float64(ended), 0.0
@@ -80,6 +81,9 @@ func (p *progress) together(now time.Time, readings []sanitize.Reading, columns 
 		longest, known = max(longest, left), known && ok
 	}
 	parts := []part{{fmt.Sprintf("%.1f %%", 100*sum/float64(len(p.order))), 0}}
+	if stopping {
+		parts, known, rate = append(parts, part{"  stopping", 0}), false, 0
+	}
 	if known {
 		parts = append(parts, part{"  " + duration(longest) + " left", 2})
 	}

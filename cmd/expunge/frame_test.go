@@ -157,7 +157,7 @@ func TestLinesFitTheirColumns(t *testing.T) {
 	warm, limit := int64(71), int64(70)
 	r := sanitize.Reading{Stage: "pass 2/3", Done: 1234e9, Total: 18000e9, Bad: 4096, Pace: "slowed", TemperatureC: &warm, LimitC: &limit}
 	own := sanitize.Reading{Stage: string(sanitize.CryptoThenBlock), Done: 1, Total: 4, ByDrive: true}
-	m := &metered{drive: sanitize.DrivePlan{Serial: "WD-WCC4N0123456789AB"}, rate: 212e6, last: r}
+	m := &metered{drive: sanitize.DrivePlan{Serial: "WD-WCC4N012345AB"}, rate: 212e6, last: r}
 	for _, c := range []struct {
 		name    string
 		r       sanitize.Reading
@@ -174,7 +174,7 @@ func TestLinesFitTheirColumns(t *testing.T) {
 		{"without a bound", r, false, 0, []string{"pass 2/3", "1.2 TB of 18.0 TB", "212 MB/s", "its limit is 70"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			line := m.line(c.r, 21, c.short, c.columns)
+			line := m.line(c.r, 17, c.short, false, c.columns)
 			if n := len([]rune(line)); c.columns > 0 && n > c.columns {
 				t.Errorf("%d columns: %q", n, line)
 			}
@@ -196,7 +196,7 @@ func TestLinesFitTheirColumns(t *testing.T) {
 func TestSpeedStaysBetweenTidings(t *testing.T) {
 	begun := time.Now()
 	g := &told{}
-	m := &metered{meter: g, at: begun}
+	m := &metered{meter: g}
 	tell := func(second, done int64) {
 		g.at.Store(begun.Add(time.Duration(second) * time.Second).UnixNano())
 		g.last.Store(&sanitize.Reading{Stage: "pass 1/1", Done: done, Total: 1e12, Since: begun})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/expunge-dev/expunge/agent"
 	"github.com/expunge-dev/expunge/agent/api"
 )
 
@@ -57,6 +58,9 @@ func (a *app) resumeCommand() *cobra.Command {
 			var told *api.Problem
 			if errors.As(err, &told) && told.Code == "pin_missing" {
 				return answer{}, &problem{code: exitRefused, name: told.Code, err: err, hint: "abandon the job, and begin it anew with --pin-file"}
+			}
+			if errors.Is(err, agent.ErrJobBusy) {
+				return answer{}, &problem{code: exitRefused, name: "busy", err: err, hint: heldByCommand(args[0])}
 			}
 			if err != nil {
 				return answer{}, err

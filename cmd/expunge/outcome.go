@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/expunge-dev/expunge/agent"
 	"github.com/expunge-dev/expunge/agent/api"
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/sanitize"
@@ -64,7 +65,7 @@ func driveText(i api.JobDrive) string {
 	for _, r := range i.Reasons {
 		fmt.Fprintf(&b, "  %s\n", withHint(r))
 	}
-	if i.Error != "" && !slices.ContainsFunc(i.Reasons, func(r devices.Reason) bool { return strings.Contains(i.Error, r.Message) }) {
+	if i.Error != "" && !slices.ContainsFunc(i.Reasons, func(r devices.Reason) bool { return r.Code == agent.ReasonNoRoom || strings.Contains(i.Error, r.Message) }) {
 		fmt.Fprintf(&b, "  %s\n", strings.ReplaceAll(i.Error, "\n", "\n  "))
 	}
 	for _, o := range i.Operations {
@@ -77,6 +78,10 @@ func driveText(i api.JobDrive) string {
 		fmt.Fprintf(&b, "  note: %s\n", w)
 	}
 	switch v := i.Verification; {
+	case i.Outcome == sanitize.Interrupted && (v == nil || readNothing(*v)):
+		if so := soFar(i); so != "" {
+			fmt.Fprintf(&b, "  %s\n", so)
+		}
 	case i.BytesWritten > 0:
 		fmt.Fprintf(&b, "  %s written, %s\n", size(i.BytesWritten), verificationText(v))
 	case v != nil && i.Markers == nil && v.Result != "none":
@@ -91,8 +96,26 @@ func driveText(i api.JobDrive) string {
 	return b.String()
 }
 
+// soFar is how far a drive is that has no end; empty where nothing of it is known.
+func soFar(i api.JobDrive) string {
+	switch r := i.Progress; {
+	case r != nil && r.Stage != "" && r.ByDrive:
+		return fmt.Sprintf("%s by the drive itself: %.1f %% so far", r.Stage, 100*float64(r.Done)/float64(max(1, r.Total)))
+	case r != nil && r.Stage != "":
+		return fmt.Sprintf("%s: %s of %s so far", r.Stage, size(r.Done), size(r.Total))
+	case i.BytesWritten > 0:
+		return size(i.BytesWritten) + " written so far"
+	}
+	return ""
+}
+
+// readNothing says whether no part of a drive was read back, or tried to be.
+func readNothing(v api.Verification) bool {
+	return v.Bytes == 0 && v.Mismatches == 0 && v.ReadErrors == 0 && v.Unwritten == 0
+}
+
 func verificationText(v *api.Verification) string {
-	if v.Mode == sanitize.VerifyStatus {
+	if v.Mode == sanitize.VerifyStatus || readNothing(*v) {
 		return "nothing read back"
 	}
 	where, blank := "whole", ""

@@ -82,6 +82,9 @@ func (a *app) follow() *progress {
 			}
 		}
 	})
+	if p.terminal && a.course != nil {
+		a.course.drawing.Store(p)
+	}
 	return p
 }
 
@@ -101,7 +104,7 @@ func (p *progress) begun(id devices.ID, g gauge) {
 	defer p.mu.Unlock()
 	d := p.expected[id]
 	d.ID = id
-	p.drives = append(p.drives, &metered{drive: d, meter: g, at: time.Now()})
+	p.drives = append(p.drives, &metered{drive: d, meter: g})
 	slices.SortStableFunc(p.drives, func(a, b *metered) int { return p.order[a.drive.ID] - p.order[b.drive.ID] })
 }
 
@@ -171,6 +174,9 @@ func (p *progress) tellEnds() {
 
 // end stops telling and removes what was drawn.
 func (p *progress) end() {
+	if p.app.course != nil {
+		p.app.course.drawing.Store(nil)
+	}
 	close(p.stop)
 	p.stopped.Wait()
 	p.tellEnds()
@@ -179,12 +185,30 @@ func (p *progress) end() {
 	fmt.Fprint(p.app.stderr, p.erasure())
 }
 
-// erasure takes the cursor back to where the drawing began.
+// over prints a text for good where the drawing is, which comes again below it.
+func (p *progress) over(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fmt.Fprint(p.app.stderr, p.erasure()+text)
+}
+
+// stopping says whether a signal has told this process to stop what it does itself.
+func (p *progress) stopping() bool {
+	c := p.app.course
+	if c == nil {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stopped && !c.remote
+}
+
+// erasure takes the cursor back to where the drawing began, also from behind what a terminal shows of a key (^C).
 func (p *progress) erasure() string {
 	if p.lines == 0 {
 		return ""
 	}
-	up := fmt.Sprintf("\x1b[%dA\x1b[J", p.lines)
+	up := fmt.Sprintf("\r\x1b[%dA\x1b[J", p.lines)
 	p.lines = 0
 	return up
 }

@@ -21,14 +21,16 @@ type metered struct {
 	drive sanitize.DrivePlan
 	meter gauge
 	last  sanitize.Reading
-	at    time.Time
-	rate  float64 // bytes per second, smoothed
+	moves []move
+	rate  float64 // bytes per second, lately
+	// of all its passes, where the plan is not known here
+	passes int
 
 	begun time.Time // when its first reading came, and
 	from  float64   // its share by then: a resumed drive does not begin at nothing
 }
 
-// read reads the meter and smooths the rate.
+// read reads the meter and keeps the rate.
 func (m *metered) read(now time.Time) sanitize.Reading {
 	r, seen := m.meter.Read(), now
 	if g, is := m.meter.(timed); is {
@@ -36,17 +38,8 @@ func (m *metered) read(now time.Time) sanitize.Reading {
 			seen = at // nothing moves between two tidings, and that is no slowness of the drive
 		}
 	}
-	switch took := seen.Sub(m.at).Seconds(); {
-	case r.Stage != m.last.Stage || m.rate == 0:
-		// The first reading of a stage: the average since it began.
-		if all := now.Sub(r.Since).Seconds(); all > 0 {
-			m.rate = float64(r.Done-r.Before) / all
-		}
-		m.last, m.at = r, seen
-	case took > 0.1:
-		m.rate += 0.3 * (float64(r.Done-m.last.Done)/took - m.rate)
-		m.last, m.at = r, seen
-	}
+	m.pace(r, seen)
+	m.last = r
 	if m.begun.IsZero() && r.Stage != "" {
 		m.begun, m.from = now, m.share(r)
 	}
@@ -55,7 +48,8 @@ func (m *metered) read(now time.Time) sanitize.Reading {
 
 // line says how far the drive's stage is, how fast it goes and how long it will take at that rate, in so many columns; 0 is as many as
 // it takes. The serial number is padded, so that the lines of several drives stand in columns; short is for a line among many.
-func (m *metered) line(r sanitize.Reading, pad int, short bool, columns int) string {
+// Of one that is stopping it is not said how long it would take.
+func (m *metered) line(r sanitize.Reading, pad int, short, stopping bool, columns int) string {
 	name := fmt.Sprintf("%-*s ", pad, m.drive.Serial+":")
 	if r.Stage == "" {
 		return name + "starting"
@@ -68,13 +62,16 @@ func (m *metered) line(r sanitize.Reading, pad int, short bool, columns int) str
 		stage = fmt.Sprintf("%-12s", shortened(stage, 12))
 	}
 	parts := []part{{name, 0}, {stage + " ", 5}, {fmt.Sprintf("%5.1f %%", 100*float64(r.Done)/float64(max(1, r.Total))), 0}}
+	if stopping {
+		parts = append(parts, part{"  stopping", 0})
+	}
 	if r.ByDrive {
 		return fitting(append(parts, part{"  by the drive itself", 5}), columns)
 	}
 	if !short {
 		parts = append(parts, part{fmt.Sprintf("  %s of %s", size(r.Done), size(r.Total)), 7})
 	}
-	if m.rate > 0 {
+	if m.rate > 0 && !stopping {
 		left := time.Duration(float64(r.Total-r.Done) / m.rate * float64(time.Second))
 		parts = append(parts, part{fmt.Sprintf("  %9s", size(int64(m.rate))+"/s"), 4}, part{fmt.Sprintf("  %4s left", duration(left)), 2})
 	}
@@ -120,7 +117,7 @@ const readBackShare = 0.1
 
 // share is how much of all that is to be done on the drive is done: an estimate, for a display.
 func (m *metered) share(r sanitize.Reading) float64 {
-	within := float64(r.Done) / float64(max(1, r.Total))
+	within := min(1, max(0, float64(r.Done)/float64(max(1, r.Total))))
 	if n := float64(len(m.drive.Operations)); n > 0 {
 		at := slices.IndexFunc(m.drive.Operations, func(o sanitize.Operation) bool { return string(o.Technique) == r.Stage })
 		switch {
@@ -131,16 +128,24 @@ func (m *metered) share(r sanitize.Reading) float64 {
 		}
 		return 0 // markers, before and after
 	}
-	passes := float64(len(m.drive.Passes))
-	read := map[sanitize.VerifyMode]float64{sanitize.VerifySampled: 0.1, sanitize.VerifyFull: 1}[m.drive.Verification]
-	if r.Stage == "verify" {
-		return (passes + read*within) / (passes + read)
+	// Of an agent's job there may be no plan here: a stage says how many passes there are.
+	pass, of := 1, 0
+	_, err := fmt.Sscanf(r.Stage, "pass %d/%d", &pass, &of)
+	if err == nil {
+		m.passes = of
 	}
-	pass := 1
-	if _, err := fmt.Sscanf(strings.TrimPrefix(r.Stage, "pass "), "%d/", &pass); err != nil {
+	passes := float64(max(1, len(m.drive.Passes)))
+	if len(m.drive.Passes) == 0 {
+		passes = float64(max(1, m.passes))
+	}
+	read := map[sanitize.VerifyMode]float64{"": readBackShare, sanitize.VerifySampled: readBackShare, sanitize.VerifyFull: 1}[m.drive.Verification]
+	switch {
+	case r.Stage == "verify":
+		return (passes + read*within) / (passes + read)
+	case err != nil:
 		return 0
 	}
-	return (float64(pass-1) + within) / (passes + read)
+	return min(1, max(0, (float64(pass-1)+within)/(passes+read)))
 }
 
 // left is how long the drive will take at the speed it had so far; false while that cannot be told.

@@ -15,7 +15,7 @@ func TestHeatIsShown(t *testing.T) {
 	for pace, want := range map[string]string{"": "", "slowed": "slowed: too warm", "paused": "paused: too warm"} {
 		r.Pace = pace
 		for _, short := range []bool{false, true} {
-			if line := m.line(r, 10, short, 0); (want == "") == strings.Contains(line, "warm") || !strings.Contains(line, want) {
+			if line := m.line(r, 10, short, false, 0); (want == "") == strings.Contains(line, "warm") || !strings.Contains(line, want) {
 				t.Errorf("%q: %s", pace, line)
 			}
 		}

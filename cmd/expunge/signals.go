@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -36,6 +37,8 @@ type course struct {
 	log     func(words string)      // in place of people
 	said    chan struct{}           // closed when the first signal has been spoken of; nil before
 	ending  sync.Mutex              // held by who prints the command's end
+
+	drawing atomic.Pointer[progress] // of the terminal, where what is said goes above it; nil while nothing is drawn
 }
 
 // anything is what may have been done where nothing is known more exactly.
