@@ -61,7 +61,9 @@ func driveText(i api.JobDrive) string {
 	for _, r := range i.Reasons {
 		fmt.Fprintf(&b, "  %s\n", withHint(r))
 	}
-	if i.Error != "" && !slices.ContainsFunc(i.Reasons, func(r devices.Reason) bool { return r.Code == agent.ReasonNoRoom || strings.Contains(i.Error, r.Message) }) {
+	if i.Error != "" && !slices.ContainsFunc(i.Reasons, func(r devices.Reason) bool {
+		return r.Code == agent.ReasonNoRoom || strings.Contains(i.Error, r.Message)
+	}) {
 		fmt.Fprintf(&b, "  %s\n", strings.ReplaceAll(i.Error, "\n", "\n  "))
 	}
 	for _, o := range i.Operations {
