@@ -123,7 +123,11 @@ func (a *app) whose(err error) string {
 			if owner == me {
 				return ""
 			}
-			return advice(at, owner, at, "a place", me)
+			place := "a place"
+			if state, err := a.stateDir(); err == nil && a.rack == "" && within(state, refused) {
+				place = "a --state DIR"
+			}
+			return advice(at, owner, at, place, me)
 		}
 		if at == filepath.Dir(at) {
 			break
