@@ -79,11 +79,11 @@ func (a *app) execute(args []string) int {
 	if err != nil {
 		// Only cobra's own errors come here: those of verbs were printed.
 		a.json = jsonFlag(args)
-		hint := "expunge --help lists the verbs"
-		if found, _, e := root.Find(args); e == nil && found != root {
-			hint = found.CommandPath() + " --help shows how it is used"
+		found, _, e := root.Find(args)
+		if e != nil {
+			found = root
 		}
-		a.finish("usage", answer{}, usage(hint, err))
+		a.finish("usage", answer{}, misused(found, err))
 	}
 	return a.code
 }

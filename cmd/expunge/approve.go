@@ -143,7 +143,7 @@ func haltText(w io.Writer, h api.Halt) error {
 
 func (a *app) cancelCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "cancel JOB", Short: "stop a job that the agent runs; it can be resumed", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeJobs,
+		Use: "cancel JOB", Short: "stop a job that the agent runs; it can be resumed", Args: oneJob, ValidArgsFunction: a.completeJobs,
 		Long: "cancel stops what the host does for a job. Its drives hold data until the job is resumed to an end. A drive that erases itself goes on\n" +
 			"with that: nothing stops it, and it is listed.",
 		RunE: a.verb("jobs-cancel", func(ctx context.Context, args []string) (answer, error) {

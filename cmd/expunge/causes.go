@@ -111,7 +111,11 @@ func (a *app) whose(err error) string {
 			continue
 		}
 		if name, owner, is := foreign(dir, me); is {
-			return advice(name, owner, dir, me)
+			place := "a --state DIR"
+			if dir == a.rack {
+				place = "a rack"
+			}
+			return advice(name, owner, dir, place, me)
 		}
 	}
 	for at := refused; at != ""; at = filepath.Dir(at) {
@@ -119,7 +123,11 @@ func (a *app) whose(err error) string {
 			if owner == me {
 				return ""
 			}
-			return advice(at, owner, at, me)
+			place := "a place"
+			if state, err := a.stateDir(); err == nil && a.rack == "" && within(state, refused) {
+				place = "a --state DIR"
+			}
+			return advice(at, owner, at, place, me)
 		}
 		if at == filepath.Dir(at) {
 			break
@@ -129,15 +137,15 @@ func (a *app) whose(err error) string {
 }
 
 // advice is what can be done about files of somebody else below dir. They are to be given away only where they are in what is this
-// user's: the state of a host belongs to root, and stays so.
-func advice(name string, owner int, dir string, me int) string {
+// user's: the state of a host belongs to root, and stays so. Elsewhere the user takes another place.
+func advice(name string, owner int, dir, place string, me int) string {
 	who := fmt.Sprintf("%s belongs to %s, and this is %s", quote(name), userName(owner), userName(me))
 	for _, at := range []string{dir, filepath.Dir(dir)} {
 		if its, is := ownerOf(at); is && its == me {
 			return fmt.Sprintf("%s: somebody ran this as %s there\nrun it so again (sudo), or have the files given back: sudo chown -R %s %s", who, userName(owner), userName(me), quote(dir))
 		}
 	}
-	return fmt.Sprintf("%s: run as %s, or choose a place of your own", who, userName(owner))
+	return fmt.Sprintf("%s: run as %s, or choose %s of your own", who, userName(owner), place)
 }
 
 // maxLooked is how many files are looked at for their owner.

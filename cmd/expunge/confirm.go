@@ -55,11 +55,16 @@ func (a *app) confirmed(ctx context.Context, p sanitize.Plan, confirm []string, 
 	}
 }
 
-// announce lists what will be destroyed, right before it is confirmed.
+// announce lists what will be destroyed and how, as a plan says it in short, right before it is confirmed.
 func (a *app) announce(p sanitize.Plan) {
 	if len(p.Drives) <= many {
 		for _, d := range p.Drives {
 			a.say("ALL DATA on %s %s (%s, %s) will be destroyed", d.Model, d.Serial, size(d.SizeBytes), strings.Join(d.Nodes, " "))
+			a.say("  will be %s by %s%s, %s", d.Method, d.Technique, passWords(d), verifyWords(d.Verification))
+			a.say("  scope %s", scopeWords(d))
+			for _, e := range d.Excludes {
+				a.say("  not reached %s", e.Message)
+			}
 		}
 		return
 	}

@@ -198,7 +198,7 @@ func plausible(begun, end api.Job) error {
 // theJob is the one that was named, or the one that is not finished.
 func theJob(ctx context.Context, svc api.Service, args []string) (api.Job, error) {
 	if len(args) > 0 {
-		return svc.Job(ctx, args[0])
+		return jobNamed(ctx, svc, args[0])
 	}
 	jobs, err := svc.Jobs(ctx)
 	if err != nil {

@@ -31,9 +31,9 @@ func (a *app) jobsCommand() *cobra.Command {
 		}),
 	}
 	c.AddCommand(&cobra.Command{
-		Use: "show JOB", Short: "show how the drives of a job stand", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeJobs,
+		Use: "show JOB", Short: "show how the drives of a job stand", Args: oneJob, ValidArgsFunction: a.completeJobs,
 		RunE: a.asked("jobs-show", func(ctx context.Context, svc api.Service, args []string) (answer, error) {
-			j, err := svc.Job(ctx, args[0])
+			j, err := jobNamed(ctx, svc, args[0])
 			if err != nil {
 				return answer{}, err
 			}
@@ -49,7 +49,7 @@ func (a *app) jobsCommand() *cobra.Command {
 
 func (a *app) resumeCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use: "resume JOB", Short: "go on with an interrupted job", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeJobs,
+		Use: "resume JOB", Short: "go on with an interrupted job", Args: oneJob, ValidArgsFunction: a.completeJobs,
 		RunE: a.asked("run", func(ctx context.Context, svc api.Service, args []string) (answer, error) {
 			if err := a.course.begins(ctx, "the job may have been resumed", jobsTell); err != nil {
 				return answer{}, err
@@ -75,7 +75,7 @@ func (a *app) resumeCommand() *cobra.Command {
 func (a *app) abandonCommand() *cobra.Command {
 	why := ""
 	c := &cobra.Command{
-		Use: "abandon JOB", Short: "give an interrupted job up: its drives are certified as failed", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeJobs,
+		Use: "abandon JOB", Short: "give an interrupted job up: its drives are certified as failed", Args: oneJob, ValidArgsFunction: a.completeJobs,
 		RunE: a.asked("jobs-abandon", func(ctx context.Context, svc api.Service, args []string) (answer, error) {
 			if err := a.course.begins(ctx, "the job may have been given up", jobsTell); err != nil {
 				return answer{}, err

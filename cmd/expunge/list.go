@@ -83,10 +83,7 @@ func listText(w io.Writer, drives []devices.Drive, hidden []devices.NotReached) 
 		}
 		var why []string
 		if len(d.Reasons) > 0 {
-			why = append(why, d.Reasons[0].Message)
-			if n := len(d.Reasons) - 1; n > 0 {
-				why[0] += fmt.Sprintf(" (and %d more)", n)
-			}
+			why = append(why, whyNot(d.Reasons))
 		}
 		if left := api.Left(d); left != "" {
 			why = append(why, left)
@@ -105,6 +102,30 @@ func listText(w io.Writer, drives []devices.Drive, hidden []devices.NotReached) 
 		}
 	}
 	return nil
+}
+
+// asRoot is the hint of what only root can read.
+const asRoot = "run as root"
+
+// whyNot is why a drive cannot be chosen, in a line. What only root can be told comes as what to do about it.
+func whyNot(reasons []devices.Reason) string {
+	hidden := func(r devices.Reason) bool { return r.Code == "undetermined" && r.Hint == asRoot }
+	seen := slices.DeleteFunc(slices.Clone(reasons), hidden)
+	if len(seen) == 0 {
+		return "what uses it can be told by root only: " + asRoot
+	}
+	why := seen[0].Message
+	var more []string
+	if n := len(seen) - 1; n > 0 {
+		more = append(more, fmt.Sprintf("and %d more", n))
+	}
+	if len(seen) < len(reasons) {
+		more = append(more, asRoot+" to see all")
+	}
+	if len(more) > 0 {
+		why += " (" + strings.Join(more, "; ") + ")"
+	}
+	return why
 }
 
 // shownDrive is a drive with what each technique reaches on it under the default policy.

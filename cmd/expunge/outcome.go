@@ -113,7 +113,7 @@ func soFar(i api.JobDrive) string {
 
 // readNothing says whether no part of a drive was read back, or tried to be.
 func readNothing(v api.Verification) bool {
-	return v.Bytes == 0 && v.Mismatches == 0 && v.ReadErrors == 0 && v.Unwritten == 0
+	return v.Samples == 0 && v.Bytes == 0 && v.Mismatches == 0 && v.ReadErrors == 0 && v.Unwritten == 0
 }
 
 func verificationText(v *api.Verification) string {

@@ -17,7 +17,7 @@ type move struct {
 
 const (
 	paceOver  = 15 * time.Second // what a rate is taken over, or
-	paceLeaps = 4                // so many times the longest while between two leaps, where that is more
+	paceLeaps = 4                // so many times the longest while between two leaps, and so many leaps, where that is more
 )
 
 // pace keeps the rate after a reading that was told at seen.
@@ -39,7 +39,7 @@ func (m *metered) pace(r sanitize.Reading, seen time.Time) {
 		longest = max(longest, m.moves[n].at.Sub(m.moves[n-1].at))
 	}
 	over := max(paceOver, paceLeaps*longest)
-	for len(m.moves) > 2 && seen.Sub(m.moves[0].at) > over {
+	for len(m.moves) > paceLeaps+1 && seen.Sub(m.moves[0].at) > over {
 		m.moves = m.moves[1:]
 	}
 	first := m.moves[0]

@@ -50,8 +50,7 @@ type progress struct {
 
 // follow begins to tell progress.
 func (a *app) follow() *progress {
-	f, ok := a.stderr.(*os.File)
-	p := &progress{app: a, terminal: ok && terminal.Is(f), stop: make(chan struct{}), order: map[devices.ID]int{}, expected: map[devices.ID]sanitize.DrivePlan{}}
+	p := &progress{app: a, terminal: onTerminal(a.stderr), stop: make(chan struct{}), order: map[devices.ID]int{}, expected: map[devices.ID]sanitize.DrivePlan{}}
 	asked := make(chan os.Signal, 1)
 	signal.Notify(asked, syscall.SIGUSR1)
 	// Whoever reads what is printed may go first, as when a terminal is closed. That does not end what is under way, nor does it change

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"reflect"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/expunge-dev/expunge/agent/api"
 	"github.com/expunge-dev/expunge/agent/service"
 	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/internal/terminal"
 	"github.com/expunge-dev/expunge/sanitize"
 )
 
@@ -68,7 +70,7 @@ func (a *app) run(ctx context.Context, svc api.Service, names []string, request 
 		if here != nil {
 			begun.Manifest, err = here.Agent.Refused(ctx, p.Plan, nil)
 		}
-		return jobAnswer(api.JobOf(begun)), errors.Join(planProblem(p.Plan), err)
+		return jobAnswer(api.JobOf(begun)), errors.Join(a.toldAbove(planProblem(p.Plan)), err)
 	}
 	if len(confirm) == 0 { // somebody is about to be asked: what is confirmed already is refused, and recorded, by the service
 		if err := mayStart(ctx, svc, p); err != nil {
@@ -99,6 +101,22 @@ func (a *app) run(ctx context.Context, svc api.Service, names []string, request 
 		return jobAnswer(api.JobOf(begun)), err
 	}
 	return a.seeThrough(ctx, svc, job)
+}
+
+// toldAbove is a problem that what is printed on standard output says, too: who has both on one terminal reads it once.
+func (a *app) toldAbove(err error) error {
+	var p *problem
+	if !errors.As(err, &p) || a.json != "" || !onTerminal(a.stdout) || !onTerminal(a.stderr) {
+		return err
+	}
+	told := *p
+	told.silent = true
+	return &told
+}
+
+func onTerminal(w io.Writer) bool {
+	f, is := w.(*os.File)
+	return is && terminal.Is(f)
 }
 
 // planned is the plan that is to be carried out, as the service has it.

@@ -28,6 +28,7 @@ type metered struct {
 
 	begun time.Time // when its first reading came, and
 	from  float64   // its share by then: a resumed drive does not begin at nothing
+	seen  time.Time // when the latest was true
 }
 
 // read reads the meter and keeps the rate.
@@ -39,9 +40,9 @@ func (m *metered) read(now time.Time) sanitize.Reading {
 		}
 	}
 	m.pace(r, seen)
-	m.last = r
+	m.last, m.seen = r, seen
 	if m.begun.IsZero() && r.Stage != "" {
-		m.begun, m.from = now, m.share(r)
+		m.begun, m.from = seen, m.share(r)
 	}
 	return r
 }
@@ -150,9 +151,9 @@ func (m *metered) share(r sanitize.Reading) float64 {
 
 // left is how long the drive will take at the speed it had so far; false while that cannot be told.
 func (m *metered) left(now time.Time, share float64) (time.Duration, bool) {
-	took, made := now.Sub(m.begun), share-m.from
+	took, made := m.seen.Sub(m.begun), share-m.from
 	if m.begun.IsZero() || took < time.Second || made < 0.005 {
 		return 0, false
 	}
-	return time.Duration(float64(took) * (1 - share) / made), true
+	return max(0, time.Duration(float64(took)*(1-share)/made)-now.Sub(m.seen)), true
 }
