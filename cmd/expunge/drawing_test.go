@@ -100,14 +100,15 @@ func TestShareOfAnAgentsJob(t *testing.T) {
 		for _, stage := range stages {
 			for done := range int64(5) {
 				share := m.share(sanitize.Reading{Stage: stage, Done: done, Total: 4})
-				if math.IsNaN(share) || share < last-1e-9 || share > 1 {
+				if math.IsNaN(share) || share < last-1e-9 || share > 1 || done > 0 && share <= 0 {
 					t.Errorf("%+v: %v after %v in %s", d, share, last, stage)
 				}
 				last = share
 			}
 		}
-		if last < 0.89 {
-			t.Errorf("%+v: %v at the end", d, last)
+		late := (&metered{drive: drivePlanOf(d)}).share(sanitize.Reading{Stage: "verify", Done: 1, Total: 4})
+		if last < 0.89 || late < 0.5 {
+			t.Errorf("%+v: %v at the end, and %v for who comes to the verification", d, last, late)
 		}
 	}
 	var stderr bytes.Buffer
