@@ -104,6 +104,8 @@ func duration(d time.Duration) string {
 		return d.Round(time.Second).String()
 	case d < time.Hour:
 		return fmt.Sprintf("%dm", int(d.Round(time.Minute).Minutes()))
+	case d >= 10*time.Hour:
+		return fmt.Sprintf("%dh", int(d.Round(time.Hour).Hours()))
 	}
 	return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
 }
