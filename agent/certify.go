@@ -416,15 +416,6 @@ func (a *Agent) Certificates() ([]Certificate, error) {
 	return list, nil
 }
 
-// CertificatesOf lists those of one job, in the order of its plan. The error is ErrNoJob when there is none of that name.
-func (a *Agent) CertificatesOf(job string) ([]Certificate, error) {
-	p, err := a.loadPlan(job)
-	if err != nil {
-		return nil, err
-	}
-	return a.certificatesOf(job, p)
-}
-
 func (a *Agent) certificatesOf(job string, p sanitize.Plan) ([]Certificate, error) {
 	var list []Certificate
 	for _, d := range p.Drives {

@@ -35,6 +35,8 @@ type DriveResult struct {
 	// Evidence is what the journal proves; nil when the drive was refused before it had one.
 	Evidence    *sanitize.Evidence
 	Certificate string // path; empty when there is none (yet)
+	// Against is why the certificate does not stand as it was signed: it was withdrawn, or a validator decided otherwise.
+	Against []devices.Reason
 	// Err is why the drive could not be worked on or certified now.
 	Err error
 }
@@ -116,6 +118,9 @@ func (a *Agent) withCertificate(r DriveResult) DriveResult {
 		return r
 	}
 	r.Certificate = file
+	for _, reason := range report.Standing() {
+		r.Against = append(r.Against, devices.Reason{Code: reason.Code, Message: reason.Message, Hint: reason.Hint})
+	}
 	return r
 }
 
@@ -187,6 +192,16 @@ func (a *Agent) job(name string) Job {
 	return j
 }
 
+// UnreadableJobError: nothing can be planned or begun while a job cannot be read, since its drives are not known.
+type UnreadableJobError struct {
+	Job string
+	Err error
+}
+
+func (e *UnreadableJobError) Error() string {
+	return fmt.Sprintf("job %s cannot be read, so no drive can be told to be free of it: %v", e.Job, e.Err)
+}
+
 // unfinished maps drives to the job that has not come to an end on them. A job that cannot be
 // read stands for every drive it might have: planning is refused until it is looked at.
 func (a *Agent) unfinished() (map[devices.ID]string, error) {
@@ -198,7 +213,7 @@ func (a *Agent) unfinished() (map[devices.ID]string, error) {
 	for _, job := range names {
 		p, err := a.loadPlan(job)
 		if err != nil {
-			return nil, fmt.Errorf("job %s cannot be read, so no drive can be told to be free of it: %w", job, err)
+			return nil, &UnreadableJobError{job, err}
 		}
 		for _, d := range p.Drives {
 			// What was certified has ended: its journal need not be read again.

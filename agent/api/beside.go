@@ -12,6 +12,11 @@ import (
 // ReasonBusy is the reason of a drive that a job is at work on.
 const ReasonBusy = "busy"
 
+// ReasonUnreadableJob is the reason of a drive that a job that cannot be read may be of.
+const ReasonUnreadableJob = "unreadable_job"
+
+const hintUnreadable = "expunge jobs tells why; put the job's files back as they were, or keep its directory elsewhere and look at its drives"
+
 // notePrefix begins the codes of notes that say what the last job left of a drive; behind it comes an outcome.
 const notePrefix = "last_job_"
 
@@ -21,7 +26,11 @@ const notePrefix = "last_job_"
 func Beside(drives []devices.Drive, jobs []Job) []devices.Drive {
 	drives = slices.Clone(drives)
 	busy, open, left := map[devices.ID]string{}, map[devices.ID]devices.Reason{}, map[devices.ID]devices.Reason{}
+	var unreadable []devices.Reason // each could be of any drive
 	for _, j := range jobs {
+		if j.State == JobUnreadable {
+			unreadable = append(unreadable, devices.Reason{Code: ReasonUnreadableJob, Message: "job " + j.ID + " cannot be read, so no drive can be told to be free of it", Hint: hintUnreadable})
+		}
 		for _, d := range j.Drives {
 			switch {
 			case d.ID == "" || d.Outcome == sanitize.RefusedRun:
@@ -31,7 +40,7 @@ func Beside(drives []devices.Drive, jobs []Job) []devices.Drive {
 			case d.Outcome == sanitize.Interrupted:
 				open[d.ID] = devices.Reason{Code: agent.ReasonUnfinished, Message: "job " + j.ID + " on this drive is not finished: " + d.Words,
 					Hint: "expunge jobs resume " + j.ID + ", or expunge jobs abandon " + j.ID}
-			case d.Outcome == sanitize.Sanitized:
+			case d.Outcome == sanitize.Sanitized && d.ExitStatus != ExitUnproven: // nobody said otherwise later
 				delete(left, d.ID)
 			default:
 				left[d.ID] = devices.Reason{Code: notePrefix + string(d.Outcome), Message: "job " + j.ID + " left it " + d.Words, Hint: "expunge jobs show " + j.ID}
@@ -47,6 +56,9 @@ func Beside(drives []devices.Drive, jobs []Job) []devices.Drive {
 		}
 		if job := busy[d.ID]; job != "" {
 			drives[i] = Busy(drives[i], job)
+		}
+		if len(unreadable) > 0 && drives[i].State == devices.StateReady {
+			drives[i] = barred(drives[i], devices.StateBlocked, unreadable[0])
 		}
 	}
 	return drives

@@ -17,6 +17,8 @@ func TestWhatJobsMakeOfDrives(t *testing.T) {
 	refused := job("j-3", JobEnded, sanitize.RefusedRun, "REFUSED - not touched")
 	running := job("j-4", JobRunning, sanitize.Interrupted, "RUNNING - holds data until it has ended")
 	stopped := job("j-5", JobInterrupted, sanitize.Interrupted, "INTERRUPTED - holds data, resumable")
+	withdrawn := job("j-6", JobEnded, sanitize.Sanitized, "PURGED verified, certificate WITHDRAWN")
+	withdrawn.Drives[0].ExitStatus = ExitUnproven
 	for name, x := range map[string]struct {
 		jobs  []Job
 		left  string
@@ -26,6 +28,8 @@ func TestWhatJobsMakeOfDrives(t *testing.T) {
 		"failed":                  {[]Job{failed}, "job j-1 left it FAILED - holds data", devices.StateReady},
 		"failed, then sanitized":  {[]Job{failed, done}, "", devices.StateReady},
 		"sanitized, then failed":  {[]Job{done, failed}, "job j-1 left it FAILED - holds data", devices.StateReady},
+		"withdrawn":               {[]Job{failed, withdrawn}, "job j-6 left it PURGED verified, certificate WITHDRAWN", devices.StateReady},
+		"one cannot be read":      {[]Job{done, {ID: "j-7", State: JobUnreadable}}, "", devices.StateBlocked},
 		"failed, then refused":    {[]Job{failed, refused}, "job j-1 left it FAILED - holds data", devices.StateReady},
 		"failed, and at it again": {[]Job{failed, running}, "", devices.StateInUse},
 		"sanitized, then stopped": {[]Job{done, stopped}, "", devices.StateBlocked},

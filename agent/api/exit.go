@@ -37,8 +37,14 @@ func driveExit(r agent.DriveResult) int {
 		if r.Err != nil || r.Certificate == "" {
 			return ExitInternal
 		}
+		if len(r.Against) > 0 {
+			return ExitUnproven
+		}
 		return ExitOK
 	case sanitize.Exceptions:
+		if len(r.Against) > 0 {
+			return ExitUnproven
+		}
 		return ExitExceptions
 	case sanitize.Failed:
 		return ExitFailed

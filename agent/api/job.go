@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/expunge-dev/expunge/agent"
 	"github.com/expunge-dev/expunge/devices"
@@ -135,7 +136,7 @@ func RefusedOf(r sanitize.Refused) JobDrive {
 func DriveOf(r agent.DriveResult) JobDrive {
 	d := JobDrive{
 		ID: r.Drive.ID, Serial: r.Drive.Serial, Model: r.Drive.Model, Nodes: r.Drive.Nodes, SizeBytes: r.Drive.SizeBytes, Outcome: r.Outcome, Technique: r.Drive.Technique,
-		Seconds: r.Seconds(), Reasons: append([]devices.Reason{}, r.Reasons...), ExitStatus: driveExit(r), Words: words(r),
+		Seconds: r.Seconds(), Reasons: append(append([]devices.Reason{}, r.Reasons...), r.Against...), ExitStatus: driveExit(r), Words: words(r) + against(r),
 	}
 	if r.Err != nil {
 		d.Error = r.Err.Error()
@@ -166,6 +167,15 @@ func DriveOf(r agent.DriveResult) JobDrive {
 }
 
 // words are the outcome as people say it.
+// against is what people said of the certificate later.
+func against(r agent.DriveResult) string {
+	said := ""
+	for _, reason := range r.Against {
+		said += ", certificate " + strings.ToUpper(strings.ReplaceAll(strings.TrimPrefix(reason.Code, "validation_"), "_", " "))
+	}
+	return said
+}
+
 func words(r agent.DriveResult) string {
 	how := "verified"
 	if r.Drive.Verification == sanitize.VerifyStatus {

@@ -114,10 +114,14 @@ func ProblemOf(err error) *Problem {
 		approval  *agent.ApprovalError
 		light     *devices.LightError
 		halted    *agent.HaltedError
+
+		unreadable *agent.UnreadableJobError
 	)
 	switch {
 	case errors.As(err, &p):
 		return p
+	case errors.As(err, &unreadable):
+		return NewProblem(ExitRefused, ReasonUnreadableJob, hintUnreadable, err)
 	case errors.As(err, &request):
 		return NewProblem(ExitUsage, "usage", "expunge plan --help lists what is possible", err)
 	case errors.As(err, &selecting):

@@ -117,7 +117,7 @@ func atWork(j api.Job, d api.JobDrive) bool {
 func weight(j api.Job, d api.JobDrive) (int, bool) {
 	switch d.Outcome {
 	case sanitize.Sanitized:
-		return orderCertificate, d.Error != "" || d.Certificate == nil && j.State != api.JobRunning // that one may be at it
+		return orderCertificate, d.Error != "" || d.ExitStatus == api.ExitUnproven || d.Certificate == nil && j.State != api.JobRunning // that one may be at it
 	case sanitize.RefusedRun:
 		return 0, false
 	case sanitize.Exceptions:
@@ -142,7 +142,7 @@ func sanitizedBy(jobs []api.Job) map[devices.ID]sanitizer {
 	last := map[devices.ID]sanitizer{}
 	for _, j := range jobs {
 		for _, d := range j.Drives {
-			if d.Outcome == sanitize.Sanitized && d.Certificate != nil && j.Created > last[d.ID].Created {
+			if d.Outcome == sanitize.Sanitized && d.Certificate != nil && d.ExitStatus != api.ExitUnproven && j.Created > last[d.ID].Created {
 				last[d.ID] = sanitizer{j, d.Words}
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"maps"
+	"os"
 	"slices"
 	"time"
 
@@ -18,6 +19,19 @@ type seenJob struct {
 	created time.Time
 	job     api.Job
 	rests   bool // nothing of it is expected to change
+	files   []string
+	were    []os.FileInfo // of its certificates: what people say of them later is in them
+}
+
+// same says whether nothing of a job has changed.
+func (x seenJob) same() bool {
+	if !x.rests {
+		return false
+	}
+	now, err := stats(x.files)
+	return err == nil && slices.EqualFunc(now, x.were, func(a, b os.FileInfo) bool {
+		return a != nil && b != nil && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
+	})
 }
 
 // lookAtJobs returns what reads the jobs, the oldest first, for a look at the drives. What has ended and is certified is not read again.
@@ -35,7 +49,7 @@ func (s *Service) lookAtJobs() func(context.Context) ([]api.Job, error) {
 				return nil, errClosing
 			}
 			x, there := known[name]
-			if !there || !x.rests {
+			if !there || !x.same() {
 				x = seenOf(s.Agent.Job(name))
 			}
 			seen[name] = x
@@ -54,11 +68,17 @@ func (s *Service) lookAtJobs() func(context.Context) ([]api.Job, error) {
 
 func seenOf(j agent.Job, err error) seenJob {
 	told := api.JobOf(j)
-	x := seenJob{j.Plan.Created, api.Job{ID: told.ID, State: told.State}, err == nil && len(j.Drives) > 0}
+	x := seenJob{created: j.Plan.Created, job: api.Job{ID: told.ID, State: told.State}, rests: err == nil && len(j.Drives) > 0}
 	for i, r := range j.Drives {
 		d := told.Drives[i]
-		x.job.Drives = append(x.job.Drives, api.JobDrive{ID: d.ID, Outcome: d.Outcome, Words: d.Words, Reasons: d.Reasons})
+		x.job.Drives = append(x.job.Drives, api.JobDrive{ID: d.ID, Outcome: d.Outcome, Words: d.Words, ExitStatus: d.ExitStatus})
+		if r.Certificate != "" {
+			x.files = append(x.files, r.Certificate)
+		}
 		x.rests = x.rests && r.Finished() && r.Err == nil && (r.Certificate != "" || r.Outcome == sanitize.RefusedRun)
+	}
+	if x.were, err = stats(x.files); err != nil {
+		x.rests = false
 	}
 	return x
 }

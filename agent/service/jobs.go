@@ -119,15 +119,18 @@ func (s *Service) Cancel(ctx context.Context, id string) (api.Cancelled, error) 
 		err = s.Agent.Stop(id, agent.Stopped{By: who, At: s.clock()})
 	}
 	s.deciding.Unlock()
-	if err != nil {
-		return api.Cancelled{}, s.refuse(ctx, x, err)
-	}
 	if r == nil {
+		if err != nil {
+			return api.Cancelled{}, s.refuse(ctx, x, err)
+		}
 		return s.cancelled(j, nil), nil
 	}
 	byItself := r.byThemselves()
-	r.cancel(cancelledBy(who))
+	r.cancel(cancelledBy(who)) // also where that cannot be noted: a full disk must not keep anybody from stopping
 	s.waitFor(ctx, r)
+	if err != nil {
+		return api.Cancelled{}, s.refuse(ctx, x, fmt.Errorf("job %s was told to stop, and that somebody stopped it could not be noted: the agent goes on with it when it starts again: %w", id, err))
+	}
 	if j, err = s.job(id); err != nil {
 		return api.Cancelled{}, err
 	}

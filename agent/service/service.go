@@ -272,18 +272,6 @@ func (s *Service) Certificates(ctx context.Context) ([]api.Certificate, error) {
 	return s.verified(issued)
 }
 
-// CertificatesOf lists those of one job, whatever keeps those of others from being read.
-func (s *Service) CertificatesOf(ctx context.Context, job string) ([]api.Certificate, error) {
-	if err := s.may(ctx, api.Read, "certificates.list", job); err != nil {
-		return nil, err
-	}
-	issued, err := s.Agent.CertificatesOf(job)
-	if err != nil {
-		return nil, err
-	}
-	return s.verified(issued)
-}
-
 // verified says of certificates what the keys of the state say of them.
 func (s *Service) verified(issued []agent.Certificate) ([]api.Certificate, error) {
 	trust, err := agent.OwnTrust(s.Agent.Dir())

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -22,12 +21,7 @@ func (a *app) jobsCommand() *cobra.Command {
 			if err != nil {
 				return answer{}, err
 			}
-			issued, err := svc.Certificates(ctx)
-			if stopped := context.Cause(ctx); err != nil && stopped != nil {
-				return answer{}, stopped
-			}
-			list := a.standings(jobs, issued, err)
-			return answer{items: list, text: func(w io.Writer) error { return jobsText(w, list) }}, nil
+			return answer{items: jobs, text: func(w io.Writer) error { return jobsText(w, jobs) }}, nil
 		}),
 	}
 	c.AddCommand(&cobra.Command{
@@ -37,11 +31,7 @@ func (a *app) jobsCommand() *cobra.Command {
 			if err != nil {
 				return answer{}, err
 			}
-			issued, err := certificatesOf(ctx, svc, j.ID)
-			if stopped := context.Cause(ctx); err != nil && stopped != nil {
-				return answer{}, stopped
-			}
-			return a.standings([]api.Job{j}, issued, err)[0].answer(), nil
+			return jobAnswer(j), nil
 		}),
 	}, a.resumeCommand(), a.abandonCommand(), a.cancelCommand())
 	return c
@@ -107,23 +97,7 @@ func (a *app) completeJobs(c *cobra.Command, _ []string, _ string) ([]string, co
 	return words, cobra.ShellCompDirectiveNoFileComp
 }
 
-// answer is jobAnswer with what was said of the certificates later.
-func (j jobItem) answer() answer {
-	told := slices.Clone(j.Drives)
-	for i := range told {
-		told[i].Words = j.words(told[i])
-	}
-	return answer{
-		result: struct {
-			runResult
-			Certificates []standing `json:"certificates,omitempty"`
-			Untold       string     `json:"certificates_untold,omitempty"`
-		}{runResult{j.ID, j.Plan, j.Drives, j.Manifest}, j.Certificates, j.Untold},
-		text: func(w io.Writer) error { return outcomesText(w, told) },
-	}
-}
-
-func jobsText(w io.Writer, list []jobItem) error {
+func jobsText(w io.Writer, list []api.Job) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "JOB\tCREATED\tSERIAL\tOUTCOME")
 	for _, j := range list {
@@ -131,7 +105,7 @@ func jobsText(w io.Writer, list []jobItem) error {
 			fmt.Fprintf(t, "%s\t-\t-\tUNREADABLE: %s\n", j.ID, j.Problem)
 		}
 		for _, d := range j.Drives {
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", j.ID, j.Created, dash(d.Serial), j.words(d))
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", j.ID, j.Created, dash(d.Serial), d.Words)
 		}
 	}
 	if len(list) == 0 {

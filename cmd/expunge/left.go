@@ -1,16 +1,13 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/expunge-dev/expunge/agent"
 	"github.com/expunge-dev/expunge/agent/api"
-	"github.com/expunge-dev/expunge/agent/service"
 	"github.com/expunge-dev/expunge/devices"
 )
 
@@ -56,59 +53,4 @@ func (a *app) jobsOfState() ([]agent.Job, error) {
 		return nil, err
 	}
 	return ag.Jobs()
-}
-
-// standing is what was said of a certificate after it was signed: "sanitized, withdrawn".
-type standing struct {
-	ID      devices.ID `json:"id"`
-	Serial  string     `json:"serial"`
-	Outcome string     `json:"outcome"`
-}
-
-// jobItem is a job, with its certificates of which something was said later.
-type jobItem struct {
-	api.Job
-	Certificates []standing `json:"certificates,omitempty"`
-	// Untold is why it cannot be told whether something was said of its certificates later.
-	Untold string `json:"certificates_untold,omitempty"`
-}
-
-// certificatesOf are the certificates of one job. In this process no other job keeps them from being read.
-func certificatesOf(ctx context.Context, svc api.Service, job string) ([]api.Certificate, error) {
-	if here, is := svc.(*service.Service); is {
-		return here.CertificatesOf(ctx, job)
-	}
-	return svc.Certificates(ctx)
-}
-
-// standings puts to jobs those of the issued certificates of which something was said later. Why that cannot be told keeps no job from
-// being told of.
-func (a *app) standings(jobs []api.Job, issued []api.Certificate, untold error) []jobItem {
-	why := ""
-	if untold != nil {
-		why = plainly(untold).Error()
-		a.say("whether certificates were withdrawn or rejected later cannot be told: %s", why)
-	}
-	said := map[string][]standing{}
-	for _, c := range issued {
-		if strings.Contains(c.Outcome, ", ") {
-			said[c.Job] = append(said[c.Job], standing{c.ID, c.Serial, c.Outcome})
-		}
-	}
-	items := make([]jobItem, 0, len(jobs))
-	for _, j := range jobs {
-		items = append(items, jobItem{j, said[j.ID], why})
-	}
-	return items
-}
-
-// words are the drive's words with what was said of its certificate later.
-func (j jobItem) words(d api.JobDrive) string {
-	for _, c := range j.Certificates {
-		if c.ID == d.ID {
-			_, later, _ := strings.Cut(c.Outcome, ", ")
-			return d.Words + ", certificate " + strings.ToUpper(strings.ReplaceAll(strings.TrimPrefix(later, "validation_"), "_", " "))
-		}
-	}
-	return d.Words
 }

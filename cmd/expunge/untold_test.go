@@ -33,45 +33,6 @@ func damage(t *testing.T, name string, with func() error) (mend func()) {
 	}
 }
 
-// Jobs are listed also where it cannot be told what was said of their certificates later, and that is said. What keeps another job's
-// certificates from being read is nothing to the one that is shown.
-func TestJobsWhereCertificatesCannotBeRead(t *testing.T) {
-	rack, dir := rackOf(t, virtual.Spec{Serial: "A", SizeBytes: 1 << 20}, virtual.Spec{Serial: "B", SizeBytes: 1 << 20})
-	job := map[string]string{}
-	for _, serial := range []string{"A", "B"} {
-		var ran runDocument
-		call(t, exitOK, &ran, "--rack", dir, "run", serial, "--confirm", serial)
-		job[serial] = ran.Result.Job
-	}
-	const untold = "cannot be told"
-	says := func(told bool, args ...string) {
-		t.Helper()
-		stdout, stderr, code := on(t, rack, args...)
-		if code != exitOK || !strings.Contains(stdout, "CLEARED verified") || strings.Contains(stderr, untold) == told {
-			t.Errorf("%v: exit %d\n%s%s", args, code, stdout, stderr)
-		}
-		stdout, _, code = on(t, rack, append(args, "--json")...)
-		if code != exitOK || strings.Contains(stdout, `"certificates_untold"`) == told {
-			t.Errorf("%v --json: exit %d\n%s", args, code, stdout)
-		}
-	}
-	says(true, "jobs")
-	key := filepath.Join(dir, "agent", "keys", "simulation.pub")
-	mend := damage(t, key, func() error { return os.WriteFile(key, []byte("-----BEGIN PUBLIC KEY-----\n"), 0o644) })
-	says(false, "jobs")
-	says(false, "jobs", "show", job["A"])
-	mend()
-	found, err := filepath.Glob(filepath.Join(dir, "agent", "jobs", job["B"], "*", "certificate.json"))
-	if err != nil || len(found) != 1 {
-		t.Fatalf("%q, %v", found, err)
-	}
-	mend = damage(t, found[0], func() error { return os.Symlink("certificate.json", found[0]) })
-	says(false, "jobs")
-	says(true, "jobs", "show", job["A"])
-	mend()
-	says(true, "jobs")
-}
-
 // A state that is there and cannot be read is no state without jobs: who lists drives is told.
 func TestListWhereJobsCannotBeRead(t *testing.T) {
 	rack, dir := rackOf(t, virtual.Spec{Serial: "A", SizeBytes: 1 << 20})
