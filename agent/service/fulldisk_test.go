@@ -111,8 +111,18 @@ func TestTheNoteOfAHaltIsWrittenInPlace(t *testing.T) {
 			t.Fatalf("%+v, %v", kept, err)
 		}
 	}
+	if _, err := x.Halt(s.ctx, api.HaltRequest{}); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.Truncate(name, 0); err != nil {
 		t.Fatal(err)
+	}
+	// Nothing begins under a note that says nothing, and whoever asks is told.
+	if h, err := x.Halted(s.ctx); err != nil || !h.Halted {
+		t.Errorf("%+v, %v", h, err)
+	}
+	if h, err := x.Health(s.ctx); err != nil || !h.Halted || h.Status == "ok" {
+		t.Errorf("%+v, %v", h, err)
 	}
 	if _, err := x.Halt(s.ctx, api.HaltRequest{Halted: true, Reason: "no room"}); err != nil {
 		t.Fatal(err)

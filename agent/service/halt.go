@@ -174,6 +174,17 @@ func (s *Service) Halt(ctx context.Context, r api.HaltRequest) (api.Halt, error)
 	return h, nil
 }
 
+// withNote is a halt as it holds for whatever begins now: also one whose note somebody wrote or damaged since.
+func (s *Service) withNote(h api.Halt) api.Halt {
+	if h.Halted {
+		return h
+	}
+	if held := s.Agent.Halted(); held != nil {
+		return api.Halt{HaltRequest: api.HaltRequest{Halted: true, Reason: held.Reason}, By: held.By, Since: held.Since}
+	}
+	return h
+}
+
 // Halted is whether the agent is halted now.
 func (s *Service) Halted(ctx context.Context) (api.Halt, error) {
 	if err := s.may(ctx, api.Read, "halt.read", ""); err != nil {
@@ -186,6 +197,7 @@ func (s *Service) Halted(ctx context.Context) (api.Halt, error) {
 		running = append(running, r)
 	}
 	s.mu.Unlock()
+	h = s.withNote(h)
 	h.GoesOn = []api.CancelledDrive{}
 	if !h.Halted {
 		return h, nil

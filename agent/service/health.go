@@ -17,12 +17,14 @@ func (s *Service) Health(ctx context.Context) (api.Health, error) {
 	}
 	h := api.Health{Status: "ok", Version: s.Agent.Version(), Simulated: s.Agent.Simulated(), Started: s.started.UTC().Format(time.RFC3339), Problems: []devices.Reason{}, PowerOff: []devices.Reason{}}
 	s.mu.Lock()
-	h.Halted, h.HotPlug = s.halt.Halted, s.hotPlug
+	h.HotPlug = s.hotPlug
+	halt := s.halt
 	h.Running = len(s.running)
 	for _, r := range s.running {
 		h.Drives += r.busy()
 	}
 	s.mu.Unlock()
+	h.Halted = s.withNote(halt).Halted
 	others, unknown := s.attendedElsewhere()
 	if unknown != nil {
 		h.Problems = append(h.Problems, devices.Reason{Code: "state", Message: "what other processes run: " + unknown.Error(), Hint: "look at the state directory"})

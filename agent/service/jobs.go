@@ -109,27 +109,32 @@ func (s *Service) Cancel(ctx context.Context, id string) (api.Cancelled, error) 
 		return api.Cancelled{}, s.refuse(ctx, x, err)
 	}
 	x.PlanDigest = j.Plan
-	if err := s.allow(ctx, x); err != nil {
-		return api.Cancelled{}, err
-	}
+	// What runs is stopped also where that cannot be recorded or noted: a full disk must not keep anybody from stopping.
+	unrecorded := s.allow(ctx, x)
 	who := api.PrincipalOf(ctx).Name
 	s.deciding.Lock()
 	r, err := s.ours(id)
-	if err == nil {
+	if err == nil && (r != nil || unrecorded == nil) {
 		err = s.Agent.Stop(id, agent.Stopped{By: who, At: s.clock()})
 	}
 	s.deciding.Unlock()
 	if r == nil {
+		if unrecorded != nil {
+			return api.Cancelled{}, unrecorded
+		}
 		if err != nil {
 			return api.Cancelled{}, s.refuse(ctx, x, err)
 		}
 		return s.cancelled(j, nil), nil
 	}
 	byItself := r.byThemselves()
-	r.cancel(cancelledBy(who)) // also where that cannot be noted: a full disk must not keep anybody from stopping
+	r.cancel(cancelledBy(who))
 	s.waitFor(ctx, r)
 	if err != nil {
 		return api.Cancelled{}, s.refuse(ctx, x, fmt.Errorf("job %s was told to stop, and that somebody stopped it could not be noted: the agent goes on with it when it starts again: %w", id, err))
+	}
+	if unrecorded != nil {
+		return api.Cancelled{}, fmt.Errorf("job %s was told to stop, and that could not be recorded: %w", id, unrecorded)
 	}
 	if j, err = s.job(id); err != nil {
 		return api.Cancelled{}, err

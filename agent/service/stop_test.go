@@ -103,6 +103,24 @@ func (s *site) await(x *Service, job, kind string) {
 	}
 }
 
+// What somebody cancels is stopped also where no note of that can be kept, and they are told what follows.
+func TestCancelWithoutANote(t *testing.T) {
+	s := newSite(t)
+	s.drive("A", "", 64<<20, "slow:8000000")
+	x := s.serve(nil)
+	j := s.start(x, s.plan(x, sanitize.Request{}, "A"))
+	s.await(x, j.ID, "pass_begun")
+	if err := os.MkdirAll(filepath.Join(s.state, "jobs", j.ID, "stopped.json", "taken"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := x.Cancel(s.ctx, j.ID); err == nil || !strings.Contains(err.Error(), "was told to stop") {
+		t.Errorf("%v", err)
+	}
+	if _, end := s.follow(x, j.ID, ""); end.State == api.JobEnded || s.holds("A") == 0 {
+		t.Errorf("%+v, %d blocks are as they were", end, s.holds("A"))
+	}
+}
+
 // A drive that erases itself cannot be stopped, and whoever cancels is told so; the job can be resumed to have it proven.
 func TestCancelOfADriveThatErasesItself(t *testing.T) {
 	s := newSite(t)
