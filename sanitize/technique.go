@@ -60,6 +60,19 @@ func techniqueByName(name string) (Technique, error) {
 
 // nearestTechnique is the technique, as people type it, whose beginning a wrong name shares; "" where none is near.
 func nearestTechnique(plain string) string {
+	only := letters(plain)
+	for _, t := range Techniques() {
+		if only == letters(t.Word()) || only == letters(string(t)) {
+			return t.Word()
+		}
+	}
+	// What names two of them is no misspelling of either alone, which may be the weaker.
+	if strings.Contains(only, "crypto") && strings.Contains(only, "bl") {
+		return CryptoThenBlock.Word()
+	}
+	if strings.Contains(only, "crypto") && strings.Contains(only, "format") {
+		return CryptographicFormat.Word()
+	}
 	const least = 4 // letters that no two techniques but those of a family share
 	best, most := "", least-1
 	for _, t := range Techniques() {
@@ -74,6 +87,16 @@ func nearestTechnique(plain string) string {
 		}
 	}
 	return best
+}
+
+// letters are a name without what people put between its words.
+func letters(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r < 'a' || r > 'z' {
+			return -1
+		}
+		return r
+	}, strings.ToLower(name))
 }
 
 // formats says whether the technique is a format, of whichever kind.

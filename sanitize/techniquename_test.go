@@ -22,7 +22,8 @@ func TestTechniquesByName(t *testing.T) {
 			t.Errorf("%q: %q, %v", technique.Word(), got, err)
 		}
 	}
-	for name, meant := range map[string]string{"crypto-erase": "crypto", "blockerase": "block", "hostoverwrite": "host-overwrite", "tcgrevert": "", "shred": "", "securityerase": "security-erase"} {
+	for name, meant := range map[string]string{"crypto-erase": "crypto", "blockerase": "block", "hostoverwrite": "host-overwrite", "tcgrevert": "tcg-revert", "crypto_block": "crypto+block", "cryptoblock": "crypto+block",
+		"crypto +block": "crypto+block", "Crypto-then-block": "crypto+block", "crypto,blok": "crypto+block", "formatcrypto": "format-crypto", "crypto-format": "format-crypto", "++": "", "shred": "", "securityerase": "security-erase"} {
 		_, err := techniqueByName(name)
 		var request *RequestError
 		if !errors.As(err, &request) || !strings.Contains(err.Error(), "crypto+block, crypto, block, drive-overwrite") {

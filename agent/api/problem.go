@@ -70,12 +70,16 @@ func Refusef(code, hint, format string, args ...any) *Problem {
 	return NewProblem(ExitRefused, code, hint, fmt.Errorf(format, args...))
 }
 
+// CodeNotBegun is the code of an act that was not begun because its answer could not be kept, and of nothing else: whoever is told so knows
+// that nothing was done.
+const CodeNotBegun = "not_begun"
+
 // statuses are those of codes that mean something to HTTP.
 var statuses = map[string]int{
 	"unauthorized": http.StatusUnauthorized, "forbidden": http.StatusForbidden, "key_missing": http.StatusBadRequest, "key_reused": http.StatusConflict,
 	"busy": http.StatusConflict, "too_many_requests": http.StatusTooManyRequests, "too_many_keys": http.StatusTooManyRequests, "halted": http.StatusServiceUnavailable, "stopping": http.StatusServiceUnavailable,
 	"method_not_allowed": http.StatusMethodNotAllowed, "too_large": http.StatusRequestEntityTooLarge, "media_type": http.StatusUnsupportedMediaType, "no_room": http.StatusInsufficientStorage,
-	"too_slow": http.StatusRequestTimeout, "not_acceptable": http.StatusNotAcceptable, "malformed": http.StatusBadRequest,
+	CodeNotBegun: http.StatusInsufficientStorage, "too_slow": http.StatusRequestTimeout, "not_acceptable": http.StatusNotAcceptable, "malformed": http.StatusBadRequest,
 	"headers_too_large": http.StatusRequestHeaderFieldsTooLarge,
 }
 

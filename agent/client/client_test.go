@@ -444,7 +444,7 @@ func TestAfterABrokenConnectionOnlyTheActsOwnAnswerIsCertain(t *testing.T) {
 	refusal := func(code string) string { return `{"code":"` + code + `","detail":"no","exit_status":5}` }
 	for code, status := range map[string]string{"stopping": "503 Service Unavailable", "halted": "503 Service Unavailable", "too_many_requests": "429 Too Many Requests",
 		"too_many_keys": "429 Too Many Requests", "forbidden": "403 Forbidden", "unauthorized": "401 Unauthorized", "internal": "500 Internal Server Error",
-		"no_room": "507 Insufficient Storage", "not_found": "404 Not Found", "key_reused": "409 Conflict", "mounted": "409 Conflict"} {
+		"no_room": "507 Insufficient Storage", api.CodeNotBegun: "507 Insufficient Storage", "not_found": "404 Not Found", "key_reused": "409 Conflict", "mounted": "409 Conflict"} {
 		t.Run(code, func(t *testing.T) {
 			t.Parallel() // some are asked again, with pauses
 			no := says(status, kind, refusal(code))

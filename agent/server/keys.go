@@ -290,10 +290,12 @@ func (k *keys) begin(file string, record *kept) error {
 		err = k.save(file, record)
 	}
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return api.NewProblem(api.ExitInternal, "no_room", "make room there; nothing was done", fmt.Errorf("%s: there is no room to keep an answer: %w", k.dir, err))
+		return api.NewProblem(api.ExitInternal, api.CodeNotBegun, "make room there; nothing was done", fmt.Errorf("%s: there is no room to keep an answer: %w", k.dir, err))
 	}
 	if err != nil {
-		return fmt.Errorf("nothing was done, because its answer could not be kept: %w", err)
+		err = fmt.Errorf("nothing was done, because its answer could not be kept: %w", err)
+		why := api.ProblemOf(err)
+		return api.NewProblem(why.ExitStatus, api.CodeNotBegun, why.Hint, err)
 	}
 	return nil
 }

@@ -154,7 +154,7 @@ func TestWithoutRoomNothingIsDoneAndNothingDoneIsDenied(t *testing.T) {
 	srv := testServer(t, Options{Service: s, Access: everything(t)})
 	v := serveWith(t, srv)
 	srv.keys.free = func(string) (int64, error) { return keyRoom - 1, nil }
-	problemIs(t, v.ask(t, "POST", "/v1/jobs", goodStart, withKey("k")), 507, "no_room", api.ExitInternal)
+	problemIs(t, v.ask(t, "POST", "/v1/jobs", goodStart, withKey("k")), 507, api.CodeNotBegun, api.ExitInternal)
 	if calls := s.seen(); len(calls) != 0 {
 		t.Fatalf("it was done all the same: %v", calls)
 	}
@@ -181,7 +181,7 @@ func TestWithoutRoomNothingIsDoneAndNothingDoneIsDenied(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	r := v.ask(t, "POST", "/v1/jobs", goodStart, withKey("k2"))
-	problemIs(t, r, 500, "internal", api.ExitInternal)
+	problemIs(t, r, 507, api.CodeNotBegun, api.ExitInternal)
 	if !strings.Contains(r.body, "nothing was done") || len(s.seen()) != 1 {
 		t.Errorf("%s", r.body)
 	}

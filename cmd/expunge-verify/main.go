@@ -60,6 +60,16 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "expunge-verify: %v\n%s", err, usage)
 		return 2
 	}
+	empty := ""
+	flags.Visit(func(f *flag.Flag) {
+		if f.Value.String() == "" && f.Name != "json" { // which keeps no value
+			empty = f.Name
+		}
+	})
+	if empty != "" {
+		fmt.Fprintf(stderr, "expunge-verify: --%s is empty: say something, or leave the flag out\n%s", empty, usage)
+		return 2
+	}
 	if o.MinCosigners < 0 {
 		fmt.Fprintf(stderr, "expunge-verify: --min-cosigners %d\n%s", o.MinCosigners, usage)
 		return 2

@@ -77,6 +77,7 @@ func TestVerifier(t *testing.T) {
 		{"against, missing", []string{file, "--against", file + ".csv", "--trust", trust}, "", 2, "no such file"},
 		{"missing", []string{"--trust", trust, "none.json"}, "", 3, "no such file"},
 		{"no file", []string{"--trust", trust}, "", 2, "no certificate is named"},
+		{"demands that are empty", []string{"--trust", trust, "--allow-simulated", "--policy", "", file}, "", 2, "--policy is empty"},
 		{"no such flag", []string{"--force", file}, "", 2, "usage:"},
 		{"trust that is a certificate", []string{"--trust", file, file}, "", 2, "no public key"},
 		{"help", []string{"--help"}, "", 0, "exit status"},

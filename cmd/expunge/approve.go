@@ -6,13 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/expunge-dev/expunge/agent/api"
+	"github.com/expunge-dev/expunge/agent/service"
 	"github.com/expunge-dev/expunge/attest"
+	"github.com/expunge-dev/expunge/internal/durable"
 )
 
 // approving is what approve is told.
@@ -169,9 +172,17 @@ func (a *app) cancelCommand() *cobra.Command {
 
 // notCancelled is why a job cannot be cancelled where there is no agent to ask: a command that runs it can be stopped, and is not from here.
 func (a *app) notCancelled(job string, err error) error {
+	if p := problemOf(err); p.name != "no_agent" {
+		return err // an agent that starts or stops, which runs the job, or did
+	}
 	jobs, unread := a.jobsThere()
 	if unread != nil || !slices.ContainsFunc(jobs, func(j api.Job) bool { return j.ID == job && j.State == api.JobRunning }) {
 		return err
+	}
+	if dir, unsaid := a.stateDir(); unsaid == nil {
+		if running, unsaid := durable.Locked(filepath.Join(dir, service.LockName)); unsaid == nil && running {
+			return startsOrStops(nil) // it has begun since it was looked for
+		}
 	}
 	return &problem{code: exitRefused, name: "busy", err: fmt.Errorf("a command of this state runs job %s, and no agent does: it goes on", job), hint: heldByCommand(job)}
 }

@@ -7,8 +7,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/expunge-dev/expunge/agent/service"
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/devices/virtual"
+	"github.com/expunge-dev/expunge/internal/durable"
 	"github.com/expunge-dev/expunge/sanitize"
 )
 
@@ -24,6 +26,14 @@ func TestNearlyRight(t *testing.T) {
 			t.Errorf("%s: %d\n%s", line, code, &stderr)
 		}
 	}
+	// What is given and empty is never taken for what was not given.
+	for _, line := range []string{"plan X --technique", "run X --method", "plan X --policy", "plan X --verify", "policy explain X --disposition", "verify c.json --policy", "verify c.json --against", "validate X --policy"} {
+		var stdout, stderr bytes.Buffer
+		a := &app{stdin: strings.NewReader(""), stdout: &stdout, stderr: &stderr, ctx: t.Context()}
+		if code := a.execute(append(strings.Fields(line), "")); code != exitUsage || !strings.Contains(stderr.String(), "it is empty") {
+			t.Errorf("%s '': %d\n%s", line, code, &stderr)
+		}
+	}
 	for words, want := range map[[2]string]int{{"", ""}: 0, {"run", "runn"}: 1, {"list", "lst"}: 1, {"show", "hsow"}: 2, {"abc", ""}: 3} {
 		if d := distance(words[0], words[1]); d != want || distance(words[1], words[0]) != want {
 			t.Errorf("%q: %d", words, d)
@@ -35,7 +45,7 @@ func TestNearlyRight(t *testing.T) {
 // at it, and never to act on it.
 func TestAJobOfACommandSeenFromElsewhere(t *testing.T) {
 	rack, dir := rackOf(t, virtual.Spec{Serial: "A", SizeBytes: 16 << 20})
-	f, err := virtual.ParseFault("slow:4000000")
+	f, err := virtual.ParseFault("slow:800000")
 	if err == nil {
 		err = rack.Fault("A", f)
 	}
@@ -50,6 +60,23 @@ func TestAJobOfACommandSeenFromElsewhere(t *testing.T) {
 		t.Fatalf("%v, %v", jobs, err)
 	}
 	id := filepath.Base(jobs[0])
+	// While an agent that stops has the state, the job is the agent's: there is no command that one could be sent to.
+	lock, err := durable.TryLock(filepath.Join(dir, "agent", service.LockName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stderr bytes.Buffer
+	a := &app{stdin: strings.NewReader(""), stdout: &bytes.Buffer{}, stderr: &stderr, ctx: t.Context()}
+	if code := a.execute([]string{"--rack", dir, "jobs", "cancel", id}); code != exitInterrupted || !strings.Contains(stderr.String(), "it starts or stops") || strings.Contains(stderr.String(), "Ctrl-C") {
+		t.Errorf("exit %d\n%s", code, &stderr)
+	}
+	// The same where it was looked for before it began.
+	if p := problemOf(a.notCancelled(id, &problem{code: exitNotFound, name: "no_agent", err: os.ErrNotExist})); p.code != exitInterrupted || p.name != "stopping" {
+		t.Errorf("%+v", p)
+	}
+	if err := lock.Unlock(); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		verb, name string
 		code       int

@@ -34,6 +34,8 @@ func acts[T any](ctx context.Context, p patient, may, tells string, do func(cont
 	errors.As(err, &told)
 	switch {
 	case err == nil:
+	case told != nil && told.Code == api.CodeNotBegun:
+		p.course.nothing()
 	case client.MayBeDone(err), told != nil && (told.ExitStatus == exitInternal || told.ExitStatus == exitInterrupted):
 		hint := tells
 		if told != nil && told.Hint != "" && !client.MayBeDone(err) {

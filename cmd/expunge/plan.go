@@ -18,16 +18,16 @@ import (
 
 // requestFlags are the flags by which people say what they want.
 func requestFlags(flags *pflag.FlagSet, r *sanitize.Request) {
-	flags.StringVar((*string)(&r.Method), "method", "", "clear or purge (default: what policy asks for, else clear)")
-	flags.StringVar((*string)(&r.Technique), "technique", "", "this technique and no other: crypto+block, crypto, block, drive-overwrite, enhanced-security-erase, security-erase, tcg-revert, format-crypto, format, host-overwrite")
-	flags.StringVar((*string)(&r.TCG), "tcg", "", "how a self-encrypting drive destroys its keys: psid-revert, sid-revert, revert-sp, genkey-ranges, enterprise-erase (default: the first that needs nothing but what the drive tells)")
-	flags.StringVar((*string)(&r.FailureMode), "failure-mode", "", "restricted (default): after a failed sanitize the drive takes nothing but another; or unrestricted")
-	flags.StringVar(&r.Pattern, "pattern", "", "what an overwrite writes: zero, one, random (default) or `HEX`")
+	saidFlag(flags, (*string)(&r.Method), "method", "clear or purge (default: what policy asks for, else clear)")
+	saidFlag(flags, (*string)(&r.Technique), "technique", "this technique and no other: crypto+block, crypto, block, drive-overwrite, enhanced-security-erase, security-erase, tcg-revert, format-crypto, format, host-overwrite")
+	saidFlag(flags, (*string)(&r.TCG), "tcg", "how a self-encrypting drive destroys its keys: psid-revert, sid-revert, revert-sp, genkey-ranges, enterprise-erase (default: the first that needs nothing but what the drive tells)")
+	saidFlag(flags, (*string)(&r.FailureMode), "failure-mode", "restricted (default): after a failed sanitize the drive takes nothing but another; or unrestricted")
+	saidFlag(flags, &r.Pattern, "pattern", "what an overwrite writes: zero, one, random (default) or `HEX`")
 	flags.IntVar(&r.BlockSize, "block-size", 0, "the logical block length that a format gives the drive: 512 or 4096 `BYTES`")
-	flags.StringVar(&r.Scheme, "scheme", "", "the passes of an older standard, such as dod-5220.22-m (clear at most)")
-	flags.StringVar((*string)(&r.Verify), "verify", "", "status, sampled (default) or full")
-	flags.StringVar((*string)(&r.Disposition), "disposition", "", "reuse or decommission; recorded, and by policy decides the method")
-	flags.StringVar((*string)(&r.Category), "category", "", "confidentiality of the information: low, moderate or high")
+	saidFlag(flags, &r.Scheme, "scheme", "the passes of an older standard, such as dod-5220.22-m (clear at most)")
+	saidFlag(flags, (*string)(&r.Verify), "verify", "status, sampled (default) or full")
+	saidFlag(flags, (*string)(&r.Disposition), "disposition", "reuse or decommission; recorded, and by policy decides the method")
+	saidFlag(flags, (*string)(&r.Category), "category", "confidentiality of the information: low, moderate or high")
 	flags.Var(policyFlag{r}, "policy", "nist-800-88r2 (default), nist-800-88r1, aus-ism, or a site's own in a YAML `FILE`: expunge policy show")
 	flags.BoolVar(&r.AllowFabric, "allow-fabric", false, "also drives reached over a fabric or SAN, which may be somebody else's")
 }

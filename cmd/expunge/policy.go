@@ -29,6 +29,9 @@ func (f policyFlag) String() string {
 }
 
 func (f policyFlag) Set(name string) error {
+	if err := (said{&f.request.Policy}).Set(name); err != nil {
+		return err
+	}
 	p, err := readPolicy(name)
 	if err != nil {
 		return err

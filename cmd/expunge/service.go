@@ -83,8 +83,7 @@ func (a *app) remote(ctx context.Context) (api.Service, error) {
 			break
 		}
 		if time.Since(begun) > remoteWaits {
-			return nil, &problem{code: exitInterrupted, name: "stopping", err: fmt.Errorf("an agent runs for this state, and takes no requests; it starts or stops: %w", unsaid),
-				hint: "try again when it has; nothing was asked of it"}
+			return nil, startsOrStops(unsaid)
 		}
 		if a.testOnlyWaiting != nil {
 			a.testOnlyWaiting()
@@ -110,6 +109,15 @@ func (a *app) remote(ctx context.Context) (api.Service, error) {
 		return nil, nil
 	}
 	return nil, err
+}
+
+// startsOrStops is what is said where an agent has the state, and does not listen.
+func startsOrStops(unsaid error) error {
+	err := errors.New("an agent runs for this state, and takes no requests; it starts or stops")
+	if unsaid != nil {
+		err = fmt.Errorf("%w: %w", err, unsaid)
+	}
+	return &problem{code: exitInterrupted, name: "stopping", err: err, hint: "try again when it has; nothing was asked of it"}
 }
 
 // mustAsk is the agent that runs. Without one there is nobody to ask.

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/expunge-dev/expunge/cmd/internal/early"
 )
 
 // What a signal does to a command. The first asks it to stop: what only reads ends at once, a job of this process stops resumably, and
@@ -128,10 +130,8 @@ func (a *app) signals() (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	came := make(chan os.Signal, 2)
 	signal.Notify(came, os.Interrupt, syscall.SIGTERM)
-	for _, s := range []os.Signal{syscall.SIGHUP, syscall.SIGQUIT} {
-		if !signal.Ignored(s) { // as by nohup
-			signal.Notify(came, s)
-		}
+	if !signal.Ignored(syscall.SIGHUP) { // as by nohup
+		signal.Notify(came, syscall.SIGHUP)
 	}
 	done := make(chan struct{})
 	go func() {
@@ -141,6 +141,7 @@ func (a *app) signals() (context.Context, func()) {
 			case <-done:
 				return
 			case s = <-came:
+			case s = <-early.Quit:
 			}
 			a.signalled(s, cancel)
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"os"
@@ -178,4 +179,38 @@ func TestSignalsToAnAgent(t *testing.T) {
 	}
 	agent.signal(syscall.SIGTERM)
 	agent.ends(exitOK)
+}
+
+// SIGQUIT is taken before all that the program links is ready: a trace of goroutines would read as a fault of the program.
+func TestQuitAtTheVeryBeginning(t *testing.T) {
+	cmd := program(t, "verify", "-")
+	cmd.Env = append(os.Environ(), "GODEBUG=inittrace=1")
+	stdin, err := cmd.StdinPipe() // what it reads does not end, so neither does it
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = stdin.Close() }() // it is gone
+	stderr, err := cmd.StderrPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said strings.Builder
+	sent := false
+	lines := bufio.NewScanner(stderr)
+	for lines.Scan() {
+		said.WriteString(lines.Text() + "\n")
+		if !sent && strings.HasPrefix(lines.Text(), "init google.golang.org/protobuf/types/known/") { // of a library, long before main
+			sent = true
+			if err := cmd.Process.Signal(syscall.SIGQUIT); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	_ = cmd.Wait() // its exit status is looked at
+	if code := cmd.ProcessState.ExitCode(); !sent || code != exitSignal || strings.Contains(said.String(), "goroutine") {
+		t.Errorf("sent: %v, exit %d\n%s", sent, code, &said)
+	}
 }

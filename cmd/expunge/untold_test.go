@@ -88,6 +88,8 @@ func TestOnlyARefusalIsNothing(t *testing.T) {
 		{exitCannot, "cannot", true, exitCannot},
 		{exitInternal, "internal", false, exitInterrupted},
 		{exitInternal, "no_room", false, exitInterrupted},
+		{exitInternal, api.CodeNotBegun, true, exitInternal},
+		{exitPermission, api.CodeNotBegun, true, exitPermission},
 		{exitInterrupted, "stopping", false, exitInterrupted},
 		{exitFailed, "failed", false, exitFailed},
 		{exitUnproven, "journal", false, exitUnproven},

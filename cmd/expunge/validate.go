@@ -47,7 +47,7 @@ func (a *app) validateCommand() *cobra.Command {
 	personFlags(c, &v.By, "by", "the validator")
 	c.Flags().StringVar(&v.Decision, "decision", "", "accept, reject or escalate")
 	c.Flags().StringVar(&v.key, "key", "", "the validator's private key (PKCS #8 in PEM), from `FILE`")
-	c.Flags().StringVar(&v.policy, "policy", "", "a built-in policy or a file with one, which what is accepted must meet: `NAME|FILE`")
+	saidFlag(c.Flags(), &v.policy, "policy", "a built-in policy or a file with one, which what is accepted must meet: `NAME|FILE`")
 	c.Flags().StringVar(&v.Reason, "reason", "", "why")
 	return c
 }

@@ -30,14 +30,14 @@ func (a *app) verifyCommand() *cobra.Command {
 			"  expunge verify certificates/ --trust hosts.pub --policy demands.yaml\n" +
 			"  cat */certificate.json | expunge verify - --trust hosts.pub --json=stream",
 	}
-	c.Flags().StringVar(&trust, "trust", "", "public keys (PEM) of those whose word you take, or a trust root, from `FILE`")
-	c.Flags().StringVar(&pin, "pin", "", "the `FINGERPRINT` of the trust root's first version, which you were given by another way")
-	c.Flags().StringVar(&against, "against", "", "reconcile with the serial numbers of a list of drives (CSV), from `FILE`")
-	c.Flags().StringVar(&policy, "policy", "", "what you demand of certificates (docs/verify.md), from `FILE`")
-	c.Flags().StringVar(&drive, "drive", "", "is it about this `DRIVE` of the machine, and was it used since?")
+	saidFlag(c.Flags(), &trust, "trust", "public keys (PEM) of those whose word you take, or a trust root, from `FILE`")
+	saidFlag(c.Flags(), &pin, "pin", "the `FINGERPRINT` of the trust root's first version, which you were given by another way")
+	saidFlag(c.Flags(), &against, "against", "reconcile with the serial numbers of a list of drives (CSV), from `FILE`")
+	saidFlag(c.Flags(), &policy, "policy", "what you demand of certificates (docs/verify.md), from `FILE`")
+	saidFlag(c.Flags(), &drive, "drive", "is it about this `DRIVE` of the machine, and was it used since?")
 	c.Flags().BoolVar(&simulated, "allow-simulated", false, "accept certificates of virtual drives")
-	c.Flags().StringVar(&evidence, "evidence", "", "hold the certificate against its evidence bundle, from `FILE`: expunge certificate evidence")
-	c.Flags().StringVar(&cosigners, "cosigner", "", "verifier keys of those whose cosignatures of the log count, one a line, from `FILE`")
+	saidFlag(c.Flags(), &evidence, "evidence", "hold the certificate against its evidence bundle, from `FILE`: expunge certificate evidence")
+	saidFlag(c.Flags(), &cosigners, "cosigner", "verifier keys of those whose cosignatures of the log count, one a line, from `FILE`")
 	c.Flags().IntVar(&wanted, "min-cosigners", 0, "how many of them must have cosigned")
 	c.RunE = func(_ *cobra.Command, paths []string) error {
 		o := verifying.Options{MinCosigners: wanted, Paths: paths, AllowSimulated: simulated, JSON: a.json != "", Stream: a.json == "stream", Prog: "expunge"}

@@ -21,6 +21,9 @@ const (
 	maxEntries = 1 << 20 // of one directory: their names are held, to be told in order
 )
 
+// certificateName is what certificates are called where they are issued: a file of that name is taken for one, whatever is in it.
+const certificateName = "certificate.json"
+
 // job is one thing to be told of: a certificate to judge, or what is known of it already.
 type job struct {
 	path  string
@@ -146,10 +149,12 @@ func (g *gatherer) directory(dir string, depth int) {
 			g.skip(path, "symbolic_link", "a symbolic link: it is not followed", "name what it points to by itself")
 		case !mayBe:
 			g.other++
+		case !e.kind.IsRegular() && e.name == certificateName:
+			g.unreadable(path, fmt.Errorf("not a regular file but %v", e.kind))
 		case !e.kind.IsRegular():
 			g.skip(path, "not_a_file", fmt.Sprintf("not a regular file but %v", e.kind), "")
 		default:
-			g.judge(&job{path: path, found: true, maybe: e.name != "certificate.json"})
+			g.judge(&job{path: path, found: true, maybe: e.name != certificateName})
 		}
 	}
 }

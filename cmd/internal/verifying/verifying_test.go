@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -170,6 +171,20 @@ func TestDirectory(t *testing.T) {
 		// One that was named is.
 		if a := ask(t, Options{Paths: []string{filepath.Join(dir, "dir")}, Trust: s.trust(t)}, ""); a.ExitStatus != 0 || a.Summary.Sanitized != 1 {
 			t.Fatalf("%+v", a)
+		}
+	})
+	t.Run("what has a certificate's name and cannot be read is not passed over", func(t *testing.T) {
+		dir := t.TempDir()
+		put(t, dir, "a/certificate.json", good)
+		put(t, dir, "b/plan.json", []byte("{}"))
+		for _, name := range []string{"certificate.json", "other.json"} {
+			if err := syscall.Mkfifo(filepath.Join(dir, "b", name), 0o600); err != nil {
+				t.Skip(err)
+			}
+		}
+		a := ask(t, Options{Paths: []string{dir}, Trust: s.trust(t)}, "")
+		if a.ExitStatus != CodeIO || a.Summary.Unreadable != 1 || a.Summary.Sanitized != 1 || a.Summary.NotJudged != 2 {
+			t.Fatalf("%d %+v", a.ExitStatus, a.Summary)
 		}
 	})
 	t.Run("too deep is not checked", func(t *testing.T) {
