@@ -56,20 +56,22 @@ type auditFile struct {
 	log      hclog.Logger
 	quietFor time.Duration
 
-	mu      sync.Mutex // guards the rest
-	journal *journal.Journal
-	found   []journal.Record     // when it was opened, until they were looked at
-	last    agent.AuditMark      // of what this process has recorded
-	quiet   map[string]*repeated // refusals that were recorded lately, by who, what and why
-	tick    *time.Timer          // when the counts of quiet are recorded; nil when there are none
-	closed  bool
+	mu        sync.Mutex // guards the rest
+	journal   *journal.Journal
+	found     []journal.Record     // when it was opened, until they were looked at
+	last      agent.AuditMark      // of what this process has recorded
+	quiet     map[string]*repeated // refusals that were recorded lately, by who, what and why
+	strangers map[string]bool      // kinds of refusals of people without roles that were recorded, by who, what and why
+	tick      *time.Timer          // when the counts of quiet are recorded; nil when there are none
+	closed    bool
 }
 
 // repeated is a refusal that comes again and again. Of somebody who is refused not every try fills the disk.
 type repeated struct {
 	of    Action // what those that are counted have in common
 	since time.Time
-	more  int // since it was recorded last
+	more  int            // since it was recorded last
+	tried map[string]int // of these, how many of each action and code
 }
 
 const (
@@ -81,11 +83,13 @@ const (
 	others    = "others"
 	// several stands for actions, or codes, that are counted together and are not the same.
 	several = "several"
+	// triedMost is how many different ones are named then.
+	triedMost = 40
 )
 
 // openAudit opens the audit file, or begins it.
 func openAudit(name string, now func() time.Time, log hclog.Logger) (*auditFile, error) {
-	a := &auditFile{name: name, now: now, log: log, quietFor: quietFor, quiet: map[string]*repeated{}}
+	a := &auditFile{name: name, now: now, log: log, quietFor: quietFor, quiet: map[string]*repeated{}, strangers: map[string]bool{}}
 	err := a.reopen()
 	if errors.Is(err, fs.ErrNotExist) {
 		if a.journal, err = journal.Create(a.name, a.now); err != nil {
@@ -123,9 +127,41 @@ func (a *auditFile) append(x Action) error {
 // count records a refusal durably, unless the same was recorded lately: then it is counted.
 func (a *auditFile) count(x Action) error { return a.countBy(quietKey(x), x) }
 
-// countStranger is count of somebody without roles: whatever they try is counted together.
+// countStranger is count of somebody without roles: what they try for the first time is recorded, and whatever comes again is counted
+// together.
 func (a *auditFile) countStranger(x Action) error {
-	return a.countBy(strings.Join([]string{x.Who, x.Via}, "\x00"), x)
+	if recorded, err := a.first(x); recorded || err != nil {
+		return err
+	}
+	return a.countBy(strangerKey(x), x)
+}
+
+// first records a refusal of a kind that this process has not recorded yet of that stranger, as long as there are not too many kinds.
+func (a *auditFile) first(x Action) (recorded bool, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	key := quietKey(x)
+	if a.strangers[key] || len(a.strangers) >= quietMost {
+		return false, nil
+	}
+	if err := a.write(x); err != nil {
+		return false, err
+	}
+	a.strangers[key] = true
+	if all := strangerKey(x); a.quiet[all] == nil && len(a.quiet) < quietMost {
+		a.hush(all, x)
+	}
+	return true, nil
+}
+
+func strangerKey(x Action) string { return strings.Join([]string{x.Who, x.Via}, "\x00") }
+
+// hush has what is recorded now counted from now on, with mu held.
+func (a *auditFile) hush(key string, x Action) {
+	a.quiet[key] = &repeated{of: x.kind(), since: time.Now()}
+	if a.tick == nil && !a.closed {
+		a.tick = time.AfterFunc(a.quietFor, a.due)
+	}
 }
 
 func (a *auditFile) countBy(key string, x Action) error {
@@ -144,10 +180,7 @@ func (a *auditFile) countBy(key string, x Action) error {
 	if err := a.write(x); err != nil {
 		return err // nothing of it is on disk: the next one is the first
 	}
-	a.quiet[key] = &repeated{of: x.kind(), since: time.Now()}
-	if a.tick == nil && !a.closed {
-		a.tick = time.AfterFunc(a.quietFor, a.due)
-	}
+	a.hush(key, x)
 	return nil
 }
 
@@ -158,6 +191,12 @@ func (x Action) kind() Action {
 
 // add counts one more.
 func (q *repeated) add(x Action) {
+	if what := x.Action + " " + x.Code; q.tried[what] > 0 || len(q.tried) < triedMost {
+		if q.tried == nil {
+			q.tried = map[string]int{}
+		}
+		q.tried[what]++
+	}
 	if q.more++; q.more == 1 {
 		q.of = x.kind()
 		return
@@ -168,6 +207,15 @@ func (q *repeated) add(x Action) {
 	if q.of.Code != x.Code {
 		q.of.Code = several
 	}
+}
+
+// list is what was tried: "jobs.start forbidden 2, plans.make forbidden 1".
+func (q *repeated) list() string {
+	all := make([]string, 0, len(q.tried))
+	for _, what := range slices.Sorted(maps.Keys(q.tried)) {
+		all = append(all, fmt.Sprintf("%s %d", what, q.tried[what]))
+	}
+	return strings.Join(all, ", ")
 }
 
 // counting is how the refusals of somebody are counted.
@@ -212,10 +260,13 @@ func (a *auditFile) settle(over func(*repeated) bool) error {
 		default:
 			x := q.of
 			x.Repeated = q.more
+			if x.Action == several || x.Code == several {
+				x.Detail = q.list()
+			}
 			if err := a.write(x); err != nil {
 				return err
 			}
-			q.more, q.since = 0, time.Now()
+			q.more, q.tried, q.since = 0, nil, time.Now()
 		}
 	}
 	return nil
