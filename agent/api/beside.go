@@ -40,7 +40,7 @@ func Beside(drives []devices.Drive, jobs []Job) []devices.Drive {
 			case d.Outcome == sanitize.Interrupted:
 				open[d.ID] = devices.Reason{Code: agent.ReasonUnfinished, Message: "job " + j.ID + " on this drive is not finished: " + d.Words,
 					Hint: "expunge jobs resume " + j.ID + ", or expunge jobs abandon " + j.ID}
-			case d.Outcome == sanitize.Sanitized && d.ExitStatus != ExitUnproven: // nobody said otherwise later
+			case d.Outcome == sanitize.Sanitized && d.ExitStatus == ExitOK: // it is certified, and nobody said otherwise later
 				delete(left, d.ID)
 			default:
 				left[d.ID] = devices.Reason{Code: notePrefix + string(d.Outcome), Message: "job " + j.ID + " left it " + d.Words, Hint: "expunge jobs show " + j.ID}

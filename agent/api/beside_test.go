@@ -19,6 +19,8 @@ func TestWhatJobsMakeOfDrives(t *testing.T) {
 	stopped := job("j-5", JobInterrupted, sanitize.Interrupted, "INTERRUPTED - holds data, resumable")
 	withdrawn := job("j-6", JobEnded, sanitize.Sanitized, "PURGED verified, certificate WITHDRAWN")
 	withdrawn.Drives[0].ExitStatus = ExitUnproven
+	uncertified := job("j-8", JobEnded, sanitize.Sanitized, "NOT CERTIFIED - no certificate says what was done")
+	uncertified.Drives[0].ExitStatus = ExitInternal
 	for name, x := range map[string]struct {
 		jobs  []Job
 		left  string
@@ -29,6 +31,7 @@ func TestWhatJobsMakeOfDrives(t *testing.T) {
 		"failed, then sanitized":  {[]Job{failed, done}, "", devices.StateReady},
 		"sanitized, then failed":  {[]Job{done, failed}, "job j-1 left it FAILED - holds data", devices.StateReady},
 		"withdrawn":               {[]Job{failed, withdrawn}, "job j-6 left it PURGED verified, certificate WITHDRAWN", devices.StateReady},
+		"not certified":           {[]Job{uncertified}, "job j-8 left it NOT CERTIFIED - no certificate says what was done", devices.StateReady},
 		"one cannot be read":      {[]Job{done, {ID: "j-7", State: JobUnreadable}}, "", devices.StateBlocked},
 		"failed, then refused":    {[]Job{failed, refused}, "job j-1 left it FAILED - holds data", devices.StateReady},
 		"failed, and at it again": {[]Job{failed, running}, "", devices.StateInUse},
