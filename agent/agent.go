@@ -59,6 +59,7 @@ type Agent struct {
 	attestRun func() *attest.Run // made when something is signed first
 	holding   sync.Mutex
 	held      *attest.Log // nil until it is needed
+	counted   countedJobs
 
 	testOnlyObserve func(journal.Record) // every record, after it is on disk
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/expunge-dev/expunge/attest"
 )
@@ -53,22 +54,50 @@ func (a *Agent) logGoesOn(log *attest.Log) error {
 	return log.Stands(entries)
 }
 
+// countedJobs are those whose journals will never tell of more entries of the log, and what they tell: each job that begins asks all
+// others, and many begin at once.
+type countedJobs struct {
+	mu      sync.Mutex
+	entries map[string]int64
+}
+
 // logged is how many entries the log has at least, by the journals of all jobs.
 func (a *Agent) logged() (entries int64, err error) {
 	names, err := a.jobNames()
 	if err != nil {
 		return 0, err
 	}
+	a.counted.mu.Lock()
+	defer a.counted.mu.Unlock()
 	for _, job := range names {
-		p, err := a.loadPlan(job)
-		if err != nil {
-			continue // whoever plans is told
+		n, known := a.counted.entries[job]
+		if !known {
+			var all bool
+			if n, all = a.loggedOf(job); all {
+				if a.counted.entries == nil {
+					a.counted.entries = map[string]int64{}
+				}
+				a.counted.entries[job] = n
+			}
 		}
-		for _, d := range p.Drives {
-			entries = max(entries, a.result(job, d).Logged())
-		}
+		entries = max(entries, n)
 	}
 	return entries, nil
+}
+
+// loggedOf is what the journals of a job tell of the log, and whether they will tell no more: an intent is noted once for each drive.
+func (a *Agent) loggedOf(job string) (entries int64, all bool) {
+	p, err := a.loadPlan(job)
+	if err != nil {
+		return 0, false // whoever plans is told
+	}
+	all = true
+	for _, d := range p.Drives {
+		n := a.result(job, d).Logged()
+		entries = max(entries, n)
+		all = all && n > 0
+	}
+	return entries, all
 }
 
 // Logged is how many entries the log has at least, by the drive's journal; 0 when nothing of it was logged.
