@@ -7,9 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
-	"syscall"
 )
 
 // uses is everything that speaks against touching a host's drives, by drive name.
@@ -59,11 +57,7 @@ func (s sysfs) readUses(drives []blockdev) *uses {
 		{"holders", u.readHolders}, {"open descriptors", u.readDescriptors}, {"exports", u.readExports},
 	} {
 		if err := read.by(); err != nil {
-			hint := ""
-			if errors.Is(err, fs.ErrPermission) {
-				hint = "run as root"
-			}
-			u.unknown = append(u.unknown, Reason{"undetermined", fmt.Sprintf("%s cannot be read: %v", read.what, err), hint})
+			u.unknown = append(u.unknown, Reason{"undetermined", fmt.Sprintf("%s cannot be read: %v", read.what, err), hintUnread(err)})
 		}
 	}
 	return u
@@ -224,48 +218,6 @@ func (u *uses) describeHolder(h string) string {
 	return ""
 }
 
-// readDescriptors finds drives that another process has open. Our own descriptors do not count:
-// what we hold, we hold exclusively.
-func (u *uses) readDescriptors() error {
-	processes, err := u.processes()
-	if err != nil {
-		return err
-	}
-	own := strconv.Itoa(os.Getpid())
-	for _, p := range processes {
-		if p == own {
-			continue
-		}
-		dir := u.fs.path("proc", p, "fd")
-		descriptors, err := os.ReadDir(dir)
-		if ended(err) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		for _, d := range descriptors {
-			info, err := os.Stat(filepath.Join(dir, d.Name()))
-			if err != nil {
-				continue // closed meanwhile, or a socket
-			}
-			number, block, character := deviceNumber(info)
-			name, node := "", ""
-			switch {
-			case block:
-				name = u.numbers[number]
-				node = nodePath(name)
-			case character:
-				name, node = u.generic[number].drive, u.generic[number].node
-			}
-			if name != "" {
-				u.mark(name, use{false, Reason{"open", fmt.Sprintf("%s is open in process %s (%s)", node, p, cleanASCII(text(u.fs.root, "proc", p, "comm"))), "end that program first"}})
-			}
-		}
-	}
-	return nil
-}
-
 // readExports finds drives that this host serves to others.
 func (u *uses) readExports() error {
 	config := u.fs.path("sys/kernel/config")
@@ -289,26 +241,6 @@ func (u *uses) readExports() error {
 		}
 	}
 	return nil
-}
-
-// processes lists the numbers of /proc.
-func (u *uses) processes() ([]string, error) {
-	all, err := os.ReadDir(u.fs.path("proc"))
-	if err != nil {
-		return nil, err
-	}
-	var list []string
-	for _, e := range all {
-		if _, err := strconv.Atoi(e.Name()); err == nil {
-			list = append(list, e.Name())
-		}
-	}
-	return list, nil
-}
-
-// ended tells the errors of a process that is no longer there.
-func ended(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) || errors.Is(err, syscall.EINVAL)
 }
 
 // nameOf is the kernel name of the drive or partition that a node's path names, "" for others.
