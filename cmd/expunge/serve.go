@@ -169,7 +169,7 @@ func (a *app) resident(c config.Config, log hclog.Logger) (*service.Service, *me
 	return svc, met, nil
 }
 
-// listeners are where others ask: those that systemd opened, or those of the configuration.
+// listeners are where others ask: those that systemd opened, and of each kind that it did not, that of the configuration.
 func (a *app) listeners(c config.Config, state string) (list []*server.Listener, socket string, err error) {
 	defer func() {
 		if err != nil {
@@ -182,6 +182,7 @@ func (a *app) listeners(c config.Config, state string) (list []*server.Listener,
 	if err != nil {
 		return nil, "", fmt.Errorf("sockets of systemd: %w", err)
 	}
+	network := false
 	for _, l := range opened {
 		switch l := l.(type) {
 		case *net.UnixListener:
@@ -194,7 +195,7 @@ func (a *app) listeners(c config.Config, state string) (list []*server.Listener,
 			if err != nil {
 				return list, "", err
 			}
-			list = append(list, x)
+			list, network = append(list, x), true
 		}
 	}
 	if socket == "" {
@@ -205,7 +206,7 @@ func (a *app) listeners(c config.Config, state string) (list []*server.Listener,
 		}
 		list = append(list, l)
 	}
-	if c.TLS != nil && len(opened) == 0 {
+	if c.TLS != nil && !network {
 		l, err := server.TLS(c.TLS.Listen, c.TLS.Files())
 		if err != nil {
 			return list, "", err

@@ -15,6 +15,10 @@ unpack() {
 }
 
 unpack uml user-mode-linux
+# With its libraries but those that every program has.
+libraries=$(apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces --no-enhances systemd 2>/dev/null | grep '^lib' | grep -v '^libc6\|^libgcc\|^libdebian' | sort -u)
+# shellcheck disable=SC2086 # a word each
+unpack systemd systemd $libraries
 # The name of the newest kernel of its series is what the meta package depends on.
 image=$(apt-cache depends linux-image-6.12-cloud-amd64 2>/dev/null | sed -n 's/^ *Depends: //p' | head -n 1)
 [ -z "$image" ] || unpack kernel "$image"

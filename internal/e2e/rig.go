@@ -278,6 +278,7 @@ func initramfs(t *testing.T, kernel modules, load []string, files map[string]str
 	a.device("dev/console", 5, 1)
 	a.device("dev/null", 1, 3)
 	err := errors.Join(a.copy("init", init), a.copy("bin/expunge", expunge))
+	a.link("usr/bin/expunge", "/bin/expunge") // where packages put it
 	names, parameters := make([]string, len(load)), map[string]string{}
 	for i, text := range load { // "scsi_debug dev_size_mb=8"
 		name, given, _ := strings.Cut(text, " ")

@@ -12,6 +12,7 @@ import (
 
 	"github.com/expunge-dev/expunge/agent/api"
 	"github.com/expunge-dev/expunge/attest"
+	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/sanitize"
 )
 
@@ -103,6 +104,16 @@ func asked[T any](g *Guest, status int, method, at string, body any) (into T) {
 	}
 	answerOf(g.t, string(answer), &into)
 	return into
+}
+
+// drives are what an agent shows, by serial number.
+func (g *Guest) drives() map[string]devices.Drive {
+	g.t.Helper()
+	drives := map[string]devices.Drive{}
+	for _, d := range asked[api.Drives](g, http.StatusOK, "GET", "/v1/drives", nil).Items {
+		drives[d.Serial] = d
+	}
+	return drives
 }
 
 // begin has the agent plan and start something.

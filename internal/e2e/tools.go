@@ -13,13 +13,19 @@ import (
 
 // libraryDirs are where loaders look for libraries without being told to; "" in an unpacked package is
 // its root.
-var libraryDirs = []string{"lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu", "lib/aarch64-linux-gnu", "usr/lib/aarch64-linux-gnu", "lib64", "usr/lib64", "lib", "usr/lib"}
+var libraryDirs = []string{"lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu", "lib/aarch64-linux-gnu", "usr/lib/aarch64-linux-gnu", "lib64", "usr/lib64", "lib", "usr/lib",
+	"lib/x86_64-linux-gnu/systemd", "usr/lib/x86_64-linux-gnu/systemd", "lib/aarch64-linux-gnu/systemd", "usr/lib/aarch64-linux-gnu/systemd"}
 
 // peerTools are other people's programs for a guest, by where they go in it: each in /bin, with the
 // loader and the libraries that it needs, out of the unpacked packages or else of this machine.
 func peerTools(t *testing.T, names ...string) map[string]string {
 	t.Helper()
-	root := need(t, "peers")
+	return toolsOf(t, need(t, "peers"), names...)
+}
+
+// toolsOf are programs out of a directory of unpacked packages.
+func toolsOf(t *testing.T, root string, names ...string) map[string]string {
+	t.Helper()
 	files := map[string]string{}
 	for _, name := range names {
 		file, err := findFile(root, name, "sbin", "usr/sbin", "bin", "usr/bin")

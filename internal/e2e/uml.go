@@ -12,8 +12,8 @@ import (
 var umlModules = []string{"virtio_scsi", "sd_mod", "sg"}
 
 // startUML boots User Mode Linux with the drives of a target behind a virtio SCSI host, and a directory
-// of this machine at /host.
-func startUML(t *testing.T, target *scsiTarget, share string, load []string, files map[string]string) *Guest {
+// of this machine at /host. more is of the kernel's command line.
+func startUML(t *testing.T, target *scsiTarget, share string, load []string, files map[string]string, more ...string) *Guest {
 	t.Helper()
 	dir := need(t, "uml")
 	kernel, err := readModules(filepath.Join(dir, "usr/lib/uml/modules"))
@@ -25,6 +25,7 @@ func startUML(t *testing.T, target *scsiTarget, share string, load []string, fil
 	// The archive is in memory with what is unpacked from it: the program and other people's tools.
 	c := exec.Command(filepath.Join(dir, "usr/bin/linux.uml"), "mem=320M", "initrd="+initrd, "virtio_uml.device="+filepath.Join(run, "scsi")+":8",
 		"con=null", "con0=fd:0,fd:1", "quiet", "loglevel=4", "panic=1", "uml_dir="+run, "share=hostfs:"+share)
+	c.Args = append(c.Args, more...)
 	c.Dir = run
 	c.Env = append(os.Environ(), "TMPDIR="+run)
 	return start(t, "User Mode Linux", c)

@@ -60,7 +60,16 @@ func main() {
 		overSocket(os.Args[2:])
 		return
 	}
-	err := setUp()
+	var err error
+	switch {
+	case len(os.Args) > 1 && os.Args[1] == "beside":
+		err = besideSystemd(os.Args[2:])
+	case os.Getenv("systemd") != "": // the kernel makes "systemd=1" of its command line a variable
+		handOver(setUp()) // returns only when it could not
+		halt()
+	default:
+		err = setUp()
+	}
 	console, errOpen := os.OpenFile("/dev/console", os.O_RDWR, 0)
 	if errOpen != nil {
 		fmt.Println("no console:", errOpen)
