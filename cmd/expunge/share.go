@@ -29,7 +29,12 @@ type metered struct {
 	begun time.Time // when its first reading came, and
 	from  float64   // its share by then: a resumed drive does not begin at nothing
 	seen  time.Time // when the latest was true
+
+	silent time.Duration // for how long nothing was told
 }
+
+// silence is for how long nothing is told when whoever tells, each second, has gone or hangs.
+const silence = 5 * time.Second
 
 // read reads the meter and keeps the rate.
 func (m *metered) read(now time.Time) sanitize.Reading {
@@ -40,7 +45,7 @@ func (m *metered) read(now time.Time) sanitize.Reading {
 		}
 	}
 	m.pace(r, seen)
-	m.last, m.seen = r, seen
+	m.last, m.seen, m.silent = r, seen, now.Sub(seen)
 	if m.begun.IsZero() && r.Stage != "" {
 		m.begun, m.from = seen, m.share(r)
 	}
@@ -65,6 +70,9 @@ func (m *metered) line(r sanitize.Reading, pad int, short, stopping bool, column
 	parts := []part{{name, 0}, {stage + " ", 5}, {fmt.Sprintf("%5.1f %%", 100*float64(r.Done)/float64(max(1, r.Total))), 0}}
 	if stopping {
 		parts = append(parts, part{"  stopping", 0})
+	}
+	if m.silent >= silence {
+		return fitting(append(parts, part{"  no news for " + duration(m.silent), 0}), columns)
 	}
 	if r.ByDrive {
 		return fitting(append(parts, part{"  by the drive itself", 5}), columns)
