@@ -149,6 +149,7 @@ func (r *run) sendOnce(i int, send func() error, refused func(error) bool) (answ
 	if err := r.append(kindBegun, begunRecord{i + 1, planned.Command, planned.Code}); err != nil {
 		return false, err
 	}
+	r.meter.beginOwn(string(planned.Technique)) // some complete the command only when they are done with it
 	r.sending = true
 	err = send()
 	r.sending = false
