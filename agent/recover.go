@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -188,6 +189,36 @@ func (a *Agent) sent(job string, d sanitize.DrivePlan) (bool, error) {
 		return false, nil
 	}
 	return sanitize.Sent(parsed.Records), err
+}
+
+// ByThemselves are the drives of a job that may be erasing themselves by its order, as their journals have it, whether anybody is at
+// work on it or not. With an error it has those that could be told.
+func (a *Agent) ByThemselves(job string) (map[devices.ID]bool, error) {
+	p, err := a.loadPlan(job)
+	if err != nil {
+		return nil, err
+	}
+	found := map[devices.ID]bool{}
+	for _, d := range p.Drives {
+		if _, err := os.Stat(a.driveFile(job, d.ID, certificateFile)); err == nil {
+			continue // it has ended
+		}
+		parsed, unread := journal.Read(a.driveFile(job, d.ID, journalFile))
+		if errors.Is(unread, fs.ErrNotExist) {
+			continue
+		}
+		goesOn := false
+		if unread == nil {
+			goesOn, unread = sanitize.GoesOn(parsed.Records)
+		}
+		if unread != nil {
+			err = errors.Join(err, fmt.Errorf("job %s, drive %s: %w", job, d.Serial, unread))
+		}
+		if goesOn {
+			found[d.ID] = true
+		}
+	}
+	return found, err
 }
 
 // ErrNotFailed: the drive is in no failure mode that could be left.

@@ -3,6 +3,7 @@ package sanitize
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/expunge-dev/expunge/devices"
 )
@@ -27,6 +28,19 @@ const (
 // that they are at rest says nothing of how they came to it.
 func (k Kind) keeps() bool {
 	return k != SCSISanitize && k != SCSIFormat && k != NVMeFormat && k != TCGKeysCommand
+}
+
+// completesWhenDone says whether the drive completes the command only when it has done what it orders.
+func (k Kind) completesWhenDone() bool {
+	return k == ATASecurityErase || k == NVMeFormat || k == TCGRevertCommand || k == TCGKeysCommand
+}
+
+// OutlastsPower says whether what the drive is ordered to do goes on after a loss of power (ACS-4 4.17, SBC-4 4.11, NVMe base 2.0
+// 5.24): a sanitize does, anything else is to be begun again.
+func (dp DrivePlan) OutlastsPower() bool {
+	return len(dp.Operations) > 0 && !slices.ContainsFunc(dp.Operations, func(o Operation) bool {
+		return o.Kind != NVMeSanitize && o.Kind != ATASanitize && o.Kind != SCSISanitize
+	})
 }
 
 // commandSet is how operations of one kind are sent and asked after. What parse and estimate say

@@ -49,3 +49,24 @@ func Follow(m *Meter, records []journal.Record, percent int) error {
 	}
 	return nil
 }
+
+// GoesOn says whether a drive may be erasing itself by order of a job, as its journal has it: the command was sent, and has not ended
+// as far as anybody looked.
+func GoesOn(records []journal.Record) (bool, error) {
+	s, err := resume(records)
+	if err != nil || s.opened == nil || s.finished != nil {
+		return false, err
+	}
+	n := s.next()
+	if n == len(s.operations) {
+		return false, nil
+	}
+	op := &s.operations[n]
+	switch {
+	case op.sends == 0, op.released:
+		return false, nil
+	case s.failedByUs(n), op.last != nil && op.last.mine && op.last.phase == verifying:
+		return false, nil
+	}
+	return !op.taken || !s.opened.Drive.Operations[n].Kind.completesWhenDone(), nil
+}

@@ -149,6 +149,7 @@ func (r *run) sendOnce(i int, send func() error, refused func(error) bool) (answ
 	if err := r.append(kindBegun, begunRecord{i + 1, planned.Command, planned.Code}); err != nil {
 		return false, err
 	}
+	r.meter.beginOwn(string(planned.Technique)) // some complete the command only when they are done with it
 	r.sending = true
 	err = send()
 	r.sending = false
@@ -189,13 +190,13 @@ func (r *run) await(ctx context.Context, i int, answered bool) error {
 	r.meter.beginOwn(string(planned.Technique))
 	for {
 		if err := r.wait(ctx, r.pause(i, &w)); err != nil {
-			return fmt.Errorf("%w; the drive goes on erasing itself", err)
+			return r.leaves(i, err)
 		}
 		at, page, reset, err := r.ask(ctx, i)
 		now := r.now()
 		if err != nil {
 			if cause := context.Cause(ctx); cause != nil {
-				return fmt.Errorf("%w; the drive goes on erasing itself", cause)
+				return r.leaves(i, cause)
 			}
 			if devices.IsGone(err) {
 				return fmt.Errorf("%s: %w", planned.Command, err)
@@ -253,6 +254,14 @@ func (r *run) await(ctx context.Context, i int, answered bool) error {
 			return &fault{fmt.Errorf("%s: the drive completed the command and shows no success of it (%s)", planned.Command, at.all())}
 		}
 	}
+}
+
+// leaves says what a drive does that is waited for no more, and why it is not.
+func (r *run) leaves(i int, why error) error {
+	if r.operations[i].taken && r.drive.Operations[i].Kind.completesWhenDone() {
+		return why
+	}
+	return fmt.Errorf("%w; the drive goes on erasing itself", why)
 }
 
 // pause is how long to wait before the next look: short at first, then by the drive's own estimate.

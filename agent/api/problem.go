@@ -74,6 +74,13 @@ func Refusef(code, hint, format string, args ...any) *Problem {
 // that nothing was done.
 const CodeNotBegun = "not_begun"
 
+// CodeAudit is the code of an act that was not begun because it could not be recorded, and of nothing else; CodeNotRecorded that of one
+// that was done all the same: stopping something.
+const (
+	CodeAudit       = "audit"
+	CodeNotRecorded = "not_recorded"
+)
+
 // statuses are those of codes that mean something to HTTP.
 var statuses = map[string]int{
 	"unauthorized": http.StatusUnauthorized, "forbidden": http.StatusForbidden, "key_missing": http.StatusBadRequest, "key_reused": http.StatusConflict,

@@ -3,7 +3,9 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"iter"
+	"strings"
 
 	"github.com/expunge-dev/expunge/attest"
 	"github.com/expunge-dev/expunge/devices"
@@ -118,8 +120,8 @@ type Cancelled struct {
 type CancelledDrive struct {
 	ID     devices.ID `json:"id"`
 	Serial string     `json:"serial"`
-	// Stopped: the host works on it no more. Otherwise the drive carries out a command that nothing stops, not even a loss of
-	// power: it goes on with it until it is done.
+	// Stopped: the host works on it no more. Otherwise the drive carries out a command that nothing stops, of a sanitize not even a
+	// loss of power, and goes on with it until it is done; or its job has not let go of it yet.
 	Stopped bool   `json:"stopped"`
 	Message string `json:"message"`
 }
@@ -135,8 +137,29 @@ type Halt struct {
 	HaltRequest
 	By    string `json:"by,omitempty"`
 	Since string `json:"since,omitempty"` // RFC 3339
-	// GoesOn lists the drives that carry out commands which nothing stops, and those whose jobs other processes have not stopped yet.
+	// GoesOn lists the drives that carry out commands which nothing stops, or may do so still since their jobs stopped, and those whose
+	// jobs have not stopped yet, here or in other processes.
 	GoesOn []CancelledDrive `json:"goes_on"`
+	// Problems is what could not be done of a halt that holds all the same: to record it, to keep it for the next start, to tell all that
+	// goes on. There are none when all was done.
+	Problems []devices.Reason `json:"problems,omitempty"`
+}
+
+// NotTold is the problem of a halt of which not all can be told that goes on.
+func NotTold(err error) devices.Reason {
+	return devices.Reason{Code: "not_told", Message: "not all that goes on can be told: " + err.Error(), Hint: "expunge list, and expunge jobs, tell more"}
+}
+
+// Incomplete is the problems of a halt that holds, as an error; nil when there are none.
+func (h Halt) Incomplete() error {
+	if len(h.Problems) == 0 {
+		return nil
+	}
+	var words, hints []string
+	for _, r := range h.Problems {
+		words, hints = append(words, r.Message), append(hints, r.Hint)
+	}
+	return NewProblem(ExitInternal, h.Problems[0].Code, strings.Join(hints, "\n"), errors.New("the agent is halted; "+strings.Join(words, "; ")))
 }
 
 // Health is how the agent is.

@@ -101,12 +101,19 @@ func (c *Client) Halt(ctx context.Context, r api.HaltRequest) (api.Halt, error) 
 	if err == nil && h.Halted != r.Halted {
 		err = c.garbled(errors.New("the agent is not as it was told to be"))
 	}
+	if err == nil {
+		err = h.Incomplete()
+	}
 	return h, err
 }
 
 // Halted implements api.Service.
 func (c *Client) Halted(ctx context.Context) (api.Halt, error) {
-	return get[api.Halt](ctx, c, "/v1/halt")
+	h, err := get[api.Halt](ctx, c, "/v1/halt")
+	if err == nil {
+		err = h.Incomplete()
+	}
+	return h, err
 }
 
 // Health implements api.Service.

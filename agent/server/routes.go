@@ -107,12 +107,12 @@ func (s *Server) registerAgent(a huma.API) {
 			}
 			return &certificateOut{"application/json", data}, nil
 		}, raw("application/json", "A certificate bundle, as docs/certificate.md describes it.", huma.TypeObject))
-	handle(s, a, operation{method: "GET", path: "/v1/halt", id: "get-halt", action: "halt.read", may: mayRead, summary: "Whether the agent is halted", text: "By whom, since when and why, and which drives go on by themselves, or in other processes that have not stopped yet."},
-		func(ctx context.Context, _ *struct{}) (*out[api.Halt], error) { return body(s.service.Halted(ctx)) })
+	handle(s, a, operation{method: "GET", path: "/v1/halt", id: "get-halt", action: "halt.read", may: mayRead, summary: "Whether the agent is halted", text: "By whom, since when and why, and which drives go on by themselves, or whose jobs have not stopped yet."},
+		func(ctx context.Context, _ *struct{}) (*out[api.Halt], error) { return halted(s.service.Halted(ctx)) })
 	handle(s, a, operation{method: "PUT", path: "/v1/halt", id: "set-halt", action: "halt", may: []api.Role{api.Operate, api.Approve}, always: true, summary: "Halt the agent, or end that",
-		text: "A halted agent begins nothing that destroys data. To halt it needs the role operate, to end that the role approve. What a drive does by itself goes on: the answer lists those, and the drives whose jobs other processes have not stopped yet."},
+		text: "A halted agent begins nothing that destroys data. To halt it needs the role operate, to end that the role approve. What a drive does by itself goes on: the answer lists those, and the drives whose jobs have not stopped yet, here or in other processes. A halt that could not be recorded or kept holds all the same: its answer has `problems`."},
 		func(ctx context.Context, in *haltIn) (*out[api.Halt], error) {
-			return body(s.service.Halt(ctx, in.Body))
+			return halted(s.service.Halt(ctx, in.Body))
 		})
 	handle(s, a, operation{method: "GET", path: "/v1/health", id: "get-health", action: "health", may: mayRead, summary: "How the agent is", text: "Whether it works, is halted or degraded, and whether the host can be switched off."},
 		func(ctx context.Context, _ *struct{}) (*out[api.Health], error) { return body(s.service.Health(ctx)) })
@@ -126,6 +126,14 @@ func (s *Server) registerAgent(a huma.API) {
 		s.mux.Handle(pattern, h)
 		s.operations[pattern] = operation{method: "GET", path: "/v1/metrics", action: "metrics", may: mayRead, page: h}
 	}
+}
+
+// halted is what is answered of a halt: one that holds says itself what could not be done of it.
+func halted(h api.Halt, err error) (*out[api.Halt], error) {
+	if h.Halted && len(h.Problems) > 0 {
+		err = nil
+	}
+	return body(h, err)
 }
 
 // raw describes an answer that is no form of this interface.

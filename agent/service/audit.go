@@ -274,7 +274,9 @@ func (a *auditFile) settle(over func(*repeated) bool) error {
 
 // write appends to the journal, with mu held. After a failure, as of a full disk, the file is opened anew.
 func (a *auditFile) write(x Action) error {
-	x.log(a.log)
+	if x.Decision != allowed {
+		x.log(a.log) // it is refused, recorded or not
+	}
 	if a.closed {
 		return fmt.Errorf("audit file: %w", fs.ErrClosed)
 	}
@@ -292,6 +294,9 @@ func (a *auditFile) write(x Action) error {
 		return err
 	}
 	a.last = markOf(a.journal)
+	if x.Decision == allowed {
+		x.log(a.log)
+	}
 	return nil
 }
 
@@ -348,11 +353,24 @@ func (s *Service) refused(ctx context.Context, x Action, code string, record fun
 
 // allow records that something will be done. What cannot be recorded is not done.
 func (s *Service) allow(ctx context.Context, x Action) error {
-	x.Decision = allowed
-	if err := s.note(ctx, x, (*auditFile).append); err != nil {
-		return api.NewProblem(api.ExitInternal, "audit", "nothing was touched: make room for the state, or look at its audit file", err)
+	if err := s.record(ctx, x); err != nil {
+		return s.unrecorded(ctx, x, err)
 	}
 	return nil
+}
+
+// record is allow for what is done also when it cannot be recorded.
+func (s *Service) record(ctx context.Context, x Action) error {
+	x.Decision = allowed
+	return s.note(ctx, x, (*auditFile).append)
+}
+
+// unrecorded refuses what could not be recorded: only the log tells of that.
+func (s *Service) unrecorded(ctx context.Context, x Action, err error) error {
+	who := api.PrincipalOf(ctx)
+	x.Who, x.Via, x.Decision, x.Code = who.Name, who.Via, refused, api.CodeAudit
+	x.log(s.log)
+	return api.NewProblem(api.ExitInternal, api.CodeAudit, "nothing was touched: make room for the state, or look at its audit file", err)
 }
 
 // may checks a role. Who only reads is recorded when refused.

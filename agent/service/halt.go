@@ -8,10 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/expunge-dev/expunge/agent"
 	"github.com/expunge-dev/expunge/agent/api"
+	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/internal/durable"
 	"github.com/expunge-dev/expunge/internal/strict"
 	"github.com/expunge-dev/expunge/sanitize"
@@ -114,64 +117,83 @@ func (s *Service) Halt(ctx context.Context, r api.HaltRequest) (api.Halt, error)
 	if r.Halted && r.Reason == "" || len(r.Reason) > reasonMost {
 		return api.Halt{}, s.refuse(ctx, x, &sanitize.RequestError{Field: "reason", Why: "others must be able to read why, in at most 500 characters"})
 	}
+	if !r.Halted {
+		return s.endHalt(ctx, x, r)
+	}
+	h, stopping := s.beginHalt(ctx, x, r)
+	just := map[string]bool{}
+	for _, x := range stopping {
+		x.cancel(errHalted)
+		just[x.job] = true
+	}
+	waitFor(ctx, stopping...)
+	var err error
+	if h.GoesOn, err = s.goOnNow(just); err != nil {
+		h.Problems = append(h.Problems, api.NotTold(err))
+	}
+	return h, h.Incomplete()
+}
+
+// beginHalt halts, and returns the jobs that have to stop. It takes effect even when it can be neither recorded nor kept: a full disk must
+// not keep anybody from halting.
+func (s *Service) beginHalt(ctx context.Context, x Action, r api.HaltRequest) (api.Halt, []*run) {
 	s.halting.Lock() // record, file and memory say the same
 	defer s.halting.Unlock()
-	// It takes effect even when it cannot be recorded: a full disk must not keep anybody from halting.
-	noted := s.allow(ctx, x)
-	if noted != nil && !r.Halted {
-		return api.Halt{}, noted
+	h := s.said(ctx, r)
+	kept := h // problems are those of this answer
+	if err := s.record(ctx, x); err != nil {
+		s.log.Error("the agent is halted, and that could not be recorded", "by", h.By, "err", err)
+		h.Problems = append(h.Problems, devices.Reason{Code: api.CodeNotRecorded, Message: "it could not be recorded: " + err.Error(), Hint: "make room for the state, or look at its audit file"})
 	}
-	var late []agent.Job // still stop where they run
-	if !r.Halted {
-		var err error
-		if late, err = s.attendedElsewhere(); err != nil {
-			return api.Halt{}, s.refuse(ctx, x, fmt.Errorf("end of the halt: %w", err))
-		}
-	}
-	h := api.Halt{HaltRequest: r, By: bounded(api.PrincipalOf(ctx).Name), Since: s.clock().Format(time.RFC3339), GoesOn: []api.CancelledDrive{}}
-	if r.Halted {
-		s.saidLast = &agent.SaidHalt{ID: rand.Text(), By: h.By, Since: h.Since, Reason: h.Reason}
-	}
-	err := s.keepHalt(haltNote{h, s.saidLast})
-	if err != nil && !r.Halted {
-		return api.Halt{}, s.refuse(ctx, x, fmt.Errorf("end of the halt: %w", err))
+	s.saidLast = &agent.SaidHalt{ID: rand.Text(), By: h.By, Since: h.Since, Reason: h.Reason}
+	if err := s.keepHalt(haltNote{kept, s.saidLast}); err != nil {
+		s.log.Error("the agent is halted until it ends: that could not be kept", "by", h.By, "err", err)
+		h.Problems = append(h.Problems, devices.Reason{Code: "not_kept", Message: "it could not be kept, and ends with the agent: " + err.Error(), Hint: "make the state writable, and halt again"})
 	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.halt = kept
+	return h, slices.Collect(maps.Values(s.running))
+}
+
+// said is what somebody says of a halt.
+func (s *Service) said(ctx context.Context, r api.HaltRequest) api.Halt {
+	return api.Halt{HaltRequest: r, By: bounded(api.PrincipalOf(ctx).Name), Since: s.clock().Format(time.RFC3339), GoesOn: []api.CancelledDrive{}}
+}
+
+// endHalt ends a halt, and goes on with jobs; those that have not stopped yet, here or elsewhere, as soon as they have.
+func (s *Service) endHalt(ctx context.Context, x Action, r api.HaltRequest) (api.Halt, error) {
+	h, late, err := s.endNote(ctx, x, r)
+	if err != nil {
+		return api.Halt{}, err
+	}
+	for _, j := range late {
+		s.adoptWhenLeft(j.ID, j.Plan)
+	}
+	return h, s.Adopt(ctx)
+}
+
+// endNote ends a halt on disk and in memory. late are the jobs of others that still stop where they run.
+func (s *Service) endNote(ctx context.Context, x Action, r api.HaltRequest) (h api.Halt, late []agent.Job, err error) {
+	s.halting.Lock()
+	defer s.halting.Unlock()
+	if err := s.allow(ctx, x); err != nil {
+		return h, nil, err
+	}
+	h = s.said(ctx, r)
+	if late, err = s.attendedElsewhere(); err == nil {
+		err = s.keepHalt(haltNote{h, s.saidLast})
+	}
+	if err != nil {
+		return h, nil, s.refuse(ctx, x, fmt.Errorf("end of the halt: %w", err))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.halt = h
-	var stopping []*run
-	var unknown error
-	if r.Halted {
-		for _, x := range s.running {
-			stopping = append(stopping, x)
-		}
+	for _, x := range s.running {
+		x.missed = true // it stops still: when it has, the agent goes on with it
 	}
-	s.mu.Unlock()
-	for _, x := range stopping {
-		h.GoesOn = append(h.GoesOn, x.goOn()...)
-		x.cancel(errHalted)
-	}
-	for _, x := range stopping {
-		s.waitFor(ctx, x)
-	}
-	if r.Halted {
-		others, failed := s.goOnElsewhere()
-		h.GoesOn, unknown = append(h.GoesOn, others...), failed
-	}
-	if !r.Halted {
-		for _, j := range late {
-			s.adoptWhenLeft(j.ID, j.Plan)
-		}
-		return h, s.Adopt(ctx)
-	}
-	switch {
-	case err == nil && noted == nil && unknown != nil:
-		return h, fmt.Errorf("the agent is halted; what other processes run cannot be told: %w", unknown)
-	case err != nil:
-		return h, fmt.Errorf("the agent is halted, until it ends: that could not be kept: %w", errors.Join(noted, err))
-	case noted != nil:
-		return h, fmt.Errorf("the agent is halted, and that is kept; it could not be recorded: %w", noted)
-	}
-	return h, nil
+	return h, late, nil
 }
 
 // withNote is a halt as it holds for whatever begins now: also one whose note somebody wrote or damaged since.
@@ -192,20 +214,15 @@ func (s *Service) Halted(ctx context.Context) (api.Halt, error) {
 	}
 	s.mu.Lock()
 	h := s.halt
-	var running []*run
-	for _, r := range s.running {
-		running = append(running, r)
-	}
 	s.mu.Unlock()
 	h = s.withNote(h)
 	h.GoesOn = []api.CancelledDrive{}
 	if !h.Halted {
 		return h, nil
 	}
-	for _, r := range running {
-		h.GoesOn = append(h.GoesOn, r.goOn()...)
+	var err error
+	if h.GoesOn, err = s.goOnNow(nil); err != nil {
+		h.Problems = append(h.Problems, api.NotTold(err))
 	}
-	others, err := s.goOnElsewhere()
-	h.GoesOn = append(h.GoesOn, others...)
-	return h, err
+	return h, h.Incomplete()
 }

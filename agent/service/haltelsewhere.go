@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
+	"maps"
+	"slices"
 
 	"github.com/expunge-dev/expunge/agent"
 	"github.com/expunge-dev/expunge/agent/api"
-	"github.com/expunge-dev/expunge/sanitize"
-	"github.com/expunge-dev/expunge/sanitize/journal"
 )
 
 // A halt holds for all processes with the same state, and each stops its own jobs: this one, when it is not the resident one, looks
@@ -62,37 +61,62 @@ func (s *Service) attendedElsewhere() ([]agent.Job, error) {
 	return found, nil
 }
 
-// goOnElsewhere are the drives that other processes are at work on.
-func (s *Service) goOnElsewhere() ([]api.CancelledDrive, error) {
-	jobs, err := s.attendedElsewhere()
-	var list []api.CancelledDrive
-	for _, j := range jobs {
-		for _, r := range j.Drives {
-			if r.Finished() {
-				continue
-			}
-			d := api.CancelledDrive{ID: r.Drive.ID, Serial: r.Drive.Serial, Message: "another process runs its job, " + j.ID + ": it stops within seconds"}
-			switch itself, err := s.byItself(j.ID, r.Drive); {
-			case err != nil:
-				d.Message += fmt.Sprintf("; whether the drive erases itself, which nothing stops, cannot be told: %v", err)
-			case itself:
-				d = goesOn(d.ID, d.Serial, j.ID)
-			}
-			list = append(list, d)
-		}
+// goOnNow are the drives that this process, others, or nobody is at work on, and that go on. Jobs of just have stopped a moment ago. With
+// an error it has those that could be told.
+func (s *Service) goOnNow(just map[string]bool) ([]api.CancelledDrive, error) {
+	list := []api.CancelledDrive{}
+	running := s.atWork() // first: those that end meanwhile are let go of before they are not among these
+	var problems error
+	for _, job := range slices.Sorted(maps.Keys(running)) {
+		here, err := s.goOnHere(running[job])
+		list, problems = append(list, here...), errors.Join(problems, err)
 	}
-	return list, err
+	names, err := s.Agent.JobNames()
+	if err != nil {
+		return list, errors.Join(problems, err)
+	}
+	for _, job := range names {
+		if running[job] != nil || s.kept.isOver(job) {
+			continue
+		}
+		others, err := s.goOnWithout(job, just[job])
+		list, problems = append(list, others...), errors.Join(problems, err)
+	}
+	return list, problems
 }
 
-// byItself says whether a drive that another process works on carries out what nothing stops, as its journal has it.
-func (s *Service) byItself(job string, d sanitize.DrivePlan) (bool, error) {
-	var meter sanitize.Meter
-	parsed, err := journal.Read(s.Agent.JournalOf(job, d))
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+// goOnWithout are the drives of a job that go on without this process.
+func (s *Service) goOnWithout(job string, just bool) ([]api.CancelledDrive, error) {
+	attended, err := s.Agent.Attended(job)
+	if err != nil {
+		return nil, err
 	}
-	if err == nil {
-		err = sanitize.Follow(&meter, parsed.Records, -1)
+	byItself, problems := s.Agent.ByThemselves(job)
+	var list []api.CancelledDrive
+	if attended {
+		j, err := s.Agent.Job(job)
+		for _, r := range j.Drives {
+			switch {
+			case r.Finished():
+			case byItself[r.Drive.ID]:
+				list = append(list, goesOn(r.Drive, job))
+			default:
+				list = append(list, api.CancelledDrive{ID: r.Drive.ID, Serial: r.Drive.Serial, Message: "another process runs its job, " + job + ": it stops within seconds"})
+			}
+		}
+		return list, errors.Join(problems, err)
 	}
-	return err == nil && meter.Read().ByDrive, err
+	if len(byItself) == 0 {
+		return nil, problems
+	}
+	p, err := s.Agent.PlanOf(job)
+	for _, d := range p.Drives {
+		switch {
+		case byItself[d.ID] && just:
+			list = append(list, goesOn(d, job))
+		case byItself[d.ID]:
+			list = append(list, wentOn(d, job))
+		}
+	}
+	return list, errors.Join(problems, err)
 }

@@ -110,7 +110,7 @@ func (s *Service) Cancel(ctx context.Context, id string) (api.Cancelled, error) 
 	}
 	x.PlanDigest = j.Plan
 	// What runs is stopped also where that cannot be recorded or noted: a full disk must not keep anybody from stopping.
-	unrecorded := s.allow(ctx, x)
+	unrecorded := s.record(ctx, x)
 	who := api.PrincipalOf(ctx).Name
 	s.deciding.Lock()
 	r, err := s.ours(id)
@@ -120,26 +120,26 @@ func (s *Service) Cancel(ctx context.Context, id string) (api.Cancelled, error) 
 	s.deciding.Unlock()
 	if r == nil {
 		if unrecorded != nil {
-			return api.Cancelled{}, unrecorded
+			return api.Cancelled{}, s.unrecorded(ctx, x, unrecorded)
 		}
 		if err != nil {
 			return api.Cancelled{}, s.refuse(ctx, x, err)
 		}
 		return s.cancelled(j, nil), nil
 	}
-	byItself := r.byThemselves()
 	r.cancel(cancelledBy(who))
-	s.waitFor(ctx, r)
+	waitFor(ctx, r)
 	if err != nil {
 		return api.Cancelled{}, s.refuse(ctx, x, fmt.Errorf("job %s was told to stop, and that somebody stopped it could not be noted: the agent goes on with it when it starts again: %w", id, err))
 	}
 	if unrecorded != nil {
-		return api.Cancelled{}, fmt.Errorf("job %s was told to stop, and that could not be recorded: %w", id, unrecorded)
+		return api.Cancelled{}, api.NewProblem(api.ExitInternal, api.CodeNotRecorded, "make room for the state, or look at its audit file",
+			fmt.Errorf("job %s was told to stop, and that could not be recorded: %w", id, unrecorded))
 	}
 	if j, err = s.job(id); err != nil {
 		return api.Cancelled{}, err
 	}
-	return s.cancelled(j, byItself), nil
+	return s.cancelled(j, r), nil
 }
 
 // ours is this process' work on a job; nil when nobody is at work on it. One that another process runs is refused: nothing here stops
@@ -158,48 +158,69 @@ func (s *Service) ours(job string) (*run, error) {
 	return nil, err
 }
 
-// stopsWithin is how long those who stop a job wait for it before they answer.
+// stopsWithin is how long those who stop jobs wait for all of them before they answer.
 const stopsWithin = 10 * time.Second
 
-func (s *Service) waitFor(ctx context.Context, r *run) {
-	select {
-	case <-r.done:
-	case <-ctx.Done():
-	case <-time.After(stopsWithin):
-	}
-}
-
-// byThemselves are the drives of a job that carry out what nothing stops.
-func (r *run) byThemselves() map[devices.ID]bool {
-	found := map[devices.ID]bool{}
-	for _, d := range r.plan.Drives {
-		if reading, is := r.reading(d.ID); is && reading.ByDrive {
-			found[d.ID] = true
+func waitFor(ctx context.Context, running ...*run) {
+	ctx, done := context.WithTimeout(ctx, stopsWithin)
+	defer done()
+	for _, r := range running {
+		select {
+		case <-r.done:
+		case <-ctx.Done():
+			return
 		}
 	}
-	return found
 }
 
-// goOn tells of them.
-func (r *run) goOn() []api.CancelledDrive {
+// goOnHere are the drives of a job that is at work which carry out what nothing stops, or which it has not let go of. The error is that of
+// a journal that does not tell.
+func (s *Service) goOnHere(r *run) ([]api.CancelledDrive, error) {
 	var list []api.CancelledDrive
-	byItself := r.byThemselves()
+	var left map[devices.ID]bool
+	var err error
 	for _, d := range r.plan.Drives {
-		if byItself[d.ID] {
-			list = append(list, goesOn(d.ID, d.Serial, r.job))
+		reading, _ := r.reading(d.ID)
+		switch holds := r.holds(d.ID); {
+		case holds && reading.ByDrive:
+			list = append(list, goesOn(d, r.job))
+			continue
+		case holds:
+			list = append(list, api.CancelledDrive{ID: d.ID, Serial: d.Serial, Message: "job " + r.job + " has not let go of it yet"})
+			continue
+		}
+		if left == nil {
+			left, err = s.Agent.ByThemselves(r.job)
+		}
+		if left[d.ID] {
+			list = append(list, goesOn(d, r.job))
 		}
 	}
-	return list
+	return list, err
 }
 
-// cancelled says what was stopped. A drive that was ordered to erase itself goes on with that.
-func (s *Service) cancelled(j api.Job, byItself map[devices.ID]bool) api.Cancelled {
+// cancelled says what was stopped; r is nil of a job that nobody here was at work on. A drive that was ordered to erase itself goes on
+// with that.
+func (s *Service) cancelled(j api.Job, r *run) api.Cancelled {
 	c := api.Cancelled{Job: j.ID, Drives: []api.CancelledDrive{}}
+	p, err := s.Agent.PlanOf(j.ID)
+	byItself, unread := s.Agent.ByThemselves(j.ID)
+	if err = errors.Join(err, unread); err != nil {
+		s.log.Error("which drives go on by themselves cannot be told", "job", j.ID, "err", err)
+	}
+	planned := map[devices.ID]sanitize.DrivePlan{}
+	for _, d := range p.Drives {
+		planned[d.ID] = d
+		if r != nil && r.holds(d.ID) {
+			reading, _ := r.reading(d.ID)
+			byItself[d.ID] = reading.ByDrive
+		}
+	}
 	for _, d := range j.Drives {
 		switch {
 		case d.Outcome != sanitize.Interrupted:
 		case byItself[d.ID]:
-			c.Drives = append(c.Drives, goesOn(d.ID, d.Serial, j.ID))
+			c.Drives = append(c.Drives, goesOn(planned[d.ID], j.ID))
 		case j.State == api.JobRunning:
 			c.Drives = append(c.Drives, api.CancelledDrive{ID: d.ID, Serial: d.Serial, Message: "it was told to stop, and has not answered yet"})
 		default:
@@ -209,8 +230,21 @@ func (s *Service) cancelled(j api.Job, byItself map[devices.ID]bool) api.Cancell
 	return c
 }
 
-func goesOn(id devices.ID, serial, job string) api.CancelledDrive {
-	return api.CancelledDrive{ID: id, Serial: serial, Message: "the drive erases itself, and nothing stops that, not even a loss of power: resume job " + job + " to have it proven and certified"}
+func goesOn(d sanitize.DrivePlan, job string) api.CancelledDrive {
+	return api.CancelledDrive{ID: d.ID, Serial: d.Serial, Message: "the drive erases itself, and nothing stops that" + untilPower(d) + ": resume job " + job + " to have it proven and certified"}
+}
+
+// wentOn is goesOn of a drive that nobody has looked at since its job stopped.
+func wentOn(d sanitize.DrivePlan, job string) api.CancelledDrive {
+	return api.CancelledDrive{ID: d.ID, Serial: d.Serial, Message: "the drive erases itself, and nothing stops that" + untilPower(d) + ", or has ended since its job stopped: resume job " + job + " to have it proven and certified"}
+}
+
+// untilPower says of what nothing stops what a loss of power does to it.
+func untilPower(d sanitize.DrivePlan) string {
+	if d.OutlastsPower() {
+		return ", not even a loss of power"
+	}
+	return " but a loss of power, after which it must begin again"
 }
 
 // Resume goes on with a job that stopped.

@@ -23,14 +23,29 @@ type run struct {
 
 	mu     sync.Mutex // guards the rest
 	atWork map[devices.ID]*sanitize.Meter
-	left   int // drives without an end
+	open   map[devices.ID]bool // drives that it has not let go of
 }
 
-// busy is how many of its drives have no end yet.
+// busy is how many of its drives it has not let go of yet.
 func (r *run) busy() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.left
+	return len(r.open)
+}
+
+// holds says whether it has not let go of a drive yet.
+func (r *run) holds(id devices.ID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.open[id]
+}
+
+func idsOf(drives []sanitize.DrivePlan) map[devices.ID]bool {
+	ids := map[devices.ID]bool{}
+	for _, d := range drives {
+		ids[d.ID] = true
+	}
+	return ids
 }
 
 // reading is how far a drive is, where it is worked on.
@@ -68,7 +83,7 @@ func (s *Service) begin(job string, p sanitize.Plan, pins map[devices.ID]string,
 		return nil, err
 	}
 	ctx, cancel := context.WithCancelCause(s.Until)
-	r := &run{job: job, plan: p, cancel: cancel, hub: hub, done: make(chan struct{}), atWork: map[devices.ID]*sanitize.Meter{}, left: len(p.Drives)}
+	r := &run{job: job, plan: p, cancel: cancel, hub: hub, done: make(chan struct{}), atWork: map[devices.ID]*sanitize.Meter{}, open: idsOf(p.Drives)}
 	if err := s.register(r, first); err != nil {
 		cancel(nil)
 		return nil, err
@@ -133,7 +148,7 @@ func (s *Service) observer(r *run, began chan<- error) agent.Observer {
 	return agent.Observer{
 		Planned: func(drives []sanitize.DrivePlan) {
 			r.mu.Lock()
-			r.left = len(drives)
+			r.open = idsOf(drives)
 			r.mu.Unlock()
 			began <- nil
 		},
@@ -151,7 +166,7 @@ func (s *Service) observer(r *run, began chan<- error) agent.Observer {
 		Ended: func(result agent.DriveResult) {
 			r.mu.Lock()
 			delete(r.atWork, result.Drive.ID)
-			r.left--
+			delete(r.open, result.Drive.ID)
 			r.mu.Unlock()
 			if err := r.hub.driveEnded(result); err != nil {
 				s.log.Error("a drive's end cannot be told", "job", r.job, "err", err)

@@ -105,8 +105,8 @@ func (a *app) haltCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "halt {--reason TEXT | --end}", Short: "stop the agent from beginning anything destructive, or let it again", Args: cobra.NoArgs,
 		Long: "halt stops all jobs of the agent resumably and keeps any from beginning, also after a restart. Commands that run jobs with the same state\n" +
-			"stop theirs within seconds; which have not yet is listed. A drive that erases itself goes on: nothing stops that, not even a loss of power,\n" +
-			"and it is listed. With --end, which takes the role to approve, unfinished jobs go on, but for those that a person stopped.",
+			"stop theirs within seconds; which have not yet is listed. A drive that erases itself goes on: nothing stops that, a sanitize not even a\n" +
+			"loss of power, and it is listed. With --end, which takes the role to approve, unfinished jobs go on, but for those that a person stopped.",
 		RunE: a.verb("halt", func(ctx context.Context, _ []string) (answer, error) {
 			svc, err := a.mustAsk(ctx)
 			if err != nil {

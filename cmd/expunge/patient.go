@@ -34,7 +34,7 @@ func acts[T any](ctx context.Context, p patient, may, tells string, do func(cont
 	errors.As(err, &told)
 	switch {
 	case err == nil:
-	case told != nil && told.Code == api.CodeNotBegun:
+	case told != nil && (told.Code == api.CodeNotBegun || told.Code == api.CodeAudit):
 		p.course.nothing()
 	case client.MayBeDone(err), told != nil && (told.ExitStatus == exitInternal || told.ExitStatus == exitInterrupted):
 		hint := tells
@@ -120,7 +120,18 @@ func (p patient) Halt(ctx context.Context, r api.HaltRequest) (api.Halt, error) 
 	if !r.Halted {
 		may = "the halt may have been ended"
 	}
-	return acts(ctx, p, may, "expunge health tells", func(ctx context.Context) (api.Halt, error) { return p.Client.Halt(ctx, r) })
+	var holds error // of a halt that is certain: what could not be done of it
+	h, err := acts(ctx, p, may, "expunge health tells", func(ctx context.Context) (api.Halt, error) {
+		h, err := p.Client.Halt(ctx, r)
+		if h.Halted && h.Incomplete() != nil {
+			holds, err = err, nil
+		}
+		return h, err
+	})
+	if err == nil {
+		err = holds
+	}
+	return h, err
 }
 
 // Locate implements api.Service.

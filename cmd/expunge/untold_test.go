@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/expunge-dev/expunge/agent/api"
 	"github.com/expunge-dev/expunge/agent/client"
@@ -90,6 +91,8 @@ func TestOnlyARefusalIsNothing(t *testing.T) {
 		{exitInternal, "no_room", false, exitInterrupted},
 		{exitInternal, api.CodeNotBegun, true, exitInternal},
 		{exitPermission, api.CodeNotBegun, true, exitPermission},
+		{exitInternal, api.CodeAudit, true, exitInternal},
+		{exitInternal, api.CodeNotRecorded, false, exitInterrupted},
 		{exitInterrupted, "stopping", false, exitInterrupted},
 		{exitFailed, "failed", false, exitFailed},
 		{exitUnproven, "journal", false, exitUnproven},
@@ -115,6 +118,61 @@ func TestOnlyARefusalIsNothing(t *testing.T) {
 		}
 		p.Close()
 	}
+}
+
+// Whoever halts an agent whose audit file takes nothing is told that it is halted, and what is wrong; whoever ends the halt then, that it holds.
+func TestHaltThatCannotBeRecorded(t *testing.T) {
+	rack, dir := rackOf(t, virtual.Spec{Serial: "N", Profile: "nvme-ssd", SizeBytes: 4 << 20})
+	stuck, err := virtual.ParseFault("progress-stuck:30")
+	if err == nil {
+		err = rack.Fault("N", stuck)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	serve, c := startAgent(t, dir)
+	p, err := c.Plan(t.Context(), api.PlanRequest{Drives: []string{"N"}, Request: sanitize.Request{Method: sanitize.Purge}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := c.Start(t.Context(), api.StartRequest{PlanID: p.ID, PlanDigest: p.Digest, ExpectDrives: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for { // until the drive is at it
+		now, err := c.Job(t.Context(), j.ID)
+		if err != nil || now.State != api.JobRunning {
+			t.Fatalf("%+v, %v", now, err)
+		}
+		if r := now.Drives[0].Progress; r != nil && r.ByDrive && r.Done > 0 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	name := filepath.Join(dir, "agent", "actions")
+	if err := errors.Join(os.Rename(name, name+".kept"), os.Mkdir(name, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []struct {
+		args          []string
+		stdout, never string
+		stderr        string
+	}{
+		{[]string{"halt", "--reason", "stop all"}, "HALTED by ", "nothing was touched", "the agent is halted; it could not be recorded"},
+		{[]string{"halt", "--end"}, "", "may have been ended", "nothing was touched"},
+	} {
+		stdout, stderr, code := on(t, rack, x.args...)
+		if code != exitInternal || !strings.HasPrefix(stdout, x.stdout) || !strings.Contains(stderr, x.stderr) || strings.Contains(stderr, x.never) || strings.Contains(stderr, "may be halted") {
+			t.Errorf("%v: exit %d\n%s%s", x.args, code, stdout, stderr)
+		}
+		if !strings.Contains(stdout, "N: the drive erases itself") == (x.stdout != "") {
+			t.Errorf("%v: %s", x.args, stdout)
+		}
+	}
+	if h, err := c.Halted(t.Context()); err != nil || !h.Halted || len(h.GoesOn) != 1 {
+		t.Errorf("%+v, %v", h, err)
+	}
+	stop(t, serve)
 }
 
 // full takes nothing, as a disk without room or a reader that is gone.

@@ -99,7 +99,7 @@ type CancelledDrive struct {
 	// Serial serial number of the drive
 	Serial string `json:"serial"`
 
-	// Stopped Stopped: the host works on it no more. Otherwise the drive carries out a command that nothing stops, not even a loss of power: it goes on with it until it is done.
+	// Stopped Stopped: the host works on it no more. Otherwise the drive carries out a command that nothing stops, of a sanitize not even a loss of power, and goes on with it until it is done; or its job has not let go of it yet.
 	Stopped bool `json:"stopped"`
 }
 
@@ -651,11 +651,14 @@ type Halt struct {
 	// By who halted it
 	By *string `json:"by,omitempty"`
 
-	// GoesOn GoesOn lists the drives that carry out commands which nothing stops, and those whose jobs other processes have not stopped yet.
+	// GoesOn GoesOn lists the drives that carry out commands which nothing stops, or may do so still since their jobs stopped, and those whose jobs have not stopped yet, here or in other processes.
 	GoesOn *[]CancelledDrive `json:"goes_on"`
 
 	// Halted whether it is halted, or shall be
 	Halted bool `json:"halted"`
+
+	// Problems Problems is what could not be done of a halt that holds all the same: to record it, to keep it for the next start, to tell all that goes on. There are none when all was done.
+	Problems *[]DevicesReason `json:"problems,omitempty"`
 
 	// Reason why, for people
 	Reason *string `json:"reason,omitempty"`
@@ -1860,7 +1863,7 @@ type ClientInterface interface {
 
 	// GetHalt Whether the agent is halted
 	//
-	// By whom, since when and why, and which drives go on by themselves, or in other processes that have not stopped yet.
+	// By whom, since when and why, and which drives go on by themselves, or whose jobs have not stopped yet.
 	//
 	// Needs the role read.
 	//
@@ -1869,7 +1872,7 @@ type ClientInterface interface {
 
 	// SetHaltWithBody Halt the agent, or end that
 	//
-	// A halted agent begins nothing that destroys data. To halt it needs the role operate, to end that the role approve. What a drive does by itself goes on: the answer lists those, and the drives whose jobs other processes have not stopped yet.
+	// A halted agent begins nothing that destroys data. To halt it needs the role operate, to end that the role approve. What a drive does by itself goes on: the answer lists those, and the drives whose jobs have not stopped yet, here or in other processes. A halt that could not be recorded or kept holds all the same: its answer has `problems`.
 	//
 	// Needs the role operate or approve.
 	//
@@ -1880,7 +1883,7 @@ type ClientInterface interface {
 
 	// SetHalt Halt the agent, or end that
 	//
-	// A halted agent begins nothing that destroys data. To halt it needs the role operate, to end that the role approve. What a drive does by itself goes on: the answer lists those, and the drives whose jobs other processes have not stopped yet.
+	// A halted agent begins nothing that destroys data. To halt it needs the role operate, to end that the role approve. What a drive does by itself goes on: the answer lists those, and the drives whose jobs have not stopped yet, here or in other processes. A halt that could not be recorded or kept holds all the same: its answer has `problems`.
 	//
 	// Needs the role operate or approve.
 	//
@@ -2179,7 +2182,7 @@ func (c *Client) LocateDrive(ctx context.Context, drive string, params *LocateDr
 
 // GetHalt Whether the agent is halted
 //
-// By whom, since when and why, and which drives go on by themselves, or in other processes that have not stopped yet.
+// By whom, since when and why, and which drives go on by themselves, or whose jobs have not stopped yet.
 //
 // Needs the role read.
 //
@@ -2198,7 +2201,7 @@ func (c *Client) GetHalt(ctx context.Context, reqEditors ...RequestEditorFn) (*h
 
 // SetHaltWithBody Halt the agent, or end that
 //
-// A halted agent begins nothing that destroys data. To halt it needs the role operate, to end that the role approve. What a drive does by itself goes on: the answer lists those, and the drives whose jobs other processes have not stopped yet.
+// A halted agent begins nothing that destroys data. To halt it needs the role operate, to end that the role approve. What a drive does by itself goes on: the answer lists those, and the drives whose jobs have not stopped yet, here or in other processes. A halt that could not be recorded or kept holds all the same: its answer has `problems`.
 //
 // Needs the role operate or approve.
 //
@@ -2219,7 +2222,7 @@ func (c *Client) SetHaltWithBody(ctx context.Context, contentType string, body i
 
 // SetHalt Halt the agent, or end that
 //
-// A halted agent begins nothing that destroys data. To halt it needs the role operate, to end that the role approve. What a drive does by itself goes on: the answer lists those, and the drives whose jobs other processes have not stopped yet.
+// A halted agent begins nothing that destroys data. To halt it needs the role operate, to end that the role approve. What a drive does by itself goes on: the answer lists those, and the drives whose jobs have not stopped yet, here or in other processes. A halt that could not be recorded or kept holds all the same: its answer has `problems`.
 //
 // Needs the role operate or approve.
 //
@@ -3512,7 +3515,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetHaltWithResponse Whether the agent is halted
 	//
-	// By whom, since when and why, and which drives go on by themselves, or in other processes that have not stopped yet.
+	// By whom, since when and why, and which drives go on by themselves, or whose jobs have not stopped yet.
 	//
 	// Needs the role read.
 	//
@@ -3523,7 +3526,7 @@ type ClientWithResponsesInterface interface {
 
 	// SetHaltWithBodyWithResponse Halt the agent, or end that
 	//
-	// A halted agent begins nothing that destroys data. To halt it needs the role operate, to end that the role approve. What a drive does by itself goes on: the answer lists those, and the drives whose jobs other processes have not stopped yet.
+	// A halted agent begins nothing that destroys data. To halt it needs the role operate, to end that the role approve. What a drive does by itself goes on: the answer lists those, and the drives whose jobs have not stopped yet, here or in other processes. A halt that could not be recorded or kept holds all the same: its answer has `problems`.
 	//
 	// Needs the role operate or approve.
 	//
@@ -3534,7 +3537,7 @@ type ClientWithResponsesInterface interface {
 
 	// SetHaltWithResponse Halt the agent, or end that
 	//
-	// A halted agent begins nothing that destroys data. To halt it needs the role operate, to end that the role approve. What a drive does by itself goes on: the answer lists those, and the drives whose jobs other processes have not stopped yet.
+	// A halted agent begins nothing that destroys data. To halt it needs the role operate, to end that the role approve. What a drive does by itself goes on: the answer lists those, and the drives whose jobs have not stopped yet, here or in other processes. A halt that could not be recorded or kept holds all the same: its answer has `problems`.
 	//
 	// Needs the role operate or approve.
 	//
@@ -4723,7 +4726,7 @@ func (c *ClientWithResponses) LocateDriveWithResponse(ctx context.Context, drive
 
 // GetHaltWithResponse Whether the agent is halted
 //
-// By whom, since when and why, and which drives go on by themselves, or in other processes that have not stopped yet.
+// By whom, since when and why, and which drives go on by themselves, or whose jobs have not stopped yet.
 //
 // Needs the role read.
 //
@@ -4740,7 +4743,7 @@ func (c *ClientWithResponses) GetHaltWithResponse(ctx context.Context, reqEditor
 
 // SetHaltWithBodyWithResponse Halt the agent, or end that
 //
-// A halted agent begins nothing that destroys data. To halt it needs the role operate, to end that the role approve. What a drive does by itself goes on: the answer lists those, and the drives whose jobs other processes have not stopped yet.
+// A halted agent begins nothing that destroys data. To halt it needs the role operate, to end that the role approve. What a drive does by itself goes on: the answer lists those, and the drives whose jobs have not stopped yet, here or in other processes. A halt that could not be recorded or kept holds all the same: its answer has `problems`.
 //
 // Needs the role operate or approve.
 //
@@ -4757,7 +4760,7 @@ func (c *ClientWithResponses) SetHaltWithBodyWithResponse(ctx context.Context, c
 
 // SetHaltWithResponse Halt the agent, or end that
 //
-// A halted agent begins nothing that destroys data. To halt it needs the role operate, to end that the role approve. What a drive does by itself goes on: the answer lists those, and the drives whose jobs other processes have not stopped yet.
+// A halted agent begins nothing that destroys data. To halt it needs the role operate, to end that the role approve. What a drive does by itself goes on: the answer lists those, and the drives whose jobs have not stopped yet, here or in other processes. A halt that could not be recorded or kept holds all the same: its answer has `problems`.
 //
 // Needs the role operate or approve.
 //
