@@ -346,9 +346,12 @@ func (s *Service) refused(ctx context.Context, x Action, code string, record fun
 	}
 }
 
-// allow records that something will be done. What cannot be recorded is not done.
+// allow records that something will be done. What cannot be recorded is not done, nor is anything while the state is another.
 func (s *Service) allow(ctx context.Context, x Action) error {
 	x.Decision = allowed
+	if err := s.stateStands(); err != nil {
+		return stateProblem(err)
+	}
 	if err := s.note(ctx, x, (*auditFile).append); err != nil {
 		return api.NewProblem(api.ExitInternal, "audit", "nothing was touched: make room for the state, or look at its audit file", err)
 	}
