@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -86,10 +87,9 @@ func (a *app) serve(ctx context.Context, file string) (err error) {
 	}
 	defer func() {
 		// A signal has ended ctx: what runs is given time of its own.
-		closing, done := context.WithTimeout(context.WithoutCancel(ctx), closesWithin)
+		closing, done := context.WithTimeout(context.WithoutCancel(ctx), cmp.Or(a.testOnlyCloses, closesWithin))
 		defer done()
-		err = errors.Join(err, svc.Close(closing))
-		log.Info("stopped")
+		err = ended(err, svc.Close(closing), log)
 	}()
 	rules, err := c.Rules()
 	if err != nil {
@@ -130,6 +130,24 @@ func (a *app) serve(ctx context.Context, file string) (err error) {
 		err = nil // it was told to stop
 	}
 	return err
+}
+
+// ended is how the agent ended: by what it served with, and with what did not stop.
+func ended(served, closed error, log hclog.Logger) error {
+	var left *service.UnendedError
+	if !errors.As(closed, &left) {
+		log.Info("stopped")
+		return errors.Join(served, closed)
+	}
+	if served != nil {
+		log.Error("ended", "err", served)
+	}
+	log.Warn("stopped, but for what did not stop in time", "what", left.Error())
+	hint := "the next agent goes on with these jobs: expunge serve; of a drive that takes no command yet, resume the job when it does: expunge jobs resume"
+	if len(left.Jobs) == 0 {
+		hint = "look whether it answers; the next agent looks again: expunge serve"
+	}
+	return &problem{code: exitInterrupted, name: "not_stopped", err: left, hint: hint}
 }
 
 // resident makes the service of this host, and what counts for it.
