@@ -95,7 +95,8 @@ type Service struct {
 	held     map[string]sanitize.Plan
 	stopped  map[string]*agent.HaltedError // jobs of a service that is not resident, by a halt
 	hotPlug  string
-	verdicts map[string]verdict // of certificates, by file
+	beside   func() []devices.Reason // what is wrong beside this service; nil knows of nothing
+	verdicts map[string]verdict      // of certificates, by file
 }
 
 var _ api.Service = (*Service)(nil)

@@ -26,6 +26,7 @@ import (
 	"github.com/expunge-dev/expunge/agent/page"
 	"github.com/expunge-dev/expunge/agent/server"
 	"github.com/expunge-dev/expunge/agent/service"
+	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/internal/durable"
 )
 
@@ -107,6 +108,12 @@ func (a *app) serve(ctx context.Context, file string) (err error) {
 	if err != nil {
 		return err
 	}
+	svc.Beside(func() (list []devices.Reason) {
+		for _, l := range listeners {
+			list = append(list, l.Problems()...)
+		}
+		return list
+	})
 	if err := announceSocket(state, socket); err != nil {
 		return err
 	}
