@@ -46,6 +46,9 @@ func (s *Service) Health(ctx context.Context) (api.Health, error) {
 	if free, err := durable.Free(s.Agent.Dir()); err != nil || free < lowRoom {
 		h.Problems = append(h.Problems, devices.Reason{Code: "no_room", Message: fmt.Sprintf("the state directory has %d bytes left", free), Hint: "make room there"})
 	}
+	if durable.ReadOnly(s.Agent.Dir()) {
+		h.Problems = append(h.Problems, readOnly)
+	}
 	if err := s.stateStands(); err != nil {
 		h.Problems = append(h.Problems, stateReason(err))
 	}

@@ -42,3 +42,6 @@ func stateProblem(err error) error {
 func stateReason(err error) devices.Reason {
 	return devices.Reason{Code: codeState, Message: err.Error(), Hint: hintState}
 }
+
+// readOnly is what is wrong with a state on a file system that is read-only, as some become by themselves after an error.
+var readOnly = devices.Reason{Code: codeState, Message: "the file system of the state is read-only", Hint: "make it writable again, as it is; then resume what has stopped (expunge jobs), or start the agent again"}

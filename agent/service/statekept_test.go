@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/expunge-dev/expunge/agent/api"
@@ -87,5 +88,39 @@ func TestTheStateIsReplacedUnderTheAgent(t *testing.T) {
 	s.follow(x, s.start(x, p).ID, "")
 	if s.holds("B") != 0 {
 		t.Error("B holds data")
+	}
+}
+
+// What a user would lose: the log, as they are told to put it back from a backup, where only the file system became read-only.
+func TestTheStateBecomesReadOnly(t *testing.T) {
+	s := newSite(t)
+	s.drive("A", "", small)
+	x := s.serve(nil)
+	s.follow(x, s.start(x, s.plan(x, sanitize.Request{}, "A")).ID, "")
+	if err := syscall.Mount(s.state, s.state, "", syscall.MS_BIND, ""); err != nil {
+		t.Skipf("nothing can be mounted: %v", err)
+	}
+	mounted := true
+	unmount := func() {
+		if mounted {
+			if mounted = false; syscall.Unmount(s.state, syscall.MNT_DETACH) != nil {
+				t.Error("it stays mounted")
+			}
+		}
+	}
+	t.Cleanup(unmount)
+	if err := syscall.Mount("", s.state, "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	h, err := x.Health(s.ctx)
+	if err != nil || h.SafeToPowerOff || len(h.PowerOff) != 1 || h.PowerOff[0] != readOnly {
+		t.Errorf("%+v, %v", h, err)
+	}
+	if codes := s.problems(x); !slices.Equal(codes, []string{"state"}) {
+		t.Errorf("%v", codes)
+	}
+	unmount()
+	if h, err := x.Health(s.ctx); err != nil || !h.SafeToPowerOff || len(h.Problems) > 0 {
+		t.Errorf("%+v, %v", h, err)
 	}
 }
