@@ -54,12 +54,19 @@ func Unix(path string, perm fs.FileMode, gid int) (*Listener, error) {
 	}}, nil
 }
 
+// PathMost is how many bytes the path of a Unix socket that is made can have: 107 are what the kernel takes (sun_path of unix(7), with
+// its zero byte), of the other name that it has first.
+const PathMost = 107 - len(beforeIt)
+
+// beforeIt is what the name of a socket ends in that has not its permissions yet.
+const beforeIt = ".new"
+
 // unixAt makes the socket under another name first, so that it is never there with other permissions than it shall have.
 func unixAt(path string, perm fs.FileMode, gid int) (*net.UnixListener, error) {
 	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != fs.ModeSocket {
 		return nil, errors.New("a file that is no socket is in the way")
 	}
-	next := path + ".new"
+	next := path + beforeIt
 	if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -79,6 +80,10 @@ func (a *app) serve(ctx context.Context, file string) (err error) {
 	a.course.mu.Lock()
 	a.course.log = func(words string) { log.Info(words) }
 	a.course.mu.Unlock()
+	opened, err := a.mayListen(c)
+	if err != nil {
+		return err
+	}
 	if err := a.course.begins(ctx, "jobs may have been under way", "they go on when an agent starts: expunge serve"); err != nil {
 		return err
 	}
@@ -104,7 +109,7 @@ func (a *app) serve(ctx context.Context, file string) (err error) {
 	if err != nil {
 		return err
 	}
-	listeners, socket, err := a.listeners(c, state)
+	listeners, socket, err := a.listeners(c, state, opened)
 	if err != nil {
 		return err
 	}
@@ -194,8 +199,28 @@ func (a *app) resident(c config.Config, log hclog.Logger) (*service.Service, *me
 	return svc, met, nil
 }
 
+// mayListen returns what systemd opened, and whether the agent can listen where it is to, before anything is made.
+func (a *app) mayListen(c config.Config) ([]net.Listener, error) {
+	opened, err := activation.Listeners()
+	if err != nil {
+		return nil, fmt.Errorf("sockets of systemd: %w", err)
+	}
+	if slices.ContainsFunc(opened, func(l net.Listener) bool { _, is := l.(*net.UnixListener); return is }) {
+		return opened, nil
+	}
+	state, err := a.stateDir()
+	if err != nil {
+		return nil, err
+	}
+	path, err := filepath.Abs(a.socketPath(c, state)) // which commands are told
+	if err == nil && len(path) > server.PathMost {
+		err = usage("name a shorter one: --socket", fmt.Errorf("socket %s: its path has %d bytes, and a socket's path has at most %d; nothing was opened", path, len(path), server.PathMost))
+	}
+	return opened, err
+}
+
 // listeners are where others ask: those that systemd opened, or those of the configuration.
-func (a *app) listeners(c config.Config, state string) (list []*server.Listener, socket string, err error) {
+func (a *app) listeners(c config.Config, state string, opened []net.Listener) (list []*server.Listener, socket string, err error) {
 	defer func() {
 		if err != nil {
 			for _, l := range list {
@@ -203,10 +228,6 @@ func (a *app) listeners(c config.Config, state string) (list []*server.Listener,
 			}
 		}
 	}()
-	opened, err := activation.Listeners()
-	if err != nil {
-		return nil, "", fmt.Errorf("sockets of systemd: %w", err)
-	}
 	for _, l := range opened {
 		switch l := l.(type) {
 		case *net.UnixListener:
