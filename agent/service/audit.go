@@ -349,7 +349,7 @@ func (s *Service) refused(ctx context.Context, x Action, code string, record fun
 // allow records that something will be done. What cannot be recorded is not done, nor is anything while the state is another.
 func (s *Service) allow(ctx context.Context, x Action) error {
 	x.Decision = allowed
-	if err := s.stateStands(); err != nil {
+	if err := s.StateStands(); err != nil {
 		return stateProblem(err)
 	}
 	if err := s.note(ctx, x, (*auditFile).append); err != nil {

@@ -49,7 +49,7 @@ func (s *Service) Health(ctx context.Context) (api.Health, error) {
 	if durable.ReadOnly(s.Agent.Dir()) {
 		h.Problems = append(h.Problems, readOnly)
 	}
-	if err := s.stateStands(); err != nil {
+	if err := s.StateStands(); err != nil {
 		h.Problems = append(h.Problems, stateReason(err))
 	}
 	h.Problems = append(h.Problems, s.auditProblems()...)

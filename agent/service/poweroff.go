@@ -115,11 +115,11 @@ func (s *Service) look(l *look) {
 	}()
 	defer func() {
 		// It may have been moved while it was read.
-		if err := s.stateStands(); err != nil {
+		if err := s.StateStands(); err != nil {
 			l.why = []devices.Reason{stateReason(err)}
 		}
 	}()
-	if s.stateStands() != nil {
+	if s.StateStands() != nil {
 		return // nothing that is there is this agent's: it is not copied to the sink either
 	}
 	names, err := s.Agent.JobNames()

@@ -121,7 +121,7 @@ func (s *Service) working() error {
 	if err != nil {
 		return err
 	}
-	if err := s.stateStands(); err != nil { // not with mu held: a disk may not answer
+	if err := s.StateStands(); err != nil { // not with mu held: a disk may not answer
 		return stateProblem(err)
 	}
 	return nil

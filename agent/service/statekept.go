@@ -18,9 +18,9 @@ const (
 // nothing of what this process does.
 var errAnotherState = errors.New("the state directory is another than the one that this agent opened")
 
-// stateStands says whether the state at its path is the one that this service opened, by the lock that it holds there. Of one that is
+// StateStands says whether the state at its path is the one that this service opened, by the lock that it holds there. Of one that is
 // not resident, which holds none, that is not known.
-func (s *Service) stateStands() error {
+func (s *Service) StateStands() error {
 	if s.lock == nil {
 		return nil
 	}

@@ -133,6 +133,9 @@ func (a *app) serve(ctx context.Context, file string) (err error) {
 		}
 	}()
 	go watchdog(watching, svc, log)
+	for _, l := range listeners {
+		go keepSocket(watching, l, svc, log)
+	}
 	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
 		log.Warn("systemd was not told", "err", err)
 	}
@@ -325,5 +328,38 @@ func watchdog(ctx context.Context, svc *service.Service, log hclog.Logger) {
 			return
 		case <-tick.C:
 		}
+	}
+}
+
+// socketLooks is how often the agent looks whether its socket is still there.
+const socketLooks = 2 * time.Second
+
+// keepSocket makes the agent's socket again when somebody removed it: nobody at the host could halt it otherwise. It stays away where
+// the state, in which it may be, is another: nothing is made there.
+func keepSocket(ctx context.Context, l *server.Listener, svc *service.Service, log hclog.Logger) {
+	tick := time.NewTicker(socketLooks)
+	defer tick.Stop()
+	said := ""
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if svc.StateStands() != nil {
+			continue
+		}
+		did, err := l.Restore()
+		if did {
+			log.Warn("the socket was removed, and has been made again", "socket", l.Addr().String())
+		}
+		now := ""
+		if err != nil {
+			now = err.Error()
+		}
+		if now != said && now != "" {
+			log.Error("the socket was removed, and cannot be made again", "err", now)
+		}
+		said = now
 	}
 }

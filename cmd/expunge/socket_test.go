@@ -38,3 +38,25 @@ func TestASocketWithALongPath(t *testing.T) {
 	agent.signal(os.Interrupt)
 	agent.ends(exitOK)
 }
+
+// What an operator would lose: that they can halt the agent of a host, as somebody has removed its socket.
+func TestTheSocketIsRemovedUnderTheAgent(t *testing.T) {
+	_, dir := rackOf(t, virtual.Spec{Serial: "A", SizeBytes: 1 << 20})
+	agent := started(t, program(t, "--rack", dir, "serve"))
+	socket := filepath.Join(dir, "agent", "agent.sock")
+	c := client.Unix(socket)
+	t.Cleanup(c.Close)
+	agent.until(func() bool { _, err := c.Health(t.Context()); return err == nil }, "an answer")
+	c.Close()
+	if err := os.Remove(socket); err != nil {
+		t.Fatal(err)
+	}
+	agent.says("has been made again")
+	next := client.Unix(socket)
+	t.Cleanup(next.Close)
+	if _, err := next.Health(t.Context()); err != nil {
+		t.Error(err)
+	}
+	agent.signal(os.Interrupt)
+	agent.ends(exitOK)
+}
