@@ -122,7 +122,13 @@ func (a *app) serve(ctx context.Context, file string) (err error) {
 	if err := announceSocket(state, socket); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.Remove(filepath.Join(state, servingFile))) }()
+	defer func() {
+		if other := svc.StateStands(); other != nil { // and what it says is another's
+			err = errors.Join(err, &problem{code: exitInternal, name: "state", err: other, hint: "put back the one that it opened before an agent starts again; jobs that are in it can be resumed"})
+			return
+		}
+		err = errors.Join(err, os.Remove(filepath.Join(state, servingFile)))
+	}()
 	log.Info("serving", "version", version(), "state", state, "socket", socket, "config_sha256", c.SHA256, "simulated", svc.Agent.Simulated())
 	watching, stop := context.WithCancel(ctx)
 	defer stop()

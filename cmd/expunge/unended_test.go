@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -105,5 +107,22 @@ func TestStopWhileADriveDoesNotAnswer(t *testing.T) {
 	agent.signal(syscall.SIGTERM)
 	if told := agent.notStopped(); !strings.Contains(told.Message, "job "+j.ID+" did not stop in time") || strings.Contains(told.Message, "themselves") {
 		t.Errorf("%+v", told)
+	}
+}
+
+// An agent whose state was replaced says so when it ends, and takes nothing away from what is there.
+func TestStopWhileTheStateIsAnother(t *testing.T) {
+	_, dir := rackOf(t, virtual.Spec{Serial: "A", SizeBytes: 1 << 20})
+	agent, _ := hastyAgent(t, dir)
+	state := filepath.Join(dir, "agent")
+	if err := errors.Join(os.Rename(state, state+"-moved"), os.Mkdir(state, 0o700), os.WriteFile(filepath.Join(state, servingFile), []byte("{}"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	agent.signal(syscall.SIGTERM)
+	if said := agent.ends(exitInternal); !strings.Contains(said, "another than the one that this agent opened") || !strings.Contains(said, "put back the one") {
+		t.Error(said)
+	}
+	if _, err := os.Stat(filepath.Join(state, servingFile)); err != nil {
+		t.Error(err)
 	}
 }
