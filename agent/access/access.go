@@ -63,6 +63,8 @@ func (r *Rules) add(e Entry) error {
 		return errors.New("give one of uid, user, gid, group and certificate")
 	}
 	switch {
+	case e.UID != nil && *e.UID > maxID, e.GID != nil && *e.GID > maxID:
+		return fmt.Errorf("uid and gid are at most %d: the next one stands for nobody", uint32(maxID))
 	case e.UID != nil:
 		give(r.uids, *e.UID, e.Roles)
 		return nil
@@ -84,6 +86,9 @@ func (r *Rules) add(e Entry) error {
 	}
 	if name, is := strings.CutPrefix(e.Certificate, "CN="); is && name == "" || !is && !strings.Contains(e.Certificate, ":") {
 		return fmt.Errorf("certificate %q: give its URI, or CN= and its common name", e.Certificate)
+	}
+	if err := checkCertificate(e.Certificate); err != nil {
+		return fmt.Errorf("certificate %q: %w", e.Certificate, err)
 	}
 	give(r.certificates, e.Certificate, e.Roles)
 	return nil

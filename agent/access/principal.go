@@ -3,10 +3,15 @@ package access
 import (
 	"crypto/x509"
 	"encoding/asn1"
+	"errors"
 	"fmt"
+	"net/url"
 	"os/user"
+	"regexp"
 	"slices"
 	"strconv"
+	"strings"
+	"unicode"
 
 	"github.com/expunge-dev/expunge/agent/api"
 	"github.com/expunge-dev/expunge/internal/peercred"
@@ -73,4 +78,50 @@ func commonNames(c *x509.Certificate) (n int) {
 		}
 	}
 	return n
+}
+
+// maxID is the largest number of a user or group: the one after it is the kernel's (uid_t)-1, which stands for none.
+const maxID = 1<<32 - 2
+
+// named is what the name of somebody who asks looks like.
+var named = regexp.MustCompile(`^(uid:[0-9]+|cert:CN=.+|cert:[A-Za-z][A-Za-z0-9+.-]*:.+)$`)
+
+// CheckName says whether a name is one that Unix or Certificate can give somebody with roles, in their spelling: names are compared
+// as they are written, and one that nobody can have would be passed over without a word.
+func CheckName(name string) error {
+	if !named.MatchString(name) {
+		return errors.New("it is none: they are uid:NUMBER, cert:URI and cert:CN=NAME")
+	}
+	if number, is := strings.CutPrefix(name, "uid:"); is {
+		n, err := strconv.ParseUint(number, 10, 32)
+		if err != nil || n > maxID {
+			return fmt.Errorf("no user has that number: they are at most %d", uint32(maxID))
+		}
+		if own := strconv.FormatUint(n, 10); own != number {
+			return fmt.Errorf("it is written uid:%s", own)
+		}
+		return nil
+	}
+	return checkCertificate(strings.TrimPrefix(name, "cert:"))
+}
+
+// checkCertificate says whether a certificate can be named so: by its URI, or by "CN=" and its common name.
+func checkCertificate(name string) error {
+	if strings.TrimSpace(name) != name || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsGraphic(r) }) {
+		return errors.New("a blank at its end, or something that is not seen, is in it")
+	}
+	if common, is := strings.CutPrefix(name, "CN="); is {
+		if strings.TrimSpace(common) != common {
+			return errors.New("a blank is before the common name")
+		}
+		return nil
+	}
+	u, err := url.Parse(name)
+	if err != nil {
+		return err
+	}
+	if own := u.String(); own != name {
+		return fmt.Errorf("it is written %s", own)
+	}
+	return nil
 }

@@ -16,7 +16,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -184,17 +183,14 @@ func (c *Config) check() error {
 			return fmt.Errorf("approvals: %s has no principals, without which nobody could tell whether it is their own plan", a.Name)
 		}
 		for _, p := range a.Principals {
-			if !principal.MatchString(p) {
-				return fmt.Errorf("approvals: %s: principal %q is none: they are uid:NUMBER, cert:URI and cert:CN=NAME", a.Name, p)
+			if err := access.CheckName(p); err != nil {
+				return fmt.Errorf("approvals: %s: principal %q: %w", a.Name, p, err)
 			}
 		}
 		c.approvers = append(c.approvers, service.Approver{Name: a.Name, Key: key, Principals: a.Principals})
 	}
 	return nil
 }
-
-// principal is what the name of somebody who asks looks like.
-var principal = regexp.MustCompile(`^(uid:[0-9]+|cert:CN=.+|cert:[A-Za-z][A-Za-z0-9+.-]*:.+)$`)
 
 func (c *Config) readPolicy() error {
 	if c.Policy == "" {

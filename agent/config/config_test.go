@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,12 +29,15 @@ func TestWhatIsWrongIsTold(t *testing.T) {
 		"approvals: {approvers: [{name: A, key: missing.pem}]}": "missing.pem",
 		"approvals: {approvers: [{name: A, key: key.pem}]}":     "no principals",
 		"approvals: {approvers: [{name: A, key: key.pem, principals: ['spiffe://x/y']}]}": "cert:URI",
-		"approvals: {required: 17}":                                         "required",
-		"connections: many":                                                 "cannot unmarshal",
-		"socket: {path: /run/a}\n---\nsocket: {path: /run/b}":               "more than one",
-		"socket: {path: /run/a}\nsocket: {path: /run/b}":                    "already defined",
-		"durability: {sink: /var/x, accept_volatile: perhaps}":              "cannot unmarshal",
-		"tls: {listen: x, certificate: a, key: b, client_ca: c, open: yes}": "field open not found",
+		"access: [{uid: 4294967295, roles: [read]}]":                                      "at most 4294967294",
+		"access: [{certificate: 'CN=x ', roles: [read]}]":                                 "blank",
+		"access: [{certificate: 'SPIFFE://x/y', roles: [read]}]":                          "written spiffe://x/y",
+		"approvals: {required: 17}":                                                       "required",
+		"connections: many":                                                               "cannot unmarshal",
+		"socket: {path: /run/a}\n---\nsocket: {path: /run/b}":                             "more than one",
+		"socket: {path: /run/a}\nsocket: {path: /run/b}":                                  "already defined",
+		"durability: {sink: /var/x, accept_volatile: perhaps}":                            "cannot unmarshal",
+		"tls: {listen: x, certificate: a, key: b, client_ca: c, open: yes}":               "field open not found",
 	} {
 		dir := t.TempDir()
 		if err := os.WriteFile(filepath.Join(dir, "key.pem"), key, 0o600); err != nil {
@@ -41,6 +45,27 @@ func TestWhatIsWrongIsTold(t *testing.T) {
 		}
 		if _, err := Parse([]byte(text), dir); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", text, err, want)
+		}
+	}
+}
+
+// What an operator would lose: an approver that the file names in another spelling than the agent approves their own plan.
+func TestPrincipalsAreSpelledAsTheAgentDoes(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "key.pem"), publicKey(t), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"uid:0": "", "uid:1000": "", "uid:4294967294": "", "cert:CN=Ann Smith": "", "cert:CN=ann:x": "", "cert:spiffe://site/ann": "", "cert:urn:site:ann": "",
+		"uid:00": "uid:0", "uid:01000": "uid:1000", "uid:4294967295": "no user", "uid:4294967296": "no user", "uid:99999999999999999999": "no user", "uid:+1": "none", "uid: 1": "none", "uid:1 ": "none",
+		"cert:CN=x ": "blank", "cert:CN= x": "blank", "cert:CN=x\u200b": "not seen", "cert:CN=x\t": "blank", "cert:CN=\u00a0x": "blank", "cert:CN= ": "blank",
+		"cert:SPIFFE://site/ann": "spiffe://site/ann", "cert:spiffe://site/a b": "spiffe://site/a%20b", "cert:spiffe://site/ann ": "blank", "cert:spiffe://si te/": "invalid",
+		"cert:ann": "none", "CN=x": "none", "Cert:CN=x": "none", "UID:1": "none",
+	} {
+		text := fmt.Sprintf("approvals: {approvers: [{name: A, key: key.pem, principals: [%q]}]}", name)
+		_, err := Parse([]byte(text), dir)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", name, err, want)
 		}
 	}
 }

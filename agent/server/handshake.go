@@ -102,6 +102,7 @@ func (l *secured) handshake(counted *connection) {
 func (l *secured) shake(ctx context.Context, counted *connection) (*tls.Conn, error) {
 	config, err := l.trust.config()
 	if err != nil {
+		l.trust.look(l.s.log)
 		return nil, err
 	}
 	c := tls.Server(counted, config)

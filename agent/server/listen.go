@@ -6,8 +6,6 @@ import (
 	"io/fs"
 	"net"
 	"os"
-
-	"github.com/expunge-dev/expunge/internal/durable"
 )
 
 // Listener is where a server is reached. There are Unix sockets, whose other end the kernel names, and TLS with certificates on
@@ -15,6 +13,7 @@ import (
 type Listener struct {
 	l     net.Listener
 	trust *reloading // of TLS
+	made  *socket    // of a Unix socket that was made here
 	close func() error
 }
 
@@ -34,32 +33,19 @@ func (l *Listener) Close() error {
 	return err
 }
 
-// Unix makes a socket at path with permissions perm, of group gid (-1: of the process). A socket that nobody listens on any more is
-// replaced; where another agent is, the error is durable.ErrLocked. Beside it stays an empty file, path with ".lock".
-func Unix(path string, perm fs.FileMode, gid int) (*Listener, error) {
-	lock, err := durable.TryLock(path + ".lock")
-	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", path, err)
-	}
-	l, err := unixAt(path, perm, gid)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("listen on %s: %w", path, err), lock.Unlock())
-	}
-	return &Listener{l: l, close: func() error {
-		err := os.Remove(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			err = nil
-		}
-		return errors.Join(err, lock.Unlock())
-	}}, nil
-}
+// PathMost is how many bytes the path of a Unix socket that is made can have: 107 are what the kernel takes (sun_path of unix(7), with
+// its zero byte), of the other name that it has first.
+const PathMost = 107 - len(beforeIt)
+
+// beforeIt is what the name of a socket ends in that has not its permissions yet.
+const beforeIt = ".new"
 
 // unixAt makes the socket under another name first, so that it is never there with other permissions than it shall have.
 func unixAt(path string, perm fs.FileMode, gid int) (*net.UnixListener, error) {
 	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != fs.ModeSocket {
 		return nil, errors.New("a file that is no socket is in the way")
 	}
-	next := path + ".new"
+	next := path + beforeIt
 	if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}

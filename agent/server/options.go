@@ -33,7 +33,7 @@ type Options struct {
 	Requests    int // at once, of one principal, 64; more are answered 429
 	Watchers    int // event streams at once, of one principal; half of Connections
 
-	Heartbeat     time.Duration // of event streams without events, and how often it is looked whether who watches still may, 15 s
+	Heartbeat     time.Duration // of event streams without events, and how often it is looked whether who watches still may, and whether files of TLS can be used, 15 s
 	Stall         time.Duration // a write that takes longer ends the connection, 30 s
 	BodyTime      time.Duration // for a request's whole body, 30 s
 	HandshakeTime time.Duration // for a whole handshake of TLS, 5 s

@@ -92,6 +92,9 @@ func (s *Server) serve(ctx context.Context, listeners []*Listener) error {
 	server.Protocols.SetHTTP1(true) // one request at a time on a connection: limits of connections mean something
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
+		if l.trust != nil {
+			go s.watch(l.trust) // whoever waits for what a disk answers keeps nobody from stopping
+		}
 		go func() { failed <- server.Serve(s.limit(l)) }()
 	}
 	clean := time.NewTicker(time.Hour)

@@ -22,11 +22,14 @@ type TLSFiles struct {
 type reloading struct {
 	files TLSFiles
 
-	mu          sync.Mutex // guards the rest
+	mu          sync.Mutex // guards what follows, but for said
 	pem         []byte     // of the client CA
 	authorities *x509.CertPool
 	pair        [2][]byte // certificate and key in PEM
 	certificate tls.Certificate
+
+	looking sync.Mutex // one looks at a time what is wrong, and logs it; guards said
+	said    string     // what was logged last; "" is nothing
 }
 
 func (f TLSFiles) open() (*reloading, error) {

@@ -351,8 +351,11 @@ func (s *Service) refused(ctx context.Context, x Action, code string, record fun
 	}
 }
 
-// allow records that something will be done. What cannot be recorded is not done.
+// allow records that something will be done. What cannot be recorded is not done, nor is anything while the state is another.
 func (s *Service) allow(ctx context.Context, x Action) error {
+	if err := s.StateStands(); err != nil {
+		return stateProblem(err)
+	}
 	if err := s.record(ctx, x); err != nil {
 		return s.unrecorded(ctx, x, err)
 	}

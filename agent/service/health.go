@@ -18,7 +18,7 @@ func (s *Service) Health(ctx context.Context) (api.Health, error) {
 	h := api.Health{Status: "ok", Version: s.Agent.Version(), Simulated: s.Agent.Simulated(), Started: s.started.UTC().Format(time.RFC3339), Problems: []devices.Reason{}, PowerOff: []devices.Reason{}}
 	s.mu.Lock()
 	h.HotPlug = s.hotPlug
-	halt := s.halt
+	halt, beside := s.halt, s.beside
 	h.Running = len(s.running)
 	for _, r := range s.running {
 		h.Drives += r.busy()
@@ -46,7 +46,16 @@ func (s *Service) Health(ctx context.Context) (api.Health, error) {
 	if free, err := durable.Free(s.Agent.Dir()); err != nil || free < lowRoom {
 		h.Problems = append(h.Problems, devices.Reason{Code: "no_room", Message: fmt.Sprintf("the state directory has %d bytes left", free), Hint: "make room there"})
 	}
+	if durable.ReadOnly(s.Agent.Dir()) {
+		h.Problems = append(h.Problems, readOnly)
+	}
+	if err := s.StateStands(); err != nil {
+		h.Problems = append(h.Problems, stateReason(err))
+	}
 	h.Problems = append(h.Problems, s.auditProblems()...)
+	if beside != nil {
+		h.Problems = append(h.Problems, beside()...)
+	}
 	switch {
 	case len(h.Problems) > 0:
 		h.Status = "degraded"
@@ -70,4 +79,11 @@ func (s *Service) HotPlug(how string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.hotPlug = how
+}
+
+// Beside notes who says what is wrong beside the service, such as with how others reach it, for Health.
+func (s *Service) Beside(problems func() []devices.Reason) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.beside = problems
 }

@@ -113,6 +113,15 @@ func (s *Service) look(l *look) {
 		s.mu.Unlock()
 		close(l.done)
 	}()
+	defer func() {
+		// It may have been moved while it was read.
+		if err := s.StateStands(); err != nil {
+			l.why = []devices.Reason{stateReason(err)}
+		}
+	}()
+	if s.StateStands() != nil {
+		return // nothing that is there is this agent's: it is not copied to the sink either
+	}
 	names, err := s.Agent.JobNames()
 	if err != nil {
 		l.err = err

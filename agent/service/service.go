@@ -95,7 +95,8 @@ type Service struct {
 	held     map[string]sanitize.Plan
 	stopped  map[string]*agent.HaltedError // jobs of a service that is not resident, by a halt
 	hotPlug  string
-	verdicts map[string]verdict // of certificates, by file
+	beside   func() []devices.Reason // what is wrong beside this service; nil knows of nothing
+	verdicts map[string]verdict      // of certificates, by file
 }
 
 var _ api.Service = (*Service)(nil)
@@ -203,15 +204,7 @@ func (s *Service) clock() time.Time { return s.Now().UTC().Round(0) }
 // errClosing is the cause by which jobs stop when the service ends.
 var errClosing = errors.New("the agent was told to stop; it goes on with the job when it starts again")
 
-// unended says what has not ended in time.
-func (s *Service) unended() string {
-	if n := len(s.atWork()); n > 0 {
-		return fmt.Sprintf("%d jobs did not stop in time", n)
-	}
-	return "what was looked at, drives, state or sink, did not answer in time"
-}
-
-// Close stops all jobs resumably and waits for them until ctx ends. Nothing can be begun any more.
+// Close stops all jobs resumably and waits for them until ctx ends: then the error is an *UnendedError. Nothing can be begun any more.
 func (s *Service) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closing = true
@@ -225,7 +218,7 @@ func (s *Service) Close(ctx context.Context) error {
 	case <-done:
 	case <-ctx.Done():
 		// A drive that answers nothing holds its job up; its journal says what was begun.
-		return fmt.Errorf("%s: %w", s.unended(), context.Cause(ctx))
+		return s.unended()
 	}
 	var err error
 	if s.audit != nil {

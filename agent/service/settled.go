@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/expunge-dev/expunge/agent"
 	"github.com/expunge-dev/expunge/agent/api"
@@ -78,7 +79,10 @@ func (e *evidence) look(jobs []string, still, thorough bool, judged func(), over
 	for _, s := range ended {
 		logged = max(logged, s.logged)
 	}
-	if err := e.agent.LogStands(logged); err != nil { // nothing of it is copied over what the sink has
+	switch err := e.agent.LogStands(logged); {
+	case errors.Is(err, syscall.EROFS): // which it cannot be locked on: it is not gone, and nothing is to be put back
+		return append(why, readOnly)
+	case err != nil: // nothing of it is copied over what the sink has
 		return append(why, devices.Reason{Code: "log", Message: err.Error(), Hint: api.HintLog})
 	}
 	if e.sink == nil || len(jobs) == 0 {

@@ -116,11 +116,18 @@ func (s *Service) permitted(ctx context.Context, p sanitize.Plan, kept []keptApp
 // working says why nothing can be begun now.
 func (s *Service) working() error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.workingNow()
+	err := s.workingNow()
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if err := s.StateStands(); err != nil { // not with mu held: a disk may not answer
+		return stateProblem(err)
+	}
+	return nil
 }
 
-// workingNow is working with mu held.
+// workingNow is working with mu held, but for the state.
 func (s *Service) workingNow() error {
 	switch {
 	case s.closing:

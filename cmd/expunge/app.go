@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"runtime/debug"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/hashicorp/go-hclog"
@@ -33,7 +34,8 @@ type app struct {
 	pins                                pins
 	keys                                unlockFlags
 
-	testOnlyWaiting func() // each time that an agent was found that starts or stops
+	testOnlyWaiting func()        // each time that an agent was found that starts or stops
+	testOnlyCloses  time.Duration // in place of closesWithin
 }
 
 // answer is what a verb has to say: data for --json and the same for people.

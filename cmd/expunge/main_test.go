@@ -18,8 +18,13 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(tidy{m}, map[string]func(){"expunge": main})
+	testscript.Main(tidy{m}, map[string]func(){"expunge": main, hasty: func() {
+		os.Exit((&app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, testOnlyCloses: 100 * time.Millisecond}).execute(os.Args[1:]))
+	}})
 }
+
+// hasty is the program as an agent of which jobs are hardly given time to stop.
+const hasty = "expunge-hasty"
 
 // tidy removes what the tests share when they have ended.
 type tidy struct{ *testing.M }

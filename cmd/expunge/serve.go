@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -25,6 +27,7 @@ import (
 	"github.com/expunge-dev/expunge/agent/page"
 	"github.com/expunge-dev/expunge/agent/server"
 	"github.com/expunge-dev/expunge/agent/service"
+	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/internal/durable"
 )
 
@@ -77,6 +80,10 @@ func (a *app) serve(ctx context.Context, file string) (err error) {
 	a.course.mu.Lock()
 	a.course.log = func(words string) { log.Info(words) }
 	a.course.mu.Unlock()
+	opened, err := a.mayListen(c)
+	if err != nil {
+		return err
+	}
 	if err := a.course.begins(ctx, "jobs may have been under way", "they go on when an agent starts: expunge serve"); err != nil {
 		return err
 	}
@@ -86,10 +93,9 @@ func (a *app) serve(ctx context.Context, file string) (err error) {
 	}
 	defer func() {
 		// A signal has ended ctx: what runs is given time of its own.
-		closing, done := context.WithTimeout(context.WithoutCancel(ctx), closesWithin)
+		closing, done := context.WithTimeout(context.WithoutCancel(ctx), cmp.Or(a.testOnlyCloses, closesWithin))
 		defer done()
-		err = errors.Join(err, svc.Close(closing))
-		log.Info("stopped")
+		err = ended(err, svc.Close(closing), log)
 	}()
 	rules, err := c.Rules()
 	if err != nil {
@@ -103,14 +109,26 @@ func (a *app) serve(ctx context.Context, file string) (err error) {
 	if err != nil {
 		return err
 	}
-	listeners, socket, err := a.listeners(c, state)
+	listeners, socket, err := a.listeners(c, state, opened)
 	if err != nil {
 		return err
 	}
+	svc.Beside(func() (list []devices.Reason) {
+		for _, l := range listeners {
+			list = append(list, l.Problems()...)
+		}
+		return list
+	})
 	if err := announceSocket(state, socket); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.Remove(filepath.Join(state, servingFile))) }()
+	defer func() {
+		if other := svc.StateStands(); other != nil { // and what it says is another's
+			err = errors.Join(err, &problem{code: exitInternal, name: "state", err: other, hint: "put back the one that it opened before an agent starts again; jobs that are in it can be resumed"})
+			return
+		}
+		err = errors.Join(err, os.Remove(filepath.Join(state, servingFile)))
+	}()
 	log.Info("serving", "version", version(), "state", state, "socket", socket, "config_sha256", c.SHA256, "simulated", svc.Agent.Simulated())
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
@@ -121,6 +139,9 @@ func (a *app) serve(ctx context.Context, file string) (err error) {
 		}
 	}()
 	go watchdog(watching, svc, log)
+	for _, l := range listeners {
+		go keepSocket(watching, l, svc, log)
+	}
 	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
 		log.Warn("systemd was not told", "err", err)
 	}
@@ -130,6 +151,24 @@ func (a *app) serve(ctx context.Context, file string) (err error) {
 		err = nil // it was told to stop
 	}
 	return err
+}
+
+// ended is how the agent ended: by what it served with, and with what did not stop.
+func ended(served, closed error, log hclog.Logger) error {
+	var left *service.UnendedError
+	if !errors.As(closed, &left) {
+		log.Info("stopped")
+		return errors.Join(served, closed)
+	}
+	if served != nil {
+		log.Error("ended", "err", served)
+	}
+	log.Warn("stopped, but for what did not stop in time", "what", left.Error())
+	hint := "the next agent goes on with these jobs: expunge serve; of a drive that takes no command yet, resume the job when it does: expunge jobs resume"
+	if len(left.Jobs) == 0 {
+		hint = "look whether it answers; the next agent looks again: expunge serve"
+	}
+	return &problem{code: exitInterrupted, name: "not_stopped", err: left, hint: hint}
 }
 
 // resident makes the service of this host, and what counts for it.
@@ -169,8 +208,28 @@ func (a *app) resident(c config.Config, log hclog.Logger) (*service.Service, *me
 	return svc, met, nil
 }
 
+// mayListen returns what systemd opened, and whether the agent can listen where it is to, before anything is made.
+func (a *app) mayListen(c config.Config) ([]net.Listener, error) {
+	opened, err := activation.Listeners()
+	if err != nil {
+		return nil, fmt.Errorf("sockets of systemd: %w", err)
+	}
+	if slices.ContainsFunc(opened, func(l net.Listener) bool { _, is := l.(*net.UnixListener); return is }) {
+		return opened, nil
+	}
+	state, err := a.stateDir()
+	if err != nil {
+		return nil, err
+	}
+	path, err := filepath.Abs(a.socketPath(c, state)) // which commands are told
+	if err == nil && len(path) > server.PathMost {
+		err = usage("name a shorter one: --socket", fmt.Errorf("socket %s: its path has %d bytes, and a socket's path has at most %d; nothing was opened", path, len(path), server.PathMost))
+	}
+	return opened, err
+}
+
 // listeners are where others ask: those that systemd opened, and of each kind that it did not, that of the configuration.
-func (a *app) listeners(c config.Config, state string) (list []*server.Listener, socket string, err error) {
+func (a *app) listeners(c config.Config, state string, opened []net.Listener) (list []*server.Listener, socket string, err error) {
 	defer func() {
 		if err != nil {
 			for _, l := range list {
@@ -178,10 +237,6 @@ func (a *app) listeners(c config.Config, state string) (list []*server.Listener,
 			}
 		}
 	}()
-	opened, err := activation.Listeners()
-	if err != nil {
-		return nil, "", fmt.Errorf("sockets of systemd: %w", err)
-	}
 	network := false
 	for _, l := range opened {
 		switch l := l.(type) {
@@ -280,5 +335,38 @@ func watchdog(ctx context.Context, svc *service.Service, log hclog.Logger) {
 			return
 		case <-tick.C:
 		}
+	}
+}
+
+// socketLooks is how often the agent looks whether its socket is still there.
+const socketLooks = 2 * time.Second
+
+// keepSocket makes the agent's socket again when somebody removed it: nobody at the host could halt it otherwise. It stays away where
+// the state, in which it may be, is another: nothing is made there.
+func keepSocket(ctx context.Context, l *server.Listener, svc *service.Service, log hclog.Logger) {
+	tick := time.NewTicker(socketLooks)
+	defer tick.Stop()
+	said := ""
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if svc.StateStands() != nil {
+			continue
+		}
+		did, err := l.Restore()
+		if did {
+			log.Warn("the socket was removed, and has been made again", "socket", l.Addr().String())
+		}
+		now := ""
+		if err != nil {
+			now = err.Error()
+		}
+		if now != said && now != "" {
+			log.Error("the socket was removed, and cannot be made again", "err", now)
+		}
+		said = now
 	}
 }

@@ -357,6 +357,15 @@ approvals:
 	if _, err := stranger.Health(ctx); err == nil {
 		t.Error("a certificate of another authority was taken")
 	}
+	if h, err := local.Health(ctx); err != nil || h.Status != "ok" {
+		t.Errorf("%+v, %v", h, err)
+	}
+	if err := os.Remove(filepath.Join(own.dir, "ca.pem")); err != nil {
+		t.Fatal(err)
+	}
+	if h, err := local.Health(ctx); err != nil || h.Status != "degraded" || len(h.Problems) != 1 || h.Problems[0].Code != "tls" {
+		t.Errorf("that nobody gets in by TLS is not told: %+v, %v", h, err)
+	}
 	if err := agent.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}

@@ -16,5 +16,8 @@ func TryLock(name string) (*Lock, error) { return nil, errors.ErrUnsupported }
 // WaitLock is possible on Unix systems only.
 func WaitLock(name string) (*Lock, error) { return nil, errors.ErrUnsupported }
 
+// Named is possible on Unix systems only.
+func (l *Lock) Named() (bool, error) { return false, errors.ErrUnsupported }
+
 // Unlock gives the claim up.
 func (l *Lock) Unlock() error { return nil }

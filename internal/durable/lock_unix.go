@@ -63,5 +63,22 @@ func Locked(name string) (bool, error) {
 	return false, errors.Join(err, f.Close())
 }
 
+// Named says whether the file that is claimed still has its name: the directory may have been moved, or another be in its place.
+// The error is why that cannot be looked at.
+func (l *Lock) Named() (bool, error) {
+	held, err := l.f.Stat()
+	if err != nil {
+		return false, fmt.Errorf("lock: %w", err)
+	}
+	named, err := os.Stat(l.f.Name())
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("lock: %w", err)
+	}
+	return os.SameFile(held, named), nil
+}
+
 // Unlock gives the claim up.
 func (l *Lock) Unlock() error { return l.f.Close() }

@@ -1,6 +1,7 @@
 package durable
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -21,6 +22,9 @@ func Free(dir string) (int64, error) {
 	}
 	return int64(fs.Bavail) * int64(fs.Bsize), nil
 }
+
+// ReadOnly says whether a directory is on a file system that is read-only now.
+func ReadOnly(dir string) bool { return errors.Is(unix.Access(dir, unix.W_OK), unix.EROFS) }
 
 // Volatile says whether a directory, or the nearest one above it that is there, is in memory:
 // what is written there does not survive a power cut, whatever is fsynced.
