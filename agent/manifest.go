@@ -40,6 +40,41 @@ func (a *Agent) account(ctx context.Context, j *Job) {
 	j.Manifest = name
 }
 
+// AccountLeft makes the manifests of jobs that came to their end in a process that ended itself before it made them.
+func (a *Agent) AccountLeft(ctx context.Context) error {
+	names, err := a.jobNames()
+	if err != nil {
+		return err
+	}
+	var problems error
+	for _, job := range names {
+		if a.ManifestOf(job) == "" {
+			problems = errors.Join(problems, a.accountLeft(ctx, job))
+		}
+	}
+	return problems
+}
+
+func (a *Agent) accountLeft(ctx context.Context, job string) (err error) {
+	if attended, err := a.Attended(job); attended || err != nil {
+		return err
+	}
+	lock, err := a.lockJob(job)
+	if errors.Is(err, ErrJobBusy) {
+		return nil // whoever is at work on it does that
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Unlock()) }()
+	j, err := a.Job(job)
+	if err != nil || j.Problem != nil {
+		return nil // whoever lists jobs is told
+	}
+	a.account(ctx, &j)
+	return j.ManifestErr
+}
+
 // ReissueManifest makes the manifest of a job again, or for the first time.
 func (a *Agent) ReissueManifest(ctx context.Context, job string) (string, error) {
 	j, err := a.Job(job)

@@ -117,6 +117,46 @@ func TestNothingSaidCleansADrive(t *testing.T) {
 	}
 }
 
+// A process may end between a job's end and its manifest: the next one makes it, of a job that has ended and that nobody is at work on.
+func TestManifestsThatWereNotMade(t *testing.T) {
+	s := newSite(t)
+	s.add(virtual.Spec{Serial: "ENDED", SizeBytes: small})
+	s.add(virtual.Spec{Serial: "CUT", SizeBytes: small})
+	ended, err := s.agent.Start(t.Context(), s.plan(sanitize.Request{}, "ENDED"), Started{}, Observer{})
+	if err != nil || ended.Manifest == "" {
+		t.Fatal(err, ended)
+	}
+	was, err := os.ReadFile(ended.Manifest)
+	if err == nil {
+		err = os.Remove(ended.Manifest)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cut, err := s.agent.Start(ctx, s.plan(sanitize.Request{}, "CUT"), Started{}, Observer{Begun: func(sanitize.DrivePlan, *sanitize.Meter) { cancel() }})
+	if err != nil || cut.Drives[0].Finished() {
+		t.Fatal(err, cut)
+	}
+	lock, err := s.agent.lockJob(ended.ID)
+	if err == nil {
+		err = errors.Join(s.agent.AccountLeft(t.Context()), lock.Unlock())
+	}
+	if err != nil || s.agent.ManifestOf(ended.ID) != "" {
+		t.Errorf("somebody is at work on the job: %v, %q", err, s.agent.ManifestOf(ended.ID))
+	}
+	if err := s.agent.AccountLeft(t.Context()); err != nil {
+		t.Error(err)
+	}
+	signed := func(data []byte) string { return attest.Verify(data, attest.Trust{}).RecordSHA256() }
+	if now, err := os.ReadFile(ended.Manifest); err != nil || signed(now) != signed(was) || signed(was) == "" {
+		t.Errorf("what was signed is not made again: %v", err)
+	}
+	if name := s.agent.ManifestOf(cut.ID); name != "" {
+		t.Errorf("a job that has no end has %s", name)
+	}
+}
+
 // Of a job there is a manifest at its end and not before, and every drive of the host is in it.
 func TestManifestAccountsForEveryDrive(t *testing.T) {
 	s := newSite(t)

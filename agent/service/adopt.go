@@ -17,7 +17,11 @@ import (
 // is resumed, an erase that a drive carries out is waited for and proven. What cannot be told becomes unknown, by its journal.
 func (s *Service) Adopt(ctx context.Context) error {
 	defer s.adoptedAll()
-	return s.adopt(ctx, nil)
+	err := s.adopt(ctx, nil)
+	if err := s.Agent.AccountLeft(ctx); err != nil {
+		s.log.Error("not every job that has ended is accounted for", "err", err)
+	}
+	return err
 }
 
 // adopt does so for jobs with one of some drives; nil is all.
