@@ -39,6 +39,9 @@ func (a *Agent) Recover(ctx context.Context, o Observer) ([]Job, []Left, error) 
 	if err := a.restoreRecords(); err != nil {
 		a.log.Error("records were not made again; an audit says which are missing", "err", err)
 	}
+	if err := a.AccountLeft(ctx); err != nil {
+		a.log.Error("not every job that has ended is accounted for", "err", err)
+	}
 	there, err := a.host.Drives(ctx)
 	if err != nil {
 		return nil, nil, err
