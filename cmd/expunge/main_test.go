@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -30,6 +32,10 @@ const hasty = "expunge-hasty"
 type tidy struct{ *testing.M }
 
 func (m tidy) Run() int {
+	if signal.Ignored(syscall.SIGHUP) {
+		// As nohup leaves it. What the tests start would not hear of a closed terminal either.
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	}
 	code := m.M.Run()
 	if builtIn != "" {
 		if err := os.RemoveAll(builtIn); err != nil {
