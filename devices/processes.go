@@ -56,9 +56,15 @@ func (u *uses) opened(descriptor string) (name, node string, err error) {
 		return "", "", err
 	}
 	info, err := os.Stat(descriptor)
+	if ended(err) {
+		return "", "", err
+	}
 	if err != nil {
-		// It may be seen, and its file system answers nothing, or only its own user: what it is called tells whether it is a node.
-		name = u.nameOf(target)
+		// It may be seen, and its file system answers nothing, or only its own user: what it is called tells whether it is a node. What
+		// is called so and is none that is known, such as the other door of a drive, may be of any drive.
+		if name = u.nameOf(target); name == "" && strings.HasPrefix(target, "/dev/") {
+			return "", "", err
+		}
 		return name, nodePath(name), nil
 	}
 	switch number, block, character := deviceNumber(info); {
