@@ -71,6 +71,9 @@ func (a *Agent) accountLeft(ctx context.Context, job string) (err error) {
 	if err != nil || j.Problem != nil {
 		return nil // whoever lists jobs is told
 	}
+	if slices.ContainsFunc(j.Drives, func(r DriveResult) bool { return r.Err != nil }) {
+		return nil // what cannot be read now may be put back: nothing is signed of it meanwhile
+	}
 	a.account(ctx, &j)
 	return j.ManifestErr
 }

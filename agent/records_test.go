@@ -152,6 +152,15 @@ func TestManifestsThatWereNotMade(t *testing.T) {
 	if now, err := os.ReadFile(ended.Manifest); err != nil || signed(now) != signed(was) || signed(was) == "" {
 		t.Errorf("what was signed is not made again: %v", err)
 	}
+	file := s.agent.JournalOf(ended.ID, ended.Drives[0].Drive)
+	data, err := os.ReadFile(file)
+	if err == nil {
+		data[len(data)/3] ^= 1
+		err = errors.Join(os.WriteFile(file, data, 0o600), os.Remove(ended.Manifest), s.agent.AccountLeft(t.Context()))
+	}
+	if err != nil || s.agent.ManifestOf(ended.ID) != "" {
+		t.Errorf("a damaged journal: %v, %q", err, s.agent.ManifestOf(ended.ID))
+	}
 	if name := s.agent.ManifestOf(cut.ID); name != "" {
 		t.Errorf("a job that has no end has %s", name)
 	}
