@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,19 +14,50 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/expunge-dev/expunge/agent/api"
+	"github.com/expunge-dev/expunge/devices"
+	"github.com/expunge-dev/expunge/devices/blockio"
 	"github.com/expunge-dev/expunge/devices/virtual"
 	"github.com/expunge-dev/expunge/sanitize"
 )
 
 // erases puts a drive full of customer data into the rack whose own erases take so long.
-func (s *site) erases(serial, profile string, seconds int64) {
+func (s *site) erases(serial, profile string, seconds int64) (node string) {
 	s.t.Helper()
-	if _, err := s.rack.Add(virtual.Spec{Profile: profile, Serial: serial, SizeBytes: 4 << 20, EraseSeconds: seconds}); err != nil {
+	node, err := s.rack.Add(virtual.Spec{Profile: profile, Serial: serial, SizeBytes: 4 << 20, EraseSeconds: seconds})
+	if err != nil {
 		s.t.Fatal(err)
 	}
 	if err := s.rack.Populate(serial, canary); err != nil {
 		s.t.Fatal(err)
 	}
+	return node
+}
+
+// submitting tells that a drive has a write.
+type submitting struct {
+	devices.Transport
+	first chan<- struct{}
+}
+
+type submittingQueue struct {
+	blockio.Queue
+	first chan<- struct{}
+}
+
+func (t submitting) Queue(depth int) (blockio.Queue, error) {
+	q, err := t.Transport.Queue(depth)
+	return submittingQueue{q, t.first}, err
+}
+
+func (q submittingQueue) Submit(r blockio.Request) error {
+	err := q.Queue.Submit(r)
+	if err == nil && r.Op == blockio.Write {
+		select {
+		case q.first <- struct{}{}:
+		default:
+		}
+	}
+	return err
 }
 
 // words is what a halt says of each drive.
@@ -49,8 +81,24 @@ const (
 // they are done, and of writes that hang. Somebody else who halts waits for nobody.
 func TestAHaltListsAllThatGoesOn(t *testing.T) {
 	t.Parallel()
-	const seconds = 16 // longer than one halt takes, shorter than one after the other would
+	const seconds = 20 // longer than all of them take to begin and one halt takes, shorter than one after the other would
 	s := newSite(t)
+	hung := s.erases("H", "", seconds)
+	hang, err := virtual.ParseFault(fmt.Sprintf("hang:%d", seconds))
+	if err == nil {
+		err = s.rack.Fault("H", hang)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	hangs := make(chan struct{}, 1)
+	s.open = func(ctx context.Context, node string, access devices.Access) (devices.Transport, error) {
+		tr, err := s.rack.Opener()(ctx, node, access)
+		if err != nil || node != hung {
+			return tr, err
+		}
+		return submitting{tr, hangs}, nil
+	}
 	x := s.serve(nil)
 	want := map[string]string{"Z1": byItself, "Z2": byItself, "F": byItself, "U": byItself, "H": notYet}
 	var jobs []string
@@ -61,15 +109,8 @@ func TestAHaltListsAllThatGoesOn(t *testing.T) {
 		{"Z1", "sata-ssd", "operation_begun", sanitize.SecurityErase}, {"Z2", "sata-ssd", "operation_begun", sanitize.SecurityErase},
 		{"F", "nvme-format", "operation_begun", sanitize.Format}, {"U", "sas-hdd", "operation_sent", sanitize.Format}, {"H", "", "pass_begun", ""},
 	} {
-		s.erases(d.serial, d.profile, seconds)
-		if d.serial == "H" {
-			hang, err := virtual.ParseFault("hang:16")
-			if err == nil {
-				err = s.rack.Fault("H", hang)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
+		if d.serial != "H" {
+			s.erases(d.serial, d.profile, seconds)
 		}
 		p := s.plan(x, sanitize.Request{Technique: d.technique}, d.serial)
 		for _, r := range p.Refused {
@@ -78,6 +119,11 @@ func TestAHaltListsAllThatGoesOn(t *testing.T) {
 		j := s.start(x, p)
 		s.await(x, j.ID, d.kind)
 		jobs = append(jobs, j.ID)
+	}
+	select {
+	case <-hangs:
+	case <-time.After(time.Minute):
+		t.Fatal("nothing is written to H")
 	}
 	told := make(chan []api.CancelledDrive, 2)
 	for range 2 {
@@ -102,6 +148,9 @@ func TestAHaltListsAllThatGoesOn(t *testing.T) {
 	}
 	if h, err := x.Halted(s.ctx); err != nil || len(h.GoesOn) != len(want) {
 		t.Errorf("%+v, %v", h, err)
+	}
+	if err := s.rack.ClearFaults("H"); err != nil { // what it hangs in goes on
+		t.Fatal(err)
 	}
 	// The end of the halt comes before they have stopped: the agent goes on with them all the same.
 	if _, err := x.Halt(s.ctx, api.HaltRequest{}); err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/expunge-dev/expunge/agent"
 	"github.com/expunge-dev/expunge/agent/api"
+	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/devices/virtual"
 	"github.com/expunge-dev/expunge/sanitize"
 	"github.com/expunge-dev/expunge/sanitize/journal"
@@ -26,6 +27,7 @@ type site struct {
 	rack  *virtual.Rack
 	state string
 	ctx   context.Context // of somebody who may everything
+	open  devices.Opener  // the rack's, where a test does not watch it
 }
 
 func newSite(t *testing.T) *site {
@@ -35,7 +37,7 @@ func newSite(t *testing.T) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &site{t, rack, filepath.Join(dir, "state"), as(t.Context(), "uid:0", api.Roles...)}
+	return &site{t, rack, filepath.Join(dir, "state"), as(t.Context(), "uid:0", api.Roles...), rack.Opener()}
 }
 
 func as(ctx context.Context, name string, roles ...api.Role) context.Context {
@@ -66,7 +68,7 @@ func (s *site) drive(serial, profile string, size int64, faults ...string) {
 func (s *site) serve(change func(*Options)) *Service {
 	s.t.Helper()
 	pins := &PINs{}
-	host := s.rack.Host(nil)
+	host := devices.NewHost(s.rack.Root(), s.open, nil)
 	a, err := agent.Open(agent.Options{Host: host, StateDir: s.state, Owner: agent.Owner{Kind: "rack", ID: s.rack.ID()}, Version: "test", PIN: pins.Give})
 	if err != nil {
 		s.t.Fatal(err)
