@@ -13,6 +13,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/expunge-dev/expunge/agent"
 	"github.com/expunge-dev/expunge/agent/api"
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/devices/blockio"
@@ -290,5 +291,36 @@ func TestAHaltThatCannotBeRecorded(t *testing.T) {
 	}
 	if !strings.Contains(log.String(), "halt.end") {
 		t.Error("the log has nothing of what was refused")
+	}
+}
+
+// A halt that cannot be kept holds as long as the agent does, and says that it ends with it.
+func TestAHaltThatCannotBeKept(t *testing.T) {
+	s := newSite(t)
+	s.drive("A", "", 64<<20, "slow:8000000")
+	s.drive("B", "", 1<<20)
+	x := s.serve(nil)
+	j := s.start(x, s.plan(x, sanitize.Request{}, "A"))
+	s.await(x, j.ID, "pass_begun")
+	b := s.plan(x, sanitize.Request{}, "B")
+	name := filepath.Join(s.state, agent.HaltName)
+	if err := errors.Join(os.RemoveAll(name), os.MkdirAll(filepath.Join(name, "x"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	h, err := x.Halt(s.ctx, api.HaltRequest{Halted: true, Reason: "stop all"})
+	wantCode(t, err, "not_kept")
+	if p := api.ProblemOf(err); !h.Halted || len(h.Problems) != 1 || !strings.Contains(p.Detail, "the agent is halted") || !strings.Contains(p.Detail, "ends with the agent") || strings.Contains(p.Hint, "nothing was touched") {
+		t.Errorf("%+v, %+v", h, p)
+	}
+	if now, err := x.Job(s.ctx, j.ID); err != nil || now.State != api.JobInterrupted {
+		t.Errorf("%+v, %v", now, err)
+	}
+	if err := os.RemoveAll(name); err != nil { // nothing on disk says that it holds
+		t.Fatal(err)
+	}
+	_, err = x.Start(s.ctx, starting(b))
+	wantCode(t, err, "halted")
+	if s.holds("B") == 0 {
+		t.Error("B was written to")
 	}
 }

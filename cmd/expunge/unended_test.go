@@ -60,6 +60,7 @@ func TestStopWhileADriveErasesItself(t *testing.T) {
 			break
 		}
 	}
+	time.Sleep(300 * time.Millisecond) // the drive gets it
 	agent.signal(syscall.SIGTERM)
 	told := agent.notStopped()
 	if !strings.Contains(told.Message, j.ID) || !strings.HasSuffix(told.Message, "erase themselves, which nothing stops: S") || !strings.Contains(told.Hint, "next agent") {
@@ -104,6 +105,7 @@ func TestStopWhileADriveDoesNotAnswer(t *testing.T) {
 		now, err := c.Job(t.Context(), j.ID)
 		return err == nil && now.Drives[0].Progress != nil && now.Drives[0].Progress.Stage != ""
 	}, "the pass")
+	time.Sleep(300 * time.Millisecond) // the drive gets its first write
 	agent.signal(syscall.SIGTERM)
 	if told := agent.notStopped(); !strings.Contains(told.Message, "job "+j.ID+" did not stop in time") || strings.Contains(told.Message, "themselves") {
 		t.Errorf("%+v", told)
