@@ -9,8 +9,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/expunge-dev/expunge/agent"
+	"github.com/expunge-dev/expunge/agent/api"
 	"github.com/expunge-dev/expunge/internal/durable"
 	"github.com/expunge-dev/expunge/sanitize"
 )
@@ -61,6 +63,37 @@ func TestALookThatTakesLongSaysHowFarItIs(t *testing.T) {
 		h, err := x.Health(s.ctx)
 		return err == nil && h.SafeToPowerOff
 	})
+}
+
+// What began after a look did, and has stopped before its end, keeps the host from losing its power: the look does not know of it.
+func TestALookThatIsOlderThanAJob(t *testing.T) {
+	s := newSite(t)
+	x := s.serve(nil)
+	s.jobs(x, "A")
+	s.drive("B", "", 64<<20, "slow:8000000")
+	x.kept.mu.Lock() // the look that begins now ends when this is given back
+	x.lookEarly()
+	x.mu.Lock()
+	l := x.looking
+	x.mu.Unlock()
+	until(t, "it has listed the jobs", func() bool { return l.jobs.Load() == 1 })
+	j := s.start(x, s.plan(x, sanitize.Request{}, "B"))
+	s.await(x, j.ID, "pass_begun")
+	if _, err := x.Cancel(s.ctx, j.ID); err != nil {
+		t.Fatal(err)
+	}
+	told := make(chan api.Health, 1)
+	go func() {
+		h, err := x.Health(s.ctx)
+		if err != nil {
+			t.Error(err)
+		}
+		told <- h
+	}()
+	time.AfterFunc(50*time.Millisecond, x.kept.mu.Unlock) // so that it waits for that look
+	if h := <-told; h.SafeToPowerOff || len(h.PowerOff) != 1 || h.PowerOff[0].Code != reasonUnfinished {
+		t.Errorf("%d canaries, and %+v", s.holds("B"), h)
+	}
 }
 
 // Who serves looks before anybody asks.

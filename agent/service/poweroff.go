@@ -17,9 +17,10 @@ const lookWaits = 5 * time.Second
 
 // look is one look at what speaks against taking the host's power. All who ask meanwhile share it.
 type look struct {
-	done chan struct{}
-	why  []devices.Reason
-	err  error // the state cannot be read
+	done  chan struct{}
+	names []string // of the jobs that there were, sorted
+	why   []devices.Reason
+	err   error // the state cannot be read
 
 	jobs, judged atomic.Int64 // how many there are to be judged, and how many were
 }
@@ -39,32 +40,48 @@ func (l *look) soFar() string {
 // powerOff says why the host must keep its power: jobs that are not at their end, certificates that are not made, evidence that is
 // not, or not any more, where the configuration wants it. The error is that the state cannot be read, which is a reason, too.
 func (s *Service) powerOff(ctx context.Context) ([]devices.Reason, error) {
-	s.mu.Lock()
-	if s.closing {
-		s.mu.Unlock()
-		return []devices.Reason{stopping}, nil
-	}
-	l := s.lookNow()
-	s.mu.Unlock()
 	late := time.NewTimer(lookWaits)
 	defer late.Stop()
-	var why []devices.Reason
-	var err error
-	select {
-	case <-l.done:
-		why, err = slices.Clone(l.why), l.err
-	case <-late.C:
-		why = []devices.Reason{{Code: "unknown", Message: l.soFar(), Hint: "ask again; if it stays so, look whether state and sink answer"}}
-	case <-ctx.Done():
-		why = []devices.Reason{{Code: "unknown", Message: context.Cause(ctx).Error()}}
-	}
-	// What has begun since the look did.
-	for job := range s.atWork() {
-		if r := runs(job); !slices.Contains(why, r) {
-			why = append(why, r)
+	for {
+		s.mu.Lock()
+		if s.closing {
+			s.mu.Unlock()
+			return []devices.Reason{stopping}, nil
+		}
+		l := s.lookNow()
+		s.mu.Unlock()
+		var why []devices.Reason
+		var err error
+		select {
+		case <-l.done:
+			why, err = slices.Clone(l.why), l.err
+		case <-late.C:
+			why = []devices.Reason{{Code: "unknown", Message: l.soFar(), Hint: "ask again; if it stays so, look whether state and sink answer"}}
+		case <-ctx.Done():
+			why = []devices.Reason{{Code: "unknown", Message: context.Cause(ctx).Error()}}
+		}
+		// What has begun since the look did.
+		for job := range s.atWork() {
+			if r := runs(job); !slices.Contains(why, r) {
+				why = append(why, r)
+			}
+		}
+		if len(why) > 0 {
+			return why, err
+		}
+		// What has begun since, and is at its end by now: what it left was not looked at.
+		names, err := s.Agent.JobNames()
+		if err != nil {
+			return []devices.Reason{unreadableState(err)}, err
+		}
+		if !slices.ContainsFunc(names, func(job string) bool { _, looked := slices.BinarySearch(l.names, job); return !looked }) {
+			return nil, nil
 		}
 	}
-	return why, err
+}
+
+func unreadableState(err error) devices.Reason {
+	return devices.Reason{Code: "unknown", Message: err.Error(), Hint: "look at the state directory"}
 }
 
 // stopping is why nothing is known when nobody looks any more.
@@ -119,13 +136,15 @@ func (s *Service) look(l *look) {
 			l.why = []devices.Reason{stateReason(err)}
 		}
 	}()
-	if s.StateStands() != nil {
+	if err := s.StateStands(); err != nil {
+		l.why = []devices.Reason{stateReason(err)}
 		return // nothing that is there is this agent's: it is not copied to the sink either
 	}
 	names, err := s.Agent.JobNames()
+	l.names = names
 	if err != nil {
 		l.err = err
-		l.why = append(l.why, devices.Reason{Code: "unknown", Message: err.Error(), Hint: "look at the state directory"})
+		l.why = append(l.why, unreadableState(err))
 		return
 	}
 	running := s.atWork()
