@@ -32,8 +32,8 @@ type Options struct {
 	Now      func() time.Time // nil is time.Now
 	// Wait waits for what drives do by themselves; nil waits as long as it is told to.
 	Wait func(ctx context.Context, d time.Duration) error
-	// PIN gives the PIN or PSID that a drive's plan wants, which only a person has. nil has none.
-	PIN func(d sanitize.DrivePlan) (string, error)
+	// PIN gives the PIN or PSID that a drive's plan wants in a job, which only a person has. nil has none.
+	PIN func(job string, d sanitize.DrivePlan) (string, error)
 	// Unlock opens the signing key, where that is encrypted.
 	Unlock keystore.Unlock
 	// Decided is told what each rule of a policy came to, once for a drive whenever it is planned or looked at
@@ -51,7 +51,7 @@ type Agent struct {
 	log     hclog.Logger
 	now     func() time.Time
 	wait    func(ctx context.Context, d time.Duration) error
-	pin     func(d sanitize.DrivePlan) (string, error)
+	pin     func(job string, d sanitize.DrivePlan) (string, error)
 	budget  *overwrite.Budget // of all drives that are worked on at once
 	decided func(rule, decision string)
 

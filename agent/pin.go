@@ -23,13 +23,13 @@ func (e *PINError) Error() string {
 
 func (e *PINError) Unwrap() error { return e.Err }
 
-// pinOf asks for the PIN of a drive's plan.
-func (a *Agent) pinOf(d sanitize.DrivePlan) (string, error) {
+// pinOf asks for the PIN of a drive's plan in a job.
+func (a *Agent) pinOf(job string, d sanitize.DrivePlan) (string, error) {
 	what, _ := d.PINWanted()
 	if a.pin == nil {
 		return "", &PINError{d, what, nil}
 	}
-	pin, err := a.pin(d)
+	pin, err := a.pin(job, d)
 	if err != nil || pin == "" {
 		return "", &PINError{d, what, err}
 	}

@@ -76,7 +76,7 @@ func (a *Agent) Start(ctx context.Context, p sanitize.Plan, by Started, o Observ
 	}
 	for _, d := range p.Drives {
 		if _, wanted := d.PINWanted(); wanted && refusals[d.ID] == nil {
-			if _, err := a.pinOf(d); err != nil {
+			if _, err := a.pinOf(job, d); err != nil {
 				return Job{}, err
 			}
 		}
@@ -334,7 +334,7 @@ func (a *Agent) work(ctx context.Context, job string, p sanitize.Plan, d sanitiz
 	}
 	return sanitize.Execute(ctx, sanitize.Execution{
 		Handle: handle, Journal: j, Records: records,
-		Secrets: a.driveFile(job, d.ID, secretsFile), Volatile: a.volatile(), PIN: func() (string, error) { return a.pinOf(d) }, Agent: a.version, Meter: meter, Budget: a.budget, Observe: a.observe(d, o),
+		Secrets: a.driveFile(job, d.ID, secretsFile), Volatile: a.volatile(), PIN: func() (string, error) { return a.pinOf(job, d) }, Agent: a.version, Meter: meter, Budget: a.budget, Observe: a.observe(d, o),
 		Now: a.now, Wait: a.wait,
 	})
 }

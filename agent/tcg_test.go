@@ -36,7 +36,7 @@ func tcgSite(t *testing.T, profile, pin string, faults ...string) (*site, *clock
 		}
 		pin = label.PSID
 	}
-	s.agent.pin = func(sanitize.DrivePlan) (string, error) { return pin, nil }
+	s.agent.pin = func(string, sanitize.DrivePlan) (string, error) { return pin, nil }
 	return s, c
 }
 
@@ -258,7 +258,7 @@ func TestTCGSecrets(t *testing.T) {
 		pin string
 	}{{tcg.WayPSIDRevert, "PSID"}, {tcg.WaySIDRevert, ownersPIN}, {tcg.WaySIDRevert, "a wrong PIN of mine"}} {
 		s, _ := tcgSite(t, "sata-opal", x.pin)
-		pin, err := s.agent.pin(sanitize.DrivePlan{})
+		pin, err := s.agent.pin("", sanitize.DrivePlan{})
 		if err != nil {
 			t.Fatal(err)
 		}

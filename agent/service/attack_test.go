@@ -112,12 +112,23 @@ func TestAWatcherAcrossCancelAndResume(t *testing.T) {
 	s.recorded(j.ID, <-met)
 }
 
-// PINs that come with one job are for its drives alone.
+// PINs that come with one job are for its drives alone, and for no other job: not for the one that is at work on the drive when this one
+// is refused.
 func TestPINsAreForTheDrivesOfTheirJob(t *testing.T) {
-	p := &PINs{}
-	p.put([]sanitize.DrivePlan{{ID: "a"}}, map[devices.ID]string{"a": "one", "b": "two"})
-	if pin, err := p.Give(sanitize.DrivePlan{ID: "b"}); err == nil {
+	p, drives := &PINs{}, []sanitize.DrivePlan{{ID: "a"}}
+	p.put("j-1", drives, map[devices.ID]string{"a": "one", "b": "two"})
+	p.put("j-2", drives, map[devices.ID]string{"a": "wrong"})
+	if pin, err := p.Give("j-1", sanitize.DrivePlan{ID: "b"}); err == nil {
 		t.Errorf("another drive got %q", pin)
+	}
+	for range 2 {
+		if pin, err := p.Give("j-1", drives[0]); err != nil || pin != "one" {
+			t.Errorf("%q, %v", pin, err)
+		}
+		p.forget("j-2")
+	}
+	if pin, err := p.Give("j-2", drives[0]); err == nil {
+		t.Errorf("%q is kept longer than its job", pin)
 	}
 }
 

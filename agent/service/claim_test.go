@@ -14,12 +14,13 @@ import (
 	"github.com/expunge-dev/expunge/sanitize"
 )
 
+// somePSID is no drive's.
 const somePSID = "0123456789ABCDEF0123456789ABCDEF"
 
 // A start that something holds up holds up no other, nor does it keep anybody from going on with a job, giving one up or approving.
 func TestAStartThatIsHeldUp(t *testing.T) {
 	s := newSite(t)
-	s.drive("T", "nvme-opal", 4<<20, "slow:1000000") // its job is under way when the second is judged
+	s.drive("T", "nvme-opal", 4<<20, "slow:4000000") // its job is under way when the second is judged
 	s.drive("A", "", small)
 	s.drive("B", "", some, "slow:8000000")
 	s.drive("C", "", some, "slow:8000000")
@@ -27,12 +28,16 @@ func TestAStartThatIsHeldUp(t *testing.T) {
 	hold := sync.OnceFunc(func() { close(held); <-free })
 	x := s.serve(func(o *Options) {
 		a, err := agent.Open(agent.Options{Host: o.Host, StateDir: s.state, Owner: agent.Owner{Kind: "rack", ID: s.rack.ID()}, Version: "test",
-			PIN: func(d sanitize.DrivePlan) (string, error) { hold(); return o.PINs.Give(d) }})
+			PIN: func(job string, d sanitize.DrivePlan) (string, error) { hold(); return o.PINs.Give(job, d) }})
 		if err != nil {
 			t.Fatal(err)
 		}
 		o.Agent = a
 	})
+	label, err := s.rack.Label("T")
+	if err != nil {
+		t.Fatal(err)
+	}
 	psid := sanitize.Request{Method: sanitize.Purge, Technique: sanitize.TCGRevert, TCG: "psid-revert"}
 	slow, again := s.plan(x, psid, "T"), s.plan(x, psid, "T")
 	stopped := func(serial string) string {
@@ -48,16 +53,16 @@ func TestAStartThatIsHeldUp(t *testing.T) {
 	}
 	resume, abandon, other := stopped("B"), stopped("C"), s.plan(x, sanitize.Request{}, "A")
 	var wait sync.WaitGroup
-	start := func(p api.Plan) (err error) {
+	start := func(p api.Plan, pin string) (err error) {
 		r := starting(p)
-		r.PINs = map[devices.ID]string{p.Drives[0].ID: somePSID}
+		r.PINs = map[devices.ID]string{p.Drives[0].ID: pin}
 		_, err = x.Start(s.ctx, r)
 		return err
 	}
 	var errs [2]error
-	wait.Go(func() { errs[0] = start(slow) })
+	wait.Go(func() { errs[0] = start(slow, label.PSID) })
 	<-held
-	wait.Go(func() { errs[1] = start(again) }) // for the same drive: it waits
+	wait.Go(func() { errs[1] = start(again, somePSID) }) // for the same drive: it waits
 	done := make(chan error, 1)
 	go func() {
 		_, err := x.Start(s.ctx, starting(other))
@@ -87,7 +92,9 @@ func TestAStartThatIsHeldUp(t *testing.T) {
 		t.Errorf("%v: of two that want one drive, one has it; %d jobs, %v", errs, len(jobs), err)
 	}
 	for _, j := range jobs {
-		s.follow(x, j.ID, "")
+		if _, end := s.follow(x, j.ID, ""); j.ID == agent.JobOf(slow.Plan) && end.ExitStatus != api.ExitOK {
+			t.Errorf("%+v", end)
+		}
 	}
 }
 

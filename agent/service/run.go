@@ -88,7 +88,7 @@ func (s *Service) begin(job string, p sanitize.Plan, pins map[devices.ID]string,
 		cancel(nil)
 		return nil, err
 	}
-	s.PINs.put(p.Drives, pins)
+	s.PINs.put(job, p.Drives, pins)
 	began := make(chan error, 1)
 	go func() {
 		defer s.lives.Done()
@@ -185,7 +185,7 @@ func (s *Service) tell(e api.Event) {
 
 // ended is called when nobody is at work on a job any more.
 func (s *Service) ended(r *run) {
-	s.PINs.forget(r.plan.Drives)
+	s.PINs.forget(r.job)
 	s.staleLooks()
 	s.mu.Lock()
 	delete(s.running, r.job)

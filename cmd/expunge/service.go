@@ -20,6 +20,7 @@ import (
 	"github.com/expunge-dev/expunge/agent/service"
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/internal/durable"
+	"github.com/expunge-dev/expunge/sanitize"
 )
 
 // Verbs ask a service (agent/api): that of the agent that runs, which has the drives and the state for itself, or one in this process.
@@ -248,5 +249,6 @@ func (a *app) open(host *devices.Host, owner agent.Owner) (*agent.Agent, error) 
 	if err != nil {
 		return nil, err
 	}
-	return agent.Open(agent.Options{Host: host, StateDir: dir, Owner: owner, Version: version(), Log: a.logger(), PIN: a.pin, Unlock: a.unlock()})
+	return agent.Open(agent.Options{Host: host, StateDir: dir, Owner: owner, Version: version(), Log: a.logger(), Unlock: a.unlock(),
+		PIN: func(_ string, d sanitize.DrivePlan) (string, error) { return a.pin(d) }})
 }
