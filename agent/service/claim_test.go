@@ -20,7 +20,7 @@ const somePSID = "0123456789ABCDEF0123456789ABCDEF"
 // A start that something holds up holds up no other, nor does it keep anybody from going on with a job, giving one up or approving.
 func TestAStartThatIsHeldUp(t *testing.T) {
 	s := newSite(t)
-	s.drive("T", "nvme-opal", 4<<20, "slow:4000000") // its job is under way when the second is judged
+	s.drive("T", "nvme-opal", 1<<20, "slow:1000000") // its job is under way when the second is judged
 	s.drive("A", "", small)
 	s.drive("B", "", some, "slow:8000000")
 	s.drive("C", "", some, "slow:8000000")
