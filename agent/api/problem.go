@@ -169,8 +169,10 @@ func ProblemOf(err error) *Problem {
 	case errors.As(err, &corrupt):
 		return NewProblem(ExitUnproven, "journal", "keep the file; sanitize the drive in a new job", err)
 	case errors.Is(err, sanitize.ErrPlanEdited), errors.Is(err, sanitize.ErrPlanExpired), errors.Is(err, sanitize.ErrPlanForeign), errors.Is(err, sanitize.ErrPlanEmpty),
-		errors.Is(err, sanitize.ErrPlanChanged), errors.Is(err, agent.ErrJobBusy):
+		errors.Is(err, sanitize.ErrPlanChanged):
 		return NewProblem(ExitRefused, "refused", "", err)
+	case errors.Is(err, agent.ErrJobBusy):
+		return NewProblem(ExitRefused, "busy", "ask again when it is not; expunge jobs tells", err)
 	case errors.Is(err, devices.ErrChanged):
 		return NewProblem(ExitNotFound, "changed", "list again; after locate, look which lights are on", err)
 	case errors.Is(err, devices.ErrNoEnclosure):

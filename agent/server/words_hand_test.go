@@ -8,7 +8,7 @@ var byHand = map[string]string{
 	"agent/api.Drives.Items": "the drives, as the items of `expunge list --json`", "agent/api.Drives.NotReached": "what may have drives that cannot be reached one by one",
 	"agent/api.Event.Data": "what is recorded; its form depends on the kind", "agent/api.Event.Job": "id of the job", "agent/api.Event.Kind": "what kind of record it is",
 	"agent/api.Event.Time": "when it was recorded, by the host's clock", "agent/api.Event.Type": "record, progress, drive, job or problem; the last event is of the type job or problem",
-	"agent/api.FieldProblem.Message": "what is wrong there", "agent/api.Halt.By": "who halted it", "agent/api.HaltRequest.Halted": "whether it is halted, or shall be", "agent/api.HaltRequest.Reason": "why, for people",
+	"agent/api.FieldProblem.Message": "what is wrong there", "agent/api.Halt.By": "who halted it", "agent/api.HaltRequest.Halted": "whether it is halted, or shall be", "agent/api.HaltRequest.Reason": "why, for people; what is longer than 500 bytes is shortened",
 	"agent/api.Health.Drives": "how many drives are worked on", "agent/api.Health.Halted": "whether the agent is halted", "agent/api.Health.PowerOff": "why the host must not be switched off",
 	"agent/api.Health.Running": "how many jobs are worked on", "agent/api.Health.Simulated": "whether the drives are virtual: then nothing is destroyed, and certificates prove nothing", "agent/api.Health.Version": "of the agent",
 	"agent/api.Job.Drives": "each drive that was asked for, also those that planning refused", "agent/api.Job.ManifestError": "why there is no manifest", "agent/api.Job.Plan": "digest of the plan",

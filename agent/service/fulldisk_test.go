@@ -41,9 +41,9 @@ func TestAHaltOnAFullDisk(t *testing.T) {
 		wantCode(t, err, "empty")
 	}
 	long := as(t.Context(), "cert:"+string(bytes.Repeat([]byte{1}, 60_000)), api.Roles...)
-	worst := string(bytes.Repeat([]byte{1}, reasonMost)) // each byte is six in JSON
+	worst := string(bytes.Repeat([]byte{1}, 600)) // each byte is six in JSON
 	h, err := x.Halt(long, api.HaltRequest{Halted: true, Reason: worst})
-	if !h.Halted || err == nil || x.readHalt().Reason != worst {
+	if !h.Halted || err == nil || x.readHalt().Reason != bounded(worst) {
 		t.Fatalf("%+v, %v", h, err) // it could not be recorded, which is said
 	}
 	h, err = x.Halt(s.ctx, api.HaltRequest{Halted: true, Reason: "it smells"})
@@ -98,7 +98,7 @@ func TestTheNoteOfAHaltIsWrittenInPlace(t *testing.T) {
 		t.Fatalf("nobody has halted: %+v, %v", h, err)
 	}
 	long := as(t.Context(), "cert:"+string(bytes.Repeat([]byte{1}, 5000)), api.Roles...)
-	worst := string(bytes.Repeat([]byte{1}, reasonMost)) // each byte is six in JSON
+	worst := string(bytes.Repeat([]byte{1}, 600)) // each byte is six in JSON
 	for _, r := range []api.HaltRequest{{Halted: true, Reason: worst}, {Reason: worst}, {}, {Halted: true, Reason: "x"}, {Halted: true, Reason: worst}} {
 		if _, err := x.Halt(long, r); err != nil {
 			t.Fatal(err)
@@ -107,7 +107,7 @@ func TestTheNoteOfAHaltIsWrittenInPlace(t *testing.T) {
 		if err != nil || !os.SameFile(now, before) || now.Size() != haltRoom {
 			t.Fatalf("%+v, %v", now, err)
 		}
-		if kept := x.readHalt(); kept.Halted != r.Halted || kept.Reason != r.Reason {
+		if kept := x.readHalt(); kept.Halted != r.Halted || kept.Reason != bounded(r.Reason) {
 			t.Fatalf("%+v, %v", kept, err)
 		}
 	}

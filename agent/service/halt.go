@@ -17,7 +17,6 @@ import (
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/internal/durable"
 	"github.com/expunge-dev/expunge/internal/strict"
-	"github.com/expunge-dev/expunge/sanitize"
 )
 
 // errHalted is the cause by which jobs stop when the agent is halted.
@@ -55,11 +54,8 @@ func (s *Service) readHalt() haltNote {
 
 // haltRoom is what the note of a halt takes on disk, from the first start of a service on: written in place it needs no room, so that a
 // full disk keeps nobody from halting for good. A note that a cut has torn is damaged, and a damaged one holds. The longest note has two
-// reasons of reasonMost and two names of what bounded leaves, each of up to six bytes in JSON for one.
+// reasons and two names of what bounded leaves, each of up to six bytes in JSON for one.
 const haltRoom = 16 << 10
-
-// reasonMost is how long the reason of a halt may be, in bytes.
-const reasonMost = 500
 
 // neverHalted is the note of a state in which nobody has halted yet.
 const neverHalted = `{"halted":false}`
@@ -114,16 +110,12 @@ func (s *Service) Halt(ctx context.Context, r api.HaltRequest) (api.Halt, error)
 		return api.Halt{}, err
 	}
 	x := Action{Action: action, Detail: bounded(r.Reason)}
-	if r.Halted && r.Reason == "" || len(r.Reason) > reasonMost {
-		return api.Halt{}, s.refuse(ctx, x, &sanitize.RequestError{Field: "reason", Why: "others must be able to read why, in at most 500 characters"})
-	}
 	if !r.Halted {
 		return s.endHalt(ctx, x, r)
 	}
 	h, stopping := s.beginHalt(ctx, x, r)
 	just := map[string]bool{}
 	for _, x := range stopping {
-		x.cancel(errHalted)
 		just[x.job] = true
 	}
 	waitFor(ctx, stopping...)
@@ -134,13 +126,14 @@ func (s *Service) Halt(ctx context.Context, r api.HaltRequest) (api.Halt, error)
 	return h, h.Incomplete()
 }
 
-// beginHalt halts, and returns the jobs that have to stop. It takes effect even when it can be neither recorded nor kept: a full disk must
-// not keep anybody from halting.
+// beginHalt halts, and returns the jobs that have to stop. It takes effect at once, and also when it can be neither recorded nor kept: a
+// disk that is full or does not answer must not keep anybody from halting.
 func (s *Service) beginHalt(ctx context.Context, x Action, r api.HaltRequest) (api.Halt, []*run) {
-	s.halting.Lock() // record, file and memory say the same
-	defer s.halting.Unlock()
 	h := s.said(ctx, r)
 	kept := h // problems are those of this answer
+	stopping := s.haltNow(kept)
+	s.halting.Lock() // record, file and memory say the same
+	defer s.halting.Unlock()
 	if err := s.record(ctx, x); err != nil {
 		s.log.Error("the agent is halted, and that could not be recorded", "by", h.By, "err", err)
 		h.Problems = append(h.Problems, devices.Reason{Code: api.CodeNotRecorded, Message: "it could not be recorded: " + err.Error(), Hint: "make room for the state, or look at its audit file"})
@@ -150,14 +143,31 @@ func (s *Service) beginHalt(ctx context.Context, x Action, r api.HaltRequest) (a
 		s.log.Error("the agent is halted until it ends: that could not be kept", "by", h.By, "err", err)
 		h.Problems = append(h.Problems, devices.Reason{Code: "not_kept", Message: "it could not be kept, and ends with the agent: " + err.Error(), Hint: "make the state writable, and halt again"})
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.halt = kept
-	return h, slices.Collect(maps.Values(s.running))
+	for _, r := range s.haltNow(kept) { // an earlier halt may have been ended meanwhile
+		if !slices.Contains(stopping, r) {
+			stopping = append(stopping, r)
+		}
+	}
+	return h, stopping
 }
 
-// said is what somebody says of a halt.
+// haltNow halts in memory, and tells the jobs that run to stop.
+func (s *Service) haltNow(h api.Halt) []*run {
+	s.mu.Lock()
+	s.halt = h
+	stopping := slices.Collect(maps.Values(s.running))
+	s.mu.Unlock()
+	for _, r := range stopping {
+		r.cancel(errHalted)
+	}
+	return stopping
+}
+
+// said is what somebody says of a halt. It is not refused for what it gives as its reason: nobody who must halt looks for words.
 func (s *Service) said(ctx context.Context, r api.HaltRequest) api.Halt {
+	if r.Reason = bounded(r.Reason); r.Halted && r.Reason == "" {
+		r.Reason = "no reason was given"
+	}
 	return api.Halt{HaltRequest: r, By: bounded(api.PrincipalOf(ctx).Name), Since: s.clock().Format(time.RFC3339), GoesOn: []api.CancelledDrive{}}
 }
 
@@ -170,7 +180,7 @@ func (s *Service) endHalt(ctx context.Context, x Action, r api.HaltRequest) (api
 	for _, j := range late {
 		s.adoptWhenLeft(j.ID, j.Plan)
 	}
-	return h, s.Adopt(ctx)
+	return h, s.Adopt(context.WithoutCancel(ctx)) // whether or not somebody waits for the answer
 }
 
 // endNote ends a halt on disk and in memory. late are the jobs of others that still stop where they run.

@@ -267,16 +267,34 @@ func (s *Service) Resume(ctx context.Context, id string, r api.ResumeRequest) (a
 		return api.Job{}, s.refuse(ctx, x, err)
 	}
 	defer release()
-	if j, err := s.job(id); err == nil && j.State == api.JobRunning && s.Resident {
-		return j, nil // it goes on already
+	if s.atWork()[id] != nil && s.Resident {
+		return s.job(id) // it goes on already
 	}
 	if err := s.allow(ctx, x); err != nil {
 		return api.Job{}, err
 	}
-	if err := s.goOn(id, p, r.PINs, func() error { return s.Agent.Unstop(id) }); err != nil {
-		return api.Job{}, s.refuse(ctx, x, err)
+	var stopped agent.Stopped // who had, before the note of it was taken away
+	err = s.goOn(id, p, r.PINs, func() error {
+		stopped, _ = s.Agent.StoppedBy(id) // of a damaged note it is by an unknown
+		return s.Agent.Unstop(id)
+	})
+	if err != nil {
+		return api.Job{}, s.refuse(ctx, x, errors.Join(err, s.stopAgain(id, stopped)))
 	}
 	return s.job(id)
+}
+
+// stopAgain notes again who had stopped a job, when it could not be gone on with: otherwise the agent would by itself, at another time.
+func (s *Service) stopAgain(id string, by agent.Stopped) error {
+	if by.By == "" {
+		return nil
+	}
+	s.deciding.Lock()
+	defer s.deciding.Unlock()
+	if s.atWork()[id] != nil {
+		return nil // since then, by somebody else
+	}
+	return s.Agent.Stop(id, by)
 }
 
 // resume launches a job again, as soon as nobody else judges its drives. first is done when nobody can cancel the job meanwhile.

@@ -124,22 +124,40 @@ func (s *Service) register(r *run, first func() error) error {
 	s.deciding.Lock()
 	defer s.deciding.Unlock()
 	if first != nil {
+		if err := s.mayRun(r.job); err != nil {
+			return err
+		}
 		if err := first(); err != nil {
 			return err
 		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.workingNow(); err != nil { // since it was asked for
+	if err := s.mayRunNow(r.job); err != nil {
 		return err
-	}
-	if s.running[r.job] != nil {
-		return api.Refusef("busy", "expunge watch "+r.job+" follows it (GET /v1/jobs/"+r.job+"/events)", "job %s is being run", r.job)
 	}
 	s.running[r.job] = r
 	delete(s.ends, r.job)
 	delete(s.stopped, r.job)
 	s.lives.Add(1)
+	return nil
+}
+
+// mayRun says why a job must not be run, since that was asked for.
+func (s *Service) mayRun(job string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mayRunNow(job)
+}
+
+// mayRunNow is mayRun with mu held.
+func (s *Service) mayRunNow(job string) error {
+	if err := s.workingNow(); err != nil {
+		return err
+	}
+	if s.running[job] != nil {
+		return api.Refusef("busy", "expunge watch "+job+" follows it (GET /v1/jobs/"+job+"/events)", "job %s is being run", job)
+	}
 	return nil
 }
 
