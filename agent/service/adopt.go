@@ -24,10 +24,16 @@ func (s *Service) Adopt(ctx context.Context) error {
 	return err
 }
 
-// adopt does so for jobs with one of some drives; nil is all.
-func (s *Service) adopt(ctx context.Context, present map[devices.ID]bool) error {
+// adopt does so for jobs with one of some drives; nil is all. Why it could not is a problem of Health until it was done for all.
+func (s *Service) adopt(ctx context.Context, present map[devices.ID]bool) (err error) {
 	s.adoption.Lock()
 	defer s.adoption.Unlock()
+	defer func() {
+		if err == nil && present != nil {
+			return // others may be left
+		}
+		s.leaves(ctx, err)
+	}()
 	if err := s.working(); err != nil {
 		s.log.Warn("unfinished jobs are left as they are", "why", err)
 		return nil
@@ -160,11 +166,22 @@ func (s *Service) HostChanged(ctx context.Context, c devices.Change) error {
 	return s.lookAgain(ctx)
 }
 
+// leaves notes why unfinished jobs are left as they are; nil: they are not.
+func (s *Service) leaves(ctx context.Context, err error) {
+	if err != nil && ctx.Err() != nil {
+		return // the agent ends
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unadopted = err
+}
+
 // lookAgain goes on with jobs that wait for a drive that is there.
 func (s *Service) lookAgain(ctx context.Context) error {
 	s.staleLooks()
 	listed, err := s.Host.Drives(ctx)
 	if err != nil {
+		s.leaves(ctx, err)
 		return err
 	}
 	present := map[devices.ID]bool{}

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/expunge-dev/expunge/agent/api"
@@ -18,7 +19,7 @@ func (s *Service) Health(ctx context.Context) (api.Health, error) {
 	h := api.Health{Status: "ok", Version: s.Agent.Version(), Simulated: s.Agent.Simulated(), Started: s.started.UTC().Format(time.RFC3339), Problems: []devices.Reason{}, PowerOff: []devices.Reason{}}
 	s.mu.Lock()
 	h.HotPlug = s.hotPlug
-	halt, beside := s.halt, s.beside
+	halt, beside, unadopted := s.halt, s.beside, s.unadopted
 	h.Running = len(s.running)
 	for _, r := range s.running {
 		h.Drives += r.busy()
@@ -51,6 +52,12 @@ func (s *Service) Health(ctx context.Context) (api.Health, error) {
 	}
 	if err := s.StateStands(); err != nil {
 		h.Problems = append(h.Problems, stateReason(err))
+	}
+	if unadopted != nil {
+		h.Problems = append(h.Problems, devices.Reason{Code: "not_adopted", Message: "unfinished jobs are not gone on with: " + unadopted.Error(), Hint: "it is tried again every half a minute; expunge jobs resume goes on with one"})
+	}
+	if why, not := strings.CutPrefix(h.HotPlug, notNoticed); not {
+		h.Problems = append(h.Problems, devices.Reason{Code: "hot_plug", Message: "drives that come and go are not noticed: " + why, Hint: "it is tried again every half a minute; a job that waits for its drive goes on by expunge jobs resume"})
 	}
 	h.Problems = append(h.Problems, s.auditProblems()...)
 	if beside != nil {

@@ -38,28 +38,3 @@ func (s *Service) select1(ctx context.Context, name string) (devices.Drive, erro
 	}
 	return selected[0], nil
 }
-
-// Watch goes on with unfinished jobs, and looks after the host until ctx ends: jobs that wait for a drive go on when it comes.
-func (s *Service) Watch(ctx context.Context) error {
-	s.lookEarly()
-	if err := s.Adopt(ctx); err != nil {
-		return err
-	}
-	return s.Host.Changes(ctx, func(c devices.Change) {
-		how := string(c.Source)
-		if c.Why != nil {
-			how += ": " + c.Why.Error()
-		}
-		s.HotPlug(how)
-		if c.Begun {
-			if _, err := s.listing.get(ctx); err != nil && ctx.Err() == nil {
-				s.log.Error("the host cannot be looked at", "err", err)
-			}
-			return
-		}
-		s.log.Debug("host changed", "by", string(c.Source), "events", c.Events, "malformed", c.Malformed, "lost", c.Lost, "names", c.Names)
-		if err := s.HostChanged(ctx, c); err != nil && ctx.Err() == nil {
-			s.log.Error("the host changed and cannot be looked at", "err", err)
-		}
-	})
-}

@@ -1,7 +1,6 @@
 package service
 
 import (
-	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -93,23 +92,6 @@ func TestALookThatIsOlderThanAJob(t *testing.T) {
 	time.AfterFunc(50*time.Millisecond, x.kept.mu.Unlock) // so that it waits for that look
 	if h := <-told; h.SafeToPowerOff || len(h.PowerOff) != 1 || h.PowerOff[0].Code != reasonUnfinished {
 		t.Errorf("%d canaries, and %+v", s.holds("B"), h)
-	}
-}
-
-// Who serves looks before anybody asks.
-func TestAnAgentThatStartsLooksAtItsJobs(t *testing.T) {
-	s := newSite(t)
-	x := s.serve(nil)
-	names := s.jobs(x, "A")
-	s.close(x)
-	x = s.serve(nil)
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- x.Watch(ctx) }()
-	until(t, "its job was judged", func() bool { return x.kept.isOver(names[0]) })
-	stop()
-	if err := <-ended; err != nil && ctx.Err() == nil {
-		t.Error(err)
 	}
 }
 

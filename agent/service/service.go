@@ -84,19 +84,22 @@ type Service struct {
 
 	adoptedAll func() // closes adopted
 
-	mu       sync.Mutex // guards the rest
-	running  map[string]*run
-	claimed  claims
-	begun    []begun // jobs of the last hour
-	halt     api.Halt
-	closing  bool
-	looking  *look                // at what speaks against taking the host's power, while one is under way
-	ends     map[string]agent.Job // as they ended that this process was at work on last
-	held     map[string]sanitize.Plan
-	stopped  map[string]*agent.HaltedError // jobs of a service that is not resident, by a halt
-	hotPlug  string
-	beside   func() []devices.Reason // what is wrong beside this service; nil knows of nothing
-	verdicts map[string]verdict      // of certificates, by file
+	watchAgain time.Duration
+
+	mu        sync.Mutex // guards the rest
+	running   map[string]*run
+	claimed   claims
+	begun     []begun // jobs of the last hour
+	halt      api.Halt
+	closing   bool
+	looking   *look                // at what speaks against taking the host's power, while one is under way
+	ends      map[string]agent.Job // as they ended that this process was at work on last
+	held      map[string]sanitize.Plan
+	stopped   map[string]*agent.HaltedError // jobs of a service that is not resident, by a halt
+	hotPlug   string
+	unadopted error                   // why unfinished jobs are not gone on with; nil when they are
+	beside    func() []devices.Reason // what is wrong beside this service; nil knows of nothing
+	verdicts  map[string]verdict      // of certificates, by file
 }
 
 var _ api.Service = (*Service)(nil)
@@ -125,7 +128,7 @@ func New(o Options) (*Service, error) {
 		o.PINs = &PINs{}
 	}
 	s := &Service{
-		Options: o, log: o.Log.Named("service"), started: time.Now(), adopted: make(chan struct{}), running: map[string]*run{}, claimed: claims{}, verdicts: map[string]verdict{},
+		Options: o, log: o.Log.Named("service"), started: time.Now(), watchAgain: watchAgain, adopted: make(chan struct{}), running: map[string]*run{}, claimed: claims{}, verdicts: map[string]verdict{},
 		ends: map[string]agent.Job{}, held: map[string]sanitize.Plan{}, stopped: map[string]*agent.HaltedError{}, kept: evidence{agent: o.Agent, settled: map[string]settled{}, over: map[string]bool{}},
 	}
 	s.adoptedAll = sync.OnceFunc(func() { close(s.adopted) })

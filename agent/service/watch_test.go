@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -216,4 +218,68 @@ func TestJobIsNeverToldInterruptedWhileItEnds(t *testing.T) {
 		}
 		wait.Wait()
 	}
+}
+
+// Who serves looks before anybody asks.
+func TestAnAgentThatStartsLooksAtItsJobs(t *testing.T) {
+	s := newSite(t)
+	x := s.serve(nil)
+	names := s.jobs(x, "A")
+	s.close(x)
+	x = s.serve(nil)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { x.Watch(ctx); close(ended) }()
+	until(t, "its job was judged", func() bool { return x.kept.isOver(names[0]) })
+	stop()
+	<-ended
+}
+
+// An agent that cannot go on with its jobs when it starts, as nothing can be recorded, says so, tries again, and notices drives that come.
+func TestAnAgentThatCannotGoOnWithItsJobs(t *testing.T) {
+	s := newSite(t)
+	s.drive("A", "", 4<<20, "slow:8000000")
+	x := s.serve(nil)
+	j := s.start(x, s.plan(x, sanitize.Request{}, "A"))
+	s.await(x, j.ID, "pass_begun")
+	s.close(x)
+	x = s.serve(nil)
+	x.watchAgain = 10 * time.Millisecond
+	name := filepath.Join(s.state, ActionsName)
+	if err := errors.Join(os.Rename(name, name+".kept"), os.Mkdir(name, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { x.Watch(ctx); close(ended) }()
+	until(t, "it says so", func() bool { return slices.Contains(s.problems(x), "not_adopted") })
+	until(t, "changes of the host are noticed", func() bool { h, err := x.Health(s.ctx); return err == nil && h.HotPlug == "names" })
+	if err := errors.Join(os.Remove(name), os.Rename(name+".kept", name)); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the job is gone on with", func() bool { now, err := x.Job(s.ctx, j.ID); return err == nil && now.State == api.JobEnded })
+	until(t, "it is said no more", func() bool { return !slices.Contains(s.problems(x), "not_adopted") })
+	stop()
+	<-ended
+}
+
+// A host whose changes cannot be noticed is not said to be well, and is tried again.
+func TestAHostThatCannotBeWatched(t *testing.T) {
+	s := newSite(t)
+	x := s.serve(nil)
+	x.watchAgain = 10 * time.Millisecond
+	sys := filepath.Join(s.rack.Root(), "sys")
+	if err := os.Rename(sys, sys+"-gone"); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { x.Watch(ctx); close(ended) }()
+	until(t, "it says so", func() bool { return slices.Contains(s.problems(x), "hot_plug") })
+	if err := os.Rename(sys+"-gone", sys); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "it is said no more", func() bool { return !slices.Contains(s.problems(x), "hot_plug") })
+	stop()
+	<-ended
 }

@@ -132,12 +132,7 @@ func (a *app) serve(ctx context.Context, file string) (err error) {
 	log.Info("serving", "version", version(), "state", state, "socket", socket, "config_sha256", c.SHA256, "simulated", svc.Agent.Simulated())
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
-	go func() {
-		if err := svc.Watch(watching); err != nil && watching.Err() == nil {
-			log.Error("changes of the host are not noticed any more", "err", err)
-			svc.HotPlug("not: " + err.Error())
-		}
-	}()
+	go svc.Watch(watching)
 	go watchdog(watching, svc, log)
 	for _, l := range listeners {
 		go keepSocket(watching, l, svc, log)
