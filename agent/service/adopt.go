@@ -24,16 +24,39 @@ func (s *Service) Adopt(ctx context.Context) error {
 	return err
 }
 
-// adopt does so for jobs with one of some drives; nil is all. Why it could not is a problem of Health until it was done for all.
-func (s *Service) adopt(ctx context.Context, present map[devices.ID]bool) (err error) {
+// adopt does so for jobs with one of some drives, and does not wait until they have begun: what else holds such a drive holds up nobody
+// who tells that drives came. nil is all. Why it could not is a problem of Health until it was done for all.
+func (s *Service) adopt(ctx context.Context, present map[devices.ID]bool) error {
+	var all sync.WaitGroup // at once: each looks at the host, and those who look together look once
+	err := s.adoptEach(ctx, present, func(job string, p sanitize.Plan) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.closing {
+			return
+		}
+		s.resuming[job] = true
+		all.Add(1)
+		s.lives.Go(func() {
+			defer all.Done()
+			s.adoptOne(job, p)
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			delete(s.resuming, job)
+		})
+	})
+	if present == nil {
+		all.Wait()
+	}
+	if err != nil || present == nil { // else others may be left
+		s.leaves(ctx, err)
+	}
+	return err
+}
+
+// adoptEach passes on the jobs that adopt is to go on with, when that is recorded; of each one at a time.
+func (s *Service) adoptEach(ctx context.Context, present map[devices.ID]bool, each func(string, sanitize.Plan)) error {
 	s.adoption.Lock()
 	defer s.adoption.Unlock()
-	defer func() {
-		if err == nil && present != nil {
-			return // others may be left
-		}
-		s.leaves(ctx, err)
-	}()
 	if err := s.working(); err != nil {
 		s.log.Warn("unfinished jobs are left as they are", "why", err)
 		return nil
@@ -43,9 +66,6 @@ func (s *Service) adopt(ctx context.Context, present map[devices.ID]bool) (err e
 	if err != nil {
 		return err
 	}
-	// All at once: each looks at the host, and those who look together look once.
-	var all sync.WaitGroup
-	defer all.Wait()
 	for _, job := range pending {
 		if context.Cause(ctx) != nil {
 			return context.Cause(ctx)
@@ -54,22 +74,23 @@ func (s *Service) adopt(ctx context.Context, present map[devices.ID]bool) (err e
 			s.log.Info("a job was cancelled, and is left as it is", "job", job, "by", by.By)
 			continue
 		}
-		s.mu.Lock()
-		busy := s.running[job] != nil
-		s.mu.Unlock()
 		p, err := s.Agent.PlanOf(job)
-		if busy || err != nil {
-			continue
-		}
-		if present != nil && !s.waitsFor(job, present) {
+		if err != nil || s.isAdopted(job) || present != nil && !s.waitsFor(job, present) {
 			continue
 		}
 		if err := s.allow(itself, Action{Action: "jobs.adopt", Object: job, PlanDigest: p.Digest()}); err != nil {
 			return err
 		}
-		all.Go(func() { s.adoptOne(job, p) })
+		each(job, p)
 	}
 	return nil
+}
+
+// isAdopted says whether somebody here is at work on a job, or about to go on with it.
+func (s *Service) isAdopted(job string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.running[job] != nil || s.resuming[job]
 }
 
 func (s *Service) adoptOne(job string, p sanitize.Plan) {

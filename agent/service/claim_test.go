@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -262,5 +263,45 @@ func TestAge(t *testing.T) {
 		if got := age(c.by, c.now, clock); got != c.want {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
 		}
+	}
+}
+
+// A start that something holds up keeps neither drives that come from being noticed, nor other jobs from going on.
+func TestAdoptionDoesNotWaitForADriveThatIsHeldUp(t *testing.T) {
+	s := newSite(t)
+	s.drive("A", "", some, "slow:8000000")
+	s.drive("B", "", some, "slow:8000000")
+	x := s.serve(nil)
+	var jobs []api.Job
+	for _, serial := range []string{"A", "B"} {
+		j := s.start(x, s.plan(x, sanitize.Request{Pattern: "zero"}, serial))
+		s.await(x, j.ID, "pass_begun")
+		jobs = append(jobs, j)
+	}
+	s.close(x)
+	if err := errors.Join(s.rack.ClearFaults("A"), s.rack.ClearFaults("B")); err != nil {
+		t.Fatal(err)
+	}
+	x = s.serve(nil)
+	p, err := x.Agent.PlanOf(jobs[0].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	release, err := x.claim(s.ctx, p.Drives) // as a start whose drive does not answer
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := x.HostChanged(s.ctx, devices.Change{Names: true}); err != nil { // returns all the same
+		t.Fatal(err)
+	}
+	if end := s.ends(x, jobs[1].ID); end.ExitStatus != api.ExitOK {
+		t.Errorf("%+v", end)
+	}
+	if err := x.HostChanged(s.ctx, devices.Change{Names: true}); err != nil {
+		t.Fatal(err)
+	}
+	release()
+	if end := s.ends(x, jobs[0].ID); end.ExitStatus != api.ExitOK || s.holds("A") != 0 {
+		t.Errorf("%+v", end)
 	}
 }

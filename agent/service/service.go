@@ -97,6 +97,7 @@ type Service struct {
 	held      map[string]sanitize.Plan
 	stopped   map[string]*agent.HaltedError // jobs of a service that is not resident, by a halt
 	hotPlug   string
+	resuming  map[string]bool         // jobs that are about to be gone on with
 	unadopted error                   // why unfinished jobs are not gone on with; nil when they are
 	beside    func() []devices.Reason // what is wrong beside this service; nil knows of nothing
 	verdicts  map[string]verdict      // of certificates, by file
@@ -129,7 +130,7 @@ func New(o Options) (*Service, error) {
 	}
 	s := &Service{
 		Options: o, log: o.Log.Named("service"), started: time.Now(), watchAgain: watchAgain, adopted: make(chan struct{}), running: map[string]*run{}, claimed: claims{}, verdicts: map[string]verdict{},
-		ends: map[string]agent.Job{}, held: map[string]sanitize.Plan{}, stopped: map[string]*agent.HaltedError{}, kept: evidence{agent: o.Agent, settled: map[string]settled{}, over: map[string]bool{}},
+		ends: map[string]agent.Job{}, held: map[string]sanitize.Plan{}, resuming: map[string]bool{}, stopped: map[string]*agent.HaltedError{}, kept: evidence{agent: o.Agent, settled: map[string]settled{}, over: map[string]bool{}},
 	}
 	s.adoptedAll = sync.OnceFunc(func() { close(s.adopted) })
 	if o.Sink != "" {
