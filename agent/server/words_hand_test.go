@@ -2,7 +2,7 @@ package server
 
 // byHand says what forms and members are whose sources do not, and better of some whose sources are written for another reader.
 var byHand = map[string]string{
-	"agent/api.AbandonRequest.Why": "why, for the certificates", "agent/api.Approved.KeyID": "hex SHA-256 of the approver's public key",
+	"agent/api.AbandonRequest.Why": "why, for the certificates, in at most 500 bytes; it is wanted", "agent/api.Approved.KeyID": "hex SHA-256 of the approver's public key",
 	"agent/api.Cancelled.Job": "id of the job", "agent/api.CancelledDrive.Message": "the same in words",
 	"agent/api.Certificate.File": "where the agent keeps it", "agent/api.Certificate.SHA256": "hex SHA-256 of the file", "agent/api.Certificate.Job": "id of the job that it is of",
 	"agent/api.Drives.Items": "the drives, as the items of `expunge list --json`", "agent/api.Drives.NotReached": "what may have drives that cannot be reached one by one",

@@ -345,7 +345,7 @@ func (s *Service) Abandon(ctx context.Context, id string, r api.AbandonRequest) 
 	case j.State == api.JobEnded:
 		err = api.Refusef("ended", "its certificates say what came of it", "job %s has ended", id)
 	case r.Why == "" || len(r.Why) > 500:
-		err = &sanitize.RequestError{Field: "why", Why: "certificates say it, in at most 500 characters"}
+		err = &sanitize.RequestError{Field: "why", Why: "certificates say it, in at most 500 bytes"}
 	}
 	if err != nil {
 		return api.Job{}, s.refuse(ctx, x, err)

@@ -39,7 +39,7 @@ func (e WatchJobParamsFormat) Valid() bool {
 
 // AbandonRequest AbandonRequest says why a job is given up, for the certificates.
 type AbandonRequest struct {
-	// Why why, for the certificates
+	// Why why, for the certificates, in at most 500 bytes; it is wanted
 	Why string `json:"why"`
 }
 
@@ -660,7 +660,7 @@ type Halt struct {
 	// Problems Problems is what could not be done of a halt that holds all the same: to record it, to keep it for the next start, to tell all that goes on. There are none when all was done.
 	Problems *[]DevicesReason `json:"problems,omitempty"`
 
-	// Reason why, for people
+	// Reason why, for people; what is longer than 500 bytes is shortened
 	Reason *string `json:"reason,omitempty"`
 
 	// Since RFC 3339
@@ -672,7 +672,7 @@ type HaltRequest struct {
 	// Halted whether it is halted, or shall be
 	Halted bool `json:"halted"`
 
-	// Reason why, for people
+	// Reason why, for people; what is longer than 500 bytes is shortened
 	Reason *string `json:"reason,omitempty"`
 }
 
