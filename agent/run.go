@@ -84,11 +84,28 @@ func (a *Agent) Start(ctx context.Context, p sanitize.Plan, by Started, o Observ
 	if err := a.ready(len(p.Drives)); err != nil {
 		return Job{}, err
 	}
-	if _, err := a.createJob(p, by); err != nil {
-		return Job{}, fmt.Errorf("begin job %s: %w", job, err)
+	made, err := a.createJob(p, by)
+	if err != nil {
+		return Job{}, a.notBegun(job, made, fmt.Errorf("begin job %s: %w", job, err))
 	}
 	a.log.Info("job began", "job", job, "drives", len(p.Drives))
-	return a.carryOn(ctx, job, p, refusals, o, nil)
+	done, err := a.carryOn(ctx, job, p, refusals, o, nil)
+	if err != nil && done.ID == "" {
+		err = a.notBegun(job, made, err)
+	}
+	return done, err
+}
+
+// notBegun is why a job was not begun. Where it is there all the same, whoever is told so must not find its drives erased later: it is
+// noted as stopped, so that nobody but a person goes on with it.
+func (a *Agent) notBegun(job string, made bool, err error) error {
+	if !made {
+		return err
+	}
+	if unnoted := a.Stop(job, Stopped{By: "agent", At: a.now()}); unnoted != nil {
+		return fmt.Errorf("%w; the job is there all the same, and an agent may go on with it, since that it was stopped could not be noted (%w): give it up by expunge jobs abandon %s", err, unnoted, job)
+	}
+	return fmt.Errorf("%w; the job is there all the same, stopped: unless another process runs it now, it begins only by expunge jobs resume %s", err, job)
 }
 
 // WasRun says whether the plan is used up: running it again only resumes or reports. One of which that cannot be told is taken for used

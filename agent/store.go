@@ -144,7 +144,7 @@ func (a *Agent) driveFile(job string, id devices.ID, name string) string {
 	return filepath.Join(a.jobDir(job), string(id), name)
 }
 
-// createJob uses the plan up. It reports false when the job is there already.
+// createJob uses the plan up. It reports false when the job is there already; with an error, whether it is there all the same.
 func (a *Agent) createJob(p sanitize.Plan, by Started) (made bool, err error) {
 	plan, err := sanitize.MarshalPlan(p)
 	if err != nil {

@@ -39,7 +39,7 @@ func (s *Service) Start(ctx context.Context, r api.StartRequest) (api.Job, error
 	}
 	began, err := s.permit(ctx, x, p, r, again)
 	if err == nil {
-		if err = <-began; err != nil {
+		if err = <-began; err != nil && !s.Agent.WasRun(p) {
 			s.uncount(job)
 		}
 	}
