@@ -85,8 +85,17 @@ func (e *evidence) look(jobs []string, still, thorough bool, judged func(), over
 	case err != nil: // nothing of it is copied over what the sink has
 		return append(why, devices.Reason{Code: "log", Message: err.Error(), Hint: api.HintLog})
 	}
-	if e.sink == nil || len(jobs) == 0 {
+	if e.sink == nil {
 		return why
+	}
+	if len(jobs) == 0 { // there may be records of no job, and the log that they are in: of a start that was refused
+		beside, err := anyIn(e.agent.KeptBeside())
+		if err != nil {
+			return append(why, devices.Reason{Code: "unknown", Message: err.Error(), Hint: "look at the state directory"})
+		}
+		if !beside {
+			return why
+		}
 	}
 	lacks := func(err error) devices.Reason {
 		return devices.Reason{Code: "sink", Message: fmt.Sprintf("the evidence is not where it should be: %v", err), Hint: "look at the sink"}
@@ -121,6 +130,20 @@ func (e *evidence) look(jobs []string, still, thorough bool, judged func(), over
 		}
 	}
 	return why
+}
+
+// anyIn says whether there is anything in one of some directories, which need not be there.
+func anyIn(dirs []string) (bool, error) {
+	for _, dir := range dirs {
+		entries, err := os.ReadDir(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return false, err
+		}
+		if len(entries) > 0 {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // judgeAll says what is left to do for each of these jobs; nil is nothing. As many are judged at once as there are processors: after a
