@@ -201,6 +201,24 @@ func (e *evidence) judge(job string) (settled, *devices.Reason, error) {
 			return have, nil, err
 		}
 	}
+	// A file that another process wrote while they were read is not among those that were there: it would be taken for copied.
+	for range judgeTries {
+		now, why, err := e.judgeOnce(job)
+		if err != nil || why != nil {
+			return now, why, err
+		}
+		if same, err := now.same(); err != nil || same {
+			return now, nil, err
+		}
+	}
+	return settled{}, &devices.Reason{Code: "unknown", Message: "the files of job " + job + " change while they are looked at", Hint: "ask again"}, nil
+}
+
+// judgeTries is how often a job is judged whose files are others each time.
+const judgeTries = 3
+
+// judgeOnce is judge of a job that has to be read.
+func (e *evidence) judgeOnce(job string) (settled, *devices.Reason, error) {
 	p, err := e.agent.PlanOf(job)
 	if err != nil {
 		return settled{}, nil, err

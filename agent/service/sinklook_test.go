@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/expunge-dev/expunge/agent"
@@ -43,4 +44,53 @@ func TestASinkHasRecordsOfNoJob(t *testing.T) {
 			t.Errorf("called safe, with %s not in the sink: %v, %v", name, err, errCopied)
 		}
 	}
+}
+
+// A certificate that another process writes while its job is looked at is in the sink before the host is called safe.
+func TestACertificateThatComesWhileItIsLooked(t *testing.T) {
+	c := withSink(t)
+	away := c.certificate() + ".away"
+	if err := errors.Join(os.Rename(c.certificate(), away), os.Remove(c.at(c.certificate()))); err != nil {
+		t.Fatal(err)
+	}
+	c.unsafe("uncertified")
+	// The plan is read twice for a look, before and after it is noted which files there are: who reads it the second time finds the certificate.
+	plan := filepath.Join(c.state, "jobs", c.job.ID, "plan.json")
+	data, err := os.ReadFile(plan)
+	if err == nil {
+		err = errors.Join(os.Rename(plan, plan+".away"), syscall.Mkfifo(plan, 0o600), syscall.Mkfifo(plan+".next", 0o600))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := make(chan error, 1)
+	go func() {
+		err := given(plan, data, func() error { return os.Rename(plan+".next", plan) })
+		if err == nil {
+			err = given(plan, data, func() error { return errors.Join(os.Rename(away, c.certificate()), os.Rename(plan+".away", plan)) })
+		}
+		told <- err
+	}()
+	if h, err := c.x.Health(c.ctx); err != nil || !h.SafeToPowerOff {
+		t.Fatalf("%+v, %v", h.PowerOff, err)
+	}
+	if err := <-told; err != nil {
+		t.Fatal(err)
+	}
+	have, err := os.ReadFile(c.certificate())
+	copied, errCopied := os.ReadFile(c.at(c.certificate()))
+	if err != nil || errCopied != nil || !bytes.Equal(have, copied) {
+		t.Errorf("called safe, with the certificate not in the sink: %v, %v", err, errCopied)
+	}
+}
+
+// given gives data to the one who reads a named pipe, when that has opened it and something else is done.
+func given(name string, data []byte, first func() error) error {
+	f, err := os.OpenFile(name, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	err = first()
+	_, failed := f.Write(data)
+	return errors.Join(err, failed, f.Close())
 }
