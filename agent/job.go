@@ -44,6 +44,25 @@ type DriveResult struct {
 // Finished says whether the outcome is final.
 func (r DriveResult) Finished() bool { return r.Outcome != sanitize.Interrupted }
 
+// Unreadable says whether the journal could not be read, which says nothing of the drive. It may be read again later: until then nothing is
+// begun, gone on with or signed.
+func (r DriveResult) Unreadable() bool {
+	var unreadable *UnreadableJournalError
+	return errors.As(r.Err, &unreadable)
+}
+
+// UnreadableJournalError: a journal cannot be read now, so that nobody can tell what became of the drive. One that was read and is damaged
+// is a *journal.CorruptError.
+type UnreadableJournalError struct {
+	Job, Serial string
+	Err         error
+}
+
+func (e *UnreadableJournalError) Error() string {
+	return fmt.Sprintf("job %s, drive %s: what became of it cannot be told now: %v", e.Job, e.Serial, e.Err)
+}
+func (e *UnreadableJournalError) Unwrap() error { return e.Err }
+
 // uncertified says whether the drive has come to an end that a certificate is due for.
 func (r DriveResult) uncertified() bool {
 	return r.Evidence != nil && r.Finished() && r.Evidence.IntentLeaf != "" && r.Certificate == "" && r.Err == nil
@@ -68,6 +87,9 @@ func (a *Agent) result(job string, d sanitize.DrivePlan) DriveResult {
 	if err == nil && len(parsed.Records) == 0 {
 		r.Reasons = []devices.Reason{{Code: "not_begun", Message: "the journal is empty", Hint: a.resumeHere(job)}}
 		return r
+	}
+	if corrupt := (*journal.CorruptError)(nil); err != nil && !errors.As(err, &corrupt) {
+		return a.unreadable(r, err)
 	}
 	var e sanitize.Evidence
 	if err == nil {
@@ -95,6 +117,18 @@ func (a *Agent) result(job string, d sanitize.DrivePlan) DriveResult {
 		r.Reasons = []devices.Reason{reason}
 	}
 	return a.withCertificate(r)
+}
+
+// unreadable is the result of a drive whose journal cannot be read now. It has no end that is known, so that no other job takes the drive for
+// free, but for one that was certified.
+func (a *Agent) unreadable(r DriveResult, err error) DriveResult {
+	r.Err = &UnreadableJournalError{r.Job, r.Drive.Serial, err}
+	reason := devices.Reason{Code: ReasonUnreadable, Message: r.Err.Error(), Hint: "have it read again, or keep the job's directory elsewhere and sanitize the drive in a new job"}
+	if _, err := os.Stat(a.driveFile(r.Job, r.Drive.ID, certificateFile)); err == nil {
+		r.Outcome, reason.Hint = sanitize.Unknown, "have it read again; the certificate stands as it was issued: check it with expunge verify"
+	}
+	r.Reasons = []devices.Reason{reason}
+	return r
 }
 
 // withCertificate adds the certificate, if there is one that verifies. It must be of this very
@@ -135,6 +169,9 @@ const ReasonRunning = "running"
 const ReasonUnfinished = "unfinished_job"
 
 func resumeHint(job string) string { return "run: expunge jobs resume " + job }
+
+// ReasonUnreadable is the code of a drive, or a job, of which nothing can be told because its files cannot be read.
+const ReasonUnreadable = "unreadable_job"
 
 // ReasonNoRoom is the code of a drive that stopped because nothing more could be noted of it.
 const ReasonNoRoom = "no_room"

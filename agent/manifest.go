@@ -14,7 +14,8 @@ import (
 	"github.com/expunge-dev/expunge/sanitize"
 )
 
-// account makes a job's manifest when the job is at its end on every drive, and all of them are certified that must be.
+// account makes a job's manifest when the job is at its end on every drive, and all of them are certified that must be. It is never made
+// again: of what cannot be read now nothing is signed, since the next look may contradict it.
 func (a *Agent) account(ctx context.Context, j *Job) {
 	name := filepath.Join(a.jobDir(j.ID), manifestFile)
 	if data, err := os.ReadFile(name); err == nil {
@@ -23,11 +24,19 @@ func (a *Agent) account(ctx context.Context, j *Job) {
 			return
 		}
 	}
+	var unreadable error
 	for _, r := range j.Drives {
 		due := r.Evidence != nil && r.Evidence.IntentLeaf != "" && r.Certificate == ""
-		if !r.Finished() || due {
+		switch {
+		case r.Unreadable():
+			unreadable = errors.Join(unreadable, r.Err)
+		case !r.Finished() || due:
 			return // it has no end yet, or its result is not in the log: the manifest would contradict it later
 		}
+	}
+	if unreadable != nil {
+		j.ManifestErr = fmt.Errorf("manifest of job %s: %w", j.ID, unreadable)
+		return
 	}
 	data, err := a.manifest(ctx, j.ID, j.Plan, j.Drives)
 	if err == nil {

@@ -59,7 +59,7 @@ func (a *Agent) Recover(ctx context.Context, o Observer) ([]Job, []Left, error) 
 	for _, name := range names {
 		p, err := a.loadPlan(name)
 		if err != nil {
-			left = append(left, Left{Job: name, Reason: devices.Reason{Code: "unreadable_job", Message: err.Error(), Hint: "keep its files as they are"}})
+			left = append(left, Left{Job: name, Reason: devices.Reason{Code: ReasonUnreadable, Message: err.Error(), Hint: "keep its files as they are"}})
 			continue
 		}
 		ordered := map[devices.ID]bool{}
@@ -72,6 +72,10 @@ func (a *Agent) Recover(ctx context.Context, o Observer) ([]Job, []Left, error) 
 				continue
 			}
 			waiting[d.ID] = true
+			if r.Unreadable() {
+				left = append(left, Left{Drive: devices.Drive{ID: d.ID, Serial: d.Serial, Model: d.Model}, Job: name, Reason: r.Reasons[0]})
+				continue
+			}
 			switch sent, err := a.sent(name, d); {
 			case err != nil:
 				return nil, nil, err

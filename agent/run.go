@@ -303,7 +303,7 @@ func (a *Agent) lockJob(job string) (*durable.Lock, error) {
 func (a *Agent) carryOnDrive(ctx context.Context, job string, p sanitize.Plan, d sanitize.DrivePlan, refusal *sanitize.Refusal, o Observer) DriveResult {
 	log := a.log.With("job", job, "drive", string(d.ID), "serial", d.Serial)
 	r := a.result(job, d)
-	if !r.Finished() {
+	if !r.Finished() && !r.Unreadable() {
 		problem := a.work(ctx, job, p, d, refusal, o)
 		r = a.result(job, d)
 		r.Err = errors.Join(r.Err, problem)
@@ -428,13 +428,19 @@ func (a *Agent) Abandon(ctx context.Context, job, why string) (given Job, err er
 	j := Job{ID: job, Plan: p}
 	for _, d := range p.Drives {
 		r := a.result(job, d)
+		if r.Unreadable() {
+			return Job{}, fmt.Errorf("no drive was given up: %w", r.Err)
+		}
+		j.Drives = append(j.Drives, r)
+	}
+	for i, d := range p.Drives {
+		r := &j.Drives[i]
 		if !r.Finished() {
 			problem := a.abandonDrive(ctx, job, p, d, why)
-			r = a.result(job, d)
+			*r = a.result(job, d)
 			r.Err = errors.Join(r.Err, problem)
 		}
-		a.certifyResult(&r)
-		j.Drives = append(j.Drives, r)
+		a.certifyResult(r)
 	}
 	a.account(context.WithoutCancel(ctx), &j)
 	a.settleLog()

@@ -116,7 +116,8 @@ func readKept(name string, v any) error {
 // JobOf is the name of the one job that a plan can have.
 func JobOf(p sanitize.Plan) string { return jobName(p) }
 
-// Pending lists the jobs that have something left to do: a drive without an end, or an end without its certificate.
+// Pending lists the jobs that have something left to do: a drive without an end, or an end without its certificate. Where only a journal that
+// cannot be read might tell, there is nothing to go on with.
 func (a *Agent) Pending() ([]string, error) {
 	names, err := a.jobNames()
 	if err != nil {
@@ -133,7 +134,7 @@ func (a *Agent) Pending() ([]string, error) {
 			if _, err := os.Stat(a.driveFile(job, d.ID, certificateFile)); err == nil {
 				continue
 			}
-			if r := a.result(job, d); !r.Finished() || r.uncertified() {
+			if r := a.result(job, d); !r.Finished() && !r.Unreadable() || r.uncertified() {
 				pending = append(pending, job)
 				break
 			}

@@ -13,7 +13,7 @@ import (
 const ReasonBusy = "busy"
 
 // ReasonUnreadableJob is the reason of a drive that a job that cannot be read may be of.
-const ReasonUnreadableJob = "unreadable_job"
+const ReasonUnreadableJob = agent.ReasonUnreadable
 
 const hintUnreadable = "expunge jobs tells why; put the job's files back as they were, or keep its directory elsewhere and look at its drives"
 

@@ -49,6 +49,9 @@ func driveExit(r agent.DriveResult) int {
 	case sanitize.Failed:
 		return ExitFailed
 	case sanitize.Interrupted:
+		if unreadable(r) {
+			return ExitUnproven // it may have an end
+		}
 		return ExitInterrupted
 	case sanitize.RefusedRun:
 		return ExitRefused

@@ -166,7 +166,11 @@ func DriveOf(r agent.DriveResult) JobDrive {
 	return d
 }
 
-// words are the outcome as people say it.
+// unreadable says whether a drive has no end that is known because its journal cannot be read now.
+func unreadable(r agent.DriveResult) bool {
+	return r.Outcome == sanitize.Interrupted && len(r.Reasons) > 0 && r.Reasons[0].Code == agent.ReasonUnreadable
+}
+
 // against is what people said of the certificate later.
 func against(r agent.DriveResult) string {
 	said := ""
@@ -176,6 +180,7 @@ func against(r agent.DriveResult) string {
 	return said
 }
 
+// words are the outcome as people say it.
 func words(r agent.DriveResult) string {
 	how := "verified"
 	if r.Drive.Verification == sanitize.VerifyStatus {
@@ -198,6 +203,9 @@ func words(r agent.DriveResult) string {
 		}
 		if len(r.Reasons) > 0 && r.Reasons[0].Code == agent.ReasonRunning {
 			return "RUNNING - holds data until it has ended"
+		}
+		if unreadable(r) {
+			return "UNREADABLE - treat as holding data"
 		}
 		return "INTERRUPTED - holds data, resumable"
 	case sanitize.Unproven:

@@ -127,11 +127,12 @@ func ProblemOf(err error) *Problem {
 		halted    *agent.HaltedError
 
 		unreadable *agent.UnreadableJobError
+		unread     *agent.UnreadableJournalError
 	)
 	switch {
 	case errors.As(err, &p):
 		return p
-	case errors.As(err, &unreadable):
+	case errors.As(err, &unreadable), errors.As(err, &unread):
 		return NewProblem(ExitRefused, ReasonUnreadableJob, hintUnreadable, err)
 	case errors.As(err, &request):
 		return NewProblem(ExitUsage, "usage", "expunge plan --help lists what is possible", err)

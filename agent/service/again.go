@@ -59,7 +59,7 @@ func (s *Service) stand(p sanitize.Plan, by agent.Started) int {
 func (s *Service) barred(job string, p sanitize.Plan, why *sanitize.Refusal) {
 	j, err := s.Agent.Job(job)
 	untouched := slices.ContainsFunc(j.Drives, func(r agent.DriveResult) bool {
-		return !r.Finished() && (r.Evidence == nil || r.Evidence.IntentLeaf == "")
+		return !r.Finished() && !r.Unreadable() && (r.Evidence == nil || r.Evidence.IntentLeaf == "")
 	})
 	if err != nil || !untouched {
 		return

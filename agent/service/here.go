@@ -68,12 +68,13 @@ func (s *Service) recall(j agent.Job) agent.Job {
 	last := s.ends[j.ID]
 	s.mu.Unlock()
 	if j.Manifest == "" && j.ManifestErr == nil {
-		if j.Manifest = s.Agent.ManifestOf(j.ID); j.Manifest == "" {
+		open := slices.ContainsFunc(j.Drives, func(r agent.DriveResult) bool { return !r.Finished() && !r.Unreadable() })
+		if j.Manifest = s.Agent.ManifestOf(j.ID); j.Manifest == "" && !open { // which none is due of
 			j.ManifestErr = last.ManifestErr
 		}
 	}
 	for i, then := range last.Drives { // of the same plan
-		if now := &j.Drives[i]; then.Outcome == now.Outcome && then.Certificate == now.Certificate && now.Err == nil {
+		if now := &j.Drives[i]; !then.Unreadable() && then.Outcome == now.Outcome && then.Certificate == now.Certificate && now.Err == nil {
 			now.Err = then.Err
 			if len(then.Reasons) > 0 && then.Reasons[0].Code == agent.ReasonNoRoom {
 				now.Reasons = then.Reasons // no file could take it

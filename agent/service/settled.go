@@ -240,9 +240,12 @@ func (e *evidence) judgeOnce(job string) (settled, *devices.Reason, error) {
 		return now, &r, nil
 	}
 	var unfinished, uncertified []string
+	var unreadable error
 	for _, d := range j.Drives {
 		now.logged = max(now.logged, d.Logged())
 		switch {
+		case d.Unreadable():
+			unreadable = errors.Join(unreadable, d.Err)
 		case !d.Finished():
 			unfinished = append(unfinished, d.Drive.Serial)
 		case d.Certificate == "" && (d.Outcome != sanitize.RefusedRun || d.Evidence != nil && d.Evidence.IntentLeaf != ""):
@@ -250,6 +253,8 @@ func (e *evidence) judgeOnce(job string) (settled, *devices.Reason, error) {
 		}
 	}
 	switch {
+	case unreadable != nil:
+		return now, &devices.Reason{Code: "unknown", Message: unreadable.Error(), Hint: "look at the state directory"}, nil
 	case len(unfinished) > 0:
 		return now, &devices.Reason{Code: reasonUnfinished, Message: fmt.Sprintf("job %s is not at its end, and data is left on %s", job, drivesNamed(unfinished)), Hint: "resume the job, or abandon it"}, nil
 	case len(uncertified) > 0:
