@@ -231,20 +231,26 @@ func (a *Agent) GoOnWithBegun(ctx context.Context, job string, others *sanitize.
 		return Job{}, err
 	}
 	left := 0 // drives that something is still to be noted of
+	refusals := map[devices.ID]*sanitize.Refusal{}
 	for _, d := range p.Drives {
-		if r := a.result(job, d); !r.Finished() || r.uncertified() {
+		r := a.result(job, d)
+		if !r.Finished() || r.uncertified() {
 			left++
+		}
+		if others != nil {
+			refusals[d.ID] = others
+		} else if r.Logged() == 0 {
+			since, err := a.begunSince(job, p, r)
+			if err != nil {
+				return Job{}, err
+			}
+			if since != "" {
+				refusals[d.ID] = &sanitize.Refusal{Reasons: []devices.Reason{{Code: "changed", Message: "job " + since + ", which was planned later, was begun on the drive", Hint: "make a new plan"}}}
+			}
 		}
 	}
 	if err := a.ready(left); err != nil {
 		return Job{}, err
-	}
-	var refusals map[devices.ID]*sanitize.Refusal
-	if others != nil {
-		refusals = map[devices.ID]*sanitize.Refusal{}
-		for _, d := range p.Drives {
-			refusals[d.ID] = others
-		}
 	}
 	return a.carryOn(ctx, job, p, refusals, o, nil)
 }
@@ -304,7 +310,10 @@ func (a *Agent) carryOnDrive(ctx context.Context, job string, p sanitize.Plan, d
 	log := a.log.With("job", job, "drive", string(d.ID), "serial", d.Serial)
 	r := a.result(job, d)
 	if !r.Finished() && !r.Unreadable() {
-		problem := a.work(ctx, job, p, d, refusal, o)
+		problem := a.ours(job, p, r)
+		if problem == nil {
+			problem = a.work(ctx, job, p, d, refusal, o)
+		}
 		r = a.result(job, d)
 		r.Err = errors.Join(r.Err, problem)
 		r.stoppedFor(problem, "make room in "+a.dir+", then "+resumeHint(job))
@@ -317,6 +326,52 @@ func (a *Agent) carryOnDrive(ctx context.Context, job string, p sanitize.Plan, d
 	}
 	log.Info("drive ended", "outcome", string(r.Outcome))
 	return r
+}
+
+// ErrBegunSince: another job was begun on the drive after this one was. What the drive holds now may be somebody's new data: it is left alone.
+var ErrBegunSince = errors.New("another job was begun on the drive since this one was")
+
+// ours says whether a drive that this job has begun on is still its to erase. One that it has not begun on is compared with its plan.
+func (a *Agent) ours(job string, p sanitize.Plan, r DriveResult) error {
+	if r.Logged() == 0 {
+		return nil
+	}
+	since, err := a.begunSince(job, p, r)
+	if err == nil && since != "" {
+		err = fmt.Errorf("%w: job %s; give this one up by expunge jobs abandon %s, and make a new plan if the drive shall be erased all the same", ErrBegunSince, since, job)
+	}
+	return err
+}
+
+// begunSince is a job that was begun on a drive after this one was, by the log, or, where that does not tell, was planned later and begun on
+// it; "" where there is none, or this one is at its end. While the state says that this one is not, no other job is begun: but its files may
+// have been damaged, or away, and put back.
+func (a *Agent) begunSince(job string, p sanitize.Plan, r DriveResult) (string, error) {
+	if r.Finished() {
+		return "", nil
+	}
+	names, err := a.jobNames()
+	if err != nil {
+		return "", err
+	}
+	for _, other := range names {
+		if _, err := os.Lstat(a.driveFile(other, r.Drive.ID, journalFile)); other == job || errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		q, err := a.loadPlan(other)
+		at := slices.IndexFunc(q.Drives, func(d sanitize.DrivePlan) bool { return d.ID == r.Drive.ID })
+		if err != nil || at < 0 {
+			continue // whoever lists jobs is told
+		}
+		then, after := a.result(other, q.Drives[at]), q.Created.After(p.Created)
+		if then.Logged() > 0 && r.Logged() > 0 {
+			after = then.Logged() > r.Logged()
+		}
+		if begun := then.Logged() > 0 || then.Err != nil; begun && after { // what cannot be told counts
+			return other, nil
+		}
+	}
+	return "", nil
 }
 
 // work opens journal and drive and executes. Its error says why there is no end yet.
