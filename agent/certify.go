@@ -147,6 +147,9 @@ func (a *Agent) certifyResult(r *DriveResult) {
 	if r.Evidence == nil || !r.Finished() || r.Evidence.IntentLeaf == "" || r.Certificate != "" {
 		return // nothing is due, or it is there
 	}
+	if unread := (*CertificateError)(nil); errors.As(r.Err, &unread) {
+		return // it may be there, and would be written over
+	}
 	name, err := a.certify(*r.Evidence)
 	if err != nil {
 		r.Err = errors.Join(r.Err, &CertificateError{r.Job, r.Drive.Serial, err})

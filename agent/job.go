@@ -136,8 +136,12 @@ func (a *Agent) unreadable(r DriveResult, err error) DriveResult {
 func (a *Agent) withCertificate(r DriveResult) DriveResult {
 	file := a.driveFile(r.Job, r.Drive.ID, certificateFile)
 	data, err := os.ReadFile(file)
-	if err != nil {
-		return r // not there: it can be reissued
+	if errors.Is(err, fs.ErrNotExist) {
+		return r // it can be reissued
+	}
+	if err != nil { // it may be there, with what people said of it since
+		r.Err = &CertificateError{r.Job, r.Drive.Serial, err}
+		return r
 	}
 	report := attest.Verify(data, attest.Trust{})
 	if report.Result == nil {

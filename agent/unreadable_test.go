@@ -111,3 +111,33 @@ func TestAJournalOfACertifiedDriveThatCannotBeReadNow(t *testing.T) {
 		t.Errorf("%s", got)
 	}
 }
+
+// A certificate that cannot be read for a moment is not made again: it may have what people said of it since.
+func TestACertificateThatCannotBeReadNow(t *testing.T) {
+	s := newSite(t)
+	s.add(virtual.Spec{Serial: "DONE", SizeBytes: small})
+	j, err := s.agent.Start(t.Context(), s.plan(sanitize.Request{}, "DONE"), Started{}, Observer{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := j.Drives[0].Certificate
+	before, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back := s.hide(name)
+	now, err := s.agent.Resume(t.Context(), j.ID, Observer{})
+	if err != nil || now.Drives[0].Certificate != "" || !errors.Is(now.Drives[0].Err, syscall.ELOOP) {
+		t.Errorf("%q %v, %v", now.Drives[0].Certificate, now.Drives[0].Err, err)
+	}
+	if _, err := os.ReadFile(name); !errors.Is(err, syscall.ELOOP) {
+		t.Errorf("it was written over: %v", err)
+	}
+	back()
+	if now, err := s.agent.Resume(t.Context(), j.ID, Observer{}); err != nil || now.Drives[0].Certificate != name || now.Drives[0].Err != nil {
+		t.Errorf("%q %v, %v", now.Drives[0].Certificate, now.Drives[0].Err, err)
+	}
+	if after, err := os.ReadFile(name); err != nil || string(after) != string(before) {
+		t.Errorf("it is another: %v", err)
+	}
+}

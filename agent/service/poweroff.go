@@ -156,7 +156,11 @@ func (s *Service) look(l *look) {
 	ended := slices.DeleteFunc(slices.Clone(names), func(job string) bool { return running[job] != nil })
 	l.jobs.Store(int64(len(ended)))
 	l.why = append(l.why, s.kept.look(ended, len(running) == 0, true, func() { l.judged.Add(1) }, s.isClosing)...)
-	if len(names) > 0 && s.volatile() && s.Sink == "" && !s.AcceptVolatile {
+	kept, err := anyIn(s.Agent.KeptBeside()) // records of no job, too
+	if err != nil {
+		l.why = append(l.why, unreadableState(err))
+	}
+	if (len(names) > 0 || kept) && s.volatile() && s.Sink == "" && !s.AcceptVolatile {
 		l.why = append(l.why, devices.Reason{Code: "state_volatile", Message: "the state is kept in memory", Hint: "copy it elsewhere first"})
 	}
 }

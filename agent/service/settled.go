@@ -91,7 +91,7 @@ func (e *evidence) look(jobs []string, still, thorough bool, judged func(), over
 	if len(jobs) == 0 { // there may be records of no job, and the log that they are in: of a start that was refused
 		beside, err := anyIn(e.agent.KeptBeside())
 		if err != nil {
-			return append(why, devices.Reason{Code: "unknown", Message: err.Error(), Hint: "look at the state directory"})
+			return append(why, unreadableState(err))
 		}
 		if !beside {
 			return why
