@@ -94,3 +94,26 @@ func given(name string, data []byte, first func() error) error {
 	_, failed := f.Write(data)
 	return errors.Join(err, failed, f.Close())
 }
+
+// In a volatile state without a sink they are what a loss of power takes away, as jobs are.
+func TestRecordsOfNoJobInAVolatileState(t *testing.T) {
+	s := newSite(t)
+	s.drive("A", "", small)
+	x := s.serve(func(o *Options) { o.testOnlyVolatile = func() bool { return true } })
+	if h, err := x.Health(s.ctx); err != nil || !h.SafeToPowerOff {
+		t.Errorf("there is nothing to lose: %+v, %v", h, err)
+	}
+	p, err := x.Agent.Plan(s.ctx, []string{"A"}, sanitize.Request{})
+	if err == nil {
+		err = s.rack.Use("A", "mounted:/srv")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = x.Agent.Start(s.ctx, p, agent.Started{}, agent.Observer{}); err == nil {
+		t.Fatal("a mounted drive was erased")
+	}
+	if h, err := x.Health(s.ctx); err != nil || h.SafeToPowerOff || h.PowerOff[0].Code != "state_volatile" {
+		t.Errorf("%+v, %v", h, err)
+	}
+}
