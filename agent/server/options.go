@@ -43,7 +43,8 @@ type Options struct {
 const (
 	headerTime  = 5 * time.Second
 	idleTime    = 2 * time.Minute
-	headerLimit = 16 << 10
+	headerLimit = 16<<10 + 2*api.CursorMost // a browser that comes again has a cursor in its address, and a newer one in a header
+	answerLimit = headerLimit + 48<<10      // up to here it is answered that headers are too large; beyond, net/http says so in plain text
 	bodyLimit   = 1 << 20
 	pathLimit   = 1 << 10 // bytes of a path without its escapes
 	keyLimit    = 255     // characters of an Idempotency-Key
