@@ -24,7 +24,7 @@ type Options struct {
 	Refused func(who api.Principal, action, path string, p *api.Problem)
 
 	Metrics http.Handler // GET /v1/metrics, for those who may read; nil is not there
-	Page    http.Handler // GET of all that is not below /v1, for those who may read; nil is not there
+	Page    Page         // GET of the paths that it has, for those who may read; nil is not there
 
 	Connections int // at once, of people with roles, 2,048; more are closed when they are accepted. Who only reads leaves an eighth to others
 	PeerShare   int // of them, of one user or certificate; three quarters
@@ -38,6 +38,12 @@ type Options struct {
 	BodyTime      time.Duration // for a request's whole body, 30 s
 	HandshakeTime time.Duration // for a whole handshake of TLS, 5 s
 	Grace         time.Duration // for acts that are under way when the server is stopped, 20 s
+}
+
+// Page is what people see of an agent in a browser. It has paths of its own; at all others the server answers.
+type Page interface {
+	http.Handler
+	Has(path string) bool
 }
 
 const (

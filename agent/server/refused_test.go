@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/expunge-dev/expunge/agent/api"
+	"github.com/expunge-dev/expunge/agent/page"
 	"github.com/expunge-dev/expunge/internal/peercred"
 )
 
@@ -39,7 +40,7 @@ func (x *toldOf) take() string {
 func TestEveryRefusalOfAnActIsTold(t *testing.T) {
 	var told toldOf
 	s := &scripted{}
-	v := serve(t, Options{Service: s, Refused: told.refused, Page: http.NotFoundHandler(), BodyTime: 50 * time.Millisecond})
+	v := serve(t, Options{Service: s, Refused: told.refused, Page: page.New(s), BodyTime: 50 * time.Millisecond})
 	me := fmt.Sprintf("uid:%d unix ", os.Geteuid())
 	if r := v.ask(t, "POST", "/v1/jobs", goodStart, withKey("used")); r.status != 202 || told.take() != "" {
 		t.Fatalf("%+v", r)
