@@ -17,6 +17,14 @@ const (
 	EventProblem  = "problem"  // over HTTP: the stream cannot go on; the last event
 )
 
+// DrivesMost is how many drives the configuration of an agent can allow for one job, and CursorMost how many bytes the cursor of such a
+// job has at most: three for each drive as base64, which are two million records, the job, and some to spare. Whoever serves events has to
+// take as much.
+const (
+	DrivesMost = 10_000
+	CursorMost = 40 << 10
+)
+
 // Event is something that happened in a job. Which members it has depends on its type.
 type Event struct {
 	Type   string     `json:"type"`

@@ -158,7 +158,7 @@ func (c *Config) check() error {
 		value int
 		most  int
 	}{
-		{"caps: drives_per_job", c.Caps.DrivesPerJob, 10_000}, {"caps: jobs_per_hour", c.Caps.JobsPerHour, 100_000}, {"caps: share_of_host_percent", c.Caps.ShareOfHostPercent, 100},
+		{"caps: drives_per_job", c.Caps.DrivesPerJob, api.DrivesMost}, {"caps: jobs_per_hour", c.Caps.JobsPerHour, 100_000}, {"caps: share_of_host_percent", c.Caps.ShareOfHostPercent, 100},
 		{"connections", c.Connections, 100_000}, {"approvals: required", c.Approvals.Required, 16},
 	} {
 		if bound.value < 0 || bound.value > bound.most {

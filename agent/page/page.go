@@ -12,6 +12,7 @@ import (
 	"bytes"
 	"context"
 	"embed"
+	"encoding/json"
 	"fmt"
 	"html/template"
 	"net/http"
@@ -37,18 +38,19 @@ const (
 	longestList = 500 // rows of trouble and of certificates
 )
 
-// page serves the page of one Service.
-type page struct {
+// Page serves the page of one Service.
+type Page struct {
 	svc   api.Service
-	turns map[string]chan struct{} // by part
+	at    map[string]http.HandlerFunc // by path: all that the page has
+	turns map[string]chan struct{}    // by part
 	now   func() time.Time
 	slot  func(devices.Drive) string
 }
 
 // New makes the page of an agent: GET / and its assets, /style.css and /icon.svg. Who asks is in the
 // request's context (api.Principal), which the Service is given.
-func New(svc api.Service) http.Handler {
-	return (&page{svc: svc, now: time.Now, slot: slotOf}).handler()
+func New(svc api.Service) *Page {
+	return (&Page{svc: svc, now: time.Now, slot: slotOf}).begin()
 }
 
 // slotOf is the slot that a drive is in, as people find it; "" where nobody tells.
@@ -59,32 +61,52 @@ func slotOf(d devices.Drive) string {
 	return d.Enclosure.String()
 }
 
-func (p *page) handler() http.Handler {
+func (p *Page) begin() *Page {
 	p.turns = map[string]chan struct{}{}
 	for _, part := range []string{"health", "drives", "jobs", "certificates"} {
 		p.turns[part] = make(chan struct{}, looks)
 	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", p.serve)
-	mux.HandleFunc("GET /style.css", asset("style.css", "text/css; charset=utf-8"))
-	mux.HandleFunc("GET /icon.svg", asset("icon.svg", "image/svg+xml"))
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h.Set("Content-Security-Policy", policy)
-		h.Set("Cache-Control", "no-store")
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("Cross-Origin-Opener-Policy", "same-origin")
-		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		mux.ServeHTTP(w, r)
-	})
+	p.at = map[string]http.HandlerFunc{"/": p.serve, "/style.css": asset("style.css", "text/css; charset=utf-8"), "/icon.svg": asset("icon.svg", "image/svg+xml")}
+	return p
+}
+
+// Has says whether the page has something at a path. Whoever serves it answers for all others.
+func (p *Page) Has(path string) bool { return p.at[path] != nil }
+
+// ServeHTTP answers GET and HEAD of the paths that the page has, and nothing else.
+func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Content-Security-Policy", policy)
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	serve := p.at[r.URL.Path]
+	switch {
+	case serve == nil:
+		refuse(w, api.ExitNotFound, "not_found", fmt.Errorf("nothing is at %.200q", r.URL.Path))
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		h.Set("Allow", "GET, HEAD")
+		refuse(w, api.ExitUsage, "method_not_allowed", fmt.Errorf("%s is not possible at %s: GET, HEAD is", r.Method, r.URL.Path))
+	default:
+		serve(w, r)
+	}
+}
+
+// refuse answers by a problem, as whoever serves the page does.
+func refuse(w http.ResponseWriter, exit int, code string, why error) {
+	p := api.NewProblem(exit, code, "", why)
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(p.Status)
+	_ = json.NewEncoder(w).Encode(p) // to a browser that may have gone
 }
 
 func asset(name, kind string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		data, err := assets.ReadFile("assets/" + name)
 		if err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
+			refuse(w, api.ExitInternal, "internal", err)
 			return
 		}
 		w.Header().Set("Content-Type", kind)
@@ -92,12 +114,12 @@ func asset(name, kind string) http.HandlerFunc {
 	}
 }
 
-func (p *page) serve(w http.ResponseWriter, r *http.Request) {
+func (p *Page) serve(w http.ResponseWriter, r *http.Request) {
 	s := p.look(r.Context())
 	v := p.view(s, r.URL.Query().Get("refresh") == "off")
 	var b bytes.Buffer
 	if err := pageTemplate.Execute(&b, v); err != nil {
-		http.Error(w, "write the page: "+err.Error(), http.StatusInternalServerError)
+		refuse(w, api.ExitInternal, "internal", fmt.Errorf("write the page: %w", err))
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -121,46 +143,58 @@ type part[T any] struct {
 	err   error
 }
 
-// ask asks for one part. A Service that ignores its time limit is left to itself, at most a few times.
-func ask[T any](ctx context.Context, turn chan struct{}, what func(context.Context) (T, error)) <-chan part[T] {
-	answer := make(chan part[T], 1)
-	select {
-	case turn <- struct{}{}:
-	default:
-		answer <- part[T]{err: fmt.Errorf("it has not answered %d others who asked", looks)}
-		return answer
-	}
-	go func() {
-		defer func() { <-turn }()
-		value, err := what(ctx)
-		answer <- part[T]{value, err}
-	}()
-	return answer
+// asked is a part that was asked for.
+type asked[T any] struct {
+	answer chan part[T]
+	begun  chan struct{} // closed when its turn has come
 }
 
-func wait[T any](ctx context.Context, answer <-chan part[T]) part[T] {
+// ask asks for one part when its turn has come. A Service that ignores its time limit is left to itself, at most a few times.
+func ask[T any](ctx context.Context, turn chan struct{}, what func(context.Context) (T, error)) asked[T] {
+	a := asked[T]{make(chan part[T], 1), make(chan struct{})}
+	go func() {
+		select {
+		case turn <- struct{}{}:
+		case <-ctx.Done():
+			return // whoever asked is told so
+		}
+		close(a.begun)
+		defer func() { <-turn }()
+		value, err := what(ctx)
+		a.answer <- part[T]{value, err}
+	}()
+	return a
+}
+
+// wait waits for an answer until ctx ends, as long as for those who asked before and are not answered yet.
+func (a asked[T]) wait(ctx context.Context) part[T] {
 	select {
-	case p := <-answer:
+	case p := <-a.answer:
 		return p
 	case <-ctx.Done():
 	}
 	select {
-	case p := <-answer: // at the last moment
+	case p := <-a.answer: // at the last moment
 		return p
 	default:
+	}
+	select {
+	case <-a.begun:
 		return part[T]{err: fmt.Errorf("no answer within %v", patience)}
+	default:
+		return part[T]{err: fmt.Errorf("it has not answered %d others who asked, within %v", looks, patience)}
 	}
 }
 
 // look asks the Service for everything at once.
-func (p *page) look(ctx context.Context) state {
+func (p *Page) look(ctx context.Context) state {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	health := ask(ctx, p.turns["health"], p.svc.Health)
 	drives := ask(ctx, p.turns["drives"], p.svc.Drives)
 	jobs := ask(ctx, p.turns["jobs"], p.svc.Jobs)
 	certificates := ask(ctx, p.turns["certificates"], p.svc.Certificates)
-	return state{wait(ctx, health), wait(ctx, drives), wait(ctx, jobs), wait(ctx, certificates)}
+	return state{health.wait(ctx), drives.wait(ctx), jobs.wait(ctx), certificates.wait(ctx)}
 }
 
 // status is that of HTTP: the first part's when no part could be read, such as 403 to who may not read.

@@ -263,12 +263,43 @@ func TestADriveThatHangsDoesNotHoldThePage(t *testing.T) {
 			begun := time.Now()
 			h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/", nil))
 			page := w.Body.String()
-			if len(rows(t, page, "running")) != 5 || i >= looks && time.Since(begun) > 0 {
-				t.Errorf("look %d took %v", i, time.Since(begun))
+			if len(rows(t, page, "running")) != 5 || time.Since(begun) != patience || s.hung.Load() != int64(min(i+1, looks)) {
+				t.Errorf("look %d took %v; the service was asked %d times", i, time.Since(begun), s.hung.Load())
 			}
-			says(t, page, "UNKNOWN - the drives of the host could not be read")
+			why := "no answer within 10s"
+			if i >= looks {
+				why = "it has not answered 4 others who asked, within 10s"
+			}
+			says(t, page, "UNKNOWN - the drives of the host could not be read: "+why)
 		}
 		close(s.hang)
+	})
+}
+
+// What a user would lose: belief in a page that calls everything unknown because others looked at it in the same moment.
+func TestManyLookAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := workshop()
+		s.hang = make(chan struct{})
+		h := handlerOf(s)
+		pages := make(chan string)
+		for range 3*looks + 1 {
+			go func() {
+				w := httptest.NewRecorder()
+				h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/", nil))
+				pages <- w.Body.String()
+			}()
+		}
+		synctest.Wait()
+		if n := s.hung.Load(); n != looks {
+			t.Errorf("the service is asked %d times at once", n)
+		}
+		close(s.hang)
+		for range 3*looks + 1 {
+			if page := <-pages; strings.Contains(words(page), "could not be read") || len(rows(t, page, "drives")) != 7 {
+				t.Error(words(page))
+			}
+		}
 	})
 }
 
@@ -287,6 +318,9 @@ func TestHeadersAndPaths(t *testing.T) {
 		code int
 		kind string
 	}{"/": {200, "text/html; charset=utf-8"}, "/style.css": {200, "text/css; charset=utf-8"}, "/icon.svg": {200, "image/svg+xml"}, "/page.html": {404, ""}, "/assets/page.html": {404, ""}, "/v1/drives": {404, ""}} {
+		if has := New(quiet()).Has(path); has != (want.code == 200) {
+			t.Errorf("the page has %s: %v", path, has)
+		}
 		w := get(t, quiet(), path)
 		h := w.Header()
 		if w.Code != want.code || want.kind != "" && h.Get("Content-Type") != want.kind {

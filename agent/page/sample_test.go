@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,6 +30,7 @@ type scripted struct {
 	certificates []api.Certificate
 	errs         map[string]error
 	hang         chan struct{} // Drives waits for it
+	hung         atomic.Int64  // how often
 	asked        chan api.Principal
 }
 
@@ -40,6 +42,7 @@ func (s *scripted) Health(ctx context.Context) (api.Health, error) {
 }
 func (s *scripted) Drives(context.Context) (api.Drives, error) {
 	if s.hang != nil {
+		s.hung.Add(1)
 		<-s.hang
 	}
 	return s.drives, s.errs["drives"]
@@ -203,12 +206,12 @@ var hostileWords = []string{
 var errNoRead = api.NewProblem(api.ExitPermission, "forbidden", "", errors.New("uid:1000 may not read"))
 
 func handlerOf(s *scripted) http.Handler {
-	return (&page{svc: s, now: func() time.Time { return now }, slot: func(d devices.Drive) string {
+	return (&Page{svc: s, now: func() time.Time { return now }, slot: func(d devices.Drive) string {
 		if d.Serial == "FROZEN9" || d.Serial == "RUNNING1" {
 			return "enclosure 0, slot " + fmt.Sprint(len(d.Nodes[0]))
 		}
 		return ""
-	}}).handler()
+	}}).begin()
 }
 
 func get(t *testing.T, s *scripted, path string) *httptest.ResponseRecorder {

@@ -56,7 +56,7 @@ type certificate struct {
 	SHA256, Link  string
 }
 
-func (p *page) view(s state, still bool) view {
+func (p *Page) view(s state, still bool) view {
 	now := p.now()
 	v := view{AsOf: now.UTC().Format("2 Jan 2006, 15:04:05 UTC")}
 	v.HealthError, v.DrivesError, v.JobsError, v.CertificatesError = why(s.health.err), why(s.drives.err), why(s.jobs.err), why(s.certificates.err)

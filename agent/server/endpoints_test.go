@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/expunge-dev/expunge/agent/api"
+	"github.com/expunge-dev/expunge/agent/page"
 	"github.com/expunge-dev/expunge/devices"
 )
 
@@ -133,13 +134,13 @@ func TestRolesArePerOperation(t *testing.T) {
 func TestForbiddenActionsAreFew(t *testing.T) {
 	var mu sync.Mutex
 	actions := map[string]bool{}
-	v := serveWith(t, testServer(t, Options{Service: &scripted{}, Page: http.NotFoundHandler(), Refused: func(_ api.Principal, action, _ string, _ *api.Problem) {
+	v := serveWith(t, testServer(t, Options{Service: &scripted{}, Page: page.New(&scripted{}), Refused: func(_ api.Principal, action, _ string, _ *api.Problem) {
 		mu.Lock()
 		defer mu.Unlock()
 		actions[action] = true
 	}}))
 	for i := range 5 {
-		for _, at := range []string{"/v1/nowhere/%d", "/%d", "/v1/jobs/%d", "/v1/metrics?%d"} {
+		for _, at := range []string{"/v1/nowhere/%d", "/%d", "/?%d", "/v1/jobs/%d", "/v1/metrics?%d"} {
 			problemIs(t, v.ask(t, "GET", fmt.Sprintf(at, i), ""), 403, "forbidden", api.ExitPermission)
 		}
 	}
@@ -169,15 +170,42 @@ func problemIs(t *testing.T, r reply, status int, code string, exit int) api.Pro
 	return p
 }
 
+// paged is a page of two paths.
+type paged struct{ http.Handler }
+
+func (paged) Has(path string) bool { return path == "/" || path == "/a.css" }
+
+// What a program would lose: why it is refused, where the path is not the API's.
+func TestBesideThePageEveryErrorIsAProblem(t *testing.T) {
+	s := &scripted{}
+	v := serve(t, Options{Service: s, Page: page.New(s)})
+	for at, kind := range map[string]string{"/": "text/html; charset=utf-8", "/style.css": "text/css; charset=utf-8", "/icon.svg": "image/svg+xml"} {
+		for _, method := range []string{"GET", "HEAD"} {
+			if r := v.ask(t, method, at, ""); r.status != 200 || r.header.Get("Content-Type") != kind {
+				t.Errorf("%s %s: %d %s", method, at, r.status, r.header.Get("Content-Type"))
+			}
+		}
+		r := v.ask(t, "POST", at, "")
+		if problemIs(t, r, 405, "method_not_allowed", api.ExitUsage); r.header.Get("Allow") != "GET, HEAD" {
+			t.Errorf("%v", r.header)
+		}
+	}
+	for _, at := range []string{"/v2/jobs", "/jobs", "/style.css/", "/assets/style.css", "/v1", "/v1x/jobs", "/index.html"} {
+		for _, method := range []string{"GET", "POST", "DELETE"} {
+			problemIs(t, v.ask(t, method, at, ""), 404, "not_found", api.ExitNotFound)
+		}
+	}
+}
+
 func TestMetricsAndPageNeedRead(t *testing.T) {
 	says := func(text string) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			fmt.Fprint(w, text, " ", r.URL.Path, " ", api.PrincipalOf(r.Context()).May(api.Read))
 		})
 	}
-	o := Options{Service: &scripted{}, Metrics: says("metrics"), Page: says("page")}
+	o := Options{Service: &scripted{}, Metrics: says("metrics"), Page: paged{says("page")}}
 	v := serve(t, o)
-	for at, want := range map[string]string{"/v1/metrics": "metrics /v1/metrics true", "/": "page / true", "/assets/a.css": "page /assets/a.css true"} {
+	for at, want := range map[string]string{"/v1/metrics": "metrics /v1/metrics true", "/": "page / true", "/a.css": "page /a.css true"} {
 		if r := v.ask(t, "GET", at, ""); r.status != 200 || r.body != want {
 			t.Errorf("%s: %d %q", at, r.status, r.body)
 		}

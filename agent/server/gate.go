@@ -158,7 +158,7 @@ func notFound(r *http.Request) *api.Problem {
 
 // route is which operation a request asks for; where it is none, which methods are allowed there.
 func (s *Server) route(r *http.Request) (op operation, allow string) {
-	if page := s.options.Page; page != nil && !strings.HasPrefix(r.URL.Path+"/", "/v1/") {
+	if page := s.options.Page; page != nil && page.Has(r.URL.Path) {
 		if r.Method == http.MethodGet || r.Method == http.MethodHead {
 			return operation{action: "page", may: mayRead, page: page}, ""
 		}

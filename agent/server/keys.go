@@ -53,6 +53,9 @@ type keys struct {
 	most int   // answers of one principal
 	size int64 // their bytes
 
+	salting sync.Mutex // guards salted
+	salted  bool       // the salt is on disk
+
 	mu      sync.Mutex               // guards the rest
 	running map[string]chan struct{} // by file; closed when the act is done
 	held    holdings
@@ -79,27 +82,44 @@ func openKeys(dir string, log hclog.Logger) (*keys, error) {
 	if err := durable.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("idempotency keys: %w", err)
 	}
-	name := filepath.Join(dir, "salt")
-	salt, err := os.ReadFile(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		salt = make([]byte, 32)
-		if _, err := rand.Read(salt); err != nil {
-			return nil, fmt.Errorf("idempotency keys: %w", err)
+	k := &keys{dir: dir, log: log, free: durable.Free, most: keptMost, size: keptBytes, running: map[string]chan struct{}{}, held: holdings{}}
+	var err error
+	k.salt, err = os.ReadFile(k.saltFile())
+	switch k.salted = err == nil; {
+	case errors.Is(err, fs.ErrNotExist):
+		k.salt = make([]byte, 32)
+		if _, err = rand.Read(k.salt); err != nil {
+			break
 		}
-		err = durable.CreateFile(name, salt, 0o600)
+		if err = k.keepSalt(); noRoom(err) {
+			log.Error("no answer can be kept yet", "err", err)
+			err = nil // a full disk keeps nobody from asking how the agent is, or from halting
+		}
+	case err == nil && len(k.salt) != 32:
+		err = fmt.Errorf("%s is damaged: it has %d bytes", k.saltFile(), len(k.salt))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("idempotency keys: %w", err)
 	}
-	if len(salt) != 32 {
-		return nil, fmt.Errorf("idempotency keys: %s is damaged: it has %d bytes", name, len(salt))
-	}
-	k := &keys{dir: dir, salt: salt, log: log, free: durable.Free, most: keptMost, size: keptBytes, running: map[string]chan struct{}{}, held: holdings{}}
 	k.clean()
 	if err := k.recall(); err != nil {
 		return nil, fmt.Errorf("idempotency keys: %w", err)
 	}
 	return k, nil
+}
+
+func (k *keys) saltFile() string { return filepath.Join(k.dir, "salt") }
+
+// keepSalt puts a new salt on disk, once. No answer is kept before that: by another salt its request would be another.
+func (k *keys) keepSalt() error {
+	k.salting.Lock()
+	defer k.salting.Unlock()
+	if k.salted {
+		return nil
+	}
+	err := durable.CreateFile(k.saltFile(), k.salt, 0o600)
+	k.salted = err == nil
+	return err
 }
 
 // clean removes what is older than is kept, and what was never whole.
@@ -277,6 +297,8 @@ func (k *keys) load(file string) (*kept, error) {
 	return &record, nil
 }
 
+func noRoom(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
+
 // begin notes that an act is begun. Without that it is not.
 func (k *keys) begin(file string, record *kept) error {
 	if err := k.within(record.Principal); err != nil {
@@ -287,9 +309,12 @@ func (k *keys) begin(file string, record *kept) error {
 		err = syscall.ENOSPC
 	}
 	if err == nil {
+		err = k.keepSalt()
+	}
+	if err == nil {
 		err = k.save(file, record)
 	}
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+	if noRoom(err) {
 		return api.NewProblem(api.ExitInternal, api.CodeNotBegun, "make room there; nothing was done", fmt.Errorf("%s: there is no room to keep an answer: %w", k.dir, err))
 	}
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -41,6 +42,42 @@ func TestTheSameKeyIsTheSameAct(t *testing.T) {
 	}
 	if r := v.ask(t, "POST", "/v1/jobs", goodStart, withKey("another")); r.status != 202 || len(s.seen()) != 1 {
 		t.Errorf("another key: %+v", r)
+	}
+}
+
+// An agent whose first start is on a full disk answers, and keeps answers as soon as there is room: also for the next.
+func TestTheFirstStartIsOnAFullDisk(t *testing.T) {
+	disk := t.TempDir()
+	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=16m"); err != nil {
+		t.Skipf("no disk can be made that fills up: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(disk, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	filler := filepath.Join(disk, "filler")
+	if err := os.WriteFile(filler, make([]byte, 32<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("it is not full: %v", err)
+	}
+	s, dir := &scripted{}, filepath.Join(disk, "keys")
+	v := serve(t, Options{Service: s, Keys: dir})
+	if r := v.ask(t, "GET", "/v1/health", ""); r.status != 200 {
+		t.Errorf("%+v", r)
+	}
+	problemIs(t, v.ask(t, "POST", "/v1/jobs", goodStart, withKey("k")), 507, api.CodeNotBegun, api.ExitInternal)
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	first := v.ask(t, "POST", "/v1/jobs", goodStart, withKey("k"))
+	v.stop()
+	s.seen()
+	v = serve(t, Options{Service: s, Keys: dir})
+	if again := v.ask(t, "POST", "/v1/jobs", goodStart, withKey("k")); first.status != 202 || again.status != first.status || again.body != first.body {
+		t.Errorf("%+v, then %+v", first, again)
+	}
+	if calls := s.seen(); len(calls) != 0 {
+		t.Errorf("it was done again: %v", calls)
 	}
 }
 

@@ -24,7 +24,7 @@ type Options struct {
 	Refused func(who api.Principal, action, path string, p *api.Problem)
 
 	Metrics http.Handler // GET /v1/metrics, for those who may read; nil is not there
-	Page    http.Handler // GET of all that is not below /v1, for those who may read; nil is not there
+	Page    Page         // GET of the paths that it has, for those who may read; nil is not there
 
 	Connections int // at once, of people with roles, 2,048; more are closed when they are accepted. Who only reads leaves an eighth to others
 	PeerShare   int // of them, of one user or certificate; three quarters
@@ -40,10 +40,17 @@ type Options struct {
 	Grace         time.Duration // for acts that are under way when the server is stopped, 20 s
 }
 
+// Page is what people see of an agent in a browser. It has paths of its own; at all others the server answers.
+type Page interface {
+	http.Handler
+	Has(path string) bool
+}
+
 const (
 	headerTime  = 5 * time.Second
 	idleTime    = 2 * time.Minute
-	headerLimit = 16 << 10
+	headerLimit = 16<<10 + 2*api.CursorMost // a browser that comes again has a cursor in its address, and a newer one in a header
+	answerLimit = headerLimit + 48<<10      // up to here it is answered that headers are too large; beyond, net/http says so in plain text
 	bodyLimit   = 1 << 20
 	pathLimit   = 1 << 10 // bytes of a path without its escapes
 	keyLimit    = 255     // characters of an Idempotency-Key

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/expunge-dev/expunge/agent/api"
+	"github.com/expunge-dev/expunge/agent/page"
 	"github.com/expunge-dev/expunge/internal/peercred"
 )
 
@@ -39,7 +40,7 @@ func (x *toldOf) take() string {
 func TestEveryRefusalOfAnActIsTold(t *testing.T) {
 	var told toldOf
 	s := &scripted{}
-	v := serve(t, Options{Service: s, Refused: told.refused, Page: http.NotFoundHandler(), BodyTime: 50 * time.Millisecond})
+	v := serve(t, Options{Service: s, Refused: told.refused, Page: page.New(s), BodyTime: 50 * time.Millisecond})
 	me := fmt.Sprintf("uid:%d unix ", os.Geteuid())
 	if r := v.ask(t, "POST", "/v1/jobs", goodStart, withKey("used")); r.status != 202 || told.take() != "" {
 		t.Fatalf("%+v", r)
@@ -58,7 +59,7 @@ func TestEveryRefusalOfAnActIsTold(t *testing.T) {
 		"not an approval":  {"POST", "/v1/plans/p1/approvals", `{"payload":7}`, nil, "plans.approve /v1/plans/p1/approvals usage"},
 		"a form":           {"POST", "/v1/drives/S/locate", "on=1", []string{"Content-Type: text/plain"}, "drives.locate /v1/drives/S/locate media_type"},
 		"large":            {"POST", "/v1/jobs", `{"plan_id":"` + strings.Repeat("p", 1<<20) + `"}`, nil, "jobs.start /v1/jobs too_large"},
-		"large headers":    {"POST", "/v1/jobs", goodStart, []string{"X-Large: " + strings.Repeat("x", 16<<10)}, "jobs.start /v1/jobs headers_too_large"},
+		"large headers":    {"POST", "/v1/jobs", goodStart, []string{"X-Large: " + strings.Repeat("x", headerLimit)}, "jobs.start /v1/jobs headers_too_large"},
 		"another site":     {"POST", "/v1/jobs", goodStart, []string{"Origin: https://elsewhere"}, "jobs.start /v1/jobs cross_site"},
 		"halt of a site":   {"PUT", "/v1/halt", `{"halted":false,"reason":"x"}`, []string{"Sec-Fetch-Site: cross-site"}, "halt /v1/halt cross_site"},
 		"halt, malformed":  {"PUT", "/v1/halt", `{"halted":true,"halted":false,"reason":"x"}`, nil, "halt /v1/halt malformed"},

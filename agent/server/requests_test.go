@@ -73,7 +73,7 @@ func TestWhatIsNoRequestNeverReachesTheService(t *testing.T) {
 		"no type":                {"POST", "/v1/jobs", goodStart, []string{"Content-Type: "}, 415, "media_type", 2, ""},
 		"another charset":        {"POST", "/v1/jobs", goodStart, []string{"Content-Type: application/json; charset=latin1"}, 415, "media_type", 2, ""},
 		"compressed":             {"POST", "/v1/jobs", goodStart, []string{"Content-Encoding: gzip"}, 415, "media_type", 2, ""},
-		"large headers":          {"GET", "/v1/drives", "", []string{"X-Large: " + strings.Repeat("x", 16<<10)}, 431, "headers_too_large", 2, ""},
+		"large headers":          {"GET", "/v1/drives", "", []string{"X-Large: " + strings.Repeat("x", headerLimit)}, 431, "headers_too_large", 2, ""},
 		"another site":           {"GET", "/v1/drives", "", []string{"Sec-Fetch-Site: cross-site"}, 403, "cross_site", 4, ""},
 		"another host of a site": {"POST", "/v1/jobs", goodStart, []string{"Sec-Fetch-Site: same-site"}, 403, "cross_site", 4, ""},
 		"another origin":         {"POST", "/v1/jobs", goodStart, []string{"Origin: https://elsewhere"}, 403, "cross_site", 4, ""},

@@ -81,8 +81,7 @@ func (s *Server) serve(ctx context.Context, listeners []*Listener) error {
 	defer s.end()
 	server := &http.Server{
 		Handler: http.HandlerFunc(s.answer), ReadHeaderTimeout: headerTime, IdleTimeout: idleTime,
-		// Up to here requests are answered that their headers are too large; beyond, net/http says so in plain text.
-		MaxHeaderBytes:               4 * headerLimit,
+		MaxHeaderBytes:               answerLimit,
 		DisableGeneralOptionsHandler: true, // that asks for no roles
 		BaseContext:                  func(net.Listener) context.Context { return s.life },
 		ConnContext:                  withConnection,

@@ -16,11 +16,12 @@ import (
 	"github.com/expunge-dev/expunge/agent/api"
 )
 
+// eventsIn takes cursors of api.CursorMost.
 type eventsIn struct {
 	ID     string `path:"id" doc:"id of the job"`
-	After  string `query:"after" maxLength:"1024" doc:"cursor of the last event that was seen; without it events come from the job's beginning"`
+	After  string `query:"after" maxLength:"40960" doc:"cursor of the last event that was seen; without it events come from the job's beginning"`
 	Format string `query:"format" enum:"sse,ndjson" doc:"sse is text/event-stream, ndjson a line of JSON for each event; without it the header Accept decides, and sse is usual"`
-	Last   string `header:"Last-Event-ID" maxLength:"1024" doc:"as after, and before it: browsers send it when they come again"`
+	Last   string `header:"Last-Event-ID" maxLength:"40960" doc:"as after, and before it: browsers send it when they come again"`
 	Accept string `header:"Accept" hidden:"true"`
 }
 

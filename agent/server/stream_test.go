@@ -61,6 +61,27 @@ func TestEventsComeInTwoForms(t *testing.T) {
 	}
 }
 
+// What a user would lose: the rest of a large job, whose cursors are long. A browser that comes again sends two of them.
+func TestLongCursorsAreTaken(t *testing.T) {
+	after := make(chan string, 1)
+	v := serve(t, Options{Service: &scripted{events: func(ctx context.Context, id, from string) iter.Seq2[api.Event, error] {
+		after <- from
+		return counting(1)(ctx, id, "")
+	}}})
+	older, newer := strings.Repeat("o", api.CursorMost), strings.Repeat("n", api.CursorMost)
+	if r := v.ask(t, "GET", "/v1/jobs/j/events?after="+older, ""); r.status != 200 || <-after != older {
+		t.Errorf("%d %.300s", r.status, r.body)
+	}
+	if r := v.ask(t, "GET", "/v1/jobs/j/events?after="+older, "", "Last-Event-ID: "+newer, "X-Other: "+strings.Repeat("x", 15<<10)); r.status != 200 || <-after != newer {
+		t.Errorf("%d %.300s", r.status, r.body)
+	}
+	for _, r := range []reply{v.ask(t, "GET", "/v1/jobs/j/events?after=o"+older, ""), v.ask(t, "GET", "/v1/jobs/j/events", "", "Last-Event-ID: n"+newer)} {
+		if problemIs(t, r, 422, "usage", api.ExitUsage); len(r.body) > 1000 {
+			t.Errorf("an answer of %d bytes", len(r.body))
+		}
+	}
+}
+
 // waiting tells one record, and then nothing until its context ends.
 func waiting(gone *atomic.Int64) func(context.Context, string, string) iter.Seq2[api.Event, error] {
 	return func(ctx context.Context, id, _ string) iter.Seq2[api.Event, error] {

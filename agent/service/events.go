@@ -25,9 +25,12 @@ func (s *Service) Events(ctx context.Context, id, after string) iter.Seq2[api.Ev
 			yield(api.Event{}, err)
 			return
 		}
-		seen, err := parseCursor(after, len(p.Drives))
+		seen, err := parseCursor(after, id, len(p.Drives))
+		if err == nil {
+			err = s.wasRecorded(id, p.Drives, seen)
+		}
 		if err != nil {
-			yield(api.Event{}, api.NewProblem(api.ExitUsage, "cursor", "watch from the beginning", err))
+			yield(api.Event{}, api.NewProblem(api.ExitUsage, "cursor", "begin without a cursor: events come from the job's beginning then", err))
 			return
 		}
 		w, others := &watcher{seen: seen}, elsewhere{map[devices.ID]*sanitize.Meter{}, map[devices.ID]bool{}}
@@ -92,7 +95,7 @@ func (s *Service) adopting(ctx context.Context) bool {
 
 // last tells how the drives of a job stand, unless that was told, and then the job.
 func last(job api.Job, seen cursor, drives bool, yield func(api.Event, error) bool) {
-	at := seen.String()
+	at := seen.of(job.ID)
 	for i := range job.Drives {
 		d := &job.Drives[i]
 		if drives && !yield(api.Event{Type: api.EventDrive, Job: job.ID, ID: d.ID, Serial: d.Serial, Drive: d, Cursor: at}, nil) {

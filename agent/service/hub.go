@@ -70,6 +70,13 @@ func (h *hub) index(id devices.ID) int {
 	return slices.IndexFunc(h.drives, func(d sanitize.DrivePlan) bool { return d.ID == id })
 }
 
+// came is how many records of each drive came.
+func (h *hub) came() []int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.counts)
+}
+
 // record tells a record that is on disk. Those before it that nobody told are read from there.
 func (h *hub) record(id devices.ID, r journal.Record) error {
 	i := h.index(id)
@@ -107,7 +114,7 @@ func (h *hub) catchUp(i int, upTo int64) error {
 func (h *hub) add(i int, r journal.Record) {
 	h.counts[i] = r.Seq
 	e := recordEvent(h.job, h.drives[i], r)
-	e.Cursor = cursor(h.counts).String()
+	e.Cursor = cursor(h.counts).of(h.job)
 	if len(h.recent) >= recentMost {
 		gone := recentMost / 2
 		for _, t := range h.recent[:gone] {
@@ -141,7 +148,7 @@ func (h *hub) driveEnded(r agent.DriveResult) error {
 		err = h.catchUp(i, r.Evidence.JournalRecords)
 	}
 	d := api.DriveOf(r)
-	h.ends = append(h.ends, api.Event{Type: api.EventDrive, Job: h.job, ID: d.ID, Serial: d.Serial, Drive: &d, Cursor: cursor(h.counts).String()}.Encoded())
+	h.ends = append(h.ends, api.Event{Type: api.EventDrive, Job: h.job, ID: d.ID, Serial: d.Serial, Drive: &d, Cursor: cursor(h.counts).of(h.job)}.Encoded())
 	h.wake()
 	return err
 }
@@ -213,7 +220,7 @@ func (h *hub) watch(ctx context.Context, w *watcher, yield func(api.Event, error
 			}
 			w.seen[t.drive] = t.seq
 			e := t.event
-			if c := w.seen.String(); c != e.Cursor {
+			if c := w.seen.of(h.job); c != e.Cursor {
 				e = e.At(c) // this watcher has seen more of other drives
 			}
 			if !yield(e, nil) {
@@ -253,7 +260,7 @@ func replay(job string, drives []sanitize.DrivePlan, file func(sanitize.DrivePla
 			}
 			seen[i] = r.Seq
 			e := recordEvent(job, d, r)
-			e.Cursor = seen.String()
+			e.Cursor = seen.of(job)
 			if !yield(e, nil) {
 				return false
 			}

@@ -48,10 +48,104 @@ func TestEventsGoOnFromEveryCursor(t *testing.T) {
 			}
 		}
 	}
-	for _, bad := range []string{"1.", "1.AAAAAAAA", "2.AQE", "nonsense", "1.////", "1." + strings.Repeat("gICAgICAgICAgIA", 3)} {
-		for _, err := range x.Events(s.ctx, j.ID, bad) {
-			wantCode(t, err, "cursor")
+	this := cursorForm + j.ID + "."
+	for _, bad := range []string{"1.", "1.AQE", "2.AQE", "nonsense", this, this + "AAAAAAAA", this + "////", this + "AQE=", this + strings.Repeat("gICAgICAgICAgIA", 3), "3" + records[0].Cursor[1:]} {
+		s.refused(x, j.ID, bad)
+	}
+}
+
+// refused sees to it that a cursor is refused before anything is told.
+func (s *site) refused(x *Service, job, after string) {
+	s.t.Helper()
+	ctx, done := context.WithTimeout(s.ctx, time.Minute)
+	defer done()
+	n := 0
+	for e, err := range x.Events(ctx, job, after) {
+		if n++; n > 1 || err == nil {
+			s.t.Fatalf("with %.60q an event is told: %+v, %v", after, e, err)
 		}
+		wantCode(s.t, err, "cursor")
+	}
+	if n == 0 {
+		s.t.Errorf("with %.60q nothing is told", after)
+	}
+}
+
+// What a user would lose: the records of a job that has the same number of drives as another, or of one that goes on, up to where a
+// cursor says that they were seen, without a word.
+func TestACursorOfWhatWasNotSeenIsRefused(t *testing.T) {
+	s := newSite(t)
+	s.drive("A", "", small)
+	s.drive("B", "", 64<<20, "slow:16000000")
+	x := s.serve(nil)
+	over := s.start(x, s.plan(x, sanitize.Request{}, "A"))
+	events, _ := s.follow(x, over.ID, "")
+	n := int64(0)
+	for _, e := range events {
+		n = max(n, e.Seq)
+	}
+	at := s.start(x, s.plan(x, sanitize.Request{}, "B"))
+	s.await(x, at.ID, "pass_begun")
+	for _, job := range []string{over.ID, at.ID} { // one that has ended, one that runs
+		s.refused(x, job, cursor{1 << 20}.of(job))
+		s.refused(x, job, cursor{1 << 53}.of(job))
+	}
+	s.refused(x, at.ID, cursor{1}.of(over.ID))
+	s.refused(x, over.ID, cursor{n + 1}.of(over.ID))
+	if rest, _ := s.follow(x, over.ID, cursor{n - 1}.of(over.ID)); len(rest) != 3 || rest[0].Seq != n { // the drive's end and the job's
+		t.Errorf("%+v", rest)
+	}
+	if _, err := x.Cancel(s.ctx, at.ID); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A journal that lost its end in a power cut has fewer records than somebody has seen: they begin again. One that cannot be read keeps
+// nobody from the rest.
+func TestACursorBeyondWhatACutLeft(t *testing.T) {
+	s := newSite(t)
+	s.drive("A", "", small)
+	x := s.serve(nil)
+	p := s.plan(x, sanitize.Request{}, "A")
+	j := s.start(x, p)
+	events, _ := s.follow(x, j.ID, "")
+	last := events[len(events)-1].Cursor
+	file := x.journalOf(j.ID)(p.Plan.Drives[0])
+	whole, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, whole[:len(whole)-2], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.refused(x, j.ID, last)
+	if err := os.WriteFile(file, append([]byte("x"), whole...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if rest, _ := s.follow(x, j.ID, last); len(rest) != 2 {
+		t.Errorf("%+v", rest)
+	}
+	if err := os.WriteFile(file, whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if rest, _ := s.follow(x, j.ID, last); len(rest) != 2 {
+		t.Errorf("%+v", rest)
+	}
+}
+
+// Whoever watches the largest job that there can be comes back to it.
+func TestTheLongestCursor(t *testing.T) {
+	const job = "j-0123456789ab"
+	c := make(cursor, api.DrivesMost)
+	for i := range c {
+		c[i] = 1<<21 - 1
+	}
+	text := c.of(job)
+	if len(text) > api.CursorMost {
+		t.Errorf("a cursor of %d bytes, and %d are taken", len(text), api.CursorMost)
+	}
+	if again, err := parseCursor(text, job, len(c)); err != nil || !slices.Equal(again, c) {
+		t.Error(err)
 	}
 }
 

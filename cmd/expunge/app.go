@@ -36,6 +36,7 @@ type app struct {
 
 	testOnlyWaiting func()        // each time that an agent was found that starts or stops
 	testOnlyCloses  time.Duration // in place of closesWithin
+	testOnlyWaits   time.Duration // in place of remoteWaits
 }
 
 // answer is what a verb has to say: data for --json and the same for people.

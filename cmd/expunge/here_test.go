@@ -226,7 +226,9 @@ func TestWaitsForAnAgentThatStartsOrStops(t *testing.T) {
 	stale, err := net.Listen("unix", socket)
 	if err == nil {
 		stale.(*net.UnixListener).SetUnlinkOnClose(false)
-		err = errors.Join(stale.Close(), announceSocket(state, socket))
+		var word *announcement
+		word, err = announcementOf(state, socket)
+		err = errors.Join(stale.Close(), err, word.keep())
 	}
 	if err != nil {
 		t.Fatal(err)

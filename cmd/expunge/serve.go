@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -28,7 +27,6 @@ import (
 	"github.com/expunge-dev/expunge/agent/server"
 	"github.com/expunge-dev/expunge/agent/service"
 	"github.com/expunge-dev/expunge/devices"
-	"github.com/expunge-dev/expunge/internal/durable"
 )
 
 // defaultConfig is read when it is there and no other is named.
@@ -113,27 +111,33 @@ func (a *app) serve(ctx context.Context, file string) (err error) {
 	if err != nil {
 		return err
 	}
+	word, err := announcementOf(state, socket)
+	if err != nil {
+		return err
+	}
 	svc.Beside(func() (list []devices.Reason) {
+		list = word.problems()
 		for _, l := range listeners {
 			list = append(list, l.Problems()...)
 		}
 		return list
 	})
-	if err := announceSocket(state, socket); err != nil {
-		return err
+	if err := word.keep(); err != nil {
+		log.Error("commands are not told where the agent listens", "socket", socket, "err", err)
 	}
 	defer func() {
 		if other := svc.StateStands(); other != nil { // and what it says is another's
 			err = errors.Join(err, &problem{code: exitInternal, name: "state", err: other, hint: "put back the one that it opened before an agent starts again; jobs that are in it can be resumed"})
 			return
 		}
-		err = errors.Join(err, os.Remove(filepath.Join(state, servingFile)))
+		err = errors.Join(err, word.withdraw())
 	}()
 	log.Info("serving", "version", version(), "state", state, "socket", socket, "config_sha256", c.SHA256, "simulated", svc.Agent.Simulated())
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	go svc.Watch(watching)
 	go watchdog(watching, svc, log)
+	go keepWord(watching, word, svc, log)
 	for _, l := range listeners {
 		go keepSocket(watching, l, svc, log)
 	}
@@ -298,19 +302,6 @@ func listenUnix(path, group string) (*server.Listener, error) {
 	return server.Unix(path, perm, gid)
 }
 
-// announceSocket tells commands with the same state where the agent listens.
-func announceSocket(state, socket string) error {
-	abs, err := filepath.Abs(socket)
-	if err != nil {
-		return err
-	}
-	data, err := json.Marshal(serving{abs})
-	if err != nil {
-		return err
-	}
-	return durable.WriteFile(filepath.Join(state, servingFile), append(data, '\n'), 0o600)
-}
-
 // watchdog tells systemd that the agent answers, as often as it wants to hear that. One that answers nobody says nothing, and is
 // started again: its jobs go on then.
 func watchdog(ctx context.Context, svc *service.Service, log hclog.Logger) {
@@ -335,6 +326,25 @@ func watchdog(ctx context.Context, svc *service.Service, log hclog.Logger) {
 
 // socketLooks is how often the agent looks whether its socket is still there.
 const socketLooks = 2 * time.Second
+
+// keepWord tells commands again where the agent listens, as soon as it can.
+func keepWord(ctx context.Context, word *announcement, svc *service.Service, log hclog.Logger) {
+	tick := time.NewTicker(socketLooks)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if svc.StateStands() != nil {
+			continue // nothing is made in another
+		}
+		if err := word.keep(); err != nil {
+			log.Error("commands are not told where the agent listens", "err", err)
+		}
+	}
+}
 
 // keepSocket makes the agent's socket again when somebody removed it: nobody at the host could halt it otherwise. It stays away where
 // the state, in which it may be, is another: nothing is made there.

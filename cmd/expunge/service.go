@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,6 +18,7 @@ import (
 	"github.com/expunge-dev/expunge/agent"
 	"github.com/expunge-dev/expunge/agent/api"
 	"github.com/expunge-dev/expunge/agent/client"
+	"github.com/expunge-dev/expunge/agent/config"
 	"github.com/expunge-dev/expunge/agent/service"
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/internal/durable"
@@ -49,14 +51,19 @@ func announced(dir string) (string, error) {
 	if err := json.Unmarshal(data, &s); err != nil {
 		return "", fmt.Errorf("%s: %w", servingFile, err)
 	}
-	c, err := net.Dial("unix", s.Socket)
+	return s.Socket, listens(s.Socket)
+}
+
+// listens says why nobody listens at a socket. Any other reason that it cannot be reached is told when something is asked.
+func listens(socket string) error {
+	c, err := net.Dial("unix", socket)
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, fs.ErrNotExist):
-		return "", err
+		return err
 	case err == nil:
 		_ = c.Close() // nothing was said on it
 	}
-	return s.Socket, nil // any other reason is told when something is asked
+	return nil
 }
 
 // patient is the agent that listens at a socket.
@@ -83,7 +90,11 @@ func (a *app) remote(ctx context.Context) (api.Service, error) {
 		if socket, unsaid = announced(dir); unsaid == nil {
 			break
 		}
-		if time.Since(begun) > remoteWaits {
+		if time.Since(begun) > cmp.Or(a.testOnlyWaits, remoteWaits) {
+			// One that cannot say where it listens, as on a full disk, is where it listens unless it was told otherwise.
+			if socket = a.socketPath(config.Config{}, dir); listens(socket) == nil {
+				break
+			}
 			return nil, startsOrStops(unsaid)
 		}
 		if a.testOnlyWaiting != nil {
@@ -118,7 +129,7 @@ func startsOrStops(unsaid error) error {
 	if unsaid != nil {
 		err = fmt.Errorf("%w: %w", err, unsaid)
 	}
-	return &problem{code: exitInterrupted, name: "stopping", err: err, hint: "try again when it has; nothing was asked of it"}
+	return &problem{code: exitInterrupted, name: "stopping", err: err, hint: "try again when it has, or name its socket: --socket PATH; nothing was asked of it"}
 }
 
 // mustAsk is the agent that runs. Without one there is nobody to ask.
