@@ -485,10 +485,13 @@ func TestTheEndOfAHaltIsNotAskedForTwice(t *testing.T) {
 		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{\"halted\"")
 	}
 	busy := says("503 Service Unavailable", "application/problem+json", `{"code":"stopping","detail":"not now","exit_status":10}`)
-	for name, plays := range map[string][]func(*http.Request, net.Conn){"no answer": {acted}, "half an answer": {half}, "after it was told to come again": {busy, acted}, "another form": {func(r *http.Request, c net.Conn) {
+	page := func(r *http.Request, c net.Conn) {
 		acted(r, c)
 		says("200 OK", "text/html", "<p>")(r, c)
-	}}} {
+	}
+	for name, plays := range map[string][]func(*http.Request, net.Conn){
+		"no answer": {acted}, "half an answer": {half}, "after it was told to come again": {busy, acted}, "another form": {page},
+	} {
 		_, err := scene(t, plays...).Halt(t.Context(), api.HaltRequest{})
 		var p *api.Problem
 		if asked := len(noted.take()); asked != 1 || !MayBeDone(err) || !errors.As(err, &p) || p.ExitStatus != api.ExitInternal || !strings.Contains(p.Hint, "the halt may have ended") {

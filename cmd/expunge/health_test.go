@@ -51,9 +51,10 @@ func TestOnlyWhatIsSafeMayBePoweredOff(t *testing.T) {
 		plain, asked int
 		words        string
 	}{
-		"safe":                   {`{"status":"ok","safe_to_power_off":true,"power_off":[]}`, exitOK, exitOK, ""},
-		"safe while halted":      {`{"status":"halted","halted":true,"safe_to_power_off":true,"power_off":[]}`, exitOK, exitOK, ""},
-		"unsafe":                 {`{"status":"ok","safe_to_power_off":false,"power_off":[{"code":"running","message":"job j is being run"},{"code":"x","message":"m"}]}`, exitOK, exitInterrupted, "job j is being run (and 1 reason more"},
+		"safe":              {`{"status":"ok","safe_to_power_off":true,"power_off":[]}`, exitOK, exitOK, ""},
+		"safe while halted": {`{"status":"halted","halted":true,"safe_to_power_off":true,"power_off":[]}`, exitOK, exitOK, ""},
+		"unsafe": {`{"status":"ok","safe_to_power_off":false,"power_off":[{"code":"running","message":"job j is being run"},{"code":"x","message":"m"}]}`,
+			exitOK, exitInterrupted, "job j is being run (and 1 reason more"},
 		"unsafe, not why":        {`{"status":"ok","safe_to_power_off":false,"power_off":[]}`, exitOK, exitInterrupted, "does not say that it may"},
 		"nothing of it":          {`{"status":"ok"}`, exitOK, exitInterrupted, "does not say that it may"},
 		"a contradiction":        {`{"status":"ok","safe_to_power_off":true,"power_off":[{"code":"unknown","message":"nobody looked"}]}`, exitOK, exitInterrupted, "nobody looked"},

@@ -44,7 +44,8 @@ func (a *app) explain(ctx context.Context, names []string, request sanitize.Requ
 	agentPolicy := ""
 	if a.course.asksAgent() {
 		agentPolicy = notAsked
-		a.say("judged here, under policy %s: the agent that runs was not asked for its own; where its configuration names one, it plans under that alone, and only expunge plan tells what it would do", policy.Name)
+		a.say("judged here, under policy %s: the agent that runs was not asked for its own; where its configuration names one, it plans under that alone, "+
+			"and only expunge plan tells what it would do", policy.Name)
 	}
 	situation := sanitize.Situation{}
 	if len(policy.Rules) > 0 { // which may ask for the identity of the host
