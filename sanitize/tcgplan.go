@@ -41,6 +41,21 @@ func (dp DrivePlan) PINWanted() (what string, wanted bool) {
 	return "", false
 }
 
+// pinLongest is bytes of a PIN (Opal SSC 2.30, 4.2.1.8), and what a PSID has (Opal SSC feature set PSID 1.00, 4.1).
+const pinLongest = 32
+
+// CheckPIN says why what somebody gave cannot be the PIN or PSID that the plan wants. The drive is not asked: it counts wrong ones.
+func (dp DrivePlan) CheckPIN(pin string) error {
+	what, _ := dp.PINWanted()
+	switch {
+	case what == "PSID" && len(pin) != pinLongest:
+		return fmt.Errorf("what was given has %d characters: a PSID has 32, printed on the drive's label", len(pin))
+	case len(pin) > pinLongest:
+		return fmt.Errorf("what was given has %d characters, and no drive takes more than %d", len(pin), pinLongest)
+	}
+	return nil
+}
+
 func pinOf(w tcg.Way) string {
 	switch w {
 	case tcg.WayPSIDRevert:

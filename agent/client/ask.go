@@ -38,15 +38,20 @@ const attempts = 5
 // get asks for something.
 func get[T any](ctx context.Context, c *Client, path string) (T, error) {
 	var into T
-	data, err := c.ask(ctx, http.MethodGet, path, nil, "", http.StatusOK)
+	data, err := c.ask(ctx, http.MethodGet, path, nil, "", http.StatusOK, "")
 	if err == nil {
 		err = c.decode(data, &into)
 	}
 	return into, err
 }
 
-// act has something done. Where the key is empty the method is idempotent by itself.
+// act has something done, however often it has to be asked for: a key says that it is the same act, or it is idempotent by itself.
 func act[T any](ctx context.Context, c *Client, method, path string, body any, status int) (T, error) {
+	return actUnless[T](ctx, c, method, path, body, status, "")
+}
+
+// actUnless is act for what is not asked for again once it may have been done: unless is the hint of the error that is returned then.
+func actUnless[T any](ctx context.Context, c *Client, method, path string, body any, status int, unless string) (T, error) {
 	var into T
 	var (
 		data []byte
@@ -62,7 +67,7 @@ func act[T any](ctx context.Context, c *Client, method, path string, body any, s
 	if err != nil {
 		return into, fmt.Errorf("ask the agent: %w", err)
 	}
-	answer, err := c.ask(ctx, method, path, data, key, status)
+	answer, err := c.ask(ctx, method, path, data, key, status, unless)
 	if err == nil {
 		err = c.decode(answer, &into)
 	}
@@ -82,8 +87,9 @@ func (c *Client) garbled(err error) error {
 	return api.NewProblem(api.ExitInternal, "garbled", "", fmt.Errorf("the agent at %s answered what is no answer: %w", c.where, err))
 }
 
-// ask asks until there is an answer, and returns the body of one with the wanted status.
-func (c *Client) ask(ctx context.Context, method, path string, body []byte, key string, want int) ([]byte, error) {
+// ask asks until there is an answer, and returns the body of one with the wanted status. Where unless is not empty it does not ask again
+// once what was asked may have been done, and that is the hint of its error.
+func (c *Client) ask(ctx context.Context, method, path string, body []byte, key string, want int, unless string) ([]byte, error) {
 	var last error
 	for n := range attempts {
 		if n > 0 {
@@ -92,6 +98,9 @@ func (c *Client) ask(ctx context.Context, method, path string, body []byte, key 
 			}
 		}
 		data, again, own, err := c.once(ctx, method, path, body, key, want)
+		if p := (*api.Problem)(nil); unless != "" && MayBeDone(err) && errors.As(err, &p) {
+			return nil, api.NewProblem(p.ExitStatus, p.Code, unless, err)
+		}
 		again = again || n > 0 && passing(err)
 		if err != nil && !own && method != http.MethodGet && last != nil && MayBeDone(last) && !MayBeDone(err) {
 			// Something was asked over a connection that broke, and what is said now is not what came of it: it may have been done.

@@ -22,13 +22,16 @@ type Client struct {
 	where string // as people say it
 	// patience is how long one goes on asking an agent that does not answer, and beat how long a stream may be silent.
 	patience, beat time.Duration
+	longest        int // bytes of an event
 }
 
 var _ api.Service = (*Client)(nil)
 
 const (
 	answerLimit = 64 << 20 // bytes of an answer
-	eventLimit  = 4 << 20  // bytes of an event
+	// eventLimit is bytes of an event. The last of a job has all that its answer has: each drive in 1 to 2 kB, and an agent may be
+	// configured for 10,000 of them.
+	eventLimit = answerLimit
 )
 
 // Unix is the agent at a socket.
@@ -63,7 +66,7 @@ func newClient(base, where string, t *http.Transport) *Client {
 	t.MaxIdleConnsPerHost, t.IdleConnTimeout, t.MaxResponseHeaderBytes, t.DisableCompression = 4, time.Minute, 64<<10, true
 	return &Client{
 		http: &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
-		base: base, where: where, patience: time.Minute, beat: 45 * time.Second,
+		base: base, where: where, patience: time.Minute, beat: 45 * time.Second, longest: eventLimit,
 	}
 }
 

@@ -476,6 +476,41 @@ func TestAfterABrokenConnectionOnlyTheActsOwnAnswerIsCertain(t *testing.T) {
 	}
 }
 
+// What a user would lose: a halt that somebody began, because the end of another was asked for twice.
+func TestTheEndOfAHaltIsNotAskedForTwice(t *testing.T) {
+	noted := &notes{}
+	acted := func(r *http.Request, _ net.Conn) { noted.add(r.Method) } // and hung up
+	half := func(r *http.Request, c net.Conn) {
+		acted(r, c)
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{\"halted\"")
+	}
+	busy := says("503 Service Unavailable", "application/problem+json", `{"code":"stopping","detail":"not now","exit_status":10}`)
+	page := func(r *http.Request, c net.Conn) {
+		acted(r, c)
+		says("200 OK", "text/html", "<p>")(r, c)
+	}
+	for name, plays := range map[string][]func(*http.Request, net.Conn){
+		"no answer": {acted}, "half an answer": {half}, "after it was told to come again": {busy, acted}, "another form": {page},
+	} {
+		_, err := scene(t, plays...).Halt(t.Context(), api.HaltRequest{})
+		var p *api.Problem
+		if asked := len(noted.take()); asked != 1 || !MayBeDone(err) || !errors.As(err, &p) || p.ExitStatus != api.ExitInternal || !strings.Contains(p.Hint, "the halt may have ended") {
+			t.Errorf("%s: asked %d times: %v", name, asked, err)
+		}
+	}
+	good := says("200 OK", "application/json", `{"halted":true,"goes_on":[]}`)
+	h, err := scene(t, acted, half, good).Halt(t.Context(), api.HaltRequest{Halted: true, Reason: "drill"})
+	if asked := len(noted.take()); err != nil || !h.Halted || asked != 2 {
+		t.Errorf("the beginning of one: asked %d times before it was answered: %v", asked, err)
+	}
+	if _, err := scene(t, busy, says("200 OK", "application/json", `{"halted":false,"goes_on":[]}`)).Halt(t.Context(), api.HaltRequest{}); err != nil {
+		t.Errorf("what was not done is asked for again: %v", err)
+	}
+	if _, err := unix(t, socket(t)).Halt(t.Context(), api.HaltRequest{}); !errors.Is(err, ErrNotRunning) || MayBeDone(err) {
+		t.Errorf("nobody was there: %v", err)
+	}
+}
+
 // An agent that is being replaced, or has too much to do, is asked again.
 func TestWhatIsOfTheMomentIsAskedAgain(t *testing.T) {
 	for code, status := range map[string]string{"stopping": "503 Service Unavailable", "too_many_requests": "429 Too Many Requests", "busy": "409 Conflict"} {

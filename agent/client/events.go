@@ -70,7 +70,7 @@ func (c *Client) follow(ctx context.Context, id string, after *string, yield fun
 	}
 	defer a.Body.Close()
 	if a.StatusCode != http.StatusOK {
-		data, err := io.ReadAll(io.LimitReader(a.Body, eventLimit))
+		data, err := io.ReadAll(io.LimitReader(a.Body, answerLimit))
 		if err != nil {
 			return false, false, c.broken(err)
 		}
@@ -80,7 +80,8 @@ func (c *Client) follow(ctx context.Context, id string, after *string, yield fun
 		return false, false, c.garbled(fmt.Errorf("a stream of the type %q", a.Header.Get("Content-Type")))
 	}
 	lines := bufio.NewScanner(a.Body)
-	lines.Buffer(make([]byte, 0, 4<<10), eventLimit)
+	lines.Buffer(make([]byte, 0, 4<<10), c.longest)
+	lines.Split(wholeLines)
 	for lines.Scan() {
 		silence.Stop()
 		if len(lines.Bytes()) > 0 {
@@ -110,13 +111,19 @@ func (c *Client) follow(ctx context.Context, id string, after *string, yield fun
 		silence.Reset(c.beat) // not while an event is being looked at
 	}
 	if errors.Is(lines.Err(), bufio.ErrTooLong) {
-		return false, some, c.garbled(fmt.Errorf("an event of more than %d bytes", eventLimit))
+		return false, some, c.garbled(fmt.Errorf("an event of more than %d bytes", c.longest))
 	}
 	err = lines.Err()
 	if err == nil {
 		err = io.ErrUnexpectedEOF
 	}
 	return false, some, c.cut(ctx, err)
+}
+
+// wholeLines is bufio.ScanLines without the rest of a line in which a stream was cut off: that is no event, and comes again whole. A whole
+// line that is none cannot be mended so.
+func wholeLines(data []byte, _ bool) (advance int, token []byte, err error) {
+	return bufio.ScanLines(data, false)
 }
 
 // cut is why a stream ended. One that was cut here for its silence is a broken connection like others.

@@ -92,12 +92,17 @@ func (c *Client) Certificates(ctx context.Context) ([]api.Certificate, error) {
 
 // Certificate implements api.Service.
 func (c *Client) Certificate(ctx context.Context, job string, drive devices.ID) ([]byte, error) {
-	return c.ask(ctx, http.MethodGet, at("certificates", job, string(drive)), nil, "", http.StatusOK)
+	return c.ask(ctx, http.MethodGet, at("certificates", job, string(drive)), nil, "", http.StatusOK, "")
 }
 
-// Halt implements api.Service.
+// Halt implements api.Service. The end of a halt has no key, and is not asked for again once it may have been done: somebody else may
+// have halted the agent since then, and that would be undone unseen. To halt it twice harms nobody.
 func (c *Client) Halt(ctx context.Context, r api.HaltRequest) (api.Halt, error) {
-	h, err := act[api.Halt](ctx, c, http.MethodPut, "/v1/halt", r, http.StatusOK)
+	unless := ""
+	if !r.Halted {
+		unless = "the halt may have ended: look whether the agent is halted now, by whom and since when, before you end a halt again (expunge health, GET /v1/halt)"
+	}
+	h, err := actUnless[api.Halt](ctx, c, http.MethodPut, "/v1/halt", r, http.StatusOK, unless)
 	if err == nil && h.Halted != r.Halted {
 		err = c.garbled(errors.New("the agent is not as it was told to be"))
 	}

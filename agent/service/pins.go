@@ -20,9 +20,9 @@ func (p *PINs) Give(job string, d sanitize.DrivePlan) (string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if pin := p.given[job][d.ID]; pin != "" {
-		return pin, nil
+		return pin, d.CheckPIN(pin)
 	}
-	return "", errors.New("give it with the request, by the drive's id")
+	return "", errors.New("give it with the request, by the drive's id (a command has --pin-file for it)")
 }
 
 // put takes those of the drives of a job's plan, and no others.

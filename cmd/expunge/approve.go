@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -190,28 +189,4 @@ func (a *app) notCancelled(job string, err error) error {
 // heldByCommand is what can be done about a job that another command runs.
 func heldByCommand(job string) string {
 	return "Ctrl-C where that command runs (or SIGTERM to it) stops it resumably; how far it is: expunge watch " + job
-}
-
-// healthCommand is how the agent is.
-func (a *app) healthCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "health", Short: "say how the running agent is, and whether the host may lose its power", Args: cobra.NoArgs,
-		RunE: a.verb("health", func(ctx context.Context, _ []string) (answer, error) {
-			svc, err := a.mustAsk(ctx)
-			if err != nil {
-				return answer{}, err
-			}
-			h, err := svc.Health(ctx)
-			if err != nil {
-				return answer{}, err
-			}
-			return answer{result: h, text: func(w io.Writer) error {
-				text, err := json.MarshalIndent(h, "", "  ")
-				if err == nil {
-					_, err = fmt.Fprintln(w, string(text))
-				}
-				return err
-			}}, nil
-		}),
-	}
 }

@@ -40,15 +40,23 @@ func (a *app) jobsCommand() *cobra.Command {
 func (a *app) resumeCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "resume JOB", Short: "go on with an interrupted job", Args: oneJob, ValidArgsFunction: a.completeJobs,
+		Long: "resume goes on with a job where it stopped. A drive that says that its PSID or PIN is wanted gets it with --pin-file, whose drives must all\n" +
+			"be of the job. An agent that has the job takes it from the file alone: it is not typed then.",
 		RunE: a.asked("run", func(ctx context.Context, svc api.Service, args []string) (answer, error) {
+			var r api.ResumeRequest
+			if a.pins.file != "" {
+				there, err := svc.Job(ctx, args[0])
+				if err == nil {
+					r.PINs, err = a.pinsOfJob(there)
+				}
+				if err != nil {
+					return answer{}, err
+				}
+			}
 			if err := a.course.begins(ctx, "the job may have been resumed", jobsTell); err != nil {
 				return answer{}, err
 			}
-			j, err := svc.Resume(ctx, args[0], api.ResumeRequest{})
-			var told *api.Problem
-			if errors.As(err, &told) && told.Code == "pin_missing" {
-				return answer{}, &problem{code: exitRefused, name: told.Code, err: err, hint: "abandon the job, and begin it anew with --pin-file"}
-			}
+			j, err := svc.Resume(ctx, args[0], r)
 			if errors.Is(err, agent.ErrJobBusy) {
 				return answer{}, &problem{code: exitRefused, name: "busy", err: err, hint: heldByCommand(args[0])}
 			}

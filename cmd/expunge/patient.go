@@ -116,12 +116,12 @@ func (p patient) Abandon(ctx context.Context, id string, r api.AbandonRequest) (
 
 // Halt implements api.Service.
 func (p patient) Halt(ctx context.Context, r api.HaltRequest) (api.Halt, error) {
-	may := "the agent may be halted"
+	may, tells := "the agent may be halted", "expunge health tells"
 	if !r.Halted {
-		may = "the halt may have been ended"
+		may, tells = "the halt may have been ended", "expunge health tells whether the agent is halted: look before you end a halt again, for by then it may be another's"
 	}
 	var holds error // of a halt that is certain: what could not be done of it
-	h, err := acts(ctx, p, may, "expunge health tells", func(ctx context.Context) (api.Halt, error) {
+	h, err := acts(ctx, p, may, tells, func(ctx context.Context) (api.Halt, error) {
 		h, err := p.Client.Halt(ctx, r)
 		if h.Halted && h.Incomplete() != nil {
 			holds, err = err, nil

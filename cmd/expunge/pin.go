@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/expunge-dev/expunge/agent/api"
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/internal/terminal"
 	"github.com/expunge-dev/expunge/sanitize"
@@ -25,10 +26,7 @@ type pins struct {
 	read  map[string]string // by serial number; "" is the only one of a file without serial numbers
 }
 
-const (
-	pinsMost   = 1 << 20 // bytes of a file
-	pinLongest = 32      // bytes (Opal SSC 2.30, 4.2.1.8)
-)
+const pinsMost = 1 << 20 // bytes of a file
 
 func (a *app) pinFlag(flags *pflag.FlagSet) {
 	flags.StringVar(&a.pins.file, "pin-file", "", "the PIN or PSID that a TCG erase wants, from `FILE` (- is the standard input): it alone, or lines of a serial number and a PIN; without it a PSID is typed, and the PIN is the one that the drive tells")
@@ -49,12 +47,8 @@ func (a *app) pin(d sanitize.DrivePlan) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// The PSID has 32 characters (Opal SSC feature set PSID 1.00, 4.1).
-	if what == "PSID" && len(pin) != 32 {
-		return "", fmt.Errorf("what was given has %d characters: a PSID has 32, printed on the drive's label", len(pin))
-	}
-	if len(pin) > pinLongest {
-		return "", fmt.Errorf("what was given has %d characters, and no drive takes more than %d", len(pin), pinLongest)
+	if err := d.CheckPIN(pin); err != nil {
+		return "", err
 	}
 	if a.pins.given == nil {
 		a.pins.given = map[devices.ID]string{}
@@ -94,6 +88,54 @@ func (a *app) findPIN(d sanitize.DrivePlan, what string) (string, error) {
 		return "", fmt.Errorf("%s has one for one drive: give lines of a serial number and a PIN", a.pins.file)
 	}
 	return "", fmt.Errorf("%s has none for it", a.pins.file)
+}
+
+// pinsOfJob are those that the file gives for drives of a job that have not come to their end. Which drive wants one, an agent that has the
+// job does not tell: so each that the file names must be of the job. What it names is not told, for it may be a PIN in the wrong column.
+func (a *app) pinsOfJob(j api.Job) (map[devices.ID]string, error) {
+	if a.pins.file == "" {
+		return nil, nil
+	}
+	refused := func(hint, format string, args ...any) error {
+		return &problem{code: exitRefused, name: "pin_file", err: fmt.Errorf("resume job %s: "+format, append([]any{j.ID}, args...)...), hint: hint}
+	}
+	asking.Lock()
+	defer asking.Unlock()
+	if a.pins.read == nil {
+		if err := a.readPINs(); err != nil {
+			return nil, refused("a PIN alone, or lines of a serial number and a PIN; nothing was begun", "%w", err)
+		}
+	}
+	pins, named := map[devices.ID]string{}, map[string]bool{}
+	open := 0
+	for _, d := range j.Drives {
+		named[d.Serial] = true
+		if d.Outcome != sanitize.Interrupted {
+			continue
+		}
+		open++
+		pin, has := a.pins.read[d.Serial]
+		if alone, is := a.pins.read[""]; is {
+			pin, has = alone, true
+		}
+		if has {
+			pins[d.ID] = pin
+		}
+	}
+	const lines = "give lines of a serial number and a PIN, for drives of the job alone: expunge jobs show "
+	strangers := 0
+	for serial := range a.pins.read {
+		if serial != "" && !named[serial] {
+			strangers++
+		}
+	}
+	switch _, alone := a.pins.read[""]; {
+	case strangers > 0:
+		return nil, refused(lines+j.ID, "%s names %s that the job does not have", a.pins.file, counted(strangers, "drive"))
+	case alone && open > 1:
+		return nil, refused(lines+j.ID, "%s has one for one drive, and %d have not come to their end", a.pins.file, open)
+	}
+	return pins, nil
 }
 
 // readPINs reads the file. Its errors quote nothing of what is in it.

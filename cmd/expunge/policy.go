@@ -85,7 +85,9 @@ func (a *app) policyCommand() *cobra.Command {
 	var request sanitize.Request
 	explain := &cobra.Command{
 		Use: "explain DRIVE...", Short: "say what would be chosen, what was rejected, and why; touches nothing", Args: cobra.ArbitraryArgs, ValidArgsFunction: a.completeDrives,
-		Long: "explain weighs every technique. Without --method it does so for purge and for clear; the exit status is that of what plan would do.",
+		Long: "explain weighs every technique. Without --method it does so for purge and for clear; the exit status is that of what plan would do under the\n" +
+			"same policy: the one of --policy, or the default. The policy that the configuration of a running agent may name is not asked for, and that is\n" +
+			"said then: what such an agent would do, only expunge plan tells.",
 		RunE: a.verb("policy-explain", func(ctx context.Context, args []string) (answer, error) { return a.explain(ctx, args, request) }),
 	}
 	requestFlags(explain.Flags(), &request)

@@ -22,7 +22,11 @@ type explained struct {
 	Policy   string                 `json:"policy"`
 	SHA256   string                 `json:"policy_sha256"`
 	Methods  []sanitize.Explanation `json:"methods"` // the first is what plan would do
+	// AgentPolicy is notAsked where an agent has the drives: its configuration may name a policy, and then it plans under that alone.
+	AgentPolicy string `json:"agent_policy,omitempty"`
 }
+
+const notAsked = "not_asked"
 
 func (a *app) explain(ctx context.Context, names []string, request sanitize.Request) (answer, error) {
 	request, err := request.Normal()
@@ -37,6 +41,12 @@ func (a *app) explain(ctx context.Context, names []string, request sanitize.Requ
 	if err != nil {
 		return answer{items: []explained{}}, err
 	}
+	agentPolicy := ""
+	if a.course.asksAgent() {
+		agentPolicy = notAsked
+		a.say("judged here, under policy %s: the agent that runs was not asked for its own; where its configuration names one, it plans under that alone, "+
+			"and only expunge plan tells what it would do", policy.Name)
+	}
 	situation := sanitize.Situation{}
 	if len(policy.Rules) > 0 { // which may ask for the identity of the host
 		ag, err := a.agent()
@@ -47,7 +57,7 @@ func (a *app) explain(ctx context.Context, names []string, request sanitize.Requ
 	}
 	list := []explained{}
 	for _, d := range drives {
-		x := explained{d.ID, d.Serial, d.Model, sanitize.MediaOf(d), d.Protocol, policy.Name, policy.Digest(), nil}
+		x := explained{d.ID, d.Serial, d.Model, sanitize.MediaOf(d), d.Protocol, policy.Name, policy.Digest(), nil, agentPolicy}
 		asked := []sanitize.Request{request}
 		if request.Method == "" && request.Category == "" {
 			more := request
@@ -66,7 +76,7 @@ func (a *app) explain(ctx context.Context, names []string, request sanitize.Requ
 	return answer{items: list, text: func(w io.Writer) error { return explainText(w, list) }}, explainProblem(list)
 }
 
-// explainProblem is the exit code that plan would end with.
+// explainProblem is the exit code that plan would end with, under the same policy.
 func explainProblem(list []explained) error {
 	var codes []int
 	var first *problem

@@ -201,6 +201,9 @@ func (a *app) begin(ctx context.Context, svc api.Service, p api.Plan) (api.Job, 
 	start := api.StartRequest{PlanID: p.ID, PlanDigest: p.Digest, ExpectDrives: len(p.Drives)}
 	if p.Job != "" {
 		a.say("this plan was run before: what is finished is only reported")
+		if _, here := svc.(*service.Service); !here && a.pins.file != "" {
+			a.say("--pin-file is not used, for an agent begins a plan once: expunge jobs resume %s --pin-file FILE goes on with it", p.Job)
+		}
 	} else {
 		var err error
 		if start.PINs, err = a.pinsOf(p.Drives); err != nil {

@@ -43,6 +43,13 @@ type course struct {
 	drawing atomic.Pointer[progress] // of the terminal, where what is said goes above it; nil while nothing is drawn
 }
 
+// asksAgent says whether it is an agent that was asked.
+func (c *course) asksAgent() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.remote
+}
+
 // anything is what may have been done where nothing is known more exactly.
 const anything = "what was asked for may have been done"
 
