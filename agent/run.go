@@ -286,7 +286,8 @@ func (a *Agent) lockJob(job string) (*durable.Lock, error) {
 func (a *Agent) carryOnDrive(ctx context.Context, job string, p sanitize.Plan, d sanitize.DrivePlan, refusal *sanitize.Refusal, o Observer) DriveResult {
 	log := a.log.With("job", job, "drive", string(d.ID), "serial", d.Serial)
 	r := a.result(job, d)
-	if !r.Finished() {
+	// Of a journal that cannot be read nobody knows whether its end was told of: it is told again.
+	if r.Before = r.Finished() && r.Err == nil; !r.Finished() {
 		problem := a.work(ctx, job, p, d, refusal, o)
 		r = a.result(job, d)
 		r.Err = errors.Join(r.Err, problem)
@@ -411,7 +412,7 @@ func (a *Agent) Abandon(ctx context.Context, job, why string) (given Job, err er
 	j := Job{ID: job, Plan: p}
 	for _, d := range p.Drives {
 		r := a.result(job, d)
-		if !r.Finished() {
+		if r.Before = r.Finished() && r.Err == nil; !r.Finished() {
 			problem := a.abandonDrive(ctx, job, p, d, why)
 			r = a.result(job, d)
 			r.Err = errors.Join(r.Err, problem)
