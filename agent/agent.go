@@ -39,6 +39,8 @@ type Options struct {
 	// Decided is told what each rule of a policy came to, once for a drive whenever it is planned or looked at
 	// again: pass, deny, require_approval, min_method or error. From several goroutines; nil is not told.
 	Decided func(rule, decision string)
+	// Certified is told the outcome of each certificate that was issued. From several goroutines; nil is not told.
+	Certified func(outcome string)
 }
 
 // Agent serves one host or rack. Its methods may be called from several goroutines and several
@@ -54,6 +56,8 @@ type Agent struct {
 	pin     func(job string, d sanitize.DrivePlan) (string, error)
 	budget  *overwrite.Budget // of all drives that are worked on at once
 	decided func(rule, decision string)
+
+	certified func(outcome string)
 
 	keys      *keystore.Store
 	attestRun func() *attest.Run // made when something is signed first
@@ -79,7 +83,7 @@ func Open(o Options) (*Agent, error) {
 	}
 	a := &Agent{
 		host: o.Host, dir: o.StateDir, owner: owner, version: o.Version,
-		budget: overwrite.NewBudget(overwrite.DefaultBudget), wait: o.Wait, pin: o.PIN, decided: o.Decided, log: o.Log.Named("agent"), now: func() time.Time { return o.Now().UTC().Round(0) },
+		budget: overwrite.NewBudget(overwrite.DefaultBudget), wait: o.Wait, pin: o.PIN, decided: o.Decided, certified: o.Certified, log: o.Log.Named("agent"), now: func() time.Time { return o.Now().UTC().Round(0) },
 	}
 	a.keys = &keystore.Store{Dir: filepath.Join(a.dir, keysDir), Role: a.keyRole(), Unlock: o.Unlock}
 	a.attestRun = sync.OnceValue(a.newRun)

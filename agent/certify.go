@@ -173,7 +173,10 @@ func (a *Agent) certify(e sanitize.Evidence) (string, error) {
 		return "", err
 	}
 	name := a.driveFile(e.Job, e.Drive.ID, certificateFile)
-	return name, durable.WriteFile(name, bundle, 0o644)
+	if err = durable.WriteFile(name, bundle, 0o644); err == nil && a.certified != nil {
+		a.certified(string(e.Outcome))
+	}
+	return name, err
 }
 
 func (a *Agent) attestAgent() attest.Agent { return attest.Agent{Name: "expunge", Version: a.version} }

@@ -39,6 +39,8 @@ type DriveResult struct {
 	Against []devices.Reason
 	// Err is why the drive could not be worked on or certified now.
 	Err error
+	// Before: it had come to this end before the run, or the giving up, that tells of it.
+	Before bool
 }
 
 // Finished says whether the outcome is final.

@@ -309,7 +309,8 @@ func (a *Agent) lockJob(job string) (*durable.Lock, error) {
 func (a *Agent) carryOnDrive(ctx context.Context, job string, p sanitize.Plan, d sanitize.DrivePlan, refusal *sanitize.Refusal, o Observer) DriveResult {
 	log := a.log.With("job", job, "drive", string(d.ID), "serial", d.Serial)
 	r := a.result(job, d)
-	if !r.Finished() && !r.Unreadable() {
+	// Of a journal that cannot be read nobody knows whether its end was told of: it is told again.
+	if r.Before = r.Finished() && r.Err == nil; !r.Finished() && !r.Unreadable() {
 		problem := a.ours(job, p, r)
 		if problem == nil {
 			problem = a.work(ctx, job, p, d, refusal, o)
@@ -486,6 +487,7 @@ func (a *Agent) Abandon(ctx context.Context, job, why string) (given Job, err er
 		if r.Unreadable() {
 			return Job{}, fmt.Errorf("no drive was given up: %w", r.Err)
 		}
+		r.Before = r.Finished() && r.Err == nil
 		j.Drives = append(j.Drives, r)
 	}
 	for i, d := range p.Drives {

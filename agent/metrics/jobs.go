@@ -8,6 +8,7 @@ import (
 	"github.com/expunge-dev/expunge/agent/api"
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/sanitize"
+	"github.com/expunge-dev/expunge/sanitize/journal"
 )
 
 // driveOfJob names a drive in a job.
@@ -20,8 +21,10 @@ type driveOfJob struct {
 type tally struct {
 	last     sanitize.Reading
 	device   string
+	warm     [2]*int64 // how warm it said that it is, and its limit
 	written  int64
 	verified int64
+	worked   bool // this process is, or was, at work on it
 	ended    bool // the drive was counted
 	closed   bool // and so was its job
 }
@@ -33,13 +36,14 @@ func (m *Metrics) Event(e api.Event) {
 	switch {
 	case e.Type == api.EventRecord:
 		m.records.WithLabelValues(label(e.Kind)).Inc()
+		m.recorded(driveOfJob{e.Job, e.ID}, journal.Record{Kind: e.Kind, Data: e.Data})
 		if e.Time != nil {
 			now = *e.Time
 		}
 	case e.Type == api.EventProgress && e.Reading != nil:
 		m.progress(driveOfJob{e.Job, e.ID}, "", *e.Reading)
 	case e.Type == api.EventDrive && e.Drive != nil:
-		m.DriveEnded(e.Job, *e.Drive)
+		m.driveEnded(e.Job, *e.Drive)
 	case e.Type == api.EventJob && e.Whole != nil:
 		m.JobEnded(*e.Whole)
 	}
@@ -61,6 +65,33 @@ func (m *Metrics) of(k driveOfJob) *tally {
 	return t
 }
 
+// recorded counts what a record says of errors of its drive. Records say which node that is, too, and how warm it was.
+func (m *Metrics) recorded(k driveOfJob, r journal.Record) {
+	node := sanitize.NodeOf(r)
+	op, errors := sanitize.DeviceErrors(r)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t := m.of(k)
+	t.worked = true
+	if node != "" {
+		t.device = label(node)
+	}
+	if degrees, limit, is := sanitize.HeatOf(r); is {
+		t.warm = [2]*int64{degrees, limit}
+	}
+	if errors > 0 {
+		m.deviceErrors.WithLabelValues(cmp.Or(t.device, "none"), op).Add(float64(errors))
+	}
+}
+
+// heat is how warm a drive was and its limit, as it last told: readings have that only while heat slows it.
+func (m *Metrics) heat(k driveOfJob, r sanitize.Reading) (degrees, limit *int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	warm := m.of(k).warm
+	return cmp.Or(r.TemperatureC, warm[0]), cmp.Or(r.LimitC, warm[1])
+}
+
 // progress counts what was done since the last reading of the same stage.
 func (m *Metrics) progress(k driveOfJob, device string, r sanitize.Reading) {
 	m.mu.Lock()
@@ -73,7 +104,7 @@ func (m *Metrics) progress(k driveOfJob, device string, r sanitize.Reading) {
 	}
 	moved := r.Done - from
 	if moved <= 0 || t.ended || t.device == "" {
-		// Events do not say which node it is: the next scrape does, and counts what moved until then.
+		// Readings do not say which node it is: the next record of it or the next scrape does, and what moved until then is counted after that.
 		return
 	}
 	t.last = r
@@ -88,8 +119,8 @@ func (m *Metrics) progress(k driveOfJob, device string, r sanitize.Reading) {
 	}
 }
 
-// DriveEnded counts a drive of a job that has come to an end, once. One that is interrupted has not.
-func (m *Metrics) DriveEnded(job string, d api.JobDrive) {
+// driveEnded counts a drive of a job that has come to an end, once. One that is interrupted has not.
+func (m *Metrics) driveEnded(job string, d api.JobDrive) {
 	if d.Outcome == sanitize.Interrupted {
 		return
 	}
@@ -101,12 +132,9 @@ func (m *Metrics) DriveEnded(job string, d api.JobDrive) {
 	}
 	t.ended = true
 	m.jobDrives.WithLabelValues(method(d), label(string(d.Outcome))).Inc()
-	if d.Certificate != nil {
-		m.certificates.WithLabelValues(label(string(d.Outcome))).Inc()
-	}
 	// The readings missed what came after the last of them. The evidence has it, and where there was one
-	// attempt, all of it was this process's.
-	if device := cmp.Or(t.device, nodeOf(d.Nodes)); d.Attempts == 1 {
+	// attempt, which this process made, all of it was this process's.
+	if device := cmp.Or(t.device, nodeOf(d.Nodes)); d.Attempts == 1 && t.worked {
 		m.written.WithLabelValues(device).Add(float64(max(0, d.BytesWritten-t.written)))
 		if d.Verification != nil {
 			m.verified.WithLabelValues(device).Add(float64(max(0, d.Verification.Bytes-t.verified)))
@@ -114,15 +142,15 @@ func (m *Metrics) DriveEnded(job string, d api.JobDrive) {
 	}
 }
 
-// JobEnded counts a job that nobody is at work on any more, with those of its drives that were not
-// counted before. One that is interrupted and resumed counts each time; its drives do not.
+// JobEnded counts a job that nobody is at work on any more. One that is interrupted and resumed counts
+// each time. Its drives were counted by the events of their ends: of those that ended in an earlier
+// process this one has none.
 func (m *Metrics) JobEnded(j api.Job) {
 	if len(j.Drives) == 0 {
 		return
 	}
 	seconds, how := 0.0, method(j.Drives[0])
 	for _, d := range j.Drives {
-		m.DriveEnded(j.ID, d)
 		seconds = max(seconds, d.Seconds)
 		if method(d) != how {
 			how = "mixed"

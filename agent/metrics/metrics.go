@@ -22,6 +22,7 @@ import (
 
 	"github.com/expunge-dev/expunge/agent/api"
 	"github.com/expunge-dev/expunge/internal/slogadapter"
+	"github.com/expunge-dev/expunge/sanitize"
 )
 
 // DefaultTimeout is how long a scrape waits for the Service: half of Prometheus' own limit of 10 s, so
@@ -66,15 +67,19 @@ func New(svc api.Service, o Options) *Metrics {
 	}
 	m.written = m.counter("job_bytes_written_total", "Bytes that the host wrote to drives in jobs, all passes.", "device")
 	m.verified = m.counter("job_bytes_verified_total", "Bytes that were read back from drives in jobs.", "device")
-	m.deviceErrors = m.counter("device_errors_total", "Errors that drives answered with, by what was asked of them.", "device", "op")
+	m.deviceErrors = m.counter("device_errors_total", "Errors of drives in jobs, by what was asked of them.", "device", "op")
 	m.jobs = m.counter("jobs_total", "Jobs that came to an end or a stop, by the worst outcome of their drives.", "method", "outcome")
 	m.jobDrives = m.counter("job_drives_total", "Drives of jobs that came to an end, by outcome.", "method", "outcome")
 	m.certificates = m.counter("certificates_issued_total", "Certificates that were issued, by outcome.", "outcome")
 	m.decisions = m.counter("policy_decisions_total", "Decisions of the site's rules.", "rule", "decision")
 	m.requests = m.counter("requests_total", "HTTP requests, by the pattern of their route and the status of the answer.", "route", "code")
-	m.refusals = m.counter("refusals_total", "Requests that the agent refused, by the code of the problem.", "code")
+	m.refusals = m.counter("refusals_total", "Requests that were answered with a problem, by its code.", "code")
 	m.records = m.counter("journal_records_total", "Records that journals of drives took, by kind.", "kind")
 	m.audit = m.counter("audit_records_total", "Records that the agent's own audit journal took, by action.", "action")
+	// What is to be noticed the first time, by how much a counter grew, is there before that.
+	for _, o := range []sanitize.Outcome{sanitize.Failed, sanitize.Unproven, sanitize.Unknown} {
+		m.jobDrives.WithLabelValues("none", string(o))
+	}
 	// From seconds to four days: a cryptographic erase takes seconds, three passes over 30 TB days.
 	m.duration = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: namespace, Name: "job_duration_seconds", Help: "How long jobs worked that came to an end: the time of their slowest drive.",
@@ -111,24 +116,22 @@ func (m *Metrics) Handler() http.Handler {
 }
 
 // Request counts an answered request. The route is the pattern that it matched ("GET /v1/jobs/{id}"),
-// never its path: everybody can make up paths.
-func (m *Metrics) Request(route string, code int) {
-	m.requests.WithLabelValues(label(route), strconv.Itoa(code)).Inc()
+// never its path: everybody can make up paths. The problem is the code of the Problem that it was
+// answered with, "" where it was not.
+func (m *Metrics) Request(route string, status int, problem string) {
+	m.requests.WithLabelValues(label(route), strconv.Itoa(status)).Inc()
+	if problem != "" {
+		m.refusals.WithLabelValues(label(problem)).Inc()
+	}
 }
-
-// Refused counts a request that was refused, by the code of its Problem.
-func (m *Metrics) Refused(code string) { m.refusals.WithLabelValues(label(code)).Inc() }
 
 // Decision counts what a rule of the site said of a drive or a plan.
 func (m *Metrics) Decision(rule, decision string) {
 	m.decisions.WithLabelValues(label(rule), label(decision)).Inc()
 }
 
-// DeviceError counts an error that a drive answered with. The operation is a word of ours ("write",
-// "identify"), not the drive's.
-func (m *Metrics) DeviceError(device, op string) {
-	m.deviceErrors.WithLabelValues(label(device), label(op)).Inc()
-}
+// Certified counts a certificate that was issued.
+func (m *Metrics) Certified(outcome string) { m.certificates.WithLabelValues(label(outcome)).Inc() }
 
 // Audited counts a record of the agent's audit journal.
 func (m *Metrics) Audited(action string) { m.audit.WithLabelValues(label(action)).Inc() }

@@ -199,11 +199,12 @@ func (s *sheet) jobs(jobs []api.Job, nodes map[devices.ID]string, m *Metrics) {
 			// A plan has the node of its day; the listing has today's.
 			device := cmp.Or(nodes[d.ID], nodeOf(d.Nodes))
 			m.progress(driveOfJob{j.ID, d.ID}, device, *p)
-			if p.TemperatureC != nil {
-				s.set(temperature, float64(*p.TemperatureC), device)
+			degrees, most := m.heat(driveOfJob{j.ID, d.ID}, *p)
+			if degrees != nil {
+				s.set(temperature, float64(*degrees), device)
 			}
-			if p.LimitC != nil {
-				s.set(limit, float64(*p.LimitC), device)
+			if most != nil {
+				s.set(limit, float64(*most), device)
 			}
 			s.truth(paced, p.Pace != "", device)
 			s.set(bad, float64(p.Bad), device)

@@ -51,13 +51,19 @@ func (a *answer) send(w http.ResponseWriter) {
 	_, _ = w.Write(a.body.Bytes()) // whoever is gone has no use for it
 }
 
-// paced is a response of which no write may take longer than stall; begun says whether any of it has gone out.
+// paced is a response of which no write may take longer than stall; begun says whether any of it has gone out. It knows what it was.
 type paced struct {
 	http.ResponseWriter
 	control *http.ResponseController
 	stall   time.Duration
 	begun   bool
+	route   string // that it answers
+	status  int
+	refusal bytes.Buffer // the problem that it is
 }
+
+// refusalKept is how much of a problem is kept: none of ours is larger.
+const refusalKept = 64 << 10
 
 func pace(w http.ResponseWriter, stall time.Duration) *paced {
 	return &paced{ResponseWriter: w, control: http.NewResponseController(w), stall: stall}
@@ -66,13 +72,28 @@ func pace(w http.ResponseWriter, stall time.Duration) *paced {
 func (p *paced) WriteHeader(status int) {
 	p.begun = true
 	p.deadline()
+	if p.status == 0 && status >= http.StatusOK {
+		p.status = status
+	}
 	p.ResponseWriter.WriteHeader(status)
 }
 
 func (p *paced) Write(b []byte) (int, error) {
 	p.begun = true
 	p.deadline()
+	if p.status >= http.StatusBadRequest && p.Header().Get("Content-Type") == problemType && p.refusal.Len()+len(b) <= refusalKept {
+		p.refusal.Write(b)
+	}
 	return p.ResponseWriter.Write(b)
+}
+
+// problem is the code of the problem that it is, "" where it is none.
+func (p *paced) problem() string {
+	var is api.Problem
+	if p.refusal.Len() == 0 || json.Unmarshal(p.refusal.Bytes(), &is) != nil {
+		return ""
+	}
+	return is.Code
 }
 
 // Flush sends what was written.

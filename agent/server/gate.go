@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -18,6 +19,9 @@ import (
 // answer lets a request through to what answers it, or refuses it.
 func (s *Server) answer(plain http.ResponseWriter, r *http.Request) {
 	w := pace(plain, s.options.Stall)
+	if told := s.options.Answered; told != nil {
+		defer func() { told(w.route, cmp.Or(w.status, http.StatusOK), w.problem()) }()
+	}
 	defer func() {
 		if v := recover(); v != nil {
 			s.log.Error("a request made the server panic", "method", r.Method, "path", r.URL.Path, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
@@ -50,6 +54,7 @@ func internal() *api.Problem {
 func (s *Server) admit(w *paced, r *http.Request) *api.Problem {
 	who, unknown := s.principal(r)
 	op, allow := s.route(r)
+	w.route = op.route()
 	p := s.enter(w, r, who, unknown, op, allow)
 	if p != nil {
 		s.note(who, op, r, p)

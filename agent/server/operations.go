@@ -35,6 +35,17 @@ type operation struct {
 
 func (o operation) permits(p api.Principal) bool { return slices.ContainsFunc(o.may, p.May) }
 
+// route is the pattern that requests are counted by.
+func (o operation) route() string {
+	switch {
+	case o.may == nil:
+		return "none"
+	case o.path == "":
+		return "GET /"
+	}
+	return o.method + " " + o.path
+}
+
 // needs are the roles in words.
 func (o operation) needs() string {
 	var names []string
@@ -143,12 +154,32 @@ func marshal(w io.Writer, v any) error {
 	return e.Encode(v)
 }
 
-// handle adds an operation.
-func handle[I, O any](s *Server, a huma.API, o operation, do func(context.Context, *I) (*O, error), more ...func(*huma.Operation)) {
-	h := huma.Operation{
+// described is an operation as the document has it.
+func (o operation) described() huma.Operation {
+	return huma.Operation{
 		OperationID: o.id, Method: o.method, Path: o.path, Summary: o.summary, Description: o.text + "\n\nNeeds the role " + o.needs() + ".",
 		DefaultStatus: o.status, MaxBodyBytes: -1, BodyReadTimeout: -1, // the gate has read it
 	}
+}
+
+// beside adds an operation that another handler answers, past huma, which only describes it.
+func beside(s *Server, a huma.API, o operation, more ...func(*huma.Operation)) {
+	h := o.described()
+	for _, f := range more {
+		f(&h)
+	}
+	h.Responses["default"] = &huma.Response{Description: "Error", Content: map[string]*huma.MediaType{
+		problemType: {Schema: a.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[problem](), true, "")},
+	}}
+	a.OpenAPI().AddOperation(&h)
+	pattern := o.method + " " + o.path
+	s.operations[pattern] = o
+	s.mux.Handle(pattern, o.page)
+}
+
+// handle adds an operation.
+func handle[I, O any](s *Server, a huma.API, o operation, do func(context.Context, *I) (*O, error), more ...func(*huma.Operation)) {
+	h := o.described()
 	if o.act {
 		limit, least := keyLimit, 1
 		h.Parameters = append(h.Parameters, &huma.Param{Name: keyHeader, In: "header", Required: true, Description: keyText, Schema: &huma.Schema{Type: huma.TypeString, MinLength: &least, MaxLength: &limit}})

@@ -23,6 +23,12 @@ type Options struct {
 	// the server's own), at which path. nil is told nothing.
 	Refused func(who api.Principal, action, path string, p *api.Problem)
 
+	// Answered is told of each request whose answer has ended: the pattern of its route ("GET /v1/jobs/{id}"; "GET /" is the page, "none" what is
+	// at no route, whatever was asked for), its status, and the code of the problem that it is, "" where it is none. Watching is told of
+	// each event stream that begins, and done of its end. They must not block; nil is told nothing.
+	Answered func(route string, status int, problem string)
+	Watching func() (done func())
+
 	Metrics http.Handler // GET /v1/metrics, for those who may read; nil is not there
 	Page    Page         // GET of the paths that it has, for those who may read; nil is not there
 

@@ -122,9 +122,9 @@ func (s *Server) registerAgent(a huma.API) {
 		},
 		raw("application/yaml", "This document.", huma.TypeString))
 	if h := s.options.Metrics; h != nil {
-		const pattern = "GET /v1/metrics"
-		s.mux.Handle(pattern, h)
-		s.operations[pattern] = operation{method: "GET", path: "/v1/metrics", action: "metrics", may: mayRead, page: h}
+		beside(s, a, operation{method: "GET", path: "/v1/metrics", id: "get-metrics", action: "metrics", may: mayRead, page: h, summary: "What Prometheus scrapes",
+			text: "Metrics in Prometheus' text format; docs/metrics.md lists them, and says how to scrape them. Counters begin at zero when the agent starts. What could not be read is absent, never zero, and `expunge_scrape_ok` is 0 then."},
+			raw("text/plain", "Metrics in Prometheus' text format.", huma.TypeString))
 	}
 }
 

@@ -59,6 +59,9 @@ func (s *Server) events(ctx context.Context, in *eventsIn) (*eventsOut, error) {
 	case <-time.After(first):
 	}
 	return &eventsOut{func(c huma.Context) {
+		if told := s.options.Watching; told != nil {
+			defer told()()
+		}
 		defer func() {
 			cancel()
 			for range from { // until the service has let go

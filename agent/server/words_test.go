@@ -7,6 +7,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -65,14 +66,15 @@ func TestEveryMemberIsExplained(t *testing.T) {
 
 // What others build on: it changes only when somebody means it to.
 func TestTheDocumentIsTheCommittedOne(t *testing.T) {
-	s := testServer(t, Options{Service: &scripted{}})
+	o := Options{Service: &scripted{}, Metrics: http.NotFoundHandler()}
+	s := testServer(t, o)
 	same(t, filepath.Join("..", "..", "docs", "openapi.yaml"), s.OpenAPI())
 	for range 3 {
-		if !bytes.Equal(testServer(t, Options{Service: &scripted{}}).OpenAPI(), s.OpenAPI()) {
+		if !bytes.Equal(testServer(t, o).OpenAPI(), s.OpenAPI()) {
 			t.Fatal("it is not the same each time")
 		}
 	}
-	v := serve(t, Options{Service: &scripted{}})
+	v := serve(t, o)
 	if r := v.ask(t, "GET", "/v1/openapi.yaml", ""); r.body != string(s.OpenAPI()) || r.header.Get("Content-Type") != "application/yaml" {
 		t.Errorf("another one is served, of the type %s", r.header.Get("Content-Type"))
 	}

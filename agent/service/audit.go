@@ -323,9 +323,6 @@ func (a *auditFile) close() error {
 func (s *Service) note(ctx context.Context, x Action, record func(*auditFile, Action) error) error {
 	who := api.PrincipalOf(ctx)
 	x.Who, x.Via = who.Name, who.Via
-	if x.Decision != allowed && s.Told.Refused != nil {
-		s.Told.Refused(x.Code)
-	}
 	if s.Told.Audited != nil {
 		s.Told.Audited(x.Action)
 	}

@@ -362,11 +362,18 @@ func (s *Service) Abandon(ctx context.Context, id string, r api.AbandonRequest) 
 	var problems error
 	for _, d := range given.Drives {
 		problems = errors.Join(problems, d.Err)
+		if !d.Before {
+			s.tellEnd(id, api.DriveOf(d))
+		}
 	}
 	s.mu.Lock()
 	if !s.closing {
 		s.settle(id)
 	}
 	s.mu.Unlock()
-	return s.as(given, nil), errors.Join(problems, given.ManifestErr)
+	now := s.as(given, nil)
+	if s.Told.JobEnded != nil {
+		s.Told.JobEnded(now)
+	}
+	return now, errors.Join(problems, given.ManifestErr)
 }

@@ -189,10 +189,15 @@ func (s *Service) observer(r *run, began chan<- error) agent.Observer {
 			if err := r.hub.driveEnded(result); err != nil {
 				s.log.Error("a drive's end cannot be told", "job", r.job, "err", err)
 			}
-			d := api.DriveOf(result)
-			s.tell(api.Event{Type: api.EventDrive, Job: r.job, ID: d.ID, Serial: d.Serial, Drive: &d})
+			if !result.Before {
+				s.tellEnd(r.job, api.DriveOf(result))
+			}
 		},
 	}
+}
+
+func (s *Service) tellEnd(job string, d api.JobDrive) {
+	s.tell(api.Event{Type: api.EventDrive, Job: job, ID: d.ID, Serial: d.Serial, Drive: &d})
 }
 
 func (s *Service) tell(e api.Event) {

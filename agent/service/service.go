@@ -47,7 +47,7 @@ type Options struct {
 	AcceptVolatile bool
 	// PINs is what the agent asks for PINs; nil gives none.
 	PINs *PINs
-	// Told gets what is counted: jobs that ended, refusals, decisions of rules. It may be nil.
+	// Told gets what is counted: jobs that ended, events, records of the audit file. Its functions may be nil.
 	Told Told
 
 	testOnlyVolatile func() bool
@@ -55,10 +55,11 @@ type Options struct {
 
 // Told is what a service tells those who count. Its functions may be nil; they must not block.
 type Told struct {
-	JobEnded func(api.Job)
-	Refused  func(code string)
+	JobEnded func(api.Job) // nobody is at work on it any more
 	Audited  func(action string)
-	Event    func(api.Event) // of any job, as those who watch it are told
+	// Event is of any job, as those who watch it are told, but for ends of drives: each is told once, by the process in which it came.
+	// That of a drive that planning refused comes when its job begins.
+	Event func(api.Event)
 }
 
 // Service is an api.Service over an agent in this process.

@@ -73,7 +73,16 @@ func (s *Service) permit(ctx context.Context, x Action, p sanitize.Plan, r api.S
 	}
 	by.Audit = s.audit.mark()
 	job := agent.JobOf(p)
-	began, err := s.begin(job, p, r.PINs, nil, func(ctx context.Context, o agent.Observer) (agent.Job, error) { return s.Agent.Start(ctx, p, by, o) })
+	began, err := s.begin(job, p, r.PINs, nil, func(ctx context.Context, o agent.Observer) (agent.Job, error) {
+		planned := o.Planned
+		o.Planned = func(drives []sanitize.DrivePlan) {
+			for _, refused := range p.Refused {
+				s.tellEnd(job, api.RefusedOf(refused))
+			}
+			planned(drives)
+		}
+		return s.Agent.Start(ctx, p, by, o)
+	})
 	if err == nil {
 		s.count(job, time.Now())
 	}

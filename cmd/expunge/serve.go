@@ -103,6 +103,7 @@ func (a *app) serve(ctx context.Context, file string) (err error) {
 	web, err := server.New(server.Options{
 		Service: svc, Access: rules, Keys: filepath.Join(state, "answers"), Log: log.Named("server"),
 		Metrics: met.Handler(), Page: page.New(svc), Connections: c.Connections, Refused: svc.Refused,
+		Answered: met.Request, Watching: met.Watch,
 	})
 	if err != nil {
 		return err
@@ -184,14 +185,14 @@ func (a *app) resident(c config.Config, log hclog.Logger) (*service.Service, *me
 	pins := &service.PINs{}
 	ag, err := agent.Open(agent.Options{
 		Host: host, StateDir: dir, Owner: owner, Version: version(), Log: log, PIN: pins.Give, Unlock: a.unlock(),
-		Decided: func(rule, decision string) { met.Decision(rule, decision) },
+		Decided:   func(rule, decision string) { met.Decision(rule, decision) },
+		Certified: func(outcome string) { met.Certified(outcome) },
 	})
 	if err != nil {
 		return nil, nil, err
 	}
 	o := c.Service(service.Options{Agent: ag, Host: host, Log: log, Resident: true, PINs: pins})
 	o.Told = service.Told{
-		Refused:  func(code string) { met.Refused(code) },
 		JobEnded: func(j api.Job) { met.JobEnded(j) },
 		Event:    func(e api.Event) { met.Event(e) },
 		Audited:  func(action string) { met.Audited(action) },

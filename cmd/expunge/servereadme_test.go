@@ -65,7 +65,7 @@ func TestReadmeRunTheAgent(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, want := range []string{"LIAR\tready", "CLEARED verified", "LIAR\tsanitized", "HALTED by", `"safe_to_power_off": true`} {
+	for _, want := range []string{"LIAR\tready", "CLEARED verified", "LIAR\tsanitized", `expunge_job_drives_total{method="clear",outcome="sanitized"} 1`, "HALTED by", `"safe_to_power_off": true`} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("%q is not in\n%s", want, out)
 		}
