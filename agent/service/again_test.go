@@ -23,7 +23,11 @@ const some = 8 << 20
 func (s *site) cutOff(x *Service, p api.Plan, untouched ...string) (job string) {
 	s.t.Helper()
 	j := s.start(x, p)
-	s.await(x, j.ID, "pass_begun")
+	for _, d := range p.Drives {
+		if !slices.Contains(untouched, d.Serial) {
+			s.awaitOf(x, j.ID, "pass_begun", d.Serial)
+		}
+	}
 	s.close(x)
 	for _, d := range p.Drives {
 		if err := s.rack.ClearFaults(d.Serial); err != nil {

@@ -88,8 +88,11 @@ func TestWhatWasAllowedAndFailedIsWrittenDown(t *testing.T) {
 	last("halt.end", err)
 }
 
-// await watches a job until a record of a kind came.
-func (s *site) await(x *Service, job, kind string) {
+// await watches a job until a record of a kind came, of whichever drive.
+func (s *site) await(x *Service, job, kind string) { s.awaitOf(x, job, kind, "") }
+
+// awaitOf is await of one drive.
+func (s *site) awaitOf(x *Service, job, kind, serial string) {
 	s.t.Helper()
 	ctx, done := context.WithTimeout(s.ctx, time.Minute)
 	defer done()
@@ -97,7 +100,7 @@ func (s *site) await(x *Service, job, kind string) {
 		if err != nil || e.Type == api.EventJob {
 			s.t.Fatalf("no %s came: %v %+v", kind, err, e.Whole)
 		}
-		if e.Kind == kind {
+		if e.Kind == kind && (serial == "" || e.Serial == serial) {
 			return
 		}
 	}
