@@ -90,6 +90,16 @@ func (a *Agent) ready(drives int) error {
 	return a.logGoesOn(is.Log)
 }
 
+// logEntries is how many entries the log has.
+func (a *Agent) logEntries() (*int64, error) {
+	is, err := a.issuer()
+	if err != nil {
+		return nil, err
+	}
+	size, err := is.Log.Size()
+	return &size, err
+}
+
 // Room makes sure that the evidence of so many drives can be kept; it is ErrNoRoom where it cannot.
 func (a *Agent) Room(drives int) error {
 	free, err := durable.Free(a.dir)

@@ -84,6 +84,9 @@ func (a *Agent) Start(ctx context.Context, p sanitize.Plan, by Started, o Observ
 	if err := a.ready(len(p.Drives)); err != nil {
 		return Job{}, err
 	}
+	if by.LogEntries, err = a.logEntries(); err != nil {
+		return Job{}, err
+	}
 	made, err := a.createJob(p, by)
 	if err != nil {
 		return Job{}, a.notBegun(job, made, fmt.Errorf("begin job %s: %w", job, err))
@@ -355,18 +358,26 @@ func (a *Agent) begunSince(job string, p sanitize.Plan, r DriveResult) (string, 
 	if err != nil {
 		return "", err
 	}
+	logged := r.Logged()
+	known := logged > 0
+	if by, err := a.StartedBy(job); err == nil && !known && by.LogEntries != nil {
+		logged, known = *by.LogEntries, true
+	}
 	for _, other := range names {
 		if _, err := os.Lstat(a.driveFile(other, r.Drive.ID, journalFile)); other == job || errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		q, err := a.loadPlan(other)
+		if err != nil {
+			return other, nil // what cannot be told counts
+		}
 		at := slices.IndexFunc(q.Drives, func(d sanitize.DrivePlan) bool { return d.ID == r.Drive.ID })
-		if err != nil || at < 0 {
-			continue // whoever lists jobs is told
+		if at < 0 {
+			continue
 		}
 		then, after := a.result(other, q.Drives[at]), q.Created.After(p.Created)
-		if then.Logged() > 0 && r.Logged() > 0 {
-			after = then.Logged() > r.Logged()
+		if then.Logged() > 0 && known {
+			after = then.Logged() > logged
 		}
 		if begun := then.Logged() > 0 || then.Err != nil; begun && after { // what cannot be told counts
 			return other, nil

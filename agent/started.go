@@ -25,6 +25,8 @@ type Started struct {
 	Boot *Boot `json:"boot,omitempty"`
 	// Audit is how far the audit file of an agent was when it had recorded the start; nil where none is kept.
 	Audit *AuditMark `json:"audit,omitempty"`
+	// LogEntries is how many entries the log had: what was begun on a drive since is behind them, whatever clocks say. nil where it is not kept.
+	LogEntries *int64 `json:"log_entries,omitempty"`
 }
 
 // Boot is a moment of a host: which start of its kernel, and how long after.

@@ -1,11 +1,13 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/expunge-dev/expunge/devices/virtual"
 	"github.com/expunge-dev/expunge/sanitize"
@@ -140,4 +142,29 @@ func TestACertificateThatCannotBeReadNow(t *testing.T) {
 	if after, err := os.ReadFile(name); err != nil || string(after) != string(before) {
 		t.Errorf("it is another: %v", err)
 	}
+}
+
+// A job that was planned first and started last goes on with the drives that it has not begun on: what another did to them before it
+// started is behind it, whatever the clocks say.
+func TestAJobThatWasPlannedBeforeAnotherWasRun(t *testing.T) {
+	s := newSite(t)
+	s.add(virtual.Spec{Serial: "A", SizeBytes: small})
+	empty := sanitize.Request{Pattern: "zero"} // so that the drive looks the same before and after
+	s.run(s.plan(empty, "A"))
+	first := s.plan(empty, "A")
+	clock := s.agent.now
+	s.agent.now = func() time.Time { return clock().Add(time.Minute) }
+	second := s.plan(empty, "A")
+	if _, err := s.agent.Start(t.Context(), second, Started{By: "uid:0", At: time.Now()}, Observer{}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cut := context.WithCancel(t.Context())
+	j, err := s.agent.Start(ctx, first, Started{By: "uid:0", At: time.Now()}, Observer{Planned: func([]sanitize.DrivePlan) { cut() }})
+	if err != nil || j.Drives[0].Logged() != 0 || j.Drives[0].Outcome != sanitize.Interrupted {
+		t.Fatalf("%+v, %v", j, err)
+	}
+	if j, err = s.agent.Resume(t.Context(), j.ID, Observer{}); err != nil {
+		t.Fatal(err)
+	}
+	want(t, j.Drives[0], sanitize.Sanitized, "")
 }

@@ -3,8 +3,10 @@ package service
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/expunge-dev/expunge/agent"
@@ -25,9 +27,10 @@ func (s *Service) Adopt(ctx context.Context) error {
 }
 
 // adopt does so for jobs with one of some drives, and does not wait until they have begun: what else holds such a drive holds up nobody
-// who tells that drives came. nil is all. Why it could not is a problem of Health until it was done for all.
+// who tells that drives came. nil is all. Why one could not is a problem of Health until it was done for all.
 func (s *Service) adopt(ctx context.Context, present map[devices.ID]bool) error {
 	var all sync.WaitGroup // at once: each looks at the host, and those who look together look once
+	var failed atomic.Pointer[error]
 	err := s.adoptEach(ctx, present, func(job string, p sanitize.Plan) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -38,28 +41,42 @@ func (s *Service) adopt(ctx context.Context, present map[devices.ID]bool) error 
 		all.Add(1)
 		s.lives.Go(func() {
 			defer all.Done()
-			s.adoptOne(job, p)
+			if err := s.adoptOne(job, p); err != nil {
+				failed.Store(&err)
+				s.leaves(ctx, err)
+			}
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			delete(s.resuming, job)
 		})
 	})
-	if present == nil {
-		all.Wait()
-	}
-	if err != nil || present == nil { // else others may be left
+	if err != nil {
 		s.leaves(ctx, err)
+		return err
 	}
-	return err
+	if present != nil {
+		return nil // others may be left
+	}
+	all.Wait()
+	if failed.Load() == nil {
+		s.leaves(ctx, nil)
+	}
+	return nil
 }
 
 // adoptEach passes on the jobs that adopt is to go on with, when that is recorded; of each one at a time.
 func (s *Service) adoptEach(ctx context.Context, present map[devices.ID]bool, each func(string, sanitize.Plan)) error {
 	s.adoption.Lock()
 	defer s.adoption.Unlock()
-	if err := s.working(); err != nil {
-		s.log.Warn("unfinished jobs are left as they are", "why", err)
-		return nil
+	s.mu.Lock()
+	why := s.workingNow()
+	s.mu.Unlock()
+	if why != nil {
+		s.log.Warn("unfinished jobs are left as they are", "why", why)
+		return nil // the end of the halt, or the next agent, looks again
+	}
+	if err := s.StateStands(); err != nil {
+		return stateProblem(err)
 	}
 	itself := api.WithPrincipal(ctx, api.Principal{Name: "agent", Via: "local"})
 	pending, err := s.Agent.Pending()
@@ -93,15 +110,20 @@ func (s *Service) isAdopted(job string) bool {
 	return s.running[job] != nil || s.resuming[job]
 }
 
-func (s *Service) adoptOne(job string, p sanitize.Plan) {
+// adoptOne goes on with a job. The error is why it could not be, where it is worth while to try again.
+func (s *Service) adoptOne(job string, p sanitize.Plan) error {
 	switch err := s.resume(job, p, nil, func() error { return s.notStopped(job) }); {
+	case err == nil:
+		s.log.Info("went on with a job", "job", job)
 	case errors.Is(err, agent.ErrJobBusy):
 		s.log.Info("another process runs a job", "job", job)
-	case err != nil:
-		s.log.Error("a job cannot be gone on with", "job", job, "err", err)
+	case errors.Is(err, errStopped), s.mayRun(job) != nil: // by a person, a halt, or somebody who goes on with it
+		s.log.Warn("a job is left as it is", "job", job, "why", err)
 	default:
-		s.log.Info("went on with a job", "job", job)
+		s.log.Error("a job cannot be gone on with", "job", job, "err", err)
+		return fmt.Errorf("job %s: %w", job, err)
 	}
+	return nil
 }
 
 // How often it is looked whether another process has let go of a job, and how often in a row that must be so: whoever stopped its
@@ -150,7 +172,9 @@ func (s *Service) adoptWhenLeft(job string, p sanitize.Plan) {
 			s.log.Warn("a job is left as it is", "job", job, "why", err)
 			return
 		}
-		s.adoptOne(job, p)
+		if err := s.adoptOne(job, p); err != nil {
+			s.leaves(context.Background(), err)
+		}
 	})
 }
 

@@ -134,6 +134,11 @@ func (s *Service) beginHalt(ctx context.Context, x Action, r api.HaltRequest) (a
 	stopping := s.haltNow(kept)
 	s.halting.Lock() // record, file and memory say the same
 	defer s.halting.Unlock()
+	for _, r := range s.haltNow(kept) { // an earlier halt may have been ended meanwhile
+		if !slices.Contains(stopping, r) {
+			stopping = append(stopping, r)
+		}
+	}
 	if err := s.record(ctx, x); err != nil {
 		s.log.Error("the agent is halted, and that could not be recorded", "by", h.By, "err", err)
 		h.Problems = append(h.Problems, devices.Reason{Code: api.CodeNotRecorded, Message: "it could not be recorded: " + err.Error(), Hint: "make room for the state, or look at its audit file"})
@@ -142,11 +147,6 @@ func (s *Service) beginHalt(ctx context.Context, x Action, r api.HaltRequest) (a
 	if err := s.keepHalt(haltNote{kept, s.saidLast}); err != nil {
 		s.log.Error("the agent is halted until it ends: that could not be kept", "by", h.By, "err", err)
 		h.Problems = append(h.Problems, devices.Reason{Code: "not_kept", Message: "it could not be kept, and ends with the agent: " + err.Error(), Hint: "make the state writable, and halt again"})
-	}
-	for _, r := range s.haltNow(kept) { // an earlier halt may have been ended meanwhile
-		if !slices.Contains(stopping, r) {
-			stopping = append(stopping, r)
-		}
 	}
 	return h, stopping
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"unicode/utf8"
 
@@ -47,6 +48,30 @@ func TestAHaltStopsBeforeItIsWrittenDown(t *testing.T) {
 	}
 }
 
+// Nor does the end of an earlier halt, which came in between, keep it from taking effect.
+func TestAHaltHoldsBeforeItIsWrittenDown(t *testing.T) {
+	s := newSite(t)
+	x := s.serve(nil)
+	x.halting.Lock() // as who writes down the end of an earlier halt
+	halted := make(chan error, 1)
+	go func() {
+		_, err := x.Halt(s.ctx, api.HaltRequest{Halted: true, Reason: "stop all"})
+		halted <- err
+	}()
+	holds := func() bool { x.mu.Lock(); defer x.mu.Unlock(); return x.halt.Halted }
+	until(t, "it holds", holds)
+	x.mu.Lock()
+	x.halt = api.Halt{} // which that does last
+	x.mu.Unlock()
+	x.audit.mu.Lock() // and the disk answers no more
+	x.halting.Unlock()
+	until(t, "it holds again", holds)
+	x.audit.mu.Unlock()
+	if err := <-halted; err != nil || !holds() || !x.readHalt().Halted {
+		t.Error(err)
+	}
+}
+
 // The end of a halt goes on with jobs also when nobody waits for the answer any more.
 func TestTheEndOfAHaltOfSomebodyWhoLeaves(t *testing.T) {
 	s := newSite(t)
@@ -71,7 +96,8 @@ func TestTheEndOfAHaltOfSomebodyWhoLeaves(t *testing.T) {
 func TestAResumeThatIsRefusedLeavesTheJobStopped(t *testing.T) {
 	s := newSite(t)
 	s.drive("A", "", 64<<20, "slow:8000000")
-	x := s.serve(nil)
+	var told atomic.Int64
+	x := s.serve(func(o *Options) { o.Told.JobEnded = func(api.Job) { told.Add(1) } })
 	j := s.start(x, s.plan(x, sanitize.Request{}, "A"))
 	s.await(x, j.ID, "pass_begun")
 	if _, err := x.Cancel(s.ctx, j.ID); err != nil {
@@ -102,5 +128,8 @@ func TestAResumeThatIsRefusedLeavesTheJobStopped(t *testing.T) {
 	wantCode(t, err, "halted")
 	if by, err := x.Agent.StoppedBy(j.ID); err != nil || by.By != "uid:0" {
 		t.Errorf("stopped by %q, %v", by.By, err)
+	}
+	if n := told.Load(); n != 1 {
+		t.Errorf("it was told %d times that nobody is at work any more, of one that somebody was at", n)
 	}
 }

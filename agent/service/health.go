@@ -54,7 +54,7 @@ func (s *Service) Health(ctx context.Context) (api.Health, error) {
 		h.Problems = append(h.Problems, stateReason(err))
 	}
 	if unadopted != nil {
-		h.Problems = append(h.Problems, devices.Reason{Code: "not_adopted", Message: "unfinished jobs are not gone on with: " + unadopted.Error(), Hint: "it is tried again every half a minute; expunge jobs resume goes on with one"})
+		h.Problems = append(h.Problems, devices.Reason{Code: "not_adopted", Message: "unfinished jobs are not gone on with: " + unadopted.Error(), Hint: "it is tried again, within ten minutes; expunge jobs resume goes on with one now"})
 	}
 	if why, not := strings.CutPrefix(h.HotPlug, notNoticed); not {
 		h.Problems = append(h.Problems, devices.Reason{Code: "hot_plug", Message: "drives that come and go are not noticed: " + why, Hint: "it is tried again every half a minute; a job that waits for its drive goes on by expunge jobs resume"})

@@ -96,7 +96,7 @@ func (s *Service) begin(job string, p sanitize.Plan, pins map[devices.ID]string,
 		if j.ID != "" {
 			s.remember(j)
 		}
-		s.ended(r)
+		s.ended(r, j.ID != "")
 		cancel(nil)
 		select {
 		case began <- err:
@@ -137,6 +137,7 @@ func (s *Service) register(r *run, first func() error) error {
 		return err
 	}
 	s.running[r.job] = r
+	delete(s.resuming, r.job)
 	delete(s.ends, r.job)
 	delete(s.stopped, r.job)
 	s.lives.Add(1)
@@ -206,8 +207,8 @@ func (s *Service) tell(e api.Event) {
 	}
 }
 
-// ended is called when nobody is at work on a job any more.
-func (s *Service) ended(r *run) {
+// ended is called when nobody is at work on a job any more; worked says whether anybody was.
+func (s *Service) ended(r *run, worked bool) {
 	s.PINs.forget(r.job)
 	s.staleLooks()
 	s.mu.Lock()
@@ -224,7 +225,7 @@ func (s *Service) ended(r *run) {
 			}
 		})
 	}
-	if s.Told.JobEnded != nil {
+	if worked && s.Told.JobEnded != nil {
 		if j, err := s.job(r.job); err == nil {
 			s.Told.JobEnded(j)
 		}

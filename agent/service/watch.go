@@ -8,8 +8,12 @@ import (
 	"github.com/expunge-dev/expunge/devices"
 )
 
-// watchAgain is how long it takes until what could not be done for the host is tried again.
-const watchAgain = 30 * time.Second
+// watchAgain is how long it takes until what could not be done for the host is tried again. Jobs that could not be gone on with are tried
+// after twice as long each time, up to adoptMost as long: each time is recorded.
+const (
+	watchAgain = 30 * time.Second
+	adoptMost  = 20
+)
 
 // Watch goes on with unfinished jobs, and looks after the host until ctx ends: jobs that wait for a drive go on when it comes. What
 // cannot be done is a problem of Health until it can.
@@ -47,33 +51,35 @@ func (s *Service) changed(ctx context.Context, c devices.Change) {
 	}
 	s.HotPlug(how)
 	if c.Begun {
-		if _, err := s.listing.get(ctx); err != nil && ctx.Err() == nil {
-			s.log.Error("the host cannot be looked at", "err", err)
-		}
-		return
+		c.Lost = true // what came since the jobs were gone on with, or since changes were noticed last
 	}
 	s.log.Debug("host changed", "by", string(c.Source), "events", c.Events, "malformed", c.Malformed, "lost", c.Lost, "names", c.Names)
 	if err := s.HostChanged(ctx, c); err != nil && ctx.Err() == nil {
 		s.log.Error("the host changed and cannot be looked at", "err", err)
 	}
+	if c.Begun {
+		if _, err := s.listing.get(ctx); err != nil && ctx.Err() == nil {
+			s.log.Error("the host cannot be looked at", "err", err)
+		}
+	}
 }
 
 // adoptAgain goes on with unfinished jobs where that could not be done, until ctx ends.
 func (s *Service) adoptAgain(ctx context.Context) {
-	tick := time.NewTicker(s.watchAgain)
-	defer tick.Stop()
-	for {
+	for pause := s.watchAgain; ; {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-time.After(pause):
 		}
 		s.mu.Lock()
 		left := s.unadopted
 		s.mu.Unlock()
 		if left == nil {
+			pause = s.watchAgain
 			continue
 		}
+		pause = min(2*pause, adoptMost*s.watchAgain)
 		if err := s.Adopt(ctx); err != nil && ctx.Err() == nil {
 			s.log.Error("unfinished jobs are still not gone on with", "err", err)
 		}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/expunge-dev/expunge/agent"
 	"github.com/expunge-dev/expunge/agent/api"
+	"github.com/expunge-dev/expunge/attest"
 	"github.com/expunge-dev/expunge/devices"
 	"github.com/expunge-dev/expunge/sanitize"
 )
@@ -329,8 +330,15 @@ func TestAnAgentThatStartsLooksAtItsJobs(t *testing.T) {
 	<-ended
 }
 
-// An agent that cannot go on with its jobs when it starts, as nothing can be recorded, says so, tries again, and notices drives that come.
+// An agent that cannot go on with its jobs when it starts, as nothing can be recorded or signed, says so, tries again, and notices drives
+// that come.
 func TestAnAgentThatCannotGoOnWithItsJobs(t *testing.T) {
+	for _, name := range []string{ActionsName, filepath.Join("keys", attest.LogKeyFile)} {
+		t.Run(filepath.Base(name), func(t *testing.T) { cannotGoOn(t, name) })
+	}
+}
+
+func cannotGoOn(t *testing.T, name string) {
 	s := newSite(t)
 	s.drive("A", "", 4<<20, "slow:8000000")
 	x := s.serve(nil)
@@ -339,7 +347,7 @@ func TestAnAgentThatCannotGoOnWithItsJobs(t *testing.T) {
 	s.close(x)
 	x = s.serve(nil)
 	x.watchAgain = 10 * time.Millisecond
-	name := filepath.Join(s.state, ActionsName)
+	name = filepath.Join(s.state, name)
 	if err := errors.Join(os.Rename(name, name+".kept"), os.Mkdir(name, 0o700)); err != nil {
 		t.Fatal(err)
 	}
@@ -374,6 +382,52 @@ func TestAHostThatCannotBeWatched(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(t, "it is said no more", func() bool { return !slices.Contains(s.problems(x), "hot_plug") })
+	stop()
+	<-ended
+}
+
+// A drive that came after the jobs were gone on with, and before its coming was noticed, is not missed.
+func TestADriveThatCameBeforeAnybodyWatched(t *testing.T) {
+	s := newSite(t)
+	s.drive("A", "", big, "pulled:40")
+	x := s.serve(nil)
+	j := s.start(x, s.plan(x, sanitize.Request{Pattern: "zero"}, "A"))
+	s.follow(x, j.ID, "")
+	if err := s.rack.ClearFaults("A"); err != nil {
+		t.Fatal(err)
+	}
+	x.changed(s.ctx, devices.Change{Source: devices.ChangesByNames, Begun: true})
+	if end := s.ends(x, j.ID); s.holds("A") != 0 {
+		t.Errorf("%+v", end)
+	}
+}
+
+// A drive that came while the state was away is not forgotten: its job goes on when the state is back.
+func TestADriveThatCameWhileTheStateWasAway(t *testing.T) {
+	s := newSite(t)
+	s.drive("A", "", big, "pulled:40")
+	x := s.serve(nil)
+	j := s.start(x, s.plan(x, sanitize.Request{Pattern: "zero"}, "A"))
+	s.follow(x, j.ID, "")
+	if err := errors.Join(os.Rename(s.state, s.state+"-away"), s.rack.ClearFaults("A")); err != nil {
+		t.Fatal(err)
+	}
+	if err := x.HostChanged(s.ctx, devices.Change{Names: true}); err == nil {
+		t.Error("nothing was gone on with, and nobody is told")
+	}
+	if err := os.Rename(s.state+"-away", s.state); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(s.problems(x), "not_adopted") {
+		t.Error("it is well")
+	}
+	x.watchAgain = 10 * time.Millisecond
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { x.adoptAgain(ctx); close(ended) }()
+	if end := s.ends(x, j.ID); s.holds("A") != 0 {
+		t.Errorf("%+v", end)
+	}
 	stop()
 	<-ended
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/expunge-dev/expunge/agent/api"
 	"github.com/expunge-dev/expunge/devices"
@@ -45,7 +46,15 @@ func TestNobodySeesAPSID(t *testing.T) {
 	}
 	// It cannot end before its input does.
 	for _, of := range []string{"cmdline", "environ"} {
-		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", c.Process.Pid, of))
+		name := fmt.Sprintf("/proc/%d/%s", c.Process.Pid, of)
+		data, err := os.ReadFile(name)
+		for range 1000 {
+			if err != nil || len(data) > 0 {
+				break
+			}
+			time.Sleep(time.Millisecond) // it is about to begin
+			data, err = os.ReadFile(name)
+		}
 		if err != nil || strings.Contains(string(data), label.PSID) || of == "cmdline" && !strings.Contains(string(data), "psid-revert") {
 			t.Errorf("%s: %v, %q", of, err, data)
 		}
