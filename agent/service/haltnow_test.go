@@ -4,6 +4,7 @@ import (
 	"context"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"unicode/utf8"
@@ -64,9 +65,11 @@ func TestAHaltHoldsBeforeItIsWrittenDown(t *testing.T) {
 	x.halt = api.Halt{} // which that does last
 	x.mu.Unlock()
 	x.audit.mu.Lock() // and the disk answers no more
+	answers := sync.OnceFunc(x.audit.mu.Unlock)
+	defer answers()
 	x.halting.Unlock()
 	until(t, "it holds again", holds)
-	x.audit.mu.Unlock()
+	answers()
 	if err := <-halted; err != nil || !holds() || !x.readHalt().Halted {
 		t.Error(err)
 	}
